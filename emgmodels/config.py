@@ -180,6 +180,8 @@ class AlignedStart(Frozen):
     """Epochs with the framewise loss."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of the framewise loss; CTC has weight 1."""
+    tolerance_ms: Annotated[float, Field(ge=0, le=200)] = 32.0
+    """Frames this close to a key press are targets of the key (ms), at least one on either side."""
     blank_weight: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Weight of frames away from every key, whose target is the blank."""
 
@@ -261,7 +263,6 @@ def explain(error: ValidationError, where: str) -> list[str]:
         shown = f" (got {value!r})" if not isinstance(value, dict | list | tuple) else ""
         lines.append(f"{where}: {path}: {rule}{shown}")
     return lines
-
 
 
 def _plain(config: Frozen) -> dict[str, Any]:

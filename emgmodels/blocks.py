@@ -1,0 +1,152 @@
+"""The model's front and its convolutional stage: normalisation, rotation-invariant MLP, TDS.
+
+A *stage* is a module that maps frames ``(N, T, D)`` to frames ``(N, T', D')`` and says of itself
+how wide it is, how many frames it consumes and how far it looks ahead; see ``Stage``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from emgmodels.config import ConvConfig
+
+
+class Stage(nn.Module):
+    """What every stage between MLP and head has in common.
+
+    A stage is built from the width that it is offered and its own configuration. Where it needs a
+    multiple of something it works at the next multiple up, reached by a linear *bridge*.
+
+    Attributes:
+        width: features of the stage's output, D'.
+        left: frames that the output is shorter by at its beginning.
+        right: frames that the output is shorter by at its end.
+        lookahead: frames after its own that an output frame depends on; infinite where all are
+            seen.
+        bridge: linear map from the offered width to the stage's own, or None.
+    """
+
+    width: int
+    left: int = 0
+    right: int = 0
+    lookahead: float = 0
+    bridge: nn.Linear | None = None
+
+    def output_length(self, frames: int) -> int:
+        """Return the number of output frames for that many input frames, at least 0."""
+        return max(0, frames - self.left - self.right)
+
+    def macs(self, frames: int) -> int:
+        """Return the multiply-accumulates of one window of that many input frames."""
+        raise NotImplementedError
+
+
+class SpectrogramNorm(nn.Module):
+    """Batch normalisation of each electrode's log power over windows, frames and bins."""
+
+    def __init__(self, bands: int, electrodes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(bands * electrodes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise (N, B, E, T, F) features; the shape stays."""
+        shape = features.shape
+        return self.norm(features.flatten(1, 2)).view(shape)
+
+
+class RotationInvariantMLP(nn.Module):
+    """One MLP per band, averaged over electrode rotations of -1, 0 and +1.
+
+    Wearing the band a little rotated should change little: the mean over rotations of
+    ``relu(W roll(x) + b)``. Rolling the electrodes of the input is the same as rolling them in
+    the weights, so that the three rotations are one matrix product and no copy of the input.
+    """
+
+    ROTATIONS: ClassVar[tuple[int, ...]] = (-1, 0, 1)
+
+    def __init__(self, bands: int, electrodes: int, bins: int, features: int) -> None:
+        super().__init__()
+        self.electrodes, self.bins = electrodes, bins
+        self.bands = nn.ModuleList(nn.Linear(electrodes * bins, features) for _ in range(bands))
+        self.width = bands * features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, B, E, T, F) features to (N, T, D) with D = bands x features."""
+        x = features.permute(1, 0, 3, 2, 4).flatten(3)  # (B, N, T, E F), one copy
+        return torch.cat([self._band(i, x[i]) for i in range(len(self.bands))], dim=-1)
+
+    def macs(self, frames: int) -> int:
+        """Return the multiply-accumulates of one window of that many frames."""
+        weights = self.electrodes * self.bins * self.width
+        return frames * weights * len(self.ROTATIONS)
+
+    def _band(self, index: int, x: Tensor) -> Tensor:
+        linear = self.bands[index]
+        assert isinstance(linear, nn.Linear)
+        weight = linear.weight.unflatten(1, (self.electrodes, self.bins))  # (D, E, F)
+        rolled = torch.cat([weight.roll(-r, dims=1) for r in self.ROTATIONS]).flatten(1)
+        bias = linear.bias.repeat(len(self.ROTATIONS))
+        hidden = nn.functional.linear(x, rolled, bias).relu()  # (N, T, 3 D)
+        return hidden.unflatten(-1, (len(self.ROTATIONS), -1)).mean(-2)
+
+
+class TDSBlock(nn.Module):
+    """One time-depth-separable block, Hannun et al. 2019 (arXiv:1904.02619).
+
+    A convolution over time that mixes ``channels`` and leaves ``width // channels`` features
+    apart, then a fully connected pair on the whole width; each with ReLU, skip connection and
+    layer normalisation. The convolution is valid: ``kernel - 1`` frames are consumed, and the skip
+    connection carries the newest frame under the kernel.
+    """
+
+    def __init__(self, width: int, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.conv = nn.Conv2d(channels, channels, kernel_size=(1, kernel))
+        self.conv_norm = nn.LayerNorm(width)
+        self.fc = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.fc_norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, T, D) to (N, T - kernel + 1, D)."""
+        planes = x.unflatten(-1, (self.channels, -1)).permute(0, 2, 3, 1)  # (N, c, D/c, T)
+        mixed = self.conv(planes).relu().permute(0, 3, 1, 2).flatten(2)  # (N, T', D)
+        x = self.conv_norm(mixed + x[:, -mixed.shape[1] :])
+        return self.fc_norm(self.fc(x) + x)
+
+
+class ConvStage(Stage):
+    """A stack of TDS blocks."""
+
+    def __init__(self, width: int, config: ConvConfig) -> None:
+        super().__init__()
+        self.width = math.ceil(width / config.channels) * config.channels
+        self.bridge = nn.Linear(width, self.width) if self.width != width else None
+        self.blocks = nn.ModuleList(
+            TDSBlock(self.width, config.channels, config.kernel) for _ in range(config.layers)
+        )
+        self.channels, self.kernel = config.channels, config.kernel
+        # One tenth of the context from the future: 0.1 s of 1 s with four blocks of 32 frames.
+        future = (config.kernel - 1) // 10
+        self.left = config.layers * (config.kernel - 1 - future)
+        self.right = config.layers * future
+        self.lookahead = self.right
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, T, D) to (N, T - layers x (kernel - 1), D')."""
+        x = self.bridge(x) if self.bridge is not None else x
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def macs(self, frames: int) -> int:
+        """Return the multiply-accumulates of one window of that many input frames."""
+        total = frames * self.bridge.weight.numel() if self.bridge is not None else 0
+        for _ in self.blocks:
+            frames = max(0, frames - self.kernel + 1)
+            total += frames * self.width * (self.channels * self.kernel + 2 * self.width)
+        return total

@@ -1,0 +1,67 @@
+"""Connectionist temporal classification (Graves et al. 2006): loss, aligned start, decoding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import ctc_loss as torch_ctc_loss
+from torch.nn.functional import nll_loss
+
+from emgmodels.charset import BLANK
+
+
+def ctc_loss(log_probs: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor:
+    """Return the CTC loss per label, averaged over windows.
+
+    A window with more labels than frames allow counts as zero instead of infinity.
+
+    Args:
+        log_probs: (N, T, 99) log-probabilities.
+        labels: (N, K) labels, padded with anything.
+        label_lengths: (N,) labels of each window.
+    """
+    n, frames, _ = log_probs.shape
+    lengths = torch.full((n,), frames, dtype=torch.long)
+    return torch_ctc_loss(
+        log_probs.transpose(0, 1), labels, lengths, label_lengths, blank=BLANK, zero_infinity=True
+    )
+
+
+def aligned_loss(
+    log_probs: Tensor, labels: Tensor, frames: Tensor, tolerance: int, blank_weight: float
+) -> Tensor:
+    """Return the cross-entropy of each frame against the key pressed at it.
+
+    A key is the target of the frames around its press, the blank of all others. Where two keys
+    claim a frame, the later one has it.
+
+    Args:
+        log_probs: (N, T, 99) log-probabilities.
+        labels: (N, K) labels, padded.
+        frames: (N, K) frame of each label's key press; negative where padded.
+        tolerance: frames on either side of a press that belong to the key as well.
+        blank_weight: weight of frames whose target is the blank.
+    """
+    n, length, classes = log_probs.shape
+    target = torch.full((n, length), BLANK, device=log_probs.device)
+    window, position = torch.nonzero(frames >= 0, as_tuple=True)
+    for offset in sorted(range(-tolerance, tolerance + 1), key=lambda step: -abs(step)):
+        at = frames[window, position] + offset
+        inside = (at >= 0) & (at < length)
+        target[window[inside], at[inside]] = labels[window[inside], position[inside]]
+    weight = torch.ones(classes, device=log_probs.device)
+    weight[BLANK] = blank_weight
+    return nll_loss(log_probs.flatten(0, 1), target.flatten(), weight)
+
+
+def greedy_decode(log_probs: Tensor) -> list[list[int]]:
+    """Return the labels of the best path of each window: repeats merged, blanks removed.
+
+    Args:
+        log_probs: (N, T, 99) log-probabilities.
+    """
+    path = log_probs.argmax(-1)  # (N, T)
+    kept = path != BLANK
+    kept[:, 1:] &= path[:, 1:] != path[:, :-1]
+    path, kept = path.cpu(), kept.cpu()
+    return [row[keep].tolist() for row, keep in zip(path, kept, strict=True)]

@@ -1,0 +1,249 @@
+"""From a configuration to a model, and what can be said of it without training it.
+
+    python -m emgmodels.factory "transformer:2 gru:4 conv:4 @16ch"
+
+prints the stages of an architecture with their shapes, its parameters, multiply-accumulates and
+look-ahead. The compact notation is written by ``notation`` and read by ``parse_notation``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from emgmodels.blocks import ConvStage, RotationInvariantMLP, SpectrogramNorm, Stage
+from emgmodels.charset import NUM_CLASSES
+from emgmodels.config import BANDS, SAMPLE_RATE, ModelConfig
+from emgmodels.features import LogSpectrogram
+from emgmodels.notation import notation, parse_notation
+from emgmodels.sequence import RecurrentStage, TransformerStage
+
+__all__ = ["Decoder", "Framing", "Summary", "build", "describe", "notation", "parse_notation"]
+
+STAGES: dict[str, type[Stage]] = {
+    "transformer": TransformerStage,
+    "recurrent": RecurrentStage,
+    "conv": ConvStage,
+}
+"""Every stage that an encoder can have, by its name in the configuration."""
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a window of EMG is cut so that a model answers exactly its labelled frames.
+
+    Attributes:
+        before: samples needed before the window.
+        samples: samples in all, context included.
+        first: the model's first output frame that belongs to the window.
+        frames: output frames that belong to the window.
+    """
+
+    before: int
+    samples: int
+    first: int
+    frames: int
+
+
+class Decoder(nn.Module):
+    """EMG to log-probabilities of keys, frame by frame: features, MLP, stages, linear head.
+
+    Attributes:
+        left: frames consumed at the beginning, summed over stages.
+        right: frames consumed at the end.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.spectrogram = LogSpectrogram(config.features)
+        self.norm = SpectrogramNorm(BANDS, config.electrodes)
+        self.mlp = RotationInvariantMLP(
+            BANDS, config.electrodes, self.spectrogram.bins, config.mlp_features
+        )
+        self.stages = nn.ModuleList()
+        width = self.mlp.width
+        for name, stage_config in config.encoder.stages():
+            stage = STAGES[name](width, stage_config)
+            self.stages.append(stage)
+            width = stage.width
+        self.head = nn.Linear(width, NUM_CLASSES)
+        self.left = sum(stage.left for stage in self._stages())
+        self.right = sum(stage.right for stage in self._stages())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return log-probabilities of every frame that the context allows.
+
+        Args:
+            features: (N, B, E, T, F) log-spectrogram.
+
+        Returns:
+            (N, T - left - right, 99) log-probabilities; class 98 is the CTC blank.
+        """
+        x = self.mlp(self.norm(features))
+        for stage in self.stages:
+            x = stage(x)
+        return self.head(x).float().log_softmax(-1)
+
+    def output_length(self, frames: int) -> int:
+        """Return the number of output frames for that many input frames."""
+        for stage in self._stages():
+            frames = stage.output_length(frames)
+        return frames
+
+    def framing(self, window: int, past: int, future: int) -> Framing:
+        """Return how to cut windows for this model.
+
+        Args:
+            window: samples of the labelled window.
+            past: samples of context before it that are wanted; more are taken if needed.
+            future: samples of context after it that are wanted; more are taken if needed.
+
+        Raises:
+            ValueError: the window is shorter than a frame.
+        """
+        hop, n_fft = self.spectrogram.hop, self.spectrogram.n_fft
+        frames = window // hop
+        if frames == 0:
+            raise ValueError(f"a window of {window} samples is shorter than one hop of {hop}")
+        before = max(past // hop, self.left)
+        after = max((future - n_fft + hop) // hop, self.right, 0)
+        return Framing(
+            before=before * hop,
+            samples=self.spectrogram.samples(before + frames + after),
+            first=before - self.left,
+            frames=frames,
+        )
+
+    def macs(self, frames: int) -> int:
+        """Return the multiply-accumulates of that many frames behind the spectrogram."""
+        total = self.mlp.macs(frames)
+        for stage in self._stages():
+            total += stage.macs(frames)
+            frames = stage.output_length(frames)
+        return total + frames * self.head.weight.numel()
+
+    def _stages(self) -> list[Stage]:
+        return [stage for stage in self.stages if isinstance(stage, Stage)]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of an architecture before it is trained.
+
+    Attributes:
+        parameters: trainable numbers.
+        macs_per_second: multiply-accumulates for one second of EMG, measured over a 4 s window.
+        lookahead_ms: EMG after a frame's first sample that its output waits for (ms); infinite
+            where the whole window is seen.
+        context_ms: EMG that valid convolutions consume around a window (ms).
+        stages: name, input shape, output shape and parameters of each part, input to output;
+            T is a 4 s window with its context.
+    """
+
+    parameters: int
+    macs_per_second: float
+    lookahead_ms: float
+    context_ms: float
+    stages: tuple[tuple[str, tuple[int, ...], tuple[int, ...], int], ...]
+
+
+def build(config: ModelConfig, seed: int = 0) -> Decoder:
+    """Return the model of a configuration with initial weights that follow from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Decoder(config)
+
+
+@functools.lru_cache(maxsize=4096)
+def describe(config: ModelConfig) -> Summary:
+    """Return parameter, operation and look-ahead counts, without allocating any weight."""
+    with torch.device("meta"):
+        model = Decoder(config)
+    spectrogram = model.spectrogram
+    window = 4 * SAMPLE_RATE
+    framing = model.framing(window, past=0, future=0)
+    frames = spectrogram.frames(framing.samples)
+    lookahead = sum(stage.lookahead for stage in model._stages())
+    consumed = (model.left + model.right) * spectrogram.hop
+    return Summary(
+        parameters=_parameters(model),
+        macs_per_second=model.macs(frames) * SAMPLE_RATE / window,
+        lookahead_ms=1000 * (lookahead * spectrogram.hop + spectrogram.n_fft) / SAMPLE_RATE,
+        context_ms=1000 * consumed / SAMPLE_RATE,
+        stages=_stage_rows(model, frames),
+    )
+
+
+def _stage_rows(
+    model: Decoder, frames: int
+) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...], int], ...]:
+    config = model.config
+    shape: tuple[int, ...] = (BANDS, config.electrodes, frames, model.spectrogram.bins)
+    rows = [("spectrogram norm", shape, shape, _parameters(model.norm))]
+    out: tuple[int, ...] = (frames, model.mlp.width)
+    rows.append(("rotation-invariant MLP", shape, out, _parameters(model.mlp)))
+    for (name, _), stage in zip(config.encoder.stages(), model._stages(), strict=True):
+        shape, frames = out, stage.output_length(frames)
+        out = (frames, stage.width)
+        bridged = f" (bridge to {stage.width})" if stage.bridge is not None else ""
+        rows.append((name + bridged, shape, out, _parameters(stage)))
+    rows.append(("head", out, (frames, NUM_CLASSES), _parameters(model.head)))
+    return tuple(rows)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _print_summary(config: ModelConfig) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    summary = describe(config)
+    table = Table(title=notation(config), title_justify="left")
+    for column in ("stage", "input", "output", "parameters"):
+        table.add_column(column, justify="right" if column == "parameters" else "left")
+    for name, shape, out, parameters in summary.stages:
+        table.add_row(name, _shape(shape), _shape(out), f"{parameters:,}")
+    console = Console()
+    console.print(table)
+    look = (
+        "the whole window" if math.isinf(summary.lookahead_ms) else f"{summary.lookahead_ms:g} ms"
+    )
+    console.print(f"parameters              {summary.parameters:,}")
+    console.print(
+        f"multiply-accumulates    {summary.macs_per_second / 1e6:,.1f} M per second of EMG"
+    )
+    console.print(f"look-ahead              {look}")
+    console.print(f"context consumed        {summary.context_ms:g} ms")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)
+
+
+def main(architecture: str) -> None:
+    """Print the summary of an architecture given in compact notation or as a config file."""
+    from emgmodels.config import load_config
+
+    if architecture.endswith((".yaml", ".yml")):
+        _print_summary(load_config(architecture).model)
+    else:
+        _print_summary(parse_notation(architecture))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
+        print('usage: python -m emgmodels.factory "gru:2(hidden=128) conv:4 @16ch" | CONFIG.yaml')
+        sys.exit(0 if "--help" in sys.argv or "-h" in sys.argv else 2)
+    try:
+        main(sys.argv[1])
+    except ValueError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,62 @@
+"""Character error rate and its parts, from edit counts that add up over windows and sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
+
+
+@dataclass(frozen=True)
+class EditCounts:
+    """Edits that turn a target into a prediction, and the target's length.
+
+    Rates are percentages of target characters, summed over the set before dividing. An insertion
+    is a character that the prediction has too much, a deletion one that it lacks, as speech
+    recognition counts them.
+    """
+
+    insertions: int = 0
+    deletions: int = 0
+    substitutions: int = 0
+    target: int = 0
+
+    def __add__(self, other: EditCounts) -> EditCounts:
+        return EditCounts(
+            self.insertions + other.insertions,
+            self.deletions + other.deletions,
+            self.substitutions + other.substitutions,
+            self.target + other.target,
+        )
+
+    @property
+    def cer(self) -> float:
+        """Character error rate (%); NaN for an empty target."""
+        return self._rate(self.insertions + self.deletions + self.substitutions)
+
+    @property
+    def ier(self) -> float:
+        """Insertion error rate (%)."""
+        return self._rate(self.insertions)
+
+    @property
+    def der(self) -> float:
+        """Deletion error rate (%)."""
+        return self._rate(self.deletions)
+
+    @property
+    def ser(self) -> float:
+        """Substitution error rate (%)."""
+        return self._rate(self.substitutions)
+
+    def _rate(self, edits: int) -> float:
+        return 100.0 * edits / self.target if self.target else float("nan")
+
+
+def count_edits(prediction: Sequence[int] | str, target: Sequence[int] | str) -> EditCounts:
+    """Return the edits of one shortest edit script from target to prediction."""
+    counts = {"insert": 0, "delete": 0, "replace": 0}
+    for edit in Levenshtein.editops(target, prediction):
+        counts[edit.tag] += 1
+    return EditCounts(counts["insert"], counts["delete"], counts["replace"], len(target))

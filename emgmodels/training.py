@@ -1,0 +1,336 @@
+"""Training: ``fit`` yields one result per epoch and leaves everything else to its caller.
+
+    python -m emgmodels.training runs/deep-001/best.yaml --data DIR
+
+trains one model, without the search.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emgmodels.config import SAMPLE_RATE, Config
+from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
+from emgmodels.factory import Decoder, Framing, build
+from emgmodels.features import SpecAugment, electrode_indices
+from emgmodels.metrics import EditCounts, count_edits
+from emgmodels.windows import (
+    Batch,
+    Cut,
+    Recording,
+    batches,
+    milliseconds,
+    usable_rotation,
+    window_starts,
+)
+
+VALIDATION_SECONDS = 4.0
+"""Validation windows, whatever the training windows are, so that trials compare."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What an epoch of training came to.
+
+    Losses are per label and averaged over windows; rates are percentages of validation characters.
+    """
+
+    epoch: int
+    """Epochs trained, the first is 1."""
+    train_loss: float
+    """Loss that was minimised, the aligned start's part included."""
+    val_loss: float
+    """CTC loss of the validation windows."""
+    val_cer: float
+    """Character error rate, greedy decoding, 4 s windows (%)."""
+    val_ier: float
+    """Insertions (%)."""
+    val_der: float
+    """Deletions (%)."""
+    val_ser: float
+    """Substitutions (%)."""
+    best_val_cer: float
+    """Lowest validation CER so far (%)."""
+    best_epoch: int
+    """Epoch that had it."""
+    learning_rate: float
+    """Learning rate of the last step."""
+    seconds: float
+    """Time that the epoch took (s)."""
+    save: Callable[[Path], None] = field(repr=False, compare=False)
+    """Write a checkpoint from which ``fit`` goes on after this epoch. Valid until the next epoch
+    is asked for."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return everything but the checkpoint, by name."""
+        return {name: value for name, value in vars(self).items() if name != "save"}
+
+
+def fit(
+    config: Config,
+    train: Sequence[Recording],
+    val: Sequence[Recording],
+    resume: Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Iterator[EpochResult]:
+    """Train a model and yield the result of each epoch.
+
+    The randomness of an epoch follows from the seed and the epoch alone, so that a resumed training
+    goes on with the same numbers as an uninterrupted one. A loss that is not finite ends the
+    training with the epoch that shows it.
+
+    Args:
+        config: architecture, training and seed.
+        train: recordings to train on.
+        val: recordings to validate on.
+        resume: checkpoint to go on from, written by ``EpochResult.save``.
+        device: where to train.
+
+    Raises:
+        ValueError: a recording set holds no window or no key, or the checkpoint is of another
+            configuration.
+    """
+    _check_recordings(config, train, val)
+    run = _Run(config, torch.device(device))
+    if resume is not None:
+        run.load(resume)
+    for epoch in range(run.epoch + 1, config.training.epochs + 1):
+        begin = time.perf_counter()
+        train_loss = run.train_epoch(epoch, train)
+        val_loss, edits = run.validate(val)
+        cer = edits.cer if math.isfinite(train_loss) else math.nan
+        run.finish_epoch(epoch, cer)
+        yield EpochResult(
+            epoch=epoch,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_cer=cer,
+            val_ier=edits.ier,
+            val_der=edits.der,
+            val_ser=edits.ser,
+            best_val_cer=run.best_cer,
+            best_epoch=run.best_epoch,
+            learning_rate=run.learning_rate,
+            seconds=time.perf_counter() - begin,
+            save=run.save,
+        )
+        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+            return
+
+
+def load_best(path: str | Path, device: str | torch.device = "cpu") -> Decoder:
+    """Return the model of a checkpoint with the weights of its best epoch, ready to decode.
+
+    Nothing in the file is executed.
+
+    Raises:
+        ValueError: the file is not a checkpoint of this project.
+    """
+    state = _load_checkpoint(Path(path), torch.device(device))
+    config = Config.model_validate_json(state["config"])
+    model = build(config.model).to(device)
+    model.load_state_dict(state["best"] or state["model"])
+    return model.eval()
+
+
+def best_device() -> torch.device:
+    """Return the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class _Run:
+    """The state of one training between epochs."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.model = build(config.model, config.seed).to(device)
+        training = config.training
+        self.augment = SpecAugment(training.augmentation, config.model.features.hop)
+        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
+        self.optimizer = optimizer(
+            self.model.parameters(),
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        self.epoch, self.step, self.learning_rate = 0, 0, 0.0
+        self.best_cer, self.best_epoch = math.inf, 0
+        self.best: dict[str, Tensor] = {}
+        self.train_framing = self._framing(training.window_seconds)
+        self.val_framing = self._framing(VALIDATION_SECONDS)
+        self.train_cut = self._cut(self.train_framing, training.window_seconds, augment=True)
+        self.val_cut = self._cut(self.val_framing, VALIDATION_SECONDS, augment=False)
+
+    def train_epoch(self, epoch: int, recordings: Sequence[Recording]) -> float:
+        """Train one epoch and return its mean loss; stop early where it is not finite."""
+        training = self.config.training
+        rng = np.random.default_rng([self.config.seed, epoch])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        cut = self.train_cut
+        jitter = rng if training.augmentation.window_jitter else None
+        windows = window_starts(recordings, cut.window, jitter)
+        if jitter is None:
+            windows = rng.permutation(windows)
+        steps = math.ceil(len(windows) / training.batch_size)
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(rng.integers(2**62)))
+            for batch in batches(recordings, windows, training.batch_size, cut, rng):
+                self._set_learning_rate(steps)
+                loss = self._loss(batch.to(self.device), epoch, generator)
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                if training.gradient_clip is not None:
+                    torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+                self.optimizer.step()
+                self.step += 1
+                total += loss.detach() * len(batch.emg)
+        return float(total) / len(windows)
+
+    @torch.inference_mode()
+    def validate(self, recordings: Sequence[Recording]) -> tuple[float, EditCounts]:
+        """Return the CTC loss and the edits of all validation windows."""
+        self.model.eval()
+        windows = window_starts(recordings, self.val_cut.window)
+        total, edits = 0.0, EditCounts()
+        for batch in batches(recordings, windows, self.config.training.batch_size, self.val_cut):
+            batch = batch.to(self.device)
+            log_probs = self._emissions(self.model.spectrogram(batch.emg), self.val_framing)
+            loss = ctc_loss(log_probs, batch.labels, batch.label_lengths)
+            total += float(loss) * len(batch.emg)
+            for predicted, labels, length in zip(
+                greedy_decode(log_probs),
+                batch.labels.tolist(),
+                batch.label_lengths.tolist(),
+                strict=True,
+            ):
+                edits += count_edits(predicted, labels[:length])
+        return total / len(windows), edits
+
+    def finish_epoch(self, epoch: int, cer: float) -> None:
+        """Note the epoch, and keep its weights if they are the best so far."""
+        self.epoch = epoch
+        if cer < self.best_cer:
+            self.best_cer, self.best_epoch = cer, epoch
+            self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint in one step: complete, or not at all."""
+        state = {
+            "config": self.config.model_dump_json(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "best_cer": self.best_cer,
+            "best_epoch": self.best_epoch,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
+            torch.save(state, scratch)
+        os.replace(scratch.name, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint of the same configuration."""
+        state = _load_checkpoint(path, self.device)
+        if Config.model_validate_json(state["config"]) != self.config:
+            raise ValueError(
+                f"{path}: is the checkpoint of another configuration: resume with the one it was "
+                f"written with"
+            )
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.best_cer, self.best_epoch = state["best_cer"], state["best_epoch"]
+        self.best = {name: value.cpu() for name, value in state["best"].items()}
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _loss(self, batch: Batch, epoch: int, generator: torch.Generator) -> Tensor:
+        training = self.config.training
+        features = self.augment(self.model.spectrogram(batch.emg), generator)
+        log_probs = self._emissions(features, self.train_framing)
+        loss = ctc_loss(log_probs, batch.labels, batch.label_lengths)
+        start = training.aligned_start
+        if start is None or epoch > start.epochs:
+            return loss
+        hop = self.config.model.features.hop
+        frames = torch.where(batch.label_samples >= 0, batch.label_samples // hop, -1)
+        tolerance = max(1, milliseconds(start.tolerance_ms) // hop)
+        framewise = aligned_loss(log_probs, batch.labels, frames, tolerance, start.blank_weight)
+        return loss + start.weight * framewise
+
+    def _emissions(self, features: Tensor, framing: Framing) -> Tensor:
+        """Return the log-probabilities of the labelled window's frames, (N, T, 99)."""
+        return self.model(features)[:, framing.first : framing.first + framing.frames]
+
+    def _framing(self, seconds: float) -> Framing:
+        training = self.config.training
+        return self.model.framing(
+            round(seconds * SAMPLE_RATE),
+            round(training.past_seconds * SAMPLE_RATE),
+            round(training.future_seconds * SAMPLE_RATE),
+        )
+
+    def _cut(self, framing: Framing, seconds: float, augment: bool) -> Cut:
+        electrodes = self.config.model.electrodes
+        change = self.config.training.augmentation
+        return Cut(
+            window=round(seconds * SAMPLE_RATE),
+            before=framing.before,
+            samples=framing.samples,
+            electrodes=tuple(electrode_indices(electrodes)),
+            rotation=usable_rotation(electrodes, change.rotation) if augment else 0,
+            band_jitter=milliseconds(change.band_jitter_ms) if augment else 0,
+        )
+
+    def _set_learning_rate(self, steps_per_epoch: int) -> None:
+        """Linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017)."""
+        training = self.config.training
+        total = steps_per_epoch * training.epochs
+        warmup = min(training.warmup_steps, total // 2)
+        if self.step < warmup:
+            factor = (self.step + 1) / warmup
+        else:
+            factor = 0.5 * (1 + math.cos(math.pi * (self.step - warmup) / (total - warmup)))
+        self.learning_rate = training.learning_rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+
+
+def _check_recordings(config: Config, train: Sequence[Recording], val: Sequence[Recording]) -> None:
+    for name, recordings, seconds in (
+        ("training", train, config.training.window_seconds),
+        ("validation", val, VALIDATION_SECONDS),
+    ):
+        if not any(r.samples >= seconds * SAMPLE_RATE for r in recordings):
+            raise ValueError(
+                f"no {name} session is as long as a window of {seconds:g} s: add longer sessions"
+                + (" or lower training.window_seconds" if name == "training" else "")
+            )
+        if not any(len(r.labels) for r in recordings):
+            raise ValueError(f"the {name} sessions hold no keys: there is nothing to learn from")
+
+
+def _load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        missing = {"config", "epoch", "model", "best"} - set(state)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception as error:
+        raise ValueError(f"{path}: is not a checkpoint: {error}") from None
+    if missing:
+        raise ValueError(f"{path}: is not a checkpoint of emgsearch: {sorted(missing)} missing")
+    return state
