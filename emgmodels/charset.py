@@ -1,8 +1,8 @@
 """The 98 keys a session is transcribed in, and their labels.
 
-Label order: letters, digits and punctuation of Python's ``string``, then backspace, enter, space and
-shift. In text the keys without a character of their own are written as their printed symbols, so
-that one character is one label. The CTC blank comes last.
+Label order: letters, digits and punctuation of Python's ``string``, then backspace, enter, space
+and shift; the CTC blank comes last. In text each key is one symbol (``⌫ ⏎ ⇧`` and the space for the
+four without a character of their own), so one character is one label.
 """
 
 from __future__ import annotations
@@ -11,12 +11,7 @@ import string
 import unicodedata
 from collections.abc import Iterable
 
-_NAMED_KEYS = {
-    "\N{ERASE TO THE LEFT}": "Key.backspace",
-    "\N{RETURN SYMBOL}": "Key.enter",
-    " ": "Key.space",
-    "\N{UPWARDS WHITE ARROW}": "Key.shift",
-}
+_NAMED_KEYS = {"⌫": "Key.backspace", "⏎": "Key.enter", " ": "Key.space", "⇧": "Key.shift"}
 
 CLASSES: tuple[str, ...] = (
     *string.ascii_letters,
@@ -33,30 +28,29 @@ NUM_CLASSES = len(CLASSES) + 1
 _KEYS = tuple(_NAMED_KEYS.get(symbol, symbol) for symbol in CLASSES)
 _LABELS = {symbol: label for label, symbol in enumerate(CLASSES)}
 _KEY_LABELS = _LABELS | {key: label for label, key in enumerate(_KEYS)}
-_REPLACEMENTS = str.maketrans(
-    {
-        "\n": "\N{RETURN SYMBOL}",
-        "\r": "\N{RETURN SYMBOL}",
-        "\b": "\N{ERASE TO THE LEFT}",
-        **dict.fromkeys("‘’‚‛′´", "'"),
-        **dict.fromkeys("“”„‟″«»", '"'),
-        **dict.fromkeys("‐‑‒–—―−", "-"),
-        **{"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"},
-        **{"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i"},
-    }
-)
+_EQUIVALENTS = {
+    **dict.fromkeys("\n\r", "⏎"),
+    "\b": "⌫",
+    **dict.fromkeys("‘’‛′´", "'"),
+    **dict.fromkeys("“”‟", '"'),
+    "‚": ",",
+    **dict.fromkeys("‐‑‒–—−", "-"),
+    **dict(zip("øØłŁđĐðÐħĦŧŦı", "oOlLdDdDhHtTi", strict=True)),
+}
+"""Characters that compatibility decomposition doesn't lead to ASCII."""
 
 
 def label_of(key: str) -> int | None:
     """Return the label of a key, or None when the key is outside the set.
 
     Args:
-        key: pynput's name (``a``, ``Key.space``) or one character, which is normalised first.
+        key: pynput's name (``a``, ``Key.space``) or one character, which is normalised as in
+            ``encode``.
     """
-    if key in _KEY_LABELS:
-        return _KEY_LABELS[key]
-    labels = encode(key) if len(key) == 1 else []
-    return labels[0] if len(labels) == 1 else None
+    label = _KEY_LABELS.get(key)
+    if label is None and len(key) == 1:
+        label = _LABELS.get(_normalise(key))
+    return label
 
 
 def key_of(label: int) -> str:
@@ -65,26 +59,35 @@ def key_of(label: int) -> str:
 
 
 def encode(text: str) -> list[int]:
-    """Return the labels of a text after normalisation, without the characters outside the set.
+    """Return the labels of a text, leaving out the characters outside the set.
 
     Typographic quotes and dashes become ASCII, letters lose their accents, line ends become enter.
+    A character gives at most one label: ``…`` and ``ß`` are left out, as emg2qwerty does.
     """
-    return [_LABELS[symbol] for symbol in _normalise(text) if symbol in _LABELS]
+    symbols = (character if character in _LABELS else _normalise(character) for character in text)
+    return [_LABELS[symbol] for symbol in symbols if symbol in _LABELS]
 
 
 def decode(labels: Iterable[int]) -> str:
-    """Return the text of labels, one symbol each; ``encode`` reads it back."""
+    """Return the text of labels, one symbol each; ``encode`` reads it back.
+
+    Raises:
+        ValueError: a label is the blank or no label at all.
+    """
     return "".join(CLASSES[_checked(label)] for label in labels)
 
 
-def _normalise(text: str) -> str:
-    plain = text.replace("\r\n", "\n").translate(_REPLACEMENTS)
-    return unicodedata.normalize("NFKD", plain).translate(_REPLACEMENTS)
+def _normalise(character: str) -> str:
+    """Return what stands for a character outside the set: a symbol, or something not in the set."""
+    if character in _EQUIVALENTS:
+        return _EQUIVALENTS[character]
+    parts = unicodedata.normalize("NFKD", character)
+    base, marks = parts[0], parts[1:]
+    is_accented = base.isalpha() and all(unicodedata.combining(mark) for mark in marks)
+    return base if is_accented or not marks else ""
 
 
 def _checked(label: int) -> int:
     if not 0 <= label < BLANK:
-        raise ValueError(
-            f"label {label} is not a key: labels are 0 to {BLANK - 1}, {BLANK} the blank"
-        )
+        raise ValueError(f"label {label} is no key: keys are 0 to {BLANK - 1}, {BLANK} is blank")
     return label

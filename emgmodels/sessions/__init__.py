@@ -1,0 +1,26 @@
+"""Session files: one typing session's EMG of both wrists with the keys that were pressed.
+
+``read_session`` and ``write_session`` know the file (emg2qwerty's layout), ``find_split`` chooses
+which sessions of a folder are for training, validation and test. To look at files:
+
+    python -m emgmodels.sessions inspect FILE_OR_FOLDER...
+"""
+
+from emgmodels.sessions.files import SessionError, read_info, read_session, write_session
+from emgmodels.sessions.session import Keystroke, Labels, Prompt, Session, SessionInfo
+from emgmodels.sessions.splits import Split, find_session_files, find_split
+
+__all__ = [
+    "Keystroke",
+    "Labels",
+    "Prompt",
+    "Session",
+    "SessionError",
+    "SessionInfo",
+    "Split",
+    "find_session_files",
+    "find_split",
+    "read_info",
+    "read_session",
+    "write_session",
+]

@@ -1,0 +1,215 @@
+"""Which sessions of a folder are for training, validation and test.
+
+A split is always by session: neighbouring windows of one session resemble each other too much for
+one to be an honest test of the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from emgmodels.config import explain
+from emgmodels.sessions.files import read_info
+
+SUFFIX = ".hdf5"
+SUBSETS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The session files of each subset.
+
+    Attributes:
+        subject: Whose sessions they are, or the name a split file gives to several subjects.
+        train: Sessions to learn from.
+        val: Sessions that rank models.
+        test: Sessions looked at last; may be empty.
+        origin: Where the split comes from, to be said to the user.
+    """
+
+    subject: str
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+    test: tuple[Path, ...]
+    origin: str = ""
+
+
+def find_split(
+    data: str | Path,
+    subject: str | None = None,
+    split_file: str | Path | None = None,
+    seed: int = 0,
+) -> Split:
+    """Choose the sessions for training, validation and test.
+
+    Args:
+        data: Folder with session files, up to two levels of subfolders deep.
+        subject: Whose sessions; may be left out where the folder (or split file) has one subject.
+        split_file: emg2qwerty's YAML (``user``, ``dataset: {train|val|test: [{user, session}]}``).
+            Without one, subject 89335547 has the published split where all of its sessions are
+            there; any other is split by session names and seed, a tenth of the sessions (at least
+            one) each for validation and test. Two sessions are for training and validation.
+        seed: Seed of that choice.
+
+    Raises:
+        ValueError: the folder or the split file is missing or wrong, a session is missing, or the
+            subject is unknown or has too few sessions; the message names all of them.
+    """
+    data = Path(data)
+    files = find_session_files(data)
+    if split_file is None:
+        files_of = _by_subject(files)
+        subject = _choose_subject(data, subject, files_of)
+        split_file = _published(subject, files)
+        if split_file is None:
+            return _drawn(data, subject, files_of[subject], seed)
+    return _listed(Path(split_file), data, files, subject)
+
+
+def find_session_files(data: str | Path) -> dict[str, Path]:
+    """Return the session files of a folder and two levels of subfolders, by session name, sorted.
+
+    Raises:
+        ValueError: there are none, or two have the same name.
+    """
+    data = Path(data)
+    if not data.is_dir():
+        found = "is a file" if data.exists() else "does not exist"
+        raise ValueError(f"{data}: {found}: expected a folder with session files (*{SUFFIX})")
+    files: dict[str, Path] = {}
+    for level in ("*", "*/*", "*/*/*"):
+        for path in sorted(data.glob(level + SUFFIX)):
+            if path.name.startswith("."):
+                continue
+            if path.stem in files:
+                raise ValueError(
+                    f"{data}: session {path.stem} is there twice: {files[path.stem]} and {path}"
+                )
+            files[path.stem] = path
+    if not files:
+        raise ValueError(
+            f"{data}: no session files: looked for *{SUFFIX} there and in two levels of subfolders"
+        )
+    return dict(sorted(files.items()))
+
+
+def _check_name(session: str) -> str:
+    if not session or ".." in session or set(session) & set("/\\\0"):
+        raise ValueError("a session is a file name without folder, ending and '..'")
+    return session
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    user: str
+    session: Annotated[str, AfterValidator(_check_name)]
+
+
+class _Subsets(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    train: list[_Entry]
+    val: list[_Entry]
+    test: list[_Entry] = []
+
+
+class _SplitFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    user: str
+    dataset: _Subsets
+
+
+def _read_split_file(path: Path) -> _SplitFile:
+    try:
+        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: split file cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: split file is not YAML: {error}") from None
+    try:
+        return _SplitFile.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("\n".join(explain(error, str(path)))) from None
+
+
+def _listed(path: Path, data: Path, files: dict[str, Path], subject: str | None) -> Split:
+    """Return the split that a file lists, of one subject where one is named."""
+    content = _read_split_file(path)
+    names: dict[str, list[str]] = {}
+    for subset in SUBSETS:
+        entries: list[_Entry] = getattr(content.dataset, subset)
+        names[subset] = [
+            entry.session for entry in entries if subject in (None, content.user, entry.user)
+        ]
+    listed = [name for subset in SUBSETS for name in names[subset]]
+    for subset in ("train", "val"):
+        if not names[subset]:
+            whose = f" of subject {subject}" if subject is not None else ""
+            raise ValueError(f"{path}: dataset.{subset} has no session{whose}: it needs at least 1")
+    twice = [name for name, times in Counter(listed).items() if times > 1]
+    if twice:
+        raise ValueError(f"{path}: a session may stand in one subset, once: {', '.join(twice)}")
+    missing = [name for name in listed if name not in files]
+    if missing:
+        raise ValueError(
+            f"{data}: {len(missing)} of the {len(listed)} sessions in {path} are missing:\n"
+            + "\n".join(f"  {name}{SUFFIX}" for name in missing)
+        )
+    train, val, test = (tuple(files[name] for name in names[subset]) for subset in SUBSETS)
+    return Split(subject or content.user, train, val, test, origin=str(path))
+
+
+def _published(subject: str, files: dict[str, Path]) -> Path | None:
+    """Return the packaged split file of a subject, where all of its sessions are there."""
+    folder = Path(str(resources.files("emgmodels"))) / "splits"
+    for path in folder.glob("*.yaml"):
+        if path.stem == subject:
+            dataset = _read_split_file(path).dataset
+            entries = [*dataset.train, *dataset.val, *dataset.test]
+            return path if all(entry.session in files for entry in entries) else None
+    return None
+
+
+def _by_subject(files: dict[str, Path]) -> dict[str, dict[str, Path]]:
+    subjects: dict[str, dict[str, Path]] = {}
+    for name, path in files.items():
+        subjects.setdefault(read_info(path).user, {})[name] = path
+    return subjects
+
+
+def _choose_subject(data: Path, subject: str | None, files_of: dict[str, dict[str, Path]]) -> str:
+    if subject is None and len(files_of) == 1:
+        return next(iter(files_of))
+    if subject in files_of:
+        return subject
+    problem = "which subject?" if subject is None else f"subject {subject} has no sessions:"
+    counts = "\n".join(f"  {name}: {len(paths)} sessions" for name, paths in files_of.items())
+    raise ValueError(f"{data}: {problem} choose with --subject one of\n{counts}")
+
+
+def _drawn(data: Path, subject: str, files: dict[str, Path], seed: int) -> Split:
+    """Return a split that names and seed decide; a session added later moves few others."""
+    if len(files) < 2:
+        raise ValueError(
+            f"{data}: subject {subject} has {len(files)} session: training and validation need one "
+            f"each, a test a third; or split the recording into several session files"
+        )
+    held_out = max(1, round(len(files) / 10))
+    drawn = sorted(files, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    val = drawn[:held_out]
+    test = drawn[held_out : 2 * held_out] if len(files) > 2 else []
+    train = [name for name in files if name not in {*val, *test}]
+    return Split(
+        subject,
+        train=tuple(files[name] for name in train),
+        val=tuple(files[name] for name in sorted(val)),
+        test=tuple(files[name] for name in sorted(test)),
+        origin=f"drawn by session with seed {seed}",
+    )
