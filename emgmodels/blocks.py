@@ -34,7 +34,11 @@ class Stage(nn.Module):
     left: int = 0
     right: int = 0
     lookahead: float = 0
-    bridge: nn.Linear | None = None
+
+    def __init__(self, width: int, multiple_of: int = 1) -> None:
+        super().__init__()
+        self.width = math.ceil(width / multiple_of) * multiple_of
+        self.bridge = nn.Linear(width, self.width) if self.width != width else None
 
     def output_length(self, frames: int) -> int:
         """Return the number of output frames for that many input frames, at least 0."""
@@ -123,9 +127,7 @@ class ConvStage(Stage):
     """A stack of TDS blocks."""
 
     def __init__(self, width: int, config: ConvConfig) -> None:
-        super().__init__()
-        self.width = math.ceil(width / config.channels) * config.channels
-        self.bridge = nn.Linear(width, self.width) if self.width != width else None
+        super().__init__(width, multiple_of=config.channels)
         self.blocks = nn.ModuleList(
             TDSBlock(self.width, config.channels, config.kernel) for _ in range(config.layers)
         )

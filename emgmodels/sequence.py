@@ -19,7 +19,7 @@ class RecurrentStage(Stage):
     """Stacked GRU (Cho et al. 2014) or LSTM (Sak et al. 2014) layers."""
 
     def __init__(self, width: int, config: RecurrentConfig) -> None:
-        super().__init__()
+        super().__init__(width)
         cell = {"gru": nn.GRU, "lstm": nn.LSTM}[config.cell]
         self.layers = cell(
             width,
@@ -82,9 +82,7 @@ class TransformerStage(Stage):
     lookahead = math.inf
 
     def __init__(self, width: int, config: TransformerConfig) -> None:
-        super().__init__()
-        self.width = math.ceil(width / config.heads) * config.heads
-        self.bridge = nn.Linear(width, self.width) if self.width != width else None
+        super().__init__(width, multiple_of=config.heads)
         self.layers = nn.ModuleList(
             TransformerLayer(self.width, config) for _ in range(config.layers)
         )

@@ -1,0 +1,298 @@
+"""The run folder: what a search writes while it runs, and how it is read back.
+
+Everything that looks at a search (report, evaluation, replay) reads these files and never a live
+tuner. ``docs/architecture.md`` lists them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import torch
+import yaml
+
+from emgmodels.config import Config, dump_config
+from emgmodels.factory import describe, notation
+
+WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
+COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
+CURVE_METRICS = (
+    *("train_loss", "val_loss", "val_cer", "val_ier", "val_der", "val_ser"),
+    *("best_val_cer", "learning_rate", "seconds"),
+)
+KEPT_CHECKPOINTS = 3
+
+
+@dataclass
+class TrialRecord:
+    """What is known of one trial; a row of the trials table."""
+
+    number: int
+    config: Config
+    state: str = WAITING
+    reason: str = ""
+    node: str = ""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, float] | None = None
+    checkpoint: Path | None = None
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """Take in an epoch's metrics; ``best`` is the epoch with the lowest validation CER."""
+        row = {name: float(metrics[name]) for name in ("epoch", *CURVE_METRICS)}
+        self.curve.append(row)
+        if math.isfinite(row["val_cer"]) and (
+            self.best is None or row["val_cer"] < self.best["val_cer"]
+        ):
+            self.best = row
+
+    @property
+    def name(self) -> str:
+        """Readable name: trial number and architecture."""
+        return f"{self.number:03d} {notation(self.config.model, brief=True)}"
+
+    @property
+    def slug(self) -> str:
+        """The name as a file name."""
+        return re.sub(r"[^\w.-]+", "-", self.name).strip("-")
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained."""
+        return int(self.curve[-1]["epoch"]) if self.curve else 0
+
+    @property
+    def sort_key(self) -> tuple[float, int]:
+        """Ranks trials: lowest validation CER first, those without one last."""
+        return (self.best["val_cer"] if self.best else math.inf, self.number)
+
+    def row(self, rank: int) -> dict[str, Any]:
+        """Return the trial's row of the trials table."""
+        summary, best = describe(self.config.model), self.best
+        return {
+            "rank": rank,
+            "trial": self.number,
+            "architecture": notation(self.config.model),
+            "val_cer": best["val_cer"] if best else None,
+            "best_epoch": int(best["epoch"]) if best else None,
+            "epochs": self.epoch,
+            "state": self.state,
+            "reason": self.reason,
+            "parameters": summary.parameters,
+            "macs_per_second": summary.macs_per_second,
+            "lookahead_ms": summary.lookahead_ms,
+            "seconds": sum(row["seconds"] for row in self.curve),
+            "node": self.node,
+            "seed": self.config.seed,
+            **flatten(self.config.model.model_dump(mode="json"), "model"),
+            **flatten(self.config.training.model_dump(mode="json"), "training"),
+        }
+
+
+class RunFolder:
+    """Writes the folder of one search.
+
+    Tables are written whole, at intervals that grow with the time a write takes, so that writing
+    stays a small share of a search of any size; ``flush`` writes what is new.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trials: dict[int, TrialRecord] = {}
+        self._due = 0.0
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> RunFolder:
+        """Make the next free folder ``<parent>/<name>-NNN``."""
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1_000_000):
+            path = parent / f"{name}-{number:03d}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return cls(path)
+        raise AssertionError("unreachable")
+
+    def write_space(self, resolved: Mapping[str, Any]) -> None:
+        """Write ``space.yaml``, the space as it was searched."""
+        text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
+        _write(self.path / "space.yaml", text)
+
+    def write_environment(self, facts: Mapping[str, Any]) -> None:
+        """Write ``environment.json``: versions, hardware, command line, and the facts given."""
+        _write(self.path / "environment.json", json.dumps({**environment(), **facts}, indent=2))
+
+    def ranking(self) -> list[TrialRecord]:
+        """Return the trials, best first."""
+        return sorted(self.trials.values(), key=lambda trial: trial.sort_key)
+
+    def changed(self) -> None:
+        """Write the tables if it is time to."""
+        if time.monotonic() >= self._due:
+            begin = time.monotonic()
+            self.flush()
+            self._due = time.monotonic() + max(5.0, 20 * (time.monotonic() - begin))
+
+    def flush(self) -> None:
+        """Write all tables and ``best.yaml`` as they are now."""
+        ranking = self.ranking()
+        trials = _table([trial.row(rank) for rank, trial in enumerate(ranking, start=1)])
+        _replace(self.path / "trials.parquet", lambda to: pa.parquet.write_table(trials, to))
+        _replace(self.path / "trials.csv", lambda to: pa.csv.write_csv(trials, to))
+        curves = self._curves()
+        _replace(self.path / "curves.parquet", lambda to: pa.parquet.write_table(curves, to))
+        if ranking and ranking[0].best:
+            config = ranking[0].config.model_copy(update={"name": self.path.name})
+            header = (
+                f"# {notation(config.model)}\n# Best of {self.path.name}: validation CER "
+                f"{ranking[0].best['val_cer']:.2f} % after {ranking[0].best['epoch']:.0f} epochs.\n"
+                f"# Train it again: python -m emgmodels.training {self.path / 'best.yaml'}\n"
+            )
+            _write(self.path / "best.yaml", header + dump_config(config))
+
+    def keep_best_checkpoints(self) -> None:
+        """Copy new checkpoints of the best few into ``checkpoints/`` and delete the losers'."""
+        folder = self.path / "checkpoints"
+        wanted = {}
+        for trial in self.ranking():
+            if trial.best is None or len(wanted) == KEPT_CHECKPOINTS:
+                break
+            kept = folder / f"{trial.slug}.pt"
+            if kept.is_file() or (trial.checkpoint is not None and trial.checkpoint.is_file()):
+                wanted[kept] = trial.checkpoint
+        folder.mkdir(exist_ok=True)
+        for kept, source in wanted.items():
+            if source is not None and source.is_file() and not _newer(kept, source):
+                _replace(kept, lambda to, source=source: shutil.copyfile(source, to))
+        for path in folder.glob("*.pt"):
+            if path not in wanted:
+                path.unlink()
+
+    def _curves(self) -> pa.Table:
+        rows = [
+            {"trial": trial.number, "epoch": int(row["epoch"])}
+            | {name: float(row[name]) for name in CURVE_METRICS}
+            for trial in sorted(self.trials.values(), key=lambda trial: trial.number)
+            for row in trial.curve
+        ]
+        schema = pa.schema(
+            [("trial", pa.int64()), ("epoch", pa.int64())]
+            + [(name, pa.float64()) for name in CURVE_METRICS]
+        )
+        return pa.Table.from_pylist(rows, schema=schema)
+
+
+def read_trials(run: str | Path) -> pa.Table:
+    """Return the trials table of a run folder, best first.
+
+    Raises:
+        ValueError: the folder is not a run folder, or has no trial yet.
+    """
+    return _read(Path(run) / "trials.parquet")
+
+
+def read_curves(run: str | Path) -> pa.Table:
+    """Return the learning curves of a run folder: one row a trial and epoch.
+
+    Raises:
+        ValueError: the folder is not a run folder, or has no trial yet.
+    """
+    return _read(Path(run) / "curves.parquet")
+
+
+def environment() -> dict[str, Any]:
+    """Return what a result depends on beside its configuration."""
+    packages = ("emgsearch", "ray", "torch", "optuna", "numpy", "pyarrow", "h5py", "pydantic")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in packages},
+        "commit": _commit(),
+        "cpus": os.cpu_count(),
+        "gpus": gpus,
+    }
+
+
+def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return nested mappings as one, with dotted keys; lists become text, nulls are left out."""
+
+    def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                yield from walk(inner, f"{path}.{key}")
+        elif isinstance(value, list | tuple):
+            yield path, " ".join(map(str, value))
+        elif value is not None:
+            yield path, value
+
+    return dict(walk(values, prefix))
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    columns = {name: None for row in rows for name in row}
+    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in columns})
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise ValueError(
+            f"{path.parent}: holds no {path.name}: give the folder of a search, such as "
+            f"runs/deep-001, that has begun its first trial"
+        )
+    return pa.parquet.read_table(path)
+
+
+def _write(path: Path, text: str) -> None:
+    _replace(path, lambda to: to.write_text(text, encoding="utf-8"))
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write a file in one step, so that a reader sees the old one or the new one."""
+    scratch = path.with_name(f".{path.name}.tmp")
+    write(scratch)
+    os.replace(scratch, path)
+
+
+def _newer(kept: Path, source: Path) -> bool:
+    return kept.is_file() and kept.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parent.parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,119 @@
+"""One suggestion as one Ray Tune trial: it loops over ``fit``, reports and checkpoints."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from emgmodels.config import Config
+from emgmodels.training import fit
+from emgmodels.windows import Recording, prepare
+
+CHECKPOINT = "checkpoint.pt"
+"""File name of a training's state inside a Ray Tune checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """What a trial trains on: paths that every node can read."""
+
+    train: tuple[str, ...]
+    """Training session files."""
+    val: tuple[str, ...]
+    """Validation session files."""
+
+
+class EmgTrial(tune.Trainable):
+    """Trains one configuration, one epoch a step.
+
+    Ray reuses the process for the next trial (``reset_config``), pauses it by ``save_checkpoint``
+    and goes on by ``load_checkpoint``. An error inside the training is the trial's result, not the
+    search's end: it is reported as ``failure`` and the trial is done.
+    """
+
+    def setup(self, config: dict[str, Any], data: TrialData | None = None, cpus: int = 1) -> None:
+        """Start the training of a suggestion.
+
+        Args:
+            config: ``{"config": Config as a mapping, ...}``, from the sampler.
+            data: sessions to train and validate on.
+            cpus: torch threads.
+        """
+        assert data is not None
+        torch.set_num_threads(cpus)
+        self.data = data
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start the next trial in the same process."""
+        self.suggestion = Config.model_validate(new_config["config"])
+        self._start(None)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and return its metrics."""
+        try:
+            self.result = next(self.results)
+        except Exception as error:
+            return {
+                "epoch": self._epoch + 1,
+                "failure": explain_failure(error),
+                "traceback": traceback.format_exc(),
+                "val_cer": float("nan"),
+                "val_loss": float("nan"),
+                "done": True,
+            }
+        self._epoch = self.result.epoch
+        metrics = self.result.metrics()
+        finite = all(metrics[name] == metrics[name] for name in ("train_loss", "val_loss"))
+        last = self._epoch >= self.suggestion.training.epochs
+        return {**metrics, "done": last or not finite}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write the training's state into a folder of Ray's."""
+        if self.result is not None:
+            self.result.save(Path(checkpoint_dir) / CHECKPOINT)
+
+    def load_checkpoint(self, checkpoint_dir: str | dict[str, Any] | None) -> None:
+        """Go on from a folder that ``save_checkpoint`` filled."""
+        if isinstance(checkpoint_dir, str) and (Path(checkpoint_dir) / CHECKPOINT).is_file():
+            self._start(Path(checkpoint_dir) / CHECKPOINT)
+
+    def cleanup(self) -> None:
+        """Let go of the training and its GPU memory."""
+        self.result = None
+        self.results = iter(())
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _start(self, checkpoint: Path | None) -> None:
+        self.result = None
+        self._epoch = 0
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        train, val = recordings(self.data)
+        # Nothing runs before the first step: a generator starts when it is asked.
+        self.results = fit(self.suggestion, train, val, resume=checkpoint, device=device)
+
+
+@functools.lru_cache(maxsize=2)
+def recordings(data: TrialData) -> tuple[list[Recording], list[Recording]]:
+    """Return training and validation recordings, opened once in a process."""
+    return (
+        prepare([Path(path) for path in data.train]),
+        prepare([Path(path) for path in data.val]),
+    )
+
+
+def explain_failure(error: Exception) -> str:
+    """Return one line for the trials table."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return "out of GPU memory"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "out of memory"
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -1,0 +1,41 @@
+"""The fast forms of the blocks against plain ones, written out from their descriptions."""
+
+import torch
+from torch.nn.functional import layer_norm, linear
+
+from emgmodels.blocks import RotationInvariantMLP, SpectrogramNorm, TDSBlock
+
+
+def test_rotation_invariant_mlp_is_the_mean_over_rolled_inputs():
+    mlp = RotationInvariantMLP(bands=2, electrodes=5, bins=7, features=6)
+    x = torch.randn(3, 2, 5, 11, 7)
+    expected = []
+    for band, layer in enumerate(mlp.bands):
+        rolled = [x[:, band].roll(k, dims=1).transpose(1, 2).flatten(2) for k in (-1, 0, 1)]
+        expected.append(torch.stack([layer(r).relu() for r in rolled]).mean(0))
+    torch.testing.assert_close(mlp(x), torch.cat(expected, dim=-1), rtol=1e-5, atol=1e-6)
+
+
+def test_spectrogram_norm_normalises_each_electrode():
+    norm = SpectrogramNorm(bands=2, electrodes=3)
+    x = torch.randn(4, 2, 3, 20, 5) * torch.arange(1, 7).view(1, 2, 3, 1, 1) + 3
+    y = norm(x).transpose(0, 2).flatten(2)  # (E, B, ...)
+    torch.testing.assert_close(y.mean(-1), torch.zeros(3, 2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.std(-1), torch.ones(3, 2), atol=0.01, rtol=0)
+
+
+def test_tds_block_written_out():
+    block = TDSBlock(width=12, channels=3, kernel=4)
+    x = torch.randn(2, 10, 12)
+    y = torch.zeros(2, 7, 3, 4)
+    weight, bias = block.conv.weight[:, :, 0], block.conv.bias  # (out, in, kernel)
+    planes = x.view(2, 10, 3, 4)
+    for t in range(7):
+        for k in range(4):
+            y[:, t] += torch.einsum("oi,niw->now", weight[:, :, k], planes[:, t + k])
+    y = (y + bias[None, None, :, None]).relu().flatten(2) + x[:, 3:]
+    y = layer_norm(y, (12,), block.conv_norm.weight, block.conv_norm.bias)
+    first, _, second = block.fc
+    y = y + linear(linear(y, first.weight, first.bias).relu(), second.weight, second.bias)
+    y = layer_norm(y, (12,), block.fc_norm.weight, block.fc_norm.bias)
+    torch.testing.assert_close(block(x), y, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,87 @@
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from emgmodels.config import (
+    Config,
+    ConvConfig,
+    EncoderConfig,
+    ModelConfig,
+    dump_config,
+    load_config,
+)
+
+
+def test_yaml_round_trip_keeps_every_value(tmp_path):
+    config = Config.model_validate(
+        {
+            "name": "x",
+            "seed": 7,
+            "model": {
+                "electrodes": 8,
+                "encoder": {"order": ["recurrent", "conv"], "recurrent": {"cell": "lstm"}},
+            },
+            "training": {"gradient_clip": None, "aligned_start": {"epochs": 2}},
+        }
+    )
+    path = tmp_path / "c.yaml"
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
+    assert "gradient_clip: null" in path.read_text()
+    assert "transformer" not in path.read_text()
+
+
+def test_stages_of_zero_layers_are_absent():
+    plain = EncoderConfig.model_validate({"order": ["recurrent"], "recurrent": {"hidden": 64}})
+    other = EncoderConfig.model_validate(
+        {
+            "order": ["transformer", "recurrent", "conv"],
+            "transformer": {"layers": 0, "heads": 2},
+            "recurrent": {"hidden": 64},
+            "conv": ConvConfig(layers=0),
+        }
+    )
+    assert plain == other
+    assert hash(plain) == hash(other)
+    assert [name for name, _ in other.stages()] == ["recurrent"]
+
+
+def test_a_stage_in_order_without_a_section_has_defaults():
+    assert EncoderConfig.model_validate({"order": ["conv"]}).conv == ConvConfig()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"encoder": {"order": ["conv", "conv"]}}, "names a stage twice"),
+        ({"encoder": {"order": ["conv"], "recurrent": {}}}, "is not in order"),
+        ({"encoder": {"order": ["wavelet"]}}, "transformer"),
+        ({"electrodes": 17}, "less than or equal to 16"),
+        ({"electrode": 4}, "Extra inputs"),
+    ],
+)
+def test_mistakes_are_refused(values, message):
+    with pytest.raises(ValidationError, match=message):
+        ModelConfig.model_validate(values)
+
+
+def test_load_config_reports_every_mistake_with_file_and_path(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump({"model": {"electrodes": 0}, "training": {"epoch": 3}}))
+    with pytest.raises(ValueError, match="model.electrodes") as error:
+        load_config(path)
+    assert str(error.value).count(str(path)) == 2
+    assert "training.epoch" in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["a: [1", "\t- x: :", "!!python/object:os.system {}"])
+def test_load_config_refuses_what_is_not_plain_yaml(tmp_path, content):
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"bad\.yaml"):
+        load_config(path)
+
+
+def test_load_config_names_a_missing_file(tmp_path):
+    with pytest.raises(ValueError, match="No such file"):
+        load_config(tmp_path / "none.yaml")

@@ -1,0 +1,66 @@
+import numpy as np
+import torch
+
+from emgmodels.config import AugmentationConfig, FeaturesConfig
+from emgmodels.features import LogSpectrogram, SpecAugment, electrode_indices
+
+
+def test_log_spectrogram_is_the_textbook_one():
+    """Against numpy's FFT of Hann-windowed frames, power over window energy, log10."""
+    for n_fft, hop, samples in [(64, 16, 1000), (64, 64, 513), (32, 10, 32)]:
+        module = LogSpectrogram(FeaturesConfig(n_fft=n_fft, hop=hop))
+        emg = torch.randn(2, 2, 3, samples, generator=torch.Generator().manual_seed(0)) * 50
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+        frames = (samples - n_fft) // hop + 1
+        assert module.frames(samples) == frames
+        assert module.samples(frames) <= samples
+        expected = np.empty((2, 2, 3, frames, n_fft // 2 + 1))
+        for t in range(frames):
+            piece = emg[..., t * hop : t * hop + n_fft].double().numpy() * window
+            power = np.abs(np.fft.rfft(piece)) ** 2 / (window**2).sum()
+            expected[..., t, :] = np.log10(power + 1e-6)
+        np.testing.assert_allclose(module(emg).numpy(), expected, atol=2e-3)
+
+
+def test_the_features_hold_no_weights():
+    assert not list(LogSpectrogram(FeaturesConfig()).parameters())
+    assert not LogSpectrogram(FeaturesConfig()).state_dict()
+
+
+def test_electrodes_are_evenly_spaced():
+    assert electrode_indices(16) == list(range(16))
+    assert electrode_indices(8) == list(range(0, 16, 2))
+    assert electrode_indices(4) == [0, 4, 8, 12]
+    assert len(set(electrode_indices(12))) == 12
+
+
+def spans(mask: torch.Tensor) -> int:
+    return int((mask.int().diff(prepend=torch.zeros(1, dtype=torch.int)) == 1).sum())
+
+
+def test_spec_augment_masks_spans_of_the_given_size_with_the_mean():
+    config = AugmentationConfig(time_masks=2, time_mask_ms=80, frequency_masks=1)
+    augment = SpecAugment(config, hop=16)  # masks of up to 10 frames and 4 bins
+    x = torch.randn(40, 2, 3, 100, 33, generator=torch.Generator().manual_seed(1))
+    y = augment(x, torch.Generator().manual_seed(2))
+    changed = (x != y).all(1).all(1)  # (N, T, F)
+    seen_time = seen_frequency = 0
+    for n in range(40):
+        in_time = changed[n].float().mean(1) > 0.5
+        in_frequency = changed[n].float().mean(0) > 0.5
+        assert spans(in_time) <= 2
+        assert in_time.sum() <= 20
+        assert in_frequency.sum() <= 4
+        seen_time += bool(in_time.any())
+        seen_frequency += bool(in_frequency.any())
+        torch.testing.assert_close(
+            y[n][x[n] != y[n]], x[n].mean().expand(int((x[n] != y[n]).sum()))
+        )
+    assert seen_time > 15
+    assert seen_frequency > 10
+
+
+def test_spec_augment_off_changes_nothing():
+    augment = SpecAugment(AugmentationConfig(time_masks=0, frequency_masks=0), hop=16)
+    x = torch.randn(2, 2, 3, 50, 33)
+    assert torch.equal(augment(x.clone(), torch.Generator()), x)
