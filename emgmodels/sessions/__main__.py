@@ -7,12 +7,12 @@ python -m emgmodels.sessions inspect session.hdf5 --plot session.png --start 60 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from emgmodels import charset
@@ -22,7 +22,23 @@ from emgmodels.sessions.plot import plot_session
 from emgmodels.sessions.session import Session
 from emgmodels.sessions.splits import find_session_files
 
-_PIPED_WIDTH = 180
+_COLUMNS: dict[str, Literal["left", "right"]] = {
+    "session": "left",
+    "user": "left",
+    "condition": "left",
+    "minutes": "right",
+    "Hz": "right",
+    "truth": "left",
+    "keys": "right",
+    "keys/s": "right",
+    "dropped": "right",
+    "outside": "right",
+    "rms left": "right",
+    "rms right": "right",
+    "text": "left",
+}
+_TABLE_WIDTH = 140
+_PIPED_WIDTH = 200
 _TEXT_SHOWN = 40
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -34,7 +50,7 @@ def _commands() -> None:
 
 
 @app.command(
-    epilog="Examples: python -m emgmodels.sessions inspect data/   |   "
+    epilog="Examples:\n\npython -m emgmodels.sessions inspect data/\n\n"
     "python -m emgmodels.sessions inspect a.hdf5 --plot a.png --start 60 --seconds 5"
 )
 def inspect(
@@ -47,31 +63,29 @@ def inspect(
 ) -> None:
     """Show a row a session: how long, how many keys, how strong a signal, what was typed.
 
-    A file that can't be read is reported after the others, and the command exits with 2.
+    "dropped" counts keys and characters that have no label, "outside" those whose time is before
+    or after the recording. A file that can't be read is reported after the others, and the command
+    exits with 2.
     """
-    table, problems = _table(), []
-    minutes, keys = 0.0, 0
+    rows: list[list[Text]] = []
+    problems: list[Exception] = []
     try:
         paths = _expand(files)
         if plot is not None and len(paths) != 1:
             raise ValueError(f"--plot {plot} draws one session, {len(paths)} are named: name one")
     except ValueError as error:
-        paths, problems = [], [error]
+        paths = []
+        problems.append(error)
     for path in paths:
         try:
             session = read_session(path)
-            row, labels = _describe(session)
+            rows.append(_describe(session))
             if plot is not None:
                 plot_session(session, plot, start, seconds)
         except (ValueError, OSError) as error:
             problems.append(error)
-            continue
-        table.add_row(*row)
-        minutes += session.duration / 60
-        keys += labels
-    if table.row_count:
-        table.caption = f"{table.row_count} sessions, {minutes:.1f} minutes, {keys} keys"
-        _console().print(table)
+    if rows:
+        _print(rows)
     for problem in problems:
         typer.echo(str(problem), err=True)
     if problems:
@@ -86,49 +100,54 @@ def _expand(files: list[Path]) -> list[Path]:
     return paths
 
 
-def _console() -> Console:
+def _print(rows: list[list[Text]]) -> None:
+    """Print a table, or on a narrow terminal a list a session."""
     console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, _PIPED_WIDTH))
+    if not console.is_terminal:
+        console = Console(width=max(console.width, _PIPED_WIDTH))
+    if console.width < _TABLE_WIDTH:
+        for row in rows:
+            grid = Table.grid("", Column(overflow="fold"), padding=(0, 2))
+            for name, cell in zip(_COLUMNS, row, strict=True):
+                grid.add_row(name, cell)
+            console.print(grid, "")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name, justify in _COLUMNS.items():
+        numeric = justify == "right"
+        table.add_column(name, justify=justify, no_wrap=numeric, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
-def _table() -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, caption_justify="left")
-    table.add_column("session", overflow="fold", min_width=16)
-    table.add_column("user", overflow="fold")
-    table.add_column("condition", overflow="fold")
-    for name in ("minutes", "Hz", "keys", "keys/s", "dropped", "rms left", "rms right"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("truth")
-    table.add_column("text", overflow="fold", min_width=16)
-    return table
-
-
-def _describe(session: Session) -> tuple[list[str | Text], int]:
-    """Return the cells of a session's row, and its number of labels."""
+def _describe(session: Session) -> list[Text]:
+    """Return what the columns say of a session."""
     labels = session.labels()
     count = len(labels.label)
     if labels.has_key_times:
-        written = len(session.keystrokes)
-        kept = count
+        dropped = len(session.keystrokes) - count
     else:
         texts = [prompt.text for prompt in session.prompts if prompt.text is not None]
-        written = sum(map(len, texts))
-        kept = sum(len(charset.encode(text)) for text in texts)
+        dropped = sum(len(text) - len(charset.encode(text)) for text in texts)
+    outside = np.sum((labels.start < session.time[0]) | (labels.start > session.time[-1]))
     left, right = _rms(session.emg)
-    return [
-        Text(session.name),
-        Text(session.user),
-        Text(session.condition),
+    cells = [
+        session.name,
+        session.user,
+        session.condition,
         f"{session.duration / 60:.1f}",
         f"{session.rate:.1f}",
-        str(count),
+        "keys" if labels.has_key_times else "prompts",
+        f"{count}",
         f"{count / session.duration:.1f}",
-        str(written - kept),
+        f"{dropped}",
+        f"{outside}",
         f"{left:.3g}",
         f"{right:.3g}",
-        "keys" if labels.has_key_times else "prompts",
-        Text(charset.decode(labels.label[:_TEXT_SHOWN])),
-    ], count
+        charset.decode(labels.label[:_TEXT_SHOWN]),
+    ]
+    return [Text(cell) for cell in cells]
 
 
 def _rms(emg: np.ndarray) -> np.ndarray:

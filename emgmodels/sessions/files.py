@@ -28,7 +28,6 @@ BAND_FIELDS = ("emg_left", "emg_right")
 ROW = np.dtype([("time", "<f8"), *((band, "<f4", (BAND_ELECTRODES,)) for band in BAND_FIELDS)])
 """One sample of both bands: 136 bytes."""
 
-_ATTRIBUTES = ("session_name", "user", "condition", "duration_mins", "keystrokes", "prompts")
 _RATE_TOLERANCE = 0.05
 _BLOCK_ROWS = 8192
 
@@ -49,16 +48,27 @@ def read_session(path: str | Path) -> Session:
     path = Path(path)
     with _opened(path) as group:
         header = _read_header(path, group)
+        keystrokes = [_keystroke(*item) for item in _numbered(path, header, "keystrokes")]
+        prompts = [_prompt(*item) for item in _numbered(path, header, "prompts")]
         time, emg = _read_signal(path, group[DATASET])
     _check_times(str(path), time)
-    return Session(time=time, emg=emg, **header)
+    return Session(
+        name=header["session_name"],
+        user=header["user"],
+        condition=header["condition"],
+        duration_mins=header["duration_mins"],
+        time=time,
+        emg=emg,
+        keystrokes=tuple(sorted(keystrokes, key=lambda keystroke: keystroke.start)),
+        prompts=tuple(sorted(prompts, key=lambda prompt: prompt.start)),
+    )
 
 
 def read_info(path: str | Path) -> SessionInfo:
-    """Read what a session file says of itself, without its EMG (about a millisecond).
+    """Read what a session file says of itself, without its EMG (a few milliseconds).
 
     Raises:
-        SessionError: as in ``read_session``, for everything but the samples.
+        SessionError: as in ``read_session``, but neither samples nor single keys are looked at.
     """
     path = Path(path)
     with _opened(path) as group:
@@ -68,7 +78,7 @@ def read_info(path: str | Path) -> SessionInfo:
     if not (math.isfinite(first) and math.isfinite(last) and first <= last):
         raise SessionError(f"{path}: time runs from {first} to {last}: it must not decrease")
     return SessionInfo(
-        name=header["name"],
+        name=header["session_name"],
         user=header["user"],
         condition=header["condition"],
         start=first,
@@ -160,27 +170,14 @@ def _check_layout(path: Path, series: h5py.Dataset) -> None:
 
 
 def _read_header(path: Path, group: h5py.Group) -> dict[str, Any]:
-    """Return the fields of ``Session`` that are attributes of the file."""
+    """Return the attributes, with keystrokes and prompts as lists of whatever JSON has."""
     missing = [name for name in _ATTRIBUTES if name not in group.attrs]
     if missing:
         raise SessionError(
             f"{path}: group '{GROUP}' lacks the attributes {', '.join(missing)} "
             f"(found: {', '.join(group.attrs) or 'none'})"
         )
-    text = {
-        name: _text(path, name, group.attrs[name])
-        for name in ("session_name", "user", "condition", "keystrokes", "prompts")
-    }
-    keystrokes = [_keystroke(*item) for item in _items(path, "keystrokes", text["keystrokes"])]
-    prompts = [_prompt(*item) for item in _items(path, "prompts", text["prompts"])]
-    return {
-        "name": text["session_name"],
-        "user": text["user"],
-        "condition": text["condition"],
-        "duration_mins": _minutes(path, group.attrs["duration_mins"]),
-        "keystrokes": tuple(sorted(keystrokes, key=lambda keystroke: keystroke.start)),
-        "prompts": tuple(sorted(prompts, key=lambda prompt: prompt.start)),
-    }
+    return {name: read(path, name, group.attrs[name]) for name, read in _ATTRIBUTES.items()}
 
 
 def _text(path: Path, name: str, value: Any) -> str:
@@ -197,26 +194,41 @@ def _text(path: Path, name: str, value: Any) -> str:
     raise SessionError(f"{path}: attribute '{name}' is {kind}: expected text")
 
 
-def _minutes(path: Path, value: Any) -> float:
+def _minutes(path: Path, name: str, value: Any) -> float:
     is_number = isinstance(value, int | float | np.integer | np.floating)
     if not is_number or not math.isfinite(value) or value < 0:
-        raise SessionError(f"{path}: attribute 'duration_mins' is {value!r}: expected minutes >= 0")
+        raise SessionError(f"{path}: attribute '{name}' is {value!r}: expected minutes >= 0")
     return float(value)
 
 
-def _items(path: Path, name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the objects of a JSON list, each with the place to name in a message."""
-    where = f"{path}: attribute '{name}'"
+def _json_list(path: Path, name: str, value: Any) -> list[Any]:
     try:
-        items = json.loads(text)
+        items = json.loads(_text(path, name, value))
     except json.JSONDecodeError as error:
-        raise SessionError(f"{where} is broken JSON: {error}") from None
+        raise SessionError(f"{path}: attribute '{name}' is broken JSON: {error}") from None
     if not isinstance(items, list):
-        raise SessionError(f"{where} is a JSON {type(items).__name__}: expected a list of objects")
-    for index, item in enumerate(items):
+        kind = type(items).__name__
+        raise SessionError(f"{path}: attribute '{name}' is a JSON {kind}: expected a list")
+    return items
+
+
+_ATTRIBUTES = {
+    "session_name": _text,
+    "user": _text,
+    "condition": _text,
+    "duration_mins": _minutes,
+    "keystrokes": _json_list,
+    "prompts": _json_list,
+}
+
+
+def _numbered(path: Path, header: dict[str, Any], name: str) -> Iterator[tuple[str, dict]]:
+    """Yield the objects of a list, each after the place to name in a message."""
+    for index, item in enumerate(header[name]):
+        where = f"{path}: {name}[{index}]"
         if not isinstance(item, dict):
-            raise SessionError(f"{where}[{index}] is {item!r}: expected an object")
-        yield f"{where}[{index}]", item
+            raise SessionError(f"{where} is {item!r}: expected an object")
+        yield where, item
 
 
 def _keystroke(where: str, item: dict[str, Any]) -> Keystroke:
@@ -316,18 +328,23 @@ def _check_session(path: Path, session: Session) -> None:
     _check_times(f"{path}: not written", session.time)
     for begin in range(0, len(session.emg), _BLOCK_ROWS):
         _check_emg(f"{path}: not written", session.emg[begin : begin + _BLOCK_ROWS], begin)
-    _minutes(path, session.duration_mins)
-    for name in ("session_name", "user", "condition"):
-        _text(path, name, getattr(session, name.removeprefix("session_")))
-    for name, items in _json_items(session).items():
-        for index, item in enumerate(items):
-            where = f"{path}: not written: {name}[{index}]"
-            _keystroke(where, item) if name == "keystrokes" else _prompt(where, item)
+    header = _header(session)
+    for name, check in _ATTRIBUTES.items():
+        if name not in ("keystrokes", "prompts"):
+            check(path, name, header[name])
+    for where, item in _numbered(path, header, "keystrokes"):
+        _keystroke(where, item)
+    for where, item in _numbered(path, header, "prompts"):
+        _prompt(where, item)
 
 
-def _json_items(session: Session) -> dict[str, list[dict[str, Any]]]:
-    """Return the keystrokes and prompts as they stand in the file."""
+def _header(session: Session) -> dict[str, Any]:
+    """Return the attributes of a session as ``_read_header`` gives them."""
     return {
+        "session_name": session.name,
+        "user": session.user,
+        "condition": session.condition,
+        "duration_mins": session.duration_mins,
         "keystrokes": [
             {"key": keystroke.key, "start": keystroke.start, "end": keystroke.end}
             for keystroke in session.keystrokes
@@ -346,12 +363,8 @@ def _json_items(session: Session) -> dict[str, list[dict[str, Any]]]:
 
 def _write(file: h5py.File, session: Session) -> None:
     group = file.create_group(GROUP)
-    group.attrs["session_name"] = session.name
-    group.attrs["user"] = session.user
-    group.attrs["condition"] = session.condition
-    group.attrs["duration_mins"] = float(session.duration_mins)
-    for name, items in _json_items(session).items():
-        group.attrs[name] = json.dumps(items)
+    for name, value in _header(session).items():
+        group.attrs[name] = json.dumps(value) if isinstance(value, list) else value
     samples = len(session.time)
     series = group.create_dataset(DATASET, shape=(samples,), dtype=ROW, track_times=False)
     rows = np.empty(min(_BLOCK_ROWS, samples), dtype=ROW)

@@ -18,6 +18,9 @@ _BAND_COLOURS = {"left": "#0072B2", "right": "#D55E00"}
 """Blue and vermillion of Okabe and Ito's palette, told apart by colour-blind readers."""
 _KEY_COLOUR = "#444444"
 _PLOTTABLE = (0.1, 60.0)
+_ROWS = 3
+_CHARACTER_WIDTH = 0.009
+"""Of a key's symbol, as a share of the picture's width."""
 
 
 def plot_session(session: Session, path: Path, start: float = 0.0, seconds: float = 5.0) -> None:
@@ -59,12 +62,12 @@ def plot_session(session: Session, path: Path, start: float = 0.0, seconds: floa
 
 def _draw_band(axes: Axes, name: str, elapsed: np.ndarray, emg: np.ndarray) -> None:
     """Draw (T, 16) EMG as traces above each other, electrode 0 on top."""
-    spacing = 1.2 * float(np.quantile(np.abs(emg), 0.999)) * 2 or 1.0
+    spacing = 2.4 * float(np.quantile(np.abs(emg), 0.999)) or 1.0
     offsets = -spacing * np.arange(BAND_ELECTRODES)
     axes.plot(elapsed, emg + offsets, color=_BAND_COLOURS[name], linewidth=0.5)
     axes.set_yticks(offsets, [str(electrode) for electrode in range(BAND_ELECTRODES)])
     axes.set_ylim(offsets[-1] - spacing, spacing)
-    axes.set_ylabel(f"{name} band, electrode\n(step = {spacing:.3g})")
+    axes.set_ylabel(f"{name} band, electrode\n({spacing:.3g} apart)")
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -72,20 +75,21 @@ def _draw_keys(
     keys: Axes, bands: list[Axes], labels: Labels, origin: float, span: tuple[float, float]
 ) -> None:
     """Write keys at their times above the bands; a prompt once, where it begins."""
-    keys.set_ylim(0, 3)
+    keys.set_ylim(-0.5, _ROWS - 0.5)
     keys.set_yticks([])
+    keys.tick_params(bottom=False)
     keys.set_ylabel("keys" if labels.has_key_times else "prompts")
     keys.spines[:].set_visible(False)
     starts = labels.start - origin
     inside = np.flatnonzero((starts >= span[0]) & (starts < span[1]))
-    groups = (
-        [inside[i : i + 1] for i in range(len(inside))]
-        if labels.has_key_times
-        else np.split(inside, np.flatnonzero(np.diff(starts[inside])) + 1)
-    )
-    for index, group in enumerate(group for group in groups if len(group)):
+    is_new = np.diff(starts[inside], prepend=-np.inf) > (-np.inf if labels.has_key_times else 0)
+    free_from = [-np.inf] * _ROWS
+    for group in np.split(inside, np.flatnonzero(is_new))[1:]:
         at = float(starts[group[0]])
         text = charset.decode(labels.label[group]).replace(" ", "␣")
-        keys.text(at, index % 3 + 0.5, text, ha="center", va="center", parse_math=False)
+        row = next((row for row in range(_ROWS) if free_from[row] <= at), _ROWS - 1)
+        free_from[row] = at + _CHARACTER_WIDTH * (span[1] - span[0]) * len(text)
+        align = "center" if len(text) == 1 else "left"
+        keys.text(at, row, text, ha=align, va="center", fontsize=11, parse_math=False)
         for axes in bands:
             axes.axvline(at, color=_KEY_COLOUR, linewidth=0.6, linestyle=":")

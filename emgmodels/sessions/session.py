@@ -82,8 +82,8 @@ class Session:
 
     @property
     def rate(self) -> float:
-        """Samples a second (Hz), from the median step."""
-        return 1 / float(np.median(np.diff(self.time)))
+        """Samples a second (Hz), on average."""
+        return (len(self.time) - 1) / float(self.time[-1] - self.time[0])
 
     def labels(self) -> Labels:
         """Return the ground truth: the keys pressed, or the prompts, each ended by an enter.
