@@ -1,0 +1,217 @@
+"""The decisions of successive halving, one at a time and in random searches."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.halving import RANKINGS, Decision, Halving, State
+
+
+def reach(halving: Halving, scores: list[float], upcoming: float = math.inf) -> list[Decision]:
+    """Train new trials, one after another, to the first rung with these losses."""
+    decisions = []
+    for loss in scores:
+        trial_id = f"trial{len(halving._progress)}"
+        halving.add(trial_id)
+        decisions.append(halving.report(trial_id, halving.rungs[0], 100.0, loss, upcoming))
+    return decisions
+
+
+def test_one_in_eta_of_those_that_reached_a_rung_is_promoted_best_first():
+    halving = Halving([5, 15], 50, eta=3)
+    assert reach(halving, [3.0, 2.0]) == [Decision.PAUSE] * 2
+    assert halving.promotable() is None
+    assert reach(halving, [4.0]) == [Decision.PAUSE]
+    assert halving.promotable() == "trial1"
+    halving.promote("trial1")
+    assert halving.promotable() is None
+    assert halving.report("trial1", 6, 90.0, 1.9) == Decision.CONTINUE
+    assert halving.report("trial1", 15, 80.0, 1.5) == Decision.PAUSE
+    assert halving.why("trial1") == "paused at rung 15: rank 1 of 1"
+
+
+def test_a_trial_that_would_be_resumed_at_once_goes_on_without_a_pause():
+    assert reach(Halving([5], 50, eta=3), [3.0, 4.0, 2.0])[-1] == Decision.CONTINUE
+
+
+def test_stopping_lets_the_best_so_far_through_and_never_pauses():
+    halving = Halving([5], 50, eta=3, pausing=False)
+    assert reach(halving, [3.0, 4.0, 3.0, 2.0, 2.5, 2.4]) == [
+        *(Decision.CONTINUE, Decision.STOP, Decision.STOP),
+        *(Decision.CONTINUE, Decision.STOP, Decision.CONTINUE),
+    ]
+    assert halving.why("trial4") == "stopped at rung 5: rank 2 of 5"
+
+
+@pytest.mark.parametrize("pausing", [True, False])
+def test_trials_that_tie_across_the_cut_do_not_pass(pausing):
+    halving = Halving([5], 50, eta=3, pausing=pausing)
+    decisions = reach(halving, [1.0, *[2.0] * 5])
+    assert decisions.count(Decision.CONTINUE) == (0 if pausing else 1)
+    assert halving.promotable() == ("trial0" if pausing else None)
+    if pausing:
+        halving.promote("trial0")
+        assert halving.promotable() is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("metric", ["val_cer", "val_loss"])
+def test_a_metric_that_is_not_finite_ends_the_trial_and_ranks_last(bad, metric):
+    halving = Halving([5], 50, eta=2)
+    reach(halving, [3.0])
+    halving.add("bad")
+    cer, loss = (bad, 1.0) if metric == "val_cer" else (50.0, bad)
+    assert halving.report("bad", 2, cer, loss) == Decision.STOP
+    assert halving["bad"].state is State.DIVERGED
+    assert halving.why("bad") == f"diverged at epoch 2: {metric} is {bad}"
+    assert halving.promotable() == "trial0", "the other one is now the better half"
+    assert reach(Halving([5], 50, eta=1.01), [1.0], upcoming=0) == [Decision.CONTINUE]
+
+
+def test_a_winner_is_trained_to_the_end_when_fewer_trials_than_eta_reach_a_rung():
+    halving = Halving([5, 15], 50, eta=3)
+    assert reach(halving, [3.0], upcoming=1) == [Decision.PAUSE]
+    assert reach(halving, [2.0], upcoming=0) == [Decision.CONTINUE]
+    assert halving.hopeless(0) == ["trial0"]
+    assert halving.report("trial1", 15, 50.0, 1.0, upcoming=0) == Decision.CONTINUE
+    assert halving.report("trial1", 50, 20.0, 1.0, upcoming=0) == Decision.STOP
+    assert halving.why("trial1") == "trained all 50 epochs"
+
+
+def test_a_trial_stops_as_soon_as_no_result_to_come_could_promote_it():
+    halving = Halving([5], 50, eta=3)
+    reach(halving, [3.0, 2.0], upcoming=4)
+    assert halving.hopeless(4) == [], "of six trials two pass"
+    assert reach(halving, [9.0], upcoming=3) == [Decision.STOP]
+    assert halving.why("trial2") == "stopped at rung 5: rank 3 of 3"
+    assert reach(halving, [2.5], upcoming=2) == [Decision.PAUSE]
+    assert halving.hopeless(2) == ["trial0"]
+    assert halving.hopeless(math.inf) == []
+
+
+def test_a_rung_compares_the_lowest_value_so_far():
+    halving = Halving([3], 50, eta=2)
+    for trial_id, losses in {"spiked": [3.0, 2.0, 9.0], "steady": [3.0, 2.8, 2.5]}.items():
+        halving.add(trial_id)
+        for epoch, loss in enumerate(losses, start=1):
+            halving.report(trial_id, epoch, 100.0, loss)
+    assert halving.promotable() == "spiked"
+
+
+def test_rankings_tell_trials_apart_on_the_plateau_and_after():
+    assert RANKINGS["loss"](100.0, 2.9) < RANKINGS["loss"](100.0, 3.1)
+    assert RANKINGS["cer"](20.0, 9.0) < RANKINGS["cer"](21.0, 0.1)
+    assert RANKINGS["both"](967.0, 2.9) < RANKINGS["both"](100.0, 3.1)
+    assert RANKINGS["both"](20.0, 0.6) < RANKINGS["both"](21.0, 0.6)
+
+
+def test_a_restored_search_has_the_same_rungs():
+    first, second = Halving([5, 15], 50, eta=2), Halving([5, 15], 50, eta=2)
+    reach(first, [3.0, 2.0, 4.0, 1.0, 2.0])
+    for trial_id in reversed(list(first._progress)):
+        second.add(trial_id, first[trial_id])
+    assert second.promotable() == first.promotable()
+    assert second._entries == first._entries
+    assert second.add("new").order == 5
+
+
+def test_a_retried_trial_replaces_its_score_and_loses_no_place():
+    halving = Halving([5], 50, eta=3)
+    reach(halving, [3.0, 4.0])
+    halving.fail("trial0")
+    assert halving.why("trial0") == "failed after 5 epochs"
+    halving.revive("trial0")
+    assert halving.report("trial0", 5, 100.0, 2.5) == Decision.PAUSE
+    assert halving.why("trial0") == "paused at rung 5: rank 1 of 2"
+
+
+SEARCHES = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 10**6),
+        "trials": st.integers(1, 30),
+        "slots": st.sampled_from([1, 2, 3, 8, 80]),
+        "eta": st.sampled_from([1.3, 1.5, 2.0, 3.0, 4.0]),
+        "levels": st.sampled_from([1, 3, 1000]),
+        "broken": st.sampled_from([0.0, 0.1, 1.0]),
+        "pausing": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(SEARCHES)
+def test_every_search_ends_with_every_trial_ended_and_none_passed_against_the_rule(search):
+    Arrivals(**search).run()
+
+
+class Arrivals:
+    """A search whose trials arrive in random order, some with ties, some with broken metrics."""
+
+    def __init__(self, seed, trials, slots, eta, levels, broken, pausing):
+        self.draw = random.Random(seed)
+        self.halving = Halving([2, 3, 6], 10, eta, pausing=pausing)
+        self.trials, self.slots, self.levels, self.broken = trials, slots, levels, broken
+        self.running: dict[str, int] = {}
+        self.epochs: dict[str, list[int]] = {}
+
+    def run(self):
+        while self.fill():
+            trial_id = self.draw.choice(sorted(self.running))
+            self.step(trial_id)
+        states = [self.halving[trial_id].state for trial_id in self.epochs]
+        assert len(states) == self.trials
+        assert set(states) <= {State.FINISHED, State.STOPPED, State.DIVERGED}
+        if self.broken == 0.0:
+            assert State.FINISHED in states
+
+    def fill(self):
+        for trial_id in self.halving.hopeless(self.upcoming):
+            self.halving.stop(trial_id)
+        while len(self.running) < self.slots:
+            trial_id = self.halving.promotable(self.upcoming)
+            if trial_id is not None:
+                self.halving.promote(trial_id)
+                self.check_passed(trial_id, self.halving[trial_id].target - 1)
+            elif self.upcoming:
+                trial_id = f"trial{len(self.epochs)}"
+                self.halving.add(trial_id)
+                self.epochs[trial_id] = []
+            else:
+                break
+            assert trial_id not in self.running
+            self.running[trial_id] = 1
+        return bool(self.running)
+
+    def step(self, trial_id):
+        epoch = len(self.epochs[trial_id]) + 1
+        self.epochs[trial_id].append(epoch)
+        loss = float(self.draw.randrange(self.levels))
+        if self.draw.random() < self.broken:
+            loss = math.nan
+        rung = self.halving[trial_id].target
+        decision = self.halving.report(trial_id, epoch, 100.0, loss, self.upcoming)
+        if self.halving[trial_id].target > rung:
+            self.check_passed(trial_id, rung)
+        if decision is not Decision.CONTINUE:
+            del self.running[trial_id]
+        if decision is Decision.PAUSE:
+            assert epoch in self.halving.rungs
+            assert self.halving.pausing
+
+    def check_passed(self, trial_id, rung):
+        """Assert that a trial is in the best 1 / eta of a rung, or the first of an empty one."""
+        others = [self.halving[name] for name in self.epochs if name != trial_id]
+        reached = [other for other in others if len(other.scores) > rung]
+        score = self.halving[trial_id].scores[rung]
+        rank = 1 + sum(other.scores[rung] <= score for other in reached)
+        first = not any(other.target > rung for other in reached) or not self.halving.pausing
+        best = all(score <= other.scores[rung] for other in reached)
+        may_be_alone = self.upcoming == 0 or not self.halving.pausing
+        assert rank <= (1 + len(reached)) / self.halving.eta or (first and best and may_be_alone)
+
+    @property
+    def upcoming(self):
+        return self.trials - len(self.epochs)
