@@ -179,7 +179,7 @@ class AlignedStart(Frozen):
     epochs: PositiveInt = 3
     """Epochs with the framewise loss."""
     weight: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of the framewise loss; CTC has weight 1."""
+    """Weight of the framewise loss; CTC has weight 1, and both are per label."""
     tolerance_ms: Annotated[float, Field(ge=0, le=200)] = 32.0
     """Frames this close to a key press are targets of the key (ms), at least one on either side."""
     blank_weight: Annotated[float, Field(gt=0, le=1)] = 0.3

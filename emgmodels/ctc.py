@@ -28,16 +28,23 @@ def ctc_loss(log_probs: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor
 
 
 def aligned_loss(
-    log_probs: Tensor, labels: Tensor, frames: Tensor, tolerance: int, blank_weight: float
+    log_probs: Tensor,
+    labels: Tensor,
+    label_lengths: Tensor,
+    frames: Tensor,
+    tolerance: int,
+    blank_weight: float,
 ) -> Tensor:
-    """Return the cross-entropy of each frame against the key pressed at it.
+    """Return the negative log-likelihood of one alignment per label, averaged over windows.
 
-    A key is the target of the frames around its press, the blank of all others. Where two keys
-    claim a frame, the later one has it.
+    The alignment is the keylogger's: a key is the target of the frames around its press, the blank
+    of all others. CTC sums over all alignments; this is its term for the recorded one, in the same
+    unit. The frame nearest to a press has its key, whatever else is near.
 
     Args:
         log_probs: (N, T, 99) log-probabilities.
         labels: (N, K) labels, padded.
+        label_lengths: (N,) labels of each window.
         frames: (N, K) frame of each label's key press; negative where padded.
         tolerance: frames on either side of a press that belong to the key as well.
         blank_weight: weight of frames whose target is the blank.
@@ -51,7 +58,9 @@ def aligned_loss(
         target[window[inside], at[inside]] = labels[window[inside], position[inside]]
     weight = torch.ones(classes, device=log_probs.device)
     weight[BLANK] = blank_weight
-    return nll_loss(log_probs.flatten(0, 1), target.flatten(), weight)
+    loss = nll_loss(log_probs.flatten(0, 1), target.flatten(), weight, reduction="none")
+    per_label = loss.view(n, length).sum(1) / label_lengths.clamp(min=1).to(log_probs.device)
+    return per_label.mean()
 
 
 def greedy_decode(log_probs: Tensor) -> list[list[int]]:

@@ -268,8 +268,9 @@ class _Run:
         hop = self.config.model.features.hop
         frames = torch.where(batch.label_samples >= 0, batch.label_samples // hop, -1)
         tolerance = max(1, milliseconds(start.tolerance_ms) // hop)
-        framewise = aligned_loss(log_probs, batch.labels, frames, tolerance, start.blank_weight)
-        return loss + start.weight * framewise
+        return loss + start.weight * aligned_loss(
+            log_probs, batch.labels, batch.label_lengths, frames, tolerance, start.blank_weight
+        )
 
     def _emissions(self, features: Tensor, framing: Framing) -> Tensor:
         """Return the log-probabilities of the labelled window's frames, (N, T, 99)."""

@@ -68,7 +68,7 @@ def test_mistakes_are_refused(values, message):
 def test_load_config_reports_every_mistake_with_file_and_path(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text(yaml.safe_dump({"model": {"electrodes": 0}, "training": {"epoch": 3}}))
-    with pytest.raises(ValueError, match="model.electrodes") as error:
+    with pytest.raises(ValueError, match=r"model\.electrodes") as error:
         load_config(path)
     assert str(error.value).count(str(path)) == 2
     assert "training.epoch" in str(error.value)

@@ -56,31 +56,43 @@ def test_ctc_loss_of_an_empty_window_is_that_of_all_blanks():
     assert abs(float(ctc_loss(log_probs, torch.zeros(1, 0).long(), torch.tensor([0])))) < 1e-4
 
 
+ONE, TWO = torch.tensor([1]), torch.tensor([2])
+
+
 def test_aligned_loss_wants_the_key_around_its_press_and_the_blank_elsewhere():
     b = BLANK
     labels, frames = torch.tensor([[7, 9, 0]]), torch.tensor([[2, 6, -1]])
     right = log_probs_of([[b, 7, 7, 7, b, 9, 9, 9, b, b]])
-    assert float(aligned_loss(right, labels, frames, 1, 0.3)) < 1e-4
+    assert float(aligned_loss(right, labels, TWO, frames, 1, 0.3)) < 1e-4
     late = log_probs_of([[b, b, 7, 7, 7, 9, 9, 9, b, b]])
-    assert float(aligned_loss(late, labels, frames, 1, 0.3)) > 1.0
+    assert float(aligned_loss(late, labels, TWO, frames, 1, 0.3)) > 1.0
 
 
-def test_aligned_loss_weighs_blanks_less():
-    b = BLANK
-    labels, frames = torch.tensor([[7]]), torch.tensor([[1]])
-    log_probs = log_probs_of([[b, b, b, b]])
-    heavy = float(aligned_loss(log_probs, labels, frames, 0, 1.0))
-    light = float(aligned_loss(log_probs, labels, frames, 0, 0.1))
-    assert heavy < light  # one wrong key among three right blanks, weighted mean
+def test_aligned_loss_by_hand():
+    """Uniform emissions: log 99 for each of 3 key frames, 0.3 of it for 7 blanks, over 1 label."""
+    uniform = torch.zeros(2, 10, NUM_CLASSES).log_softmax(-1)
+    labels, frames = torch.tensor([[7], [7]]), torch.tensor([[4], [4]])
+    loss = float(aligned_loss(uniform, labels, torch.tensor([1, 1]), frames, 1, 0.3))
+    assert math.isclose(loss, math.log(99) * (3 + 0.3 * 7), rel_tol=1e-5)
+
+
+def test_aligned_loss_bounds_ctc_from_above():
+    """One alignment is one term of CTC's sum, so its likelihood is at most CTC's."""
+    generator = torch.Generator().manual_seed(3)
+    log_probs = torch.randn(4, 12, NUM_CLASSES, generator=generator).log_softmax(-1)
+    labels, frames = torch.tensor([[3, 5]] * 4), torch.tensor([[2, 8]] * 4)
+    lengths = torch.tensor([2] * 4)
+    aligned = aligned_loss(log_probs, labels, lengths, frames, 1, 1.0)
+    assert float(aligned) > float(ctc_loss(log_probs, labels, lengths))
 
 
 def test_aligned_loss_without_key_times_is_about_blanks_alone():
     log_probs = log_probs_of([[BLANK] * 4])
-    loss = aligned_loss(log_probs, torch.tensor([[7]]), torch.tensor([[-1]]), 1, 0.3)
+    loss = aligned_loss(log_probs, torch.tensor([[7]]), ONE, torch.tensor([[-1]]), 1, 0.3)
     assert abs(float(loss)) < 1e-4
 
 
 def test_the_key_nearer_to_a_frame_has_it():
     labels, frames = torch.tensor([[7, 9]]), torch.tensor([[3, 4]])
     right = log_probs_of([[BLANK, BLANK, 7, 7, 9, 9, BLANK]])
-    assert float(aligned_loss(right, labels, frames, 1, 0.3)) < 1e-4
+    assert float(aligned_loss(right, labels, TWO, frames, 1, 0.3)) < 1e-4

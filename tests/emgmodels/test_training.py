@@ -1,0 +1,141 @@
+import math
+
+import pytest
+import torch
+
+from emgmodels.config import Config
+from emgmodels.training import fit, load_best
+from emgmodels.windows import prepare
+
+SMALL = {
+    "model": {
+        "features": {"hop": 64},
+        "mlp_features": 16,
+        "encoder": {"order": ["recurrent"], "recurrent": {"layers": 1, "hidden": 24}},
+    },
+    "training": {
+        "epochs": 4,
+        "batch_size": 4,
+        "learning_rate": 5e-3,
+        "warmup_steps": 4,
+        "augmentation": {"time_masks": 1, "frequency_masks": 1},
+        "aligned_start": {"epochs": 2},
+    },
+}
+
+
+def small(**training):
+    values = {**SMALL, "training": {**SMALL["training"], **training}}
+    return Config.model_validate(values)
+
+
+def numbers(results):
+    return [{k: v for k, v in r.metrics().items() if k != "seconds"} for r in results]
+
+
+@pytest.fixture(scope="module")
+def data(session_paths):
+    recordings = prepare(session_paths)
+    return recordings[:2], recordings[2:]
+
+
+def test_training_learns_what_can_be_learnt(data):
+    results = list(fit(small(epochs=16, learning_rate=1e-2, aligned_start={"epochs": 16}), *data))
+    assert [r.epoch for r in results] == list(range(1, 17))
+    assert results[-1].val_cer < 20
+    assert results[-1].best_val_cer == min(r.val_cer for r in results)
+    assert results[-1].val_cer == pytest.approx(
+        results[-1].val_ier + results[-1].val_der + results[-1].val_ser
+    )
+    assert results[-1].val_loss < results[0].val_loss
+
+
+@pytest.mark.parametrize("stage", ["recurrent", "transformer"])
+def test_a_resumed_training_has_the_numbers_of_an_uninterrupted_one(data, tmp_path, stage):
+    values = {**SMALL, "model": {**SMALL["model"]}}
+    if stage == "transformer":
+        values["model"]["encoder"] = {
+            "order": ["transformer"],
+            "transformer": {"layers": 1, "heads": 2, "feedforward": 16, "dropout": 0.2},
+        }
+    config = Config.model_validate(values)
+    whole = []
+    for result in fit(config, *data):
+        whole.append(result)
+        if result.epoch == 2:
+            result.save(tmp_path / "c.pt")
+    rest = list(fit(config, *data, resume=tmp_path / "c.pt"))
+    assert numbers(rest) == numbers(whole[2:])
+
+
+def test_the_seed_decides(data):
+    first, again = numbers(fit(small(epochs=1), *data)), numbers(fit(small(epochs=1), *data))
+    assert first == again
+    other = small(epochs=1).model_copy(update={"seed": 1})
+    assert numbers(fit(other, *data)) != first
+
+
+def test_without_aligned_start_it_is_ctc_alone(data):
+    with_start = next(fit(small(), *data))
+    without = next(fit(small(aligned_start=None), *data))
+    assert without.train_loss != with_start.train_loss
+
+
+def test_the_best_epochs_weights_come_back(data, tmp_path):
+    results = []
+    for result in fit(small(), *data):
+        results.append(result)
+        result.save(tmp_path / "c.pt")
+    model = load_best(tmp_path / "c.pt")
+    assert not model.training
+    state = torch.load(tmp_path / "c.pt", weights_only=True)
+    assert state["best_epoch"] == results[-1].best_epoch
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state["best"][name])
+
+
+def test_learning_rate_warms_up_then_falls(data):
+    config = small(epochs=6, warmup_steps=8)
+    rates = [r.learning_rate for r in fit(config, *data)]
+    assert max(rates) <= 5e-3
+    assert rates.index(max(rates)) in (2, 3)
+    assert rates[-1] < 0.05 * max(rates)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(data):
+    with torch.random.fork_rng():
+        results = list(fit(small(learning_rate=1.0, gradient_clip=None, epochs=9), *data))
+    diverged = [r for r in results if not math.isfinite(r.train_loss)]
+    if diverged:
+        assert results[-1] is diverged[0]
+        assert math.isnan(diverged[0].val_cer)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(data, tmp_path):
+    next(fit(small(), *data)).save(tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="another configuration"):
+        next(fit(small(batch_size=3), *data, resume=tmp_path / "c.pt"))
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_a_checkpoint_is_never_executed(tmp_path, capsys):
+    torch.save({"config": Evil()}, tmp_path / "evil.pt")
+    (tmp_path / "text.pt").write_text("not a checkpoint")
+    torch.save({"other": 1}, tmp_path / "other.pt")
+    for name in ("evil.pt", "text.pt", "other.pt", "missing.pt"):
+        with pytest.raises(ValueError, match=name):
+            load_best(tmp_path / name)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_sessions_too_short_or_without_keys_are_refused(data, session_paths):
+    train, val = data
+    with pytest.raises(ValueError, match="no training session is as long"):
+        next(fit(small(window_seconds=60), train, val))
+    silent = [type(r)(**{**vars(r), "labels": r.labels[:0]}) for r in val]
+    with pytest.raises(ValueError, match="validation sessions hold no keys"):
+        next(fit(small(), train, silent))
