@@ -1,0 +1,224 @@
+"""The schedulers by name, their options, and the real engine with a trainable of made-up curves."""
+
+import json
+import math
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from search.schedule import (
+    SCHEDULERS,
+    check_options,
+    default_rungs,
+    make_scheduler,
+    rungs,
+)
+
+
+def test_rungs_stand_at_absolute_epochs_a_factor_apart():
+    assert rungs(150, grace=5, eta=3) == [5, 15, 45, 135]
+    assert rungs(10, grace=1, eta=1.3)[0] == 1
+    assert rungs(50, grace=48, eta=3) == [48]
+
+
+@pytest.mark.parametrize("max_epochs", [1, 2, 3, 5, 10, 50, 400])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_default_rungs_increase_and_lie_inside_the_training(max_epochs, aligned):
+    epochs = default_rungs(max_epochs, aligned)
+    assert epochs == sorted(set(epochs))
+    assert all(1 <= epoch < max_epochs for epoch in epochs)
+
+
+def test_rungs_begin_earlier_where_trials_start_aligned():
+    assert default_rungs(50, aligned=True)[0] <= 2 < default_rungs(50, aligned=False)[0]
+
+
+def test_every_scheduler_is_made_by_name():
+    for name, scheduler in SCHEDULERS.items():
+        needs = {"mutations": {"lr": [1.0, 2.0]}} if "mutations" in scheduler.options else {}
+        assert make_scheduler(name, max_epochs=50, **needs) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("ash", {}, "choose one of asha, asha_stopping, hyperband, median, pbt, none"),
+        ("asha", {"grace": 50}, "grace 50: the first rung must stand at epoch 1 or later, before"),
+        ("asha", {"grace": 0}, "grace 0"),
+        ("asha", {"eta": 1.0}, "eta 1: must be above 1"),
+        ("asha", {"eta": math.nan}, "eta nan: must be above 1"),
+        ("asha", {"rank_by": "wer"}, "rank_by 'wer' is not known: choose one of loss, cer, both"),
+        ("median", {"eta": 3.0}, "'median' has no option 'eta'; its options: grace"),
+        ("pbt", {}, "say what in mutations"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_would_be_right(name, options, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        check_options(name, 50, **options)
+
+
+EPOCHS = 9
+TRIALS = 12
+
+
+class Curve(tune.Trainable):
+    """Trains nothing: its loss falls towards ``quality``, the better the lower."""
+
+    def setup(self, config):
+        self.reset_config(config)
+
+    def reset_config(self, new_config):
+        self.config, self.epoch = new_config, 0
+        return True
+
+    def step(self):
+        self.epoch += 1
+        with open(self.config["log"], "a") as log:
+            log.write(f"[{self.config['quality']}, {self.epoch}]\n")
+        if self.config["quality"] == self.config["fails_once"] and self.epoch == 3:
+            mark = Path(self.config["log"]).with_suffix(".failed")
+            if not mark.exists():
+                mark.touch()
+                raise RuntimeError("a trial that fails once")
+        loss = self.config["quality"] + 1 / self.epoch
+        loss = math.nan if self.config["quality"] == 4 else loss
+        last = self.epoch >= EPOCHS
+        return {"epoch": self.epoch, "val_cer": 100.0, "val_loss": loss, "done": last}
+
+    def save_checkpoint(self, checkpoint_dir):
+        Path(checkpoint_dir, "epoch").write_text(str(self.epoch))
+
+    def load_checkpoint(self, checkpoint):
+        self.epoch = int(Path(checkpoint, "epoch").read_text())
+
+
+@pytest.fixture(scope="module")
+def engine():
+    quiet = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_PRINT_ALL_TRIAL_ERRORS": "0"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in quiet.items():
+            patch.setenv(name, value)
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack tests/
+        ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+        yield
+        ray.shutdown()
+        ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+class Listed(Searcher):
+    """Suggests a list of configurations, one when asked."""
+
+    def __init__(self, configs):
+        super().__init__(metric="val_cer", mode="min")
+        self.configs = configs
+        self.ended = []
+
+    def suggest(self, trial_id):
+        return self.configs.pop(0)
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        self.ended.append(trial_id)
+
+    def save(self, checkpoint_path):
+        Path(checkpoint_path).write_text(json.dumps(self.configs))
+
+    def restore(self, checkpoint_path):
+        self.configs = json.loads(Path(checkpoint_path).read_text())
+
+
+class InterruptAfter(tune.Callback):
+    """Presses Ctrl-C after some results, and not again in the restored search."""
+
+    def __init__(self, results, mark):
+        self.left, self.mark = results, mark
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.left -= 1
+        if self.left == 0 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def start(folder, fails_once=None, callbacks=()):
+    """Make a search of 12 curves on two slots."""
+    log = str(folder / "log.jsonl")
+    order = [5, 9, 2, 11, 0, 7, 4, 1, 8, 3, 10, 6]
+    configs = [{"quality": each, "log": log, "fails_once": fails_once} for each in order]
+    return tune.Tuner(
+        tune.with_resources(Curve, {"cpu": 1}),
+        tune_config=tune.TuneConfig(
+            scheduler=make_scheduler("asha", max_epochs=EPOCHS, grace=2, eta=2.0),
+            search_alg=Listed(configs),
+            num_samples=TRIALS,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=str(folder),
+            verbose=0,
+            callbacks=list(callbacks),
+            failure_config=tune.FailureConfig(max_failures=1),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+
+
+def trained(folder):
+    """Return (quality, epoch) of every epoch that was trained, in order."""
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [tuple(json.loads(line)) for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(engine, tmp_path):
+    tuner = start(tmp_path)
+    assert len(tuner.fit()) == TRIALS
+    scheduler = tuner._local_tuner._tune_config.scheduler
+    searcher = tuner._local_tuner._tune_config.search_alg
+    epochs = trained(tmp_path)
+    last = dict(epochs)
+    assert len(set(epochs)) == len(epochs), "no epoch was trained twice"
+    assert last[0] == EPOCHS, "the best was trained to the end"
+    assert last[4] == 1, "NaN ended its trial"
+    assert len(epochs) < 0.6 * TRIALS * EPOCHS
+    assert len(searcher.ended) == len(set(searcher.ended)) == TRIALS
+    assert {scheduler.state_of(id_) for id_ in searcher.ended} == {
+        "finished",
+        "stopped",
+        "diverged",
+    }
+    assert any(scheduler.why(id_).startswith("stopped at rung 2: rank ") for id_ in searcher.ended)
+    kept = list((tmp_path / "search").glob("*/checkpoint_*"))
+    assert len(kept) <= TRIALS, "one checkpoint of a trial at most"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_an_interrupted_search_resumes_with_its_rungs_and_its_paused_trials_paused(
+    engine, tmp_path
+):
+    start(tmp_path, fails_once=1, callbacks=[InterruptAfter(17, tmp_path / "interrupted")]).fit()
+    before = trained(tmp_path)
+    tuner = tune.Tuner.restore(
+        str(tmp_path / "search"), tune.with_resources(Curve, {"cpu": 1}), resume_errored=True
+    )
+    results = tuner.fit()
+    scheduler = tuner._local_tuner._tune_config.scheduler
+    assert len(results) == TRIALS
+    first_rung = [entry.score for entry in scheduler.halving._entries[0]]
+    assert first_rung == [quality + 1 / 2 for quality in range(TRIALS) if quality != 4] + [math.inf]
+    epochs = trained(tmp_path)
+    last = dict(epochs)
+    twice = {quality for quality, epoch in epochs if epochs.count((quality, epoch)) > 1}
+    assert len(before) < len(epochs)
+    assert last[0] == EPOCHS
+    assert len(twice) <= 2 + 1, "only what trained at the interruption, or failed, went back"
+    assert len(epochs) < 0.7 * TRIALS * EPOCHS
