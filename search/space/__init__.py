@@ -1,0 +1,31 @@
+"""Spaces of architectures and hyperparameters: YAML, validated whole, then sampled.
+
+A space file has the keys of ``emgmodels.config`` under ``model`` and ``training``, and wherever a
+value stands there, a distribution may stand instead:
+
+    4                                  fixed
+    {choice: [4, 8, 16]}               one of numbers, names, lists, mappings or distributions
+    {int: [1, 4]}                      integers, both ends included; with log: true or step: 2
+    {float: [1e-4, 3e-3], log: true}   real numbers
+    {permutation: [recurrent, conv]}   any order of these, each once
+
+``constraints``, ``search`` and ``typist`` are fixed; ``demo`` holds what is different where no data
+is given; ``extends: base.yaml`` takes the keys of a file beside or below this one as defaults.
+"""
+
+from search.space.distributions import OutsideError
+from search.space.parsing import SpaceError
+from search.space.settings import Constraints, SchedulerConfig, SearchConfig, TypistConfig
+from search.space.space import Feasibility, Space, load_space
+
+__all__ = [
+    "Constraints",
+    "Feasibility",
+    "OutsideError",
+    "SchedulerConfig",
+    "SearchConfig",
+    "Space",
+    "SpaceError",
+    "TypistConfig",
+    "load_space",
+]

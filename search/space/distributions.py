@@ -1,0 +1,249 @@
+"""The grammar of a space file: what may stand for a value.
+
+A node can be drawn from (``draw``), written as YAML (``plain``), counted, and asked which
+parameters would have drawn a given value (``params``). Parameters are named by their path in the
+space file: ``model.encoder.conv.layers``; inside a choice of mappings, the option's index is part
+of the path: ``training.aligned_start.choice[1].epochs``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from typing_extensions import override
+
+from search.space.draws import Draw
+
+
+class OutsideError(ValueError):
+    """A value that a space does not contain."""
+
+    def __init__(self, path: str, value: Any, allowed: str) -> None:
+        """Say where, what, and what would be inside."""
+        super().__init__(f"{path}: {flow(value)} is not in the space (it has {allowed})")
+
+
+class Node:
+    """A part of a space."""
+
+    def draw(self, trial: Draw, path: str) -> Any:
+        """Return a value drawn by ``trial`` under parameter names that begin with ``path``."""
+        raise NotImplementedError
+
+    def plain(self) -> Any:
+        """Return the node as it is written in YAML."""
+        raise NotImplementedError
+
+    def params(self, target: Any, path: str) -> dict[str, Any]:
+        """Return the parameters under which ``draw`` returns ``target``.
+
+        Raises:
+            OutsideError: no parameters do.
+        """
+        raise NotImplementedError
+
+    def count(self) -> float:
+        """Return how many different values can be drawn; infinite where one is continuous."""
+        raise NotImplementedError
+
+    def continuous(self, path: str) -> str | None:
+        """Return the path of a continuous distribution, if there is one."""
+        return None
+
+
+@dataclass(frozen=True)
+class Fixed(Node):
+    """A value that does not vary: a scalar, or a tuple of them."""
+
+    value: Any
+
+    @override
+    def draw(self, trial: Draw, path: str) -> Any:
+        return self.plain()
+
+    @override
+    def plain(self) -> Any:
+        return list(self.value) if isinstance(self.value, tuple) else self.value
+
+    @override
+    def params(self, target: Any, path: str) -> dict[str, Any]:
+        if (tuple(target) if isinstance(target, list) else target) != self.value:
+            raise OutsideError(path, target, f"only {flow(self.plain())}")
+        return {}
+
+    @override
+    def count(self) -> float:
+        return 1
+
+
+@dataclass(frozen=True)
+class Choice(Node):
+    """One of several options, each a node of its own."""
+
+    options: tuple[Node, ...]
+
+    @override
+    def draw(self, trial: Draw, path: str) -> Any:
+        labels = self.labels()
+        index = labels.index(trial.suggest_categorical(path, labels))
+        return self.options[index].draw(trial, f"{path}.choice[{index}]")
+
+    def labels(self) -> list[Any]:
+        """Return what stands for each option: scalars themselves, else their YAML in one line."""
+        return [
+            option.value
+            if isinstance(option, Fixed) and not isinstance(option.value, tuple)
+            else flow(option.plain())
+            for option in self.options
+        ]
+
+    @override
+    def plain(self) -> Any:
+        return {"choice": [option.plain() for option in self.options]}
+
+    @override
+    def params(self, target: Any, path: str) -> dict[str, Any]:
+        for index, (label, option) in enumerate(zip(self.labels(), self.options, strict=True)):
+            try:
+                inner = option.params(target, f"{path}.choice[{index}]")
+            except OutsideError:
+                continue
+            return {path: label, **inner}
+        raise OutsideError(path, target, ", ".join(map(flow, self.labels())))
+
+    @override
+    def count(self) -> float:
+        return sum(option.count() for option in self.options)
+
+    @override
+    def continuous(self, path: str) -> str | None:
+        inner = (o.continuous(f"{path}.choice[{i}]") for i, o in enumerate(self.options))
+        return next(filter(None, inner), None)
+
+
+@dataclass(frozen=True)
+class IntRange(Node):
+    """Integers from low to high, both included."""
+
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+
+    @override
+    def draw(self, trial: Draw, path: str) -> Any:
+        return trial.suggest_int(path, self.low, self.high, step=self.step, log=self.log)
+
+    @override
+    def plain(self) -> Any:
+        return _range("int", self.low, self.high, None if self.step == 1 else self.step, self.log)
+
+    @override
+    def params(self, target: Any, path: str) -> dict[str, Any]:
+        inside = isinstance(target, int | float) and self.low <= target <= self.high
+        if not inside or (target - self.low) % self.step:
+            raise OutsideError(path, target, flow(self.plain()))
+        return {path: int(target)}
+
+    @override
+    def count(self) -> float:
+        return (self.high - self.low) // self.step + 1
+
+
+@dataclass(frozen=True)
+class FloatRange(Node):
+    """Real numbers from low to high, both included."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    @override
+    def draw(self, trial: Draw, path: str) -> Any:
+        return trial.suggest_float(path, self.low, self.high, step=self.step, log=self.log)
+
+    @override
+    def plain(self) -> Any:
+        return _range("float", self.low, self.high, self.step, self.log)
+
+    @override
+    def params(self, target: Any, path: str) -> dict[str, Any]:
+        inside = isinstance(target, int | float) and self.low <= target <= self.high
+        if not inside or (self.step is not None and not on_step(target - self.low, self.step)):
+            raise OutsideError(path, target, flow(self.plain()))
+        return {path: float(target)}
+
+    @override
+    def count(self) -> float:
+        if self.low == self.high:
+            return 1
+        return math.inf if self.step is None else round((self.high - self.low) / self.step) + 1
+
+    @override
+    def continuous(self, path: str) -> str | None:
+        return path if math.isinf(self.count()) else None
+
+
+@dataclass(frozen=True)
+class Permutation(Node):
+    """Any order of some names, each once.
+
+    Orders are one categorical parameter. Where some of the names are absent, only the order of
+    the others is drawn, under a name that says which: ``model.encoder.order[recurrent conv]``. So
+    a sampler learns which order is good, and the same architecture has one name only.
+    """
+
+    items: tuple[str, ...]
+
+    @override
+    def draw(self, trial: Draw, path: str) -> Any:
+        return self.draw_among(self.items, trial, path)
+
+    def draw_among(self, present: Sequence[str], trial: Draw, path: str) -> list[str]:
+        """Return an order of those items that are present."""
+        items = [item for item in self.items if item in present]
+        if len(items) < 2:
+            return items
+        orders = [" ".join(order) for order in itertools.permutations(items)]
+        return trial.suggest_categorical(f"{path}[{' '.join(items)}]", orders).split(" ")
+
+    @override
+    def plain(self) -> Any:
+        return {"permutation": list(self.items)}
+
+    @override
+    def params(self, target: Any, path: str) -> dict[str, Any]:
+        if not isinstance(target, list | tuple) or not set(target) <= set(self.items):
+            raise OutsideError(path, target, flow(self.plain()))
+        items = [item for item in self.items if item in target]
+        return {f"{path}[{' '.join(items)}]": " ".join(target)} if len(items) > 1 else {}
+
+    @override
+    def count(self) -> float:
+        return math.factorial(len(self.items))
+
+
+def flow(value: Any) -> str:
+    """Return the YAML of a value in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf)
+    return text.removesuffix("...\n").strip()
+
+
+def on_step(distance: float, step: float) -> bool:
+    """Return whether a distance is a whole number of steps, rounding aside."""
+    return math.isclose(distance / step, round(distance / step), rel_tol=1e-9, abs_tol=1e-9)
+
+
+def _range(kind: str, low: float, high: float, step: float | None, log: bool) -> dict[str, Any]:
+    plain: dict[str, Any] = {kind: [low, high]}
+    if step is not None:
+        plain["step"] = step
+    if log:
+        plain["log"] = True
+    return plain

@@ -1,0 +1,130 @@
+"""Who chooses the values of a space: an Optuna trial, a random generator, or every combination.
+
+A space is walked once per suggestion and asks for one value after another; which values it asks
+for may depend on those it was given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+class Draw(Protocol):
+    """The part of ``optuna.trial.BaseTrial`` that a space asks."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return one of the choices."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        """Return an integer in a range, both ends included."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float:
+        """Return a real number in a range."""
+
+
+class RandomDraw:
+    """Draws each value independently and uniformly, on the logarithm where the range says so.
+
+    Attributes:
+        params: the values drawn so far, by parameter name.
+    """
+
+    def __init__(self, rng: np.random.Generator, fixed: Mapping[str, Any] | None = None) -> None:
+        """Draw with ``rng`` what ``fixed`` does not give."""
+        self.params: dict[str, Any] = {}
+        self._rng = rng
+        self._fixed = fixed or {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return one of the choices."""
+        return self._keep(name, lambda: choices[int(self._rng.integers(len(choices)))])
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        """Return an integer in a range, both ends included."""
+        if log:
+            edges = math.log(low - 0.5), math.log(high + 0.5)
+            return self._keep(
+                name, lambda: min(max(round(math.exp(self._rng.uniform(*edges))), low), high)
+            )
+        count = (high - low) // step + 1
+        return self._keep(name, lambda: low + step * int(self._rng.integers(count)))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float:
+        """Return a real number in a range."""
+        if step is not None:
+            count = round((high - low) / step) + 1
+            return self._keep(name, lambda: min(low + step * int(self._rng.integers(count)), high))
+        if log:
+            edges = math.log(low), math.log(high)
+            return self._keep(
+                name, lambda: min(max(math.exp(self._rng.uniform(*edges)), low), high)
+            )
+        return self._keep(name, lambda: float(self._rng.uniform(low, high)))
+
+    def _keep(self, name: str, draw: Callable[[], T]) -> T:
+        if name not in self.params:
+            self.params[name] = self._fixed[name] if name in self._fixed else draw()
+        return self.params[name]
+
+
+def combinations(walk: Callable[[Draw], T]) -> Iterator[tuple[dict[str, Any], T]]:
+    """Yield the parameters and the result of a walk for every combination of values.
+
+    Args:
+        walk: asks for finitely many values; those it asks for may depend on earlier ones.
+    """
+    digits: list[int] = []
+    while True:
+        counter = _Counter(digits)
+        result = walk(counter)
+        yield counter.params, result
+        digits, sizes = counter.digits, counter.sizes
+        while digits and digits[-1] == sizes[-1] - 1:
+            digits.pop()
+            sizes.pop()
+        if not digits:
+            return
+        digits[-1] += 1
+
+
+class _Counter:
+    """Answers by the digits of a number whose digits each have their own base."""
+
+    def __init__(self, digits: list[int]) -> None:
+        self.params: dict[str, Any] = {}
+        self.digits: list[int] = []
+        self.sizes: list[int] = []
+        self._given = digits
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.params[name] = choices[self._digit(len(choices))]
+        return self.params[name]
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        self.params[name] = low + step * self._digit((high - low) // step + 1)
+        return self.params[name]
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float:
+        if step is None and low != high:
+            raise ValueError(f"{name} is continuous")
+        count = 1 if step is None else round((high - low) / step) + 1
+        self.params[name] = min(low + (step or 0.0) * self._digit(count), high)
+        return self.params[name]
+
+    def _digit(self, size: int) -> int:
+        place = len(self.digits)
+        self.digits.append(self._given[place] if place < len(self._given) else 0)
+        self.sizes.append(size)
+        return self.digits[-1]

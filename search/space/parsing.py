@@ -1,0 +1,291 @@
+"""From the YAML of a space to its nodes, with every mistake found on the way.
+
+The rules for a value are those of the configuration field it stands for: every choice, every
+bound and every integer of a range is validated by pydantic against that field.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from emgmodels.config import Frozen, ModelConfig, TrainingConfig
+from search.space.distributions import (
+    Choice,
+    Fixed,
+    FloatRange,
+    IntRange,
+    Node,
+    Permutation,
+    flow,
+    on_step,
+)
+from search.space.sections import EncoderSection, Section, join, section, section_kind
+
+DISTRIBUTIONS = {
+    "choice": (),
+    "int": ("log", "step"),
+    "float": ("log", "step"),
+    "permutation": (),
+}
+"""The distributions of the grammar and the options each takes."""
+
+_SEARCHED = (ModelConfig, TrainingConfig)
+_MOST_CHECKED = 2000
+_LONGEST_PERMUTATION = 6
+
+
+class SpaceError(ValueError):
+    """Everything that is wrong with a space, one line for each mistake."""
+
+    def __init__(self, mistakes: Iterable[str]) -> None:
+        """Keep the mistakes, each once."""
+        self.mistakes = list(dict.fromkeys(mistakes))
+        super().__init__("\n".join(self.mistakes))
+
+    def __reduce__(self) -> tuple[type[SpaceError], tuple[list[str]]]:
+        return SpaceError, (self.mistakes,)
+
+
+def parse_section(
+    raw: Mapping[str, Any],
+    kind: type[Frozen],
+    path: str,
+    mistakes: list[str],
+    searched: bool | None = None,
+) -> Section:
+    """Return the node of a mapping with the keys of a configuration class.
+
+    Args:
+        raw: the mapping as YAML gave it.
+        kind: the class.
+        path: where the mapping stands in the file; empty at the top.
+        mistakes: every mistake found is appended, as ``path: value: rule``.
+        searched: whether distributions may stand for values; None: in model and training only.
+    """
+    if searched is None and kind in _SEARCHED:
+        searched = True
+    entries = {}
+    for key, value in raw.items():
+        here = join(path, str(key))
+        if key in kind.model_fields:
+            entries[key] = _parse_field(value, kind, key, here, mistakes, searched)
+        else:
+            mistakes.append(_unknown(here, key, list(kind.model_fields)))
+    return section(kind, {name: entries[name] for name in kind.model_fields if name in entries})
+
+
+def misplaced_stages(node: Node, path: str) -> Iterator[str]:
+    """Yield a mistake for each stage that is configured and stands in no order."""
+    if isinstance(node, EncoderSection):
+        for name in node.misplaced():
+            yield (
+                f"{join(path, name)}: stage '{name}' is configured and is not in order: add it to "
+                f"{join(path, 'order')}, give it 'layers: 0', or remove its section"
+            )
+    if isinstance(node, Section):
+        for name, entry in node.entries.items():
+            yield from misplaced_stages(entry, join(path, name))
+    elif isinstance(node, Choice):
+        for index, option in enumerate(node.options):
+            yield from misplaced_stages(option, f"{path}.choice[{index}]")
+
+
+def validated(kind: type[Frozen], values: Any) -> Any:
+    """Return ``kind`` of plain values, without turning a value of one type into another.
+
+    Raises:
+        ValidationError: a value is wrong.
+    """
+    return kind.model_validate_json(json.dumps(values), strict=True)
+
+
+def rule(error: ValidationError) -> str:
+    """Return the first rule that a value breaks."""
+    item = error.errors()[0]
+    message = item["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    inner = [str(part) for part in item["loc"][1:] if isinstance(part, int)]
+    return f"item {inner[0]} {message}" if inner else message
+
+
+def _parse_field(
+    raw: Any, kind: type[Frozen], name: str, path: str, mistakes: list[str], searched: bool | None
+) -> Node:
+    inner = section_kind(kind, name)
+    if searched is None and inner in _SEARCHED:
+        searched = True
+    if isinstance(raw, dict) and any(key in DISTRIBUTIONS for key in raw):
+        if searched:
+            return _parse_distribution(raw, kind, name, path, mistakes)
+        mistakes.append(
+            f"{path}: {_shown(raw)} is not allowed: distributions stand in model and training only"
+        )
+    elif isinstance(raw, dict) and inner is not None:
+        return parse_section(raw, inner, path, mistakes, searched)
+    elif inner is not None and not isinstance(raw, str | None):
+        keys = ", ".join(inner.model_fields)
+        mistakes.append(f"{path}: {_shown(raw)} is not allowed: must be a mapping of {keys}")
+    else:
+        hint = "; to choose, write {choice: [...]}" if isinstance(raw, list) and searched else ""
+        _check(raw, kind, name, path, mistakes, hint)
+    return Fixed(tuple(raw) if isinstance(raw, list) else raw)
+
+
+def _parse_distribution(
+    raw: dict[str, Any], kind: type[Frozen], name: str, path: str, mistakes: list[str]
+) -> Node:
+    named = [key for key in raw if key in DISTRIBUTIONS]
+    if len(named) > 1:
+        mistakes.append(f"{path}: write one of {' and '.join(named)}, not both")
+        return Fixed(None)
+    what = named[0]
+    for key in raw:
+        if key not in (what, *DISTRIBUTIONS[what]):
+            mistakes.append(_unknown(join(path, str(key)), key, [what, *DISTRIBUTIONS[what]]))
+    if not isinstance(raw[what], list):
+        example = "[low, high]" if what in ("int", "float") else "[a, b, ...]"
+        mistakes.append(f"{path}.{what}: {_shown(raw[what])} is not allowed: must be {example}")
+        return Fixed(None)
+    if what == "choice":
+        return _parse_choice(raw[what], kind, name, path, mistakes)
+    if what == "permutation":
+        return _parse_permutation(raw[what], kind, name, path, mistakes)
+    return _parse_range(raw, what, kind, name, path, mistakes)
+
+
+def _parse_choice(
+    options: list[Any], kind: type[Frozen], name: str, path: str, mistakes: list[str]
+) -> Node:
+    if not options:
+        mistakes.append(f"{path}.choice: [] is not allowed: name at least one option")
+        return Fixed(None)
+    for index, option in enumerate(options):
+        first = options.index(option)
+        if first < index:
+            mistakes.append(f"{path}.choice[{index}]: {_shown(option)} repeats choice[{first}]")
+    return Choice(
+        tuple(
+            _parse_field(option, kind, name, f"{path}.choice[{index}]", mistakes, searched=True)
+            for index, option in enumerate(options)
+        )
+    )
+
+
+def _parse_permutation(
+    items: list[Any], kind: type[Frozen], name: str, path: str, mistakes: list[str]
+) -> Node:
+    here = f"{path}.permutation"
+    if not 1 <= len(items) <= _LONGEST_PERMUTATION:
+        mistakes.append(f"{here}: {flow(items)} is not allowed: name 1 to {_LONGEST_PERMUTATION}")
+    elif not all(isinstance(item, str) for item in items):
+        mistakes.append(f"{here}: {flow(items)} is not allowed: must be names")
+    else:
+        _check(items, kind, name, here, mistakes)
+        return Permutation(tuple(items))
+    return Fixed(())
+
+
+def _parse_range(
+    raw: dict[str, Any], what: str, kind: type[Frozen], name: str, path: str, mistakes: list[str]
+) -> Node:
+    bounds, step, log = raw[what], raw.get("step"), raw.get("log", False)
+    if (problem := _range_problem(what, bounds, step, log)) is not None:
+        mistakes.append(f"{path}.{what}: {_shown(bounds)} is not allowed: {problem}")
+        return Fixed(None)
+    low, high = bounds
+    node: IntRange | FloatRange
+    if what == "int":
+        node = IntRange(low, high, step or 1, log)
+    else:
+        node = FloatRange(float(low), float(high), None if step is None else float(step), log)
+    found: list[str] = []
+    for value in _values(node):
+        if not found:
+            _check(value, kind, name, f"{path}.{what}", found)
+    mistakes += found
+    return node
+
+
+def _range_problem(what: str, bounds: list[Any], step: Any, log: Any) -> str | None:
+    """Return what is wrong with a range in itself."""
+    wanted = "an integer" if what == "int" else "a finite number"
+
+    def is_number(value: Any) -> bool:
+        return _is_int(value) or (what == "float" and _is_float(value))
+
+    if len(bounds) != 2 or not all(map(is_number, bounds)):
+        return f"must be [low, high], each {wanted}"
+    low, high = bounds
+    if low > high:
+        return f"the range is reversed: write [{high}, {low}]"
+    if not isinstance(log, bool):
+        return f"log: {_shown(log)} must be true or false"
+    if log and low <= 0:
+        return "a logarithmic range must begin above 0"
+    if step is None:
+        return None
+    if not is_number(step) or step <= 0:
+        return f"step: {_shown(step)} must be {wanted} above 0"
+    if log:
+        return "a logarithmic range has no step: leave out log or step"
+    if not on_step(high - low, step):
+        return f"steps of {step} from {low} do not reach {high}"
+    return None
+
+
+def _values(node: IntRange | FloatRange) -> Iterator[float]:
+    """Yield the values of a range that are checked: both ends, then all, or one between."""
+    yield node.low
+    yield node.high
+    if isinstance(node, FloatRange):
+        yield node.low + (node.step or 0.618 * (node.high - node.low))
+    elif node.count() <= _MOST_CHECKED:
+        yield from range(node.low, node.high, node.step)
+    else:
+        yield node.low + node.step
+
+
+def _check(
+    value: Any, kind: type[Frozen], name: str, path: str, mistakes: list[str], hint: str = ""
+) -> None:
+    """Validate a value against the field it stands for."""
+    if any(_is_infinite(v) for v in (value if isinstance(value, list) else [value])):
+        problem = "must be a finite number"
+    else:
+        try:
+            validated(kind, {name: value})
+        except ValidationError as error:
+            problem = rule(error)
+        except TypeError:  # what YAML can say and JSON cannot
+            problem = "must be a number, a name, true, false, null or a list of them"
+        else:
+            return
+    mistakes.append(f"{path}: {_shown(value)} is not allowed: {problem}{hint}")
+
+
+def _unknown(path: str, key: Any, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(str(key), allowed, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{path}: unknown key{hint} (allowed: {', '.join(allowed)})"
+
+
+def _shown(value: Any) -> str:
+    text = flow(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _is_infinite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

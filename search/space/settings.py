@@ -1,0 +1,150 @@
+"""The fixed sections of a space file: constraints, search and its scheduler, the demo's typist."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig
+
+SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasirandom"]
+SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "pbt", "none"]
+Ranking = Literal["loss", "cer", "both"]
+Objective = Literal["val_cer", "parameters", "macs", "lookahead_ms"]
+
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
+
+
+def seconds(duration: Any) -> Any:
+    """Return the seconds of a duration such as ``90``, ``8m`` or ``1h30m``.
+
+    Raises:
+        ValueError: the text is not a duration.
+    """
+    if not isinstance(duration, str):
+        return duration
+    if not _DURATION.fullmatch(duration):
+        raise ValueError("must be seconds or a duration such as 90s, 8m, 1h30m or 2d")
+    parts = re.findall(r"([\d.]+)([dhms])", duration)
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def _named_scheduler(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _check_objectives(names: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    if "val_cer" not in names:
+        raise ValueError("must name val_cer, alone or among others")
+    if len(set(names)) != len(names):
+        raise ValueError("must name each objective once")
+    return names
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("must be up to 64 letters, digits, dots, dashes and underscores")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+"""A name that is also the name of a file or folder."""
+
+
+class Constraints(Frozen):
+    """What every trained architecture must satisfy."""
+
+    max_parameters: PositiveInt | None = None
+    """Most trainable parameters."""
+    max_macs: Annotated[float, Field(gt=0)] | None = None
+    """Most multiply-accumulates for one second of EMG."""
+    max_lookahead_ms: Annotated[float, Field(ge=0)] | None = None
+    """Longest EMG that an output waits for (ms); a model that sees its whole window has no end."""
+
+
+class SchedulerConfig(Frozen):
+    """Which trials go on; what is left out is the scheduler's own default."""
+
+    name: SchedulerName = "asha"
+    """The scheduler; ``none`` trains every trial to its last epoch."""
+    grace: PositiveInt | None = None
+    """Epochs that every trial is given before it is compared."""
+    eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
+    """One trial in eta goes on from rung to rung."""
+    rank_by: Ranking | None = None
+    """What is compared at a rung."""
+
+
+class SearchConfig(Frozen):
+    """How the space is searched."""
+
+    trials: PositiveInt = 64
+    """Architectures to train, the stopped ones included."""
+    sampler: SamplerName = "tpe"
+    """Who suggests the next architecture."""
+    scheduler: Annotated[SchedulerConfig, BeforeValidator(_named_scheduler)] = SchedulerConfig()
+    """Who decides which trials go on: a name, or a mapping with its options."""
+    start_with: tuple[str | dict[str, Any], ...] = ()
+    """Architectures to try first, in compact notation or as a part of the ``model`` section."""
+    objectives: Annotated[tuple[Objective, ...], AfterValidator(_check_objectives)] = ("val_cer",)
+    """What is minimised; several give a Pareto front."""
+    time_budget: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(seconds)
+    ] = None
+    """When to stop starting trials: seconds, or a duration such as 8m or 1h30m."""
+    repeats: PositiveInt = 1
+    """Trainings of the winner, each with its own seed."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed that every random choice of the search follows from."""
+
+    @model_validator(mode="after")
+    def _check_sampler(self) -> SearchConfig:
+        if self.sampler == "cmaes" and len(self.objectives) > 1:
+            raise ValueError(
+                "sampler cmaes minimises one objective: name one objective, or take the sampler "
+                "tpe, nsga2, gp, random, quasirandom or grid"
+            )
+        return self
+
+
+class TypistConfig(Frozen):
+    """The synthetic typist whose sessions stand in where no data is given."""
+
+    sessions: PositiveInt = 8
+    """Sessions to write."""
+    minutes: Annotated[float, Field(ge=0.25, le=600)] = 2.0
+    """Length of each session (minutes)."""
+    subject: Name = "synthetic"
+    """Who types: forearms and placement of the electrodes follow from the name and the seed."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of the person and of what is typed."""
+
+
+class Sections(Frozen):
+    """What a space file and its ``demo`` section may both contain."""
+
+    model: ModelConfig = ModelConfig()
+    """Architectures; any value may be a distribution."""
+    training: TrainingConfig = TrainingConfig()
+    """Hyperparameters; any value may be a distribution."""
+    constraints: Constraints = Constraints()
+    """What every trained architecture must satisfy."""
+    search: SearchConfig = SearchConfig()
+    """How the space is searched."""
+    typist: TypistConfig | None = None
+    """Synthetic data, used where none is given."""
+
+
+class SpaceFile(Sections):
+    """A whole space file."""
+
+    name: Name | None = None
+    """What to call it; without it, the file's name."""
+    extends: str | None = None
+    """Another space file whose keys are defaults of this one."""
+    demo: Sections | None = None
+    """What holds instead where no data is given."""

@@ -1,0 +1,348 @@
+"""A validated space: suggests configurations, checks them, and writes itself as YAML."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from emgmodels.config import Config, Frozen, ModelConfig, TrainingConfig, explain
+from emgmodels.factory import describe, parse_notation
+from search.space.distributions import Node, OutsideError
+from search.space.draws import Draw, RandomDraw, combinations
+from search.space.files import merged, read_layers
+from search.space.parsing import SpaceError, misplaced_stages, parse_section, rule, validated
+from search.space.sections import section
+from search.space.settings import Constraints, SearchConfig, SpaceFile, TypistConfig
+
+LARGEST_GRID = 100_000
+"""Combinations that are still counted one by one, and searched by ``sampler: grid``."""
+_HARDLY = 0.05
+_COMPLETIONS = 20
+
+
+@dataclass(frozen=True)
+class Feasibility:
+    """What was found of a space by trying it."""
+
+    samples: int
+    """Configurations tried: all of a small space, else drawn at random."""
+    feasible: int
+    """Those that can be built and satisfy the constraints."""
+    reasons: Mapping[str, int]
+    """Why the others cannot be trained, and how often."""
+
+    @property
+    def share(self) -> float:
+        """The part of the space that can be trained."""
+        return self.feasible / self.samples
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell the user where little of the space can be trained."""
+        if self.share >= _HARDLY:
+            return None
+        reason, count = Counter(self.reasons).most_common(1)[0]
+        return (
+            f"only {self.feasible} of {self.samples} sampled configurations can be trained; "
+            f"{count} of the others: {reason}"
+        )
+
+
+@dataclass(frozen=True)
+class Space:
+    """A space of configurations; ``load_space`` reads one and finds its mistakes."""
+
+    name: str
+    """What the search is called."""
+    model: Node
+    """The ``model`` section."""
+    training: Node
+    """The ``training`` section."""
+    constraints: Constraints
+    """What every trained architecture satisfies."""
+    search: SearchConfig
+    """How the space is searched."""
+    typist: TypistConfig | None = None
+    """Synthetic data, where the space asks for it."""
+
+    def suggest(self, trial: Draw) -> Config:
+        """Return a configuration whose varying values are drawn by ``trial``.
+
+        Args:
+            trial: an Optuna trial, or anything else that suggests values.
+
+        Raises:
+            ValueError: the values drawn do not make a configuration.
+        """
+        return self._config(self._draw(trial))
+
+    def params_of(self, target: Config | Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters under which ``suggest`` returns a configuration.
+
+        Args:
+            target: a whole configuration, or a mapping with parts of ``model`` and ``training``.
+                What a mapping leaves out has its default where the space contains it, and is
+                left out of the parameters where it does not.
+
+        Raises:
+            OutsideError: the space does not contain the target; the message says which value.
+        """
+        if isinstance(target, Config):
+            target = target.model_dump(include={"model", "training"})
+        parts = {"model": self.model, "training": self.training}
+        found: dict[str, Any] = {}
+        for name, node in parts.items():
+            found |= node.params(target.get(name, {}), name)
+        return found
+
+    def start_points(self) -> list[dict[str, Any]]:
+        """Return the parameters of the architectures in ``search.start_with``."""
+        return [self.params_of({"model": _partial(known)}) for known in self.search.start_with]
+
+    def grid(self) -> Iterator[Config]:
+        """Yield every configuration once.
+
+        Raises:
+            ValueError: a value is continuous; the message says which.
+        """
+        for _, config in self.grid_points():
+            yield config
+
+    def grid_points(self) -> Iterator[tuple[dict[str, Any], Config]]:
+        """Yield every configuration once, with its parameters; as ``grid`` otherwise."""
+        if (path := self._continuous()) is not None:
+            raise ValueError(
+                f"{path} is continuous and has no grid: give it a step, or write {{choice: [...]}}"
+            )
+        seen: set[Config] = set()
+        for params, values in combinations(self._draw):
+            try:
+                config = self._config(values)
+            except ValueError:
+                continue
+            if config not in seen:
+                seen.add(config)
+                yield params, config
+
+    @cached_property
+    def size(self) -> int | None:
+        """How many configurations there are, None where a value is continuous.
+
+        Exact up to ``LARGEST_GRID`` combinations; beyond, options of a choice that overlap are
+        counted twice.
+        """
+        count = self.model.count() * self.training.count()
+        if math.isinf(count):
+            return None
+        return sum(1 for _ in self.grid()) if count <= LARGEST_GRID else int(count)
+
+    def violation(self, config: Config) -> str | None:
+        """Return why a configuration must not be trained, or None where it may."""
+        found = self._violation(config)
+        return found and found[1]
+
+    def check(self, samples: int = 200, seed: int = 0) -> Feasibility:
+        """Try the space and its start points before anything is trained.
+
+        Args:
+            samples: configurations to try; a space with fewer is tried as a whole.
+            seed: of the random samples.
+
+        Raises:
+            SpaceError: nothing can be built within the constraints, or a start point cannot.
+        """
+        reasons: Counter[str] = Counter()
+        examples: dict[str, str] = {}
+        total = 0
+        for values in self._samples(samples, seed):
+            total += 1
+            if (reason := self._reason(values)) is not None:
+                reasons[reason[0]] += 1
+                examples.setdefault(*reason)
+        self._check_start_points(seed)
+        if total == sum(reasons.values()):
+            kind, count = reasons.most_common(1)[0]
+            raise SpaceError(
+                [
+                    f"{self.name}: nothing in this space can be trained: all of {total} samples "
+                    f"break a rule, {count} of them like this one: {examples[kind]}"
+                ]
+            )
+        named = {examples[kind]: count for kind, count in reasons.items()}
+        return Feasibility(total, total - sum(reasons.values()), named)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the space as plain values that load back, as YAML, to an equal space."""
+        search = _given(self.search)
+        search["scheduler"] = _given(self.search.scheduler)
+        sections = {
+            "name": self.name,
+            "model": self.model.plain(),
+            "training": self.training.plain(),
+            "constraints": _given(self.constraints),
+            "search": search,
+        }
+        return sections | ({} if self.typist is None else {"typist": _given(self.typist)})
+
+    def _draw(self, trial: Draw) -> dict[str, Any]:
+        return {
+            "model": self.model.draw(trial, "model"),
+            "training": self.training.draw(trial, "training"),
+        }
+
+    def _config(self, values: dict[str, Any]) -> Config:
+        try:
+            return Config.model_validate({"name": self.name, **values})
+        except ValidationError as error:
+            raise ValueError("; ".join(explain(error, "cannot be built"))) from None
+
+    def _continuous(self) -> str | None:
+        return self.model.continuous("model") or self.training.continuous("training")
+
+    def _samples(self, samples: int, seed: int) -> Iterator[dict[str, Any]]:
+        if self.model.count() * self.training.count() <= samples:
+            yield from (values for _, values in combinations(self._draw))
+            return
+        rng = np.random.default_rng(seed)
+        for _ in range(samples):
+            yield self._draw(RandomDraw(rng))
+
+    def _reason(self, values: dict[str, Any]) -> tuple[str, str] | None:
+        """Return kind and text of what keeps drawn values from being trained."""
+        try:
+            return self._violation(self._config(values))
+        except ValueError as error:
+            return "cannot be built", str(error)
+
+    def _violation(self, config: Config) -> tuple[str, str] | None:
+        try:
+            summary = describe(config.model)
+        except ValueError as error:
+            return "cannot be built", f"cannot be built: {error}"
+        for name, value, unit in (
+            ("max_parameters", summary.parameters, "parameters"),
+            ("max_macs", summary.macs_per_second, "multiply-accumulates per second of EMG"),
+            ("max_lookahead_ms", summary.lookahead_ms, "ms of look-ahead"),
+        ):
+            limit = getattr(self.constraints, name)
+            if limit is not None and value > limit:
+                return name, f"{value:,.10g} {unit}, more than {name} {limit:,.10g}"
+        return None
+
+    def _check_start_points(self, seed: int) -> None:
+        """Raise SpaceError for start points of which no completion can be trained."""
+        mistakes = []
+        rng = np.random.default_rng(seed)
+        for index, params in enumerate(self.start_points()):
+            for _ in range(_COMPLETIONS):
+                reason = self._reason(self._draw(RandomDraw(rng, params)))
+                if reason is None:
+                    break
+            else:
+                mistakes.append(f"{self.name}: search.start_with[{index}]: {reason[1]}")
+        if mistakes:
+            raise SpaceError(mistakes)
+
+
+def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str] = ()) -> Space:
+    """Read and validate a space file.
+
+    Args:
+        path: the YAML file.
+        demo: also apply the ``demo`` section, for a search without data.
+        overrides: ``path.to.key=value``, applied last; the value is YAML and may be a distribution.
+
+    Raises:
+        SpaceError: every mistake found, each with file, path, value and rule.
+    """
+    path = Path(path)
+    layers = read_layers(path, overrides)
+    mistakes = []
+    for layer in layers:
+        found: list[str] = []
+        parse_section(layer.values, SpaceFile, "", found)
+        mistakes += [f"{layer.label}: {mistake}" for mistake in found]
+    if mistakes:
+        raise SpaceError(mistakes)
+    values = merged(layers, demo)
+    entries = parse_section(values, SpaceFile, "", mistakes).entries
+    mistakes += misplaced_stages(section(SpaceFile, entries), "")
+    known = values.get("search", {}).get("start_with") or ()
+    for index, start in enumerate(known):
+        _check_notation(start, f"search.start_with[{index}]", mistakes)
+    try:
+        search = validated(SearchConfig, values.get("search", {}))
+        constraints = validated(Constraints, values.get("constraints", {}))
+        typist = values.get("typist") and validated(TypistConfig, values["typist"])
+    except ValidationError as error:
+        mistakes.append(f"search: {rule(error)}")
+    if not mistakes:
+        space = Space(
+            name=values.get("name") or _file_name(path),
+            model=entries.get("model") or section(ModelConfig, {}),
+            training=entries.get("training") or section(TrainingConfig, {}),
+            constraints=constraints,
+            search=search,
+            typist=typist,
+        )
+        mistakes += _search_mistakes(space)
+    if mistakes:
+        raise SpaceError(f"{path}: {mistake}" for mistake in mistakes)
+    return space
+
+
+def _check_notation(start: Any, path: str, mistakes: list[str]) -> None:
+    """Find what is wrong with a start point, apart from the space."""
+    if isinstance(start, dict):
+        parse_section(start, ModelConfig, path, mistakes, searched=False)
+        return
+    try:
+        parse_notation(start)
+    except ValueError as error:
+        mistakes += [f"{path}: {line}" for line in str(error).splitlines()]
+
+
+def _search_mistakes(space: Space) -> Iterator[str]:
+    """Yield what a search cannot do with a space that is right in itself."""
+    for index, known in enumerate(space.search.start_with):
+        try:
+            space.params_of({"model": _partial(known)})
+        except OutsideError as error:
+            yield f"search.start_with[{index}]: {error}"
+    if space.search.sampler == "grid":
+        try:
+            next(space.grid())
+        except ValueError as error:
+            yield f"search.sampler: grid: {error}"
+        except StopIteration:
+            pass  # check() says why nothing can be built
+        if (space.size or 0) > LARGEST_GRID:
+            yield (
+                f"search.sampler: grid: the space has {space.size:,} configurations, more than "
+                f"{LARGEST_GRID:,}: take tpe, random or quasirandom"
+            )
+
+
+def _partial(known: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a ``model`` section that a start point gives."""
+    if isinstance(known, str):
+        return parse_notation(known).model_dump(exclude_unset=True)
+    return dict(known)
+
+
+def _given(config: Frozen) -> dict[str, Any]:
+    dumped = config.model_dump(mode="json")
+    return {name: value for name, value in dumped.items() if value is not None}
+
+
+def _file_name(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.")[:64] or "space"
