@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -24,8 +23,10 @@ import torch
 from torch import Tensor
 
 from emgmodels.config import BANDS, SAMPLE_RATE
-from emgmodels.sessions import Session, read_session
+from emgmodels.sessions import Session, Split, read_session
 
+VALIDATION_SECONDS = 4.0
+"""Validation windows, whatever the training windows are, so that trials compare (s)."""
 FORMAT = 1
 """Version of the cache's layout, part of its key."""
 
@@ -121,6 +122,60 @@ def prepare(
         if progress is not None:
             progress(path)
     return recordings
+
+
+def open_split(
+    split: Split, progress: Callable[[Path], None] | None = None
+) -> tuple[list[Recording], list[Recording], list[str]]:
+    """Return training and validation recordings, and what the user should know of them.
+
+    Sessions shorter than a window are left out. The test sessions are not touched.
+
+    Args:
+        split: which sessions.
+        progress: called with each path when its recording is ready.
+
+    Raises:
+        ValueError: a file is not a session, no session is long enough, or there are no keys.
+    """
+    warnings: list[str] = []
+    subsets = []
+    for name, paths in (("training", split.train), ("validation", split.val)):
+        recordings = prepare(paths, progress)
+        for recording in recordings:
+            if recording.samples < VALIDATION_SECONDS * SAMPLE_RATE:
+                seconds = recording.samples / SAMPLE_RATE
+                warnings.append(
+                    f"{name} session {recording.name} is left out: its {seconds:.1f} s are less "
+                    f"than a window of {VALIDATION_SECONDS:g} s"
+                )
+        long_enough = [r for r in recordings if r.samples >= VALIDATION_SECONDS * SAMPLE_RATE]
+        check_recordings(long_enough, name, VALIDATION_SECONDS)
+        subsets.append(long_enough)
+    return subsets[0], subsets[1], warnings
+
+
+def check_recordings(recordings: Sequence[Recording], name: str, seconds: float) -> None:
+    """Refuse recordings that hold no window or no key.
+
+    Args:
+        recordings: what to check.
+        name: what to call them: training or validation.
+        seconds: length of a window (s).
+
+    Raises:
+        ValueError: as said.
+    """
+    if not any(r.samples >= seconds * SAMPLE_RATE for r in recordings):
+        raise ValueError(
+            f"no {name} session is as long as a window of {seconds:g} s: add longer sessions"
+            + (" or lower training.window_seconds" if name == "training" else "")
+        )
+    if not any(len(r.labels) for r in recordings):
+        raise ValueError(
+            f"the {name} sessions hold no keys that the model knows: check their keystrokes (or "
+            f"prompts, where they were not typed on a keyboard)"
+        )
 
 
 def window_starts(
@@ -316,8 +371,3 @@ def _open(folder: Path) -> Recording:
         last=np.load(folder / "last.npy"),
         has_key_times=meta["has_key_times"],
     )
-
-
-def total_windows(recordings: Sequence[Recording], seconds: float) -> int:
-    """Return how many windows of that length the recordings have."""
-    return sum(math.floor(r.samples / (seconds * SAMPLE_RATE)) for r in recordings)

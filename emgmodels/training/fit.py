@@ -1,9 +1,4 @@
-"""Training: ``fit`` yields one result per epoch and leaves everything else to its caller.
-
-    python -m emgmodels.training runs/deep-001/best.yaml --data DIR
-
-trains one model, without the search.
-"""
+"""The training loop as a generator, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -26,17 +21,16 @@ from emgmodels.factory import Decoder, Framing, build
 from emgmodels.features import SpecAugment, electrode_indices
 from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.windows import (
+    VALIDATION_SECONDS,
     Batch,
     Cut,
     Recording,
     batches,
+    check_recordings,
     milliseconds,
     usable_rotation,
     window_starts,
 )
-
-VALIDATION_SECONDS = 4.0
-"""Validation windows, whatever the training windows are, so that trials compare."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,8 @@ def fit(
         ValueError: a recording set holds no window or no key, or the checkpoint is of another
             configuration.
     """
-    _check_recordings(config, train, val)
+    check_recordings(train, "training", config.training.window_seconds)
+    check_recordings(val, "validation", VALIDATION_SECONDS)
     run = _Run(config, torch.device(device))
     if resume is not None:
         run.load(resume)
@@ -308,20 +303,6 @@ class _Run:
         self.learning_rate = training.learning_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
-
-
-def _check_recordings(config: Config, train: Sequence[Recording], val: Sequence[Recording]) -> None:
-    for name, recordings, seconds in (
-        ("training", train, config.training.window_seconds),
-        ("validation", val, VALIDATION_SECONDS),
-    ):
-        if not any(r.samples >= seconds * SAMPLE_RATE for r in recordings):
-            raise ValueError(
-                f"no {name} session is as long as a window of {seconds:g} s: add longer sessions"
-                + (" or lower training.window_seconds" if name == "training" else "")
-            )
-        if not any(len(r.labels) for r in recordings):
-            raise ValueError(f"the {name} sessions hold no keys: there is nothing to learn from")
 
 
 def _load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
