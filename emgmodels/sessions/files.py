@@ -120,9 +120,12 @@ def _opened(path: Path) -> Iterator[h5py.Group]:
     except OSError as error:
         raise SessionError(f"{path}: {_why_unopened(path, error)}") from None
     with file:
-        group = _member(path, file, GROUP, h5py.Group)
-        _check_layout(path, _member(path, group, DATASET, h5py.Dataset))
-        yield group
+        try:
+            group = _member(path, file, GROUP, h5py.Group)
+            _check_layout(path, _member(path, group, DATASET, h5py.Dataset))
+            yield group
+        except (OSError, RuntimeError, KeyError) as error:
+            raise SessionError(f"{path}: is damaged, copy the file again: {error}") from error
 
 
 def _why_unopened(path: Path, error: OSError) -> str:
@@ -133,7 +136,7 @@ def _why_unopened(path: Path, error: OSError) -> str:
         return "cannot be read: permission denied"
     if not h5py.is_hdf5(path):
         return f"is not HDF5 ({path.stat().st_size} bytes): expected a session file"
-    return f"cannot be opened, the file is damaged: {error}"
+    return f"is damaged, copy the file again: {error}"
 
 
 def _member(path: Path, parent: h5py.Group, name: str, kind: type) -> Any:
@@ -274,8 +277,8 @@ def _read_signal(path: Path, series: h5py.Dataset) -> tuple[np.ndarray, np.ndarr
             series.read_direct(filled, part)
         except OSError as error:
             raise SessionError(
-                f"{path}: samples {begin} to {part.stop - 1} can't be read, "
-                f"the file is damaged: {error}"
+                f"{path}: is damaged in samples {begin} to {part.stop - 1}, "
+                f"copy the file again: {error}"
             ) from None
         time[part] = filled["time"]
         for band, field in enumerate(BAND_FIELDS):
@@ -311,9 +314,9 @@ def _check_times(where: str, time: np.ndarray) -> None:
         )
     step = float(np.median(np.diff(time)))
     if not abs(step * SAMPLE_RATE - 1) <= _RATE_TOLERANCE:
-        rate = f"{1 / step:.1f} Hz" if step else "unknown"
+        rate = f"{1 / step:.0f} Hz" if step else "unknown"
         raise SessionError(
-            f"{where}: sampling rate is {rate} (median step {1000 * step:.4f} ms): "
+            f"{where}: sampling rate is {rate} (median step {1000 * step:.3f} ms): "
             f"expected {SAMPLE_RATE} Hz within {_RATE_TOLERANCE:.0%}; resample the recording first"
         )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +20,7 @@ from emgmodels.sessions.files import read_info
 
 SUFFIX = ".hdf5"
 SUBSETS = ("train", "val", "test")
+_PUBLISHED = Path(__file__).parents[1] / "splits"
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,7 @@ def _listed(path: Path, data: Path, files: dict[str, Path], subject: str | None)
 
 def _published(subject: str, files: dict[str, Path]) -> Path | None:
     """Return the packaged split file of a subject, where all of its sessions are there."""
-    folder = Path(str(resources.files("emgmodels"))) / "splits"
-    for path in folder.glob("*.yaml"):
+    for path in _PUBLISHED.glob("*.yaml"):
         if path.stem == subject:
             dataset = _read_split_file(path).dataset
             entries = [*dataset.train, *dataset.val, *dataset.test]
