@@ -363,6 +363,14 @@ def test_a_broken_session_is_refused_with_its_path_place_and_rule(path, case):
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_a_sample_is_counted_from_the_start_of_the_session(tmp_path):
+    path = tmp_path / "long.hdf5"
+    write_session(path, make_session(20_001))
+    edit(path, change_rows("emg_left", (18_000, 0), np.nan))
+    with pytest.raises(SessionError, match=r"nan at sample 18000 \(9\.000 s\), electrode 0"):
+        read_session(path)
+
+
 BAND = ("f4", (16,))
 
 
