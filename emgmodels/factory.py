@@ -11,7 +11,9 @@ from __future__ import annotations
 import functools
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +27,7 @@ from emgmodels.sequence import RecurrentStage, TransformerStage
 
 __all__ = ["Decoder", "Framing", "Summary", "build", "describe", "notation", "parse_notation"]
 
-STAGES: dict[str, type[Stage]] = {
+STAGES: dict[str, Callable[[int, Any], Stage]] = {
     "transformer": TransformerStage,
     "recurrent": RecurrentStage,
     "conv": ConvStage,
