@@ -29,25 +29,19 @@ class Progress:
         console: where to write.
         trials: trials that the search may train; None: unknown.
         time_budget: seconds that the search may take; None: unlimited.
-        quiet: write nothing.
     """
 
     def __init__(
-        self,
-        console: Console,
-        trials: int | None,
-        time_budget: float | None = None,
-        quiet: bool = False,
+        self, console: Console, trials: int | None, time_budget: float | None = None
     ) -> None:
         self.console, self.trials, self.time_budget = console, trials, time_budget
-        self.quiet = quiet
         self._begin = time.monotonic()
         self._drawn = 0.0
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
         self._begin = self._drawn = time.monotonic()
-        if self.console.is_terminal and not self.quiet:
+        if self.console.is_terminal:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
         return self
@@ -61,7 +55,7 @@ class Progress:
         """Show the trials, best first, if it is time to."""
         now = time.monotonic()
         wait = _REFRESH if self._live is not None else _HEARTBEAT
-        if self.quiet or now - self._drawn < wait:
+        if now - self._drawn < wait:
             return
         self._drawn = now
         if self._live is not None:
@@ -71,7 +65,7 @@ class Progress:
 
     def ended(self, trial: TrialRecord) -> None:
         """Show that a trial ended, where there is no live table that does."""
-        if self._live is None and not self.quiet:
+        if self._live is None:
             self._drawn = time.monotonic()
             self._print(f"{trial.name}: {_score(trial)}, {trial.state}: {trial.reason}")
 

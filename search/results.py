@@ -6,6 +6,7 @@ tuner. ``docs/architecture.md`` lists them.
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import os
@@ -37,6 +38,10 @@ CURVE_METRICS = (
     *("best_val_cer", "learning_rate", "seconds"),
 )
 KEPT_CHECKPOINTS = 3
+_OFTEN = 5.0
+"""Seconds between two writings of the tables, at least."""
+_WRITING_SHARE = 20
+"""The tables rest at least so many times as long as their writing takes."""
 
 
 @dataclass
@@ -142,15 +147,13 @@ class RunFolder:
         """Return the trials, best first."""
         return sorted(self.trials.values(), key=lambda trial: trial.sort_key)
 
-    def changed(self) -> None:
-        """Write the tables if it is time to."""
-        if time.monotonic() >= self._due:
-            begin = time.monotonic()
-            self.flush()
-            self._due = time.monotonic() + max(5.0, 20 * (time.monotonic() - begin))
+    def is_due(self) -> bool:
+        """Return whether it is time to ``flush`` again."""
+        return time.monotonic() >= self._due
 
     def flush(self) -> None:
         """Write all tables and ``best.yaml`` as they are now."""
+        begin = time.monotonic()
         ranking = self.ranking()
         trials = _table([trial.row(rank) for rank, trial in enumerate(ranking, start=1)])
         _replace(self.path / "trials.parquet", lambda to: pa.parquet.write_table(trials, to))
@@ -165,14 +168,24 @@ class RunFolder:
                 f"# Train it again: python -m emgmodels.training {self.path / 'best.yaml'}\n"
             )
             _write(self.path / "best.yaml", header + dump_config(config))
+        now = time.monotonic()
+        self._due = now + max(_OFTEN, _WRITING_SHARE * (now - begin))
+
+    def write_failure(self, trial: TrialRecord, text: str) -> None:
+        """Write why a trial failed, with its traceback, to ``failures/``."""
+        folder = self.path / "failures"
+        folder.mkdir(exist_ok=True)
+        _write(folder / f"{trial.slug}.txt", text)
 
     def keep_best_checkpoints(self) -> None:
         """Copy new checkpoints of the best few into ``checkpoints/`` and delete the losers'."""
         folder = self.path / "checkpoints"
-        wanted = {}
-        for trial in self.ranking():
-            if trial.best is None or len(wanted) == KEPT_CHECKPOINTS:
-                break
+        wanted: dict[Path, Path | None] = {}
+        for trial in heapq.nsmallest(
+            KEPT_CHECKPOINTS, self.trials.values(), key=lambda trial: trial.sort_key
+        ):
+            if trial.best is None:
+                continue
             kept = folder / f"{trial.slug}.pt"
             if kept.is_file() or (trial.checkpoint is not None and trial.checkpoint.is_file()):
                 wanted[kept] = trial.checkpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from ray import tune
 
 from emgmodels.config import Config
-from emgmodels.training import fit
+from emgmodels.training import EpochResult, best_device, fit
 from emgmodels.windows import Recording, prepare
 
 CHECKPOINT = "checkpoint.pt"
@@ -45,9 +46,12 @@ class EmgTrial(tune.Trainable):
             data: sessions to train and validate on.
             cpus: torch threads.
         """
-        assert data is not None
+        assert data is not None, "given by tune.with_parameters"
         torch.set_num_threads(cpus)
         self.data = data
+        self.result: EpochResult | None = None
+        self.results: Iterator[EpochResult] = iter(())
+        self.epoch = 0
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -61,18 +65,19 @@ class EmgTrial(tune.Trainable):
         try:
             self.result = next(self.results)
         except Exception as error:
+            self.result = None
             return {
-                "epoch": self._epoch + 1,
+                "epoch": self.epoch + 1,
                 "failure": explain_failure(error),
                 "traceback": traceback.format_exc(),
                 "val_cer": float("nan"),
                 "val_loss": float("nan"),
                 "done": True,
             }
-        self._epoch = self.result.epoch
+        self.epoch = self.result.epoch
         metrics = self.result.metrics()
         finite = all(metrics[name] == metrics[name] for name in ("train_loss", "val_loss"))
-        last = self._epoch >= self.suggestion.training.epochs
+        last = self.epoch >= self.suggestion.training.epochs
         return {**metrics, "done": last or not finite}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -94,11 +99,10 @@ class EmgTrial(tune.Trainable):
 
     def _start(self, checkpoint: Path | None) -> None:
         self.result = None
-        self._epoch = 0
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.epoch = 0
         train, val = recordings(self.data)
         # Nothing runs before the first step: a generator starts when it is asked.
-        self.results = fit(self.suggestion, train, val, resume=checkpoint, device=device)
+        self.results = fit(self.suggestion, train, val, resume=checkpoint, device=best_device())
 
 
 @functools.lru_cache(maxsize=2)

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from emgmodels.config import Config, Frozen, ModelConfig, TrainingConfig, explain
 from emgmodels.factory import describe, parse_notation
-from search.space.distributions import Node, OutsideError
+from search.space.distributions import Choice, Fixed, Node, OutsideError
 from search.space.draws import Draw, RandomDraw, combinations
 from search.space.files import merged, read_layers
 from search.space.parsing import SpaceError, misplaced_stages, parse_section, rule, validated
-from search.space.sections import section
+from search.space.sections import Section, join, section
 from search.space.settings import Constraints, SearchConfig, SpaceFile, TypistConfig
 
-LARGEST_GRID = 100_000
+LARGEST_GRID = 20_000
 """Combinations that are still counted one by one, and searched by ``sampler: grid``."""
 _HARDLY = 0.05
 _COMPLETIONS = 20
@@ -180,6 +180,11 @@ class Space:
         named = {examples[kind]: count for kind, count in reasons.items()}
         return Feasibility(total, total - sum(reasons.values()), named)
 
+    def parameters(self) -> list[str]:
+        """Return the dotted names of the settings that vary, as a flattened config has them."""
+        found = [*_varying(self.model, "model"), *_varying(self.training, "training")]
+        return list(dict.fromkeys(found))
+
     def resolved(self) -> dict[str, Any]:
         """Return the space as plain values that load back, as YAML, to an equal space."""
         search = _given(self.search)
@@ -243,12 +248,10 @@ class Space:
         mistakes = []
         rng = np.random.default_rng(seed)
         for index, params in enumerate(self.start_points()):
-            for _ in range(_COMPLETIONS):
-                reason = self._reason(self._draw(RandomDraw(rng, params)))
-                if reason is None:
-                    break
-            else:
-                mistakes.append(f"{self.name}: search.start_with[{index}]: {reason[1]}")
+            draws = (self._draw(RandomDraw(rng, params)) for _ in range(_COMPLETIONS))
+            reasons = [reason for reason in map(self._reason, draws) if reason is not None]
+            if len(reasons) == _COMPLETIONS:
+                mistakes.append(f"{self.name}: search.start_with[{index}]: {reasons[-1][1]}")
         if mistakes:
             raise SpaceError(mistakes)
 
@@ -330,6 +333,18 @@ def _search_mistakes(space: Space) -> Iterator[str]:
                 f"search.sampler: grid: the space has {space.size:,} configurations, more than "
                 f"{LARGEST_GRID:,}: take tpe, random or quasirandom"
             )
+
+
+def _varying(node: Node, path: str, chosen: bool = False) -> Iterator[str]:
+    """Yield the names of what varies below a node; inside a choice, of everything."""
+    if isinstance(node, Section):
+        for name, entry in node.entries.items():
+            yield from _varying(entry, join(path, name), chosen)
+    elif isinstance(node, Choice):
+        for option in node.options:
+            yield from _varying(option, path, chosen=True)
+    elif chosen or not isinstance(node, Fixed):
+        yield path
 
 
 def _partial(known: str | Mapping[str, Any]) -> dict[str, Any]:

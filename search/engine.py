@@ -1,0 +1,275 @@
+"""Ray Tune behind the search: starts it quietly, runs the trials, and records what they report."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from emgmodels.config import Config
+from search.console import Progress
+from search.results import (
+    COMPLETE,
+    FAILED,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    RunFolder,
+    TrialRecord,
+    flatten,
+)
+from search.sampler import OptunaSampler
+from search.tensorboard import TrialBoards
+from search.trial import CHECKPOINT, EmgTrial, TrialData
+
+ENGINE_FOLDER = ".ray"
+"""Where Ray keeps its own state inside a run folder."""
+_RETRIES = 2
+_OBJECT_STORE_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial is given."""
+
+    cpus: float
+    """Cores; also torch's threads, at least one."""
+    gpus: float
+    """GPUs; a fraction shares one."""
+
+    @property
+    def threads(self) -> int:
+        """Torch threads of a trial."""
+        return max(1, math.floor(self.cpus))
+
+
+@contextmanager
+def engine(address: str | None, cpus_per_trial: float | None) -> Iterator[None]:
+    """Start Ray on this machine, or connect to a cluster, for the time of a search.
+
+    Args:
+        address: a running cluster's address, ``auto`` for the one on this machine; None starts one
+            that listens on this machine only and ends with the search.
+        cpus_per_trial: what a trial will ask for, so that one fits on a small machine.
+
+    Raises:
+        ValueError: there is no cluster at the address.
+    """
+    if ray.is_initialized():  # by the notebook that calls
+        yield
+        return
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if address is None:
+        cores = max(os.cpu_count() or 1, math.ceil(cpus_per_trial or 1))
+        quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
+    try:
+        ray.init(address=address, **quiet)
+    except ConnectionError as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers there: {error}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def choose_resources(cpus: float | None, gpus: float | None, cluster: bool) -> Resources:
+    """Return what a trial is given; the default is a GPU each where there are any, else a core.
+
+    Args:
+        cpus: cores for each trial, None for the default.
+        gpus: GPUs for each trial, None for the default.
+        cluster: ask the cluster what it has instead of this machine.
+
+    Raises:
+        ValueError: no machine has that much.
+    """
+    if cluster:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+        most_cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    else:
+        most_gpus, most_cpus = float(torch.cuda.device_count()), float(os.cpu_count() or 1)
+    gpus = (1.0 if most_gpus else 0.0) if gpus is None else gpus
+    if cpus is None:
+        cpus = max(1.0, most_cpus // max(1.0, most_gpus / gpus)) if gpus else 1.0
+    where = "the largest node of the cluster has" if cluster else "this machine has"
+    for option, wanted, most in (("cpus", cpus, most_cpus), ("gpus", gpus, most_gpus)):
+        if wanted > most:
+            raise ValueError(
+                f"--{option}-per-trial {wanted:g}: {where} {most:g} {option.upper()[:-1]}s: ask "
+                f"for at most that, or leave the option out"
+            )
+    return Resources(cpus, gpus)
+
+
+def run_trials(
+    sampler: OptunaSampler,
+    scheduler: TrialScheduler,
+    data: TrialData,
+    resources: Resources,
+    folder: RunFolder,
+    boards: TrialBoards,
+    progress: Progress,
+) -> None:
+    """Run a search's trials to their end; Ctrl-C ends it early, with nothing lost."""
+    settings = sampler.space.search
+    recorder = Recorder(folder, boards, progress, scheduler)
+    trainable = tune.with_resources(
+        tune.with_parameters(EmgTrial, data=data, cpus=resources.threads),
+        {"cpu": resources.cpus, "gpu": resources.gpus},
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            metric="val_cer",
+            mode="min",
+            search_alg=sampler,
+            scheduler=scheduler,
+            num_samples=settings.trials,
+            time_budget_s=settings.time_budget,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=ENGINE_FOLDER,
+            storage_path=str(folder.path.absolute()),
+            callbacks=[recorder],
+            failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True, num_to_keep=1),
+            verbose=0,
+        ),
+    )
+    begin = time.monotonic()
+    tuner.fit()
+    budget = settings.time_budget
+    recorder.finish(budget is not None and time.monotonic() - begin >= budget)
+
+
+class Recorder(tune.Callback):
+    """Writes what trials report into the run folder, TensorBoard and the console."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        boards: TrialBoards,
+        progress: Progress,
+        scheduler: TrialScheduler,
+    ) -> None:
+        self.folder, self.boards, self.progress = folder, boards, progress
+        self.explain: Callable[[str], str] | None = getattr(scheduler, "why", None)
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        """Leave nothing in Ray's snapshots: a resumed search brings its own recorder."""
+        return tune.Callback, ()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A trial got its slot, for the first time or again."""
+        record = self._record(trial)
+        record.state = RUNNING
+        record.node = trial.node_ip or ""
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+    ) -> None:
+        """An epoch is over."""
+        record = self._record(trial)
+        record.node = result.get("node_ip", record.node)
+        if "failure" in result:
+            record.state, record.reason = FAILED, result["failure"]
+            self.folder.write_failure(record, result["traceback"])
+            return
+        record.add(result)
+        self.boards.report(record.slug, record.curve[-1])
+
+    def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A checkpoint is there: at a rung, or at the end."""
+        if trial.checkpoint is not None:
+            record = self._record(trial)
+            record.checkpoint = Path(trial.checkpoint.path) / CHECKPOINT
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
+    ) -> None:
+        """A trial ended, whoever ended it."""
+        record = self._record(trial)
+        if record.state != FAILED:
+            whole = record.epoch >= record.config.training.epochs
+            record.state = COMPLETE if whole else STOPPED
+            record.reason = self._why(trial)
+        self._ended(record)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A trial's process died more often than it is started again."""
+        record = self._record(trial)
+        record.state = FAILED
+        record.reason = "its process ended without a word, out of memory perhaps"
+        self._ended(record)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        """Ray went once around its loop."""
+        self.progress.update(lambda: self._ranking(trials))
+        if self.folder.is_due():
+            self._ranking(trials)
+            self.folder.flush()
+
+    def finish(self, time_is_up: bool) -> None:
+        """Give the trials that the end of the search cut off their reason, and write everything."""
+        for record in self.folder.trials.values():
+            if record.state in (RUNNING, PAUSED, WAITING):
+                end = "the time budget was spent" if time_is_up else "the search was interrupted"
+                record.reason = f"{record.state} at epoch {record.epoch} when {end}"
+                record.state = STOPPED
+                self.boards.end(record.slug, failed=False)
+        self.folder.keep_best_checkpoints()
+        self.folder.flush()
+
+    def _record(self, trial: Trial) -> TrialRecord:
+        number = trial.config["number"]
+        if number not in self.folder.trials:
+            record = TrialRecord(number, Config.model_validate(trial.config["config"]))
+            self.folder.trials[number] = record
+            model, training = record.config.model, record.config.training
+            values = flatten(model.model_dump(mode="json"), "model")
+            self.boards.start(
+                record.slug, values | flatten(training.model_dump(mode="json"), "training")
+            )
+        return self.folder.trials[number]
+
+    def _ranking(self, trials: list[Trial]) -> list[TrialRecord]:
+        """Return the trials, best first; whether one waits or is paused only Ray knows."""
+        for trial in trials:
+            record = self.folder.trials.get(trial.config["number"])
+            if record is not None and trial.status in (Trial.PAUSED, Trial.PENDING):
+                record.state = PAUSED if trial.status == Trial.PAUSED else WAITING
+        return self.folder.ranking()
+
+    def _ended(self, record: TrialRecord) -> None:
+        self.boards.end(record.slug, failed=record.state == FAILED)
+        self.folder.keep_best_checkpoints()
+        self.progress.ended(record)
+
+    def _why(self, trial: Trial) -> str:
+        if self.explain is not None:
+            return self.explain(trial.trial_id)
+        record = self._record(trial)
+        if record.state == COMPLETE:
+            return f"trained all {record.epoch} epochs"
+        return f"stopped by the scheduler at epoch {record.epoch}"
+
+
+def _trial_name(trial: Trial) -> str:
+    return f"{trial.config['number']:04d}"

@@ -1,0 +1,298 @@
+"""Searches a space of architectures on session files and prints a ranking.
+
+python -m search.run spaces/deep.yaml                          a demo on a synthetic typist
+python -m search.run spaces/deep.yaml --data DIR               on emg2qwerty's session files
+python -m search.run spaces/deep.yaml --data DIR --trials 200 --set training.batch_size=16
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import typer
+from ray.tune.schedulers import TrialScheduler
+from rich.console import Console
+from rich.progress import Progress as Bars
+
+from emgmodels.config import SAMPLE_RATE, TrainingConfig
+from emgmodels.factory import notation
+from emgmodels.sessions import Split, find_split
+from emgmodels.synthetic import VERSION, write_subject
+from emgmodels.windows import Recording, cache_folder, open_split
+from search.console import Progress, trials_table
+from search.engine import choose_resources, engine, run_trials
+from search.results import STOPPED, RunFolder, read_trials
+from search.sampler import OptunaSampler
+from search.schedule import make_scheduler
+from search.space import Space, TypistConfig, load_space
+from search.tensorboard import TrialBoards
+from search.trial import TrialData
+
+
+def search(
+    space: str | Path,
+    *,
+    data: str | Path | None = None,
+    subject: str | None = None,
+    split: str | Path | None = None,
+    trials: int | None = None,
+    time_budget: str | float | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    out: str | Path = "runs",
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
+    address: str | None = None,
+    overrides: Sequence[str] = (),
+    quiet: bool = False,
+) -> pa.Table:
+    """Search a space and return its trials as a table, best first.
+
+    Everything that the table holds, and more, is in the run folder that the last line printed
+    names; ``search.results.read_trials`` reads it again.
+
+    Args:
+        space: the space file.
+        data: folder with session files; None searches on a synthetic typist, under the space's
+            ``demo`` section.
+        subject: whose sessions; may be left out where the folder has one subject.
+        split: emg2qwerty's split file.
+        trials: architectures to train, instead of the space's ``search.trials``.
+        time_budget: seconds, or a duration such as ``8m``, instead of ``search.time_budget``.
+        epochs: epochs of a whole training, instead of ``training.epochs``.
+        seed: seed of every random choice, instead of ``search.seed``.
+        out: where run folders are made.
+        cpus_per_trial: cores of a trial; one, or a share of the machine for each GPU.
+        gpus_per_trial: GPUs of a trial, or a fraction; one, where there is one.
+        address: a running Ray cluster's address.
+        overrides: ``path.to.key=value``, applied last.
+        quiet: print nothing.
+
+    Returns:
+        One row a trial: rank, architecture, val_cer (%), epochs, state, parameters, every setting.
+
+    Raises:
+        ValueError: the space, the data or an option is wrong; nothing has started then.
+    """
+    console = Console(quiet=quiet)
+    loaded = load_space(
+        space,
+        demo=data is None,
+        overrides=[
+            *_option("search.trials", trials),
+            *_option("search.time_budget", time_budget),
+            *_option("training.epochs", epochs),
+            *_option("search.seed", seed),
+            *overrides,
+        ],
+    )
+    scheduler = _scheduler(loaded)
+    OptunaSampler(loaded)  # refuses what it lacks before anything is written
+    warning = loaded.check(seed=loaded.search.seed).warning
+    if address is None:
+        choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
+    if data is None:
+        _say(console, _DEMO.format(space=space))
+    chosen = _choose_sessions(loaded, data, subject, split)
+    trial_data = _open(chosen, loaded, [warning] if warning else [], console)
+    with engine(address, cpus_per_trial):
+        resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
+        folder = RunFolder.create(Path(out), loaded.name)
+        folder.write_space(loaded.resolved())
+        folder.write_environment(
+            {
+                "seed": loaded.search.seed,
+                "subject": chosen.subject,
+                "synthetic": data is None,
+                "split": {"origin": chosen.origin, **asdict(trial_data)},
+                "resources_per_trial": asdict(resources),
+            }
+        )
+        sampler = OptunaSampler(loaded, folder.path / "study.journal")
+        boards = TrialBoards(folder.path / "tensorboard", loaded.parameters())
+        _say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
+        with Progress(console, loaded.search.trials, loaded.search.time_budget) as progress:
+            run_trials(sampler, scheduler, trial_data, resources, folder, boards, progress)
+    if sampler.exhausted:
+        _say(console, f"note: no more trials: {sampler.exhausted}")
+    _print_ranking(console, folder, synthetic=data is None)
+    return read_trials(folder.path)
+
+
+def command(
+    space: Annotated[Path, typer.Argument(help="Space file, such as spaces/deep.yaml.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with session files; without it, a synthetic typist.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
+    split: Annotated[Path | None, typer.Option(help="emg2qwerty's split file.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Architectures to train.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="When to end: seconds, or 8m, 1h30m.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a whole training.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
+    out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    cpus_per_trial: Annotated[float | None, typer.Option(help="Cores of a trial.")] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="GPUs of a trial, or a fraction.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Another value for a key of the space."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Search a space of architectures and rank them by validation character error rate.
+
+    \b
+    Examples:
+      python -m search.run spaces/deep.yaml
+      python -m search.run spaces/deep.yaml --data DIR --subject 89335547 --trials 200
+      python -m search.run spaces/deep.yaml --data DIR --set "model.electrodes={choice: [4, 8]}"
+    """
+    try:
+        search(
+            space,
+            data=data,
+            subject=subject,
+            split=split,
+            trials=trials,
+            time_budget=time_budget,
+            epochs=epochs,
+            seed=seed,
+            out=out,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            address=address,
+            overrides=overrides or (),
+            quiet=quiet,
+        )
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+_DEMO = """\
+No --data: this is a demo, on a synthetic typist. Its error rates say nothing about people.
+For session files of emg2qwerty or your own: python -m search.run {space} --data DIR"""
+_SHOWN = 15
+
+
+def _option(path: str, value: object) -> list[str]:
+    return [] if value is None else [f"{path}={value}"]
+
+
+def _scheduler(space: Space) -> TrialScheduler:
+    """Return the scheduler that a space asks for; its rungs follow from how its trials start."""
+    training = space.training.plain()
+    epochs = training.get("epochs", TrainingConfig().epochs)
+    if not isinstance(epochs, int):
+        raise ValueError(
+            f"{space.name}: training.epochs: {epochs} varies: fix it, since trials are stopped on "
+            f"the way to it"
+        )
+    aligned = training.get("aligned_start")
+    return make_scheduler(
+        space.search.scheduler.name,
+        max_epochs=epochs,
+        grace=space.search.scheduler.grace,
+        eta=space.search.scheduler.eta,
+        rank_by=space.search.scheduler.rank_by,
+        aligned=isinstance(aligned, dict) and "choice" not in aligned,
+        seed=space.search.seed,
+    )
+
+
+def _choose_sessions(
+    space: Space, data: str | Path | None, subject: str | None, split: str | Path | None
+) -> Split:
+    if data is not None:
+        return find_split(data, subject, split, seed=space.search.seed)
+    if subject is not None or split is not None:
+        raise ValueError("--subject and --split choose from session files: give --data DIR too")
+    typist = space.typist or TypistConfig()
+    return find_split(_typist_folder(typist), seed=typist.seed)
+
+
+def _typist_folder(typist: TypistConfig) -> Path:
+    """Return the folder of a synthetic typist's sessions, written once for each typist."""
+    name = f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
+    folder = cache_folder().parent / "typist" / name
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as scratch:
+            sessions = Path(scratch) / name
+            write_subject(sessions, typist.sessions, typist.minutes, typist.subject, typist.seed)
+            with contextlib.suppress(OSError):  # another search was first, with the same bytes
+                sessions.rename(folder)
+    return folder
+
+
+def _open(split: Split, space: Space, notes: list[str], console: Console) -> TrialData:
+    """Return what trials train on, after every session was opened and found good."""
+    paths = [*split.train, *split.val]
+    with Bars(console=console, transient=True) as bars:
+        task = bars.add_task("Preparing sessions", total=len(paths))
+        train, val, warnings = open_split(split, lambda _: bars.advance(task))
+    _say(
+        console,
+        f"Data: {_minutes(train)} of training in {len(train)} sessions, {_minutes(val)} of "
+        f"validation in {len(val)}, subject {split.subject}; {len(split.test)} test sessions are "
+        f"not touched.",
+    )
+    prompted = sum(not recording.has_key_times for recording in train)
+    if prompted and space.training.plain().get("aligned_start") is not None:
+        notes.append(
+            f"{prompted} training sessions have no key times: their aligned start is skipped"
+        )
+    for note in [*notes, *warnings]:
+        _say(console, f"note: {note}")
+    return TrialData(
+        train=tuple(str(path.resolve()) for path in split.train),
+        val=tuple(str(path.resolve()) for path in split.val),
+    )
+
+
+def _minutes(recordings: list[Recording]) -> str:
+    return f"{sum(r.samples for r in recordings) / SAMPLE_RATE / 60:.0f} minutes"
+
+
+def _print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
+    ranking = folder.ranking()
+    ended = sum(trial.state == STOPPED for trial in ranking)
+    epochs = sum(trial.epoch for trial in ranking)
+    whole = sum(trial.config.training.epochs for trial in ranking)
+    data = "synthetic data" if synthetic else "this data"
+    console.print(trials_table(ranking[:_SHOWN], f"Ranking by validation CER, on {data}"))
+    if len(ranking) > _SHOWN:
+        _say(console, f"... and {len(ranking) - _SHOWN} more in {folder.path / 'trials.csv'}")
+    _say(
+        console,
+        f"{len(ranking)} trials, {ended} of them ended early; {epochs} epochs of the {whole} that "
+        f"training all to the end would have taken.",
+    )
+    if ranking and ranking[0].best:
+        _say(console, f"Best: {notation(ranking[0].config.model)}")
+    _say(
+        console,
+        f"Everything is in {folder.path}:\n"
+        f"    trials.csv, trials.parquet, curves.parquet    the tables\n"
+        f"    best.yaml    python -m emgmodels.training {folder.path}/best.yaml --data DIR\n"
+        f"    tensorboard/ tensorboard --logdir {folder.path}/tensorboard",
+    )
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(command)
