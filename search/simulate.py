@@ -1,0 +1,389 @@
+"""Replays recorded learning curves through the schedulers: what would each have cost and missed?
+
+python -m search.simulate runs/deep-001
+python -m search.simulate curves.csv --scheduler asha --grace 5 --eta 3 --slots 8
+python -m search.simulate curves.csv --compare --figure frontier.png
+python -m search.simulate curves.csv --tune 0.1
+
+Nothing trains and no Ray process starts. Replay what was trained whole (``scheduler: none``):
+curves that a scheduler cut short can't be replayed past the cut, and are left out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from search.halving import RANKINGS
+from search.replay import Curve, Summary, read_curves, replay_many, whole
+from search.schedule import (
+    DEFAULT_ETA,
+    DEFAULT_RANKING,
+    check_options,
+    default_grace,
+    make_scheduler,
+)
+
+RAY_ASHA = "ray_asha"
+"""Ray's own ASHA, to compare with; it takes every CER at its word."""
+_PIPED_WIDTH = 120
+_USUAL_TRIALS = 27
+_LEAST_GROUP = 8
+"""Curves of a source that are enough to search among."""
+_GRACES = (2, 3, 4, 5, 6, 8, 10, 15)
+_ETAS = (1.4, 1.5, 1.75, 2.0, 3.0)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A scheduler and its options."""
+
+    name: str
+    grace: int | None = None
+    eta: float | None = None
+    rank_by: str | None = None
+
+    def __str__(self) -> str:
+        shown = {"grace": self.grace, "eta": self.eta and f"{self.eta:g}", "by": self.rank_by}
+        return " ".join([self.name, *(f"{key} {value}" for key, value in shown.items() if value)])
+
+    def make(self, epochs: int) -> TrialScheduler:
+        """Return a new scheduler for trainings of so many epochs."""
+        if self.name == RAY_ASHA:
+            return AsyncHyperBandScheduler(
+                "epoch", max_t=epochs, grace_period=self.grace or 1, reduction_factor=self.eta or 4
+            )
+        return make_scheduler(
+            self.name, max_epochs=epochs, grace=self.grace, eta=self.eta, rank_by=self.rank_by
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is replayed beside the curves and the rule."""
+
+    epochs: int
+    slots: int
+    trials: int
+    repeats: int
+    seed: int
+
+    def replay(self, curves: list[Curve], rule: Rule) -> Summary:
+        """Replay a rule; the same setting draws the same searches for every rule."""
+        return replay_many(
+            curves,
+            lambda: rule.make(self.epochs),
+            epochs=self.epochs,
+            slots=self.slots,
+            trials=min(self.trials, len(curves)),
+            repeats=self.repeats,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The cheapest rule within a bound, and what choosing so is worth on curves it never saw."""
+
+    rule: Rule
+    summary: Summary
+    held_out: dict[str, tuple[Rule, Summary]]
+    """For each group of curves: the rule chosen on the other groups, and its result here."""
+
+
+def compared(epochs: int) -> list[Rule]:
+    """Return the rules that --compare replays, those that fit such short trainings only."""
+    asha = [(3, 1.5), (4, 1.5), (4, 2.0), (5, 1.5), (5, 3.0), (6, 1.5), (8, 1.5), (10, 2.0)]
+    rules = [
+        *(Rule("asha", grace, eta, "loss") for grace, eta in asha),
+        *(Rule("asha", grace, eta, "cer") for grace, eta in asha),
+        *(Rule("asha", grace, eta, "both") for grace, eta in asha),
+        *(Rule("asha_stopping", grace, eta, "loss") for grace, eta in asha),
+        *(Rule(RAY_ASHA, grace, 3.0) for grace in (1, 3, 5, 10)),
+    ]
+    fitting = [rule for rule in rules if (rule.grace or 0) < epochs]
+    return [*fitting, Rule("hyperband"), Rule("median"), Rule("none")]
+
+
+def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Rule]) -> Tuned:
+    """Choose the cheapest rule whose mean regret stays within a bound, over groups of curves.
+
+    A rule is judged by its mean over the sources, each searched by itself; choosing on all sources
+    but one and looking at that one tells what the choice is worth elsewhere.
+
+    Raises:
+        ValueError: no rule reaches the bound.
+    """
+    groups = group(curves, setting.seed)
+    found = {
+        rule: {name: setting.replay(members, rule) for name, members in groups.items()}
+        for rule in rules
+    }
+
+    def cheapest(names: list[str]) -> Rule:
+        costs = {
+            rule: np.mean([of[name].share for name in names])
+            for rule, of in found.items()
+            if np.mean([of[name].regret for name in names]) <= bound
+        }
+        if not costs:
+            least = min(np.mean([of[name].regret for name in names]) for of in found.values())
+            raise ValueError(
+                f"--tune {bound:g}: no rule keeps mean regret that low on these curves; "
+                f"the lowest is {least:.3f} CER points"
+            )
+        return min(costs, key=lambda rule: costs[rule])
+
+    held_out = {}
+    for name in groups:
+        rule = cheapest([other for other in groups if other != name])
+        held_out[name] = (rule, found[rule][name])
+    rule = cheapest(list(groups))
+    return Tuned(rule, setting.replay(curves, rule), held_out)
+
+
+def group(curves: list[Curve], seed: int) -> dict[str, list[Curve]]:
+    """Return the curves by source, small sources together; of one source, two random halves."""
+    sizes = Counter(curve.source for curve in curves)
+    groups: dict[str, list[Curve]] = {}
+    for curve in curves:
+        name = curve.source if sizes[curve.source] >= _LEAST_GROUP else "other sources"
+        groups.setdefault(name, []).append(curve)
+    if len(groups) > 1:
+        return groups
+    order = np.random.default_rng(seed).permutation(len(curves))
+    half = len(curves) // 2
+    return {
+        "first half": [curves[index] for index in order[:half]],
+        "second half": [curves[index] for index in order[half:]],
+    }
+
+
+def draw_frontier(
+    results: dict[Rule, Summary], path: Path, slots: int, chosen: Rule | None = None
+) -> None:
+    """Draw cost against regret of every rule, the better to the lower left.
+
+    Args:
+        results: What was replayed.
+        path: Picture to write; its ending is the format.
+        slots: Trials that trained at a time, for the title.
+        chosen: Rule to point out.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
+    families: dict[str, list[Rule]] = {}
+    for rule in results:
+        family = f"{rule.name} by {rule.rank_by}" if rule.rank_by else rule.name
+        families.setdefault(family, []).append(rule)
+    for (family, rules), marker in zip(families.items(), "os^Dv<>PX*" * 9, strict=False):
+        share = [100 * results[rule].share for rule in rules]
+        regret = [results[rule].regret for rule in rules]
+        axes.errorbar(
+            *(share, regret, [results[rule].error for rule in rules]),
+            fmt=marker,
+            markersize=6,
+            elinewidth=0.8,
+            alpha=0.85,
+            label=family,
+        )
+        for rule, x, y in zip(rules, share, regret, strict=True):
+            if rule.grace:
+                text = f"{rule.grace}/{rule.eta:g}" if rule.eta else f"{rule.grace}"
+                axes.annotate(text, (x, y), (4, 3), textcoords="offset points", fontsize=6.5)
+    if chosen in results:
+        at = (100 * results[chosen].share, results[chosen].regret)
+        axes.scatter(*at, s=220, facecolors="none", edgecolors="black", label="default")
+    axes.set_yscale("symlog", linthresh=0.1)
+    axes.set_ylim(bottom=-0.01)
+    axes.set_xlabel("epochs trained (% of training every trial whole)")
+    axes.set_ylabel("mean regret (CER points)")
+    axes.set_title(f"Cost and regret on {slots} slot{'s'[: slots > 1]}; labels: grace/eta")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def print_table(console: Console, results: dict[Rule, Summary], timed: bool) -> None:
+    """Print one row a rule, the cheapest first."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("scheduler", no_wrap=True)
+    for column in ("epochs", "regret", "±", "p90", "within 0.4", "hours" if timed else "duration"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for rule, summary in sorted(results.items(), key=lambda item: item[1].share):
+        table.add_row(
+            str(rule),
+            f"{100 * summary.share:.1f} %",
+            f"{summary.regret:.3f}",
+            f"{summary.error:.3f}",
+            f"{summary.p90:.3f}",
+            f"{100 * summary.near_best:.0f} %",
+            f"{summary.time / 3600:.2f}" if timed else f"{summary.time:.0f} epochs",
+        )
+    console.print(table)
+
+
+@app.command()
+def simulate(
+    curves: Annotated[
+        Path, typer.Argument(help="A run folder, or a CSV: run, epoch, val_cer, val_loss.")
+    ],
+    scheduler: Annotated[str, typer.Option(help="Scheduler to replay.")] = "asha",
+    grace: Annotated[int | None, typer.Option(help="First rung (epochs).")] = None,
+    eta: Annotated[float | None, typer.Option(help="One in eta passes a rung.")] = None,
+    rank_by: Annotated[str | None, typer.Option(help="Compare by loss, cer or both.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of a whole training; else what half of the curves reach."),
+    ] = None,
+    slots: Annotated[int, typer.Option(min=1, help="Trials that train at a time.")] = 1,
+    trials: Annotated[
+        int | None, typer.Option(min=2, help="Trials of a search (27, or all there are).")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=2, help="Searches to replay.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the trials drawn.")] = 0,
+    compare: Annotated[bool, typer.Option("--compare", help="Replay all rules.")] = False,
+    bound: Annotated[
+        float | None,
+        typer.Option("--tune", min=0, help="Find the cheapest rule of so much regret (CER)."),
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw cost against regret here.")] = None,
+) -> None:
+    """Replay recorded learning curves through schedulers, without training."""
+    try:
+        _simulate(
+            *(curves, Rule(scheduler, grace, eta, rank_by), epochs, slots, trials, repeats, seed),
+            *(compare, bound, figure),
+        )
+    except ValueError as error:
+        print(f"simulate: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _simulate(
+    path: Path,
+    rule: Rule,
+    epochs: int | None,
+    slots: int,
+    trials: int | None,
+    repeats: int,
+    seed: int,
+    compare: bool,
+    bound: float | None,
+    figure: Path | None,
+) -> None:
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    recorded = read_curves(path)
+    if epochs is None:
+        epochs = _usual_epochs(recorded, longest=path.is_dir())
+    curves = whole(recorded, epochs)
+    trials = _trials(path, recorded, curves, epochs, trials)
+    setting = Setting(epochs, slots, trials, repeats, seed)
+    timed = all(curve.seconds for curve in curves)
+    console.print(
+        f"{len(curves)} of {len(recorded)} curves have all {epochs} epochs; "
+        f"{repeats} searches of {trials} trials on {slots} slot{'s'[: slots > 1]}"
+    )
+    results: dict[Rule, Summary] = {}
+    if bound is not None:
+        shorter = replace(setting, repeats=min(repeats, 100))
+        tuned = tune(curves, shorter, bound, track(_grid(epochs), "tuning", console=console))
+        _print_tuned(console, tuned, bound)
+        results[tuned.rule] = setting.replay(curves, tuned.rule)
+    else:
+        results[_checked(rule, epochs)] = setting.replay(curves, rule)
+    if compare:
+        for other in track(compared(epochs), "replaying", console=console):
+            results.setdefault(other, setting.replay(curves, other))
+    print_table(console, results, timed)
+    if figure:
+        default = Rule("asha", default_grace(epochs, False), DEFAULT_ETA, DEFAULT_RANKING)
+        try:
+            draw_frontier(results, figure, slots, default)
+        except OSError as error:
+            raise ValueError(f"--figure {figure}: {error.strerror}") from None
+        console.print(f"drawn: {figure}")
+
+
+def _usual_epochs(curves: list[Curve], longest: bool) -> int:
+    """Return what half of the curves reach; of a search, which cuts trials short, the longest."""
+    lengths = sorted(len(curve.cer) for curve in curves)
+    return lengths[-1] if longest else lengths[len(lengths) // 2]
+
+
+def _trials(
+    path: Path, recorded: list[Curve], curves: list[Curve], epochs: int, trials: int | None
+) -> int:
+    if len(curves) < 2 or (trials or 0) > len(curves):
+        longest = max(len(curve.cer) for curve in recorded)
+        raise ValueError(
+            f"{path}: {len(curves)} of {len(recorded)} curves have all {epochs} epochs, and "
+            f"{trials or 2} are needed: ask for fewer --trials or --epochs (the longest curve has "
+            f"{longest}), or record more with 'scheduler: none'"
+        )
+    return trials or min(_USUAL_TRIALS, len(curves))
+
+
+def _checked(rule: Rule, epochs: int) -> Rule:
+    """Return the rule with its defaults written out."""
+    if rule.name == "pbt":
+        raise ValueError("scheduler 'pbt' changes what is trained: recorded curves can't show it")
+    options = {"grace": rule.grace, "eta": rule.eta, "rank_by": rule.rank_by}
+    check_options(
+        rule.name, epochs, **{key: value for key, value in options.items() if value is not None}
+    )
+    if rule.name not in ("asha", "asha_stopping"):
+        return rule
+    return Rule(
+        rule.name,
+        rule.grace or default_grace(epochs, False),
+        rule.eta or DEFAULT_ETA,
+        rule.rank_by or DEFAULT_RANKING,
+    )
+
+
+def _grid(epochs: int) -> list[Rule]:
+    return [
+        Rule("asha", grace, eta, rank_by)
+        for grace in _GRACES
+        if grace < epochs
+        for eta in _ETAS
+        for rank_by in RANKINGS
+    ]
+
+
+def _print_tuned(console: Console, tuned: Tuned, bound: float) -> None:
+    rule = tuned.rule
+    console.print(f"cheapest rule with mean regret of at most {bound:g} CER: [bold]{rule}[/bold]")
+    console.print("chosen without a group of curves, and tried on it:")
+    for name, (other, summary) in tuned.held_out.items():
+        console.print(
+            f"  {name}: {other}: {100 * summary.share:.1f} % of epochs, "
+            f"regret {summary.regret:.3f} ± {summary.error:.3f}"
+        )
+    console.print("in a space file:\n\n  search:\n    scheduler:", highlight=False)
+    for key in ("name", "grace", "eta", "rank_by"):
+        console.print(f"      {key}: {getattr(rule, key)}", highlight=False)
+    console.print()
+
+
+if __name__ == "__main__":
+    app()
