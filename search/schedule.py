@@ -286,7 +286,22 @@ class _EndDiverged:
 
 
 class _HyperBand(_EndDiverged, HyperBandScheduler):
-    pass
+    """Ray's HyperBand, which would wait for ever once the last running trial of a bracket failed.
+
+    Ray marks a bracket as being processed and never takes the mark back, so that the end of a trial
+    outside its turn no longer lets the paused ones of its bracket go on.
+    """
+
+    def _process_bracket(self, tune_controller: Any, bracket: Any) -> str:
+        action = super()._process_bracket(tune_controller, bracket)
+        bracket.is_being_processed = False
+        return action
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_remove(tune_controller, trial)
+        bracket, _ = self._trial_info[trial]
+        if bracket.finished():
+            bracket.cleanup_full(tune_controller)
 
 
 class _Median(_EndDiverged, MedianStoppingRule):

@@ -133,25 +133,30 @@ def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Ru
         for rule in rules
     }
 
-    def cheapest(names: list[str]) -> Rule:
-        costs = {
-            rule: np.mean([of[name].share for name in names])
-            for rule, of in found.items()
-            if np.mean([of[name].regret for name in names]) <= bound
+    def cheapest(names: list[str]) -> tuple[Rule, float]:
+        """Return the cheapest rule within the bound, or that of least regret, and its regret."""
+        regret = {
+            rule: float(np.mean([of[name].regret for name in names])) for rule, of in found.items()
         }
-        if not costs:
-            least = min(np.mean([of[name].regret for name in names]) for of in found.values())
-            raise ValueError(
-                f"--tune {bound:g}: no rule keeps mean regret that low on these curves; "
-                f"the lowest is {least:.3f} CER points"
-            )
-        return min(costs, key=lambda rule: costs[rule])
+        share = {
+            rule: float(np.mean([of[name].share for name in names])) for rule, of in found.items()
+        }
+        allowed = max(bound, min(regret.values()))
+        rule = min(
+            (each for each in found if regret[each] <= allowed), key=lambda each: share[each]
+        )
+        return rule, regret[rule]
 
     held_out = {}
     for name in groups:
-        rule = cheapest([other for other in groups if other != name])
+        rule, _ = cheapest([other for other in groups if other != name])
         held_out[name] = (rule, found[rule][name])
-    rule = cheapest(list(groups))
+    rule, regret = cheapest(list(groups))
+    if regret > bound:
+        raise ValueError(
+            f"--tune {bound:g}: no rule keeps mean regret that low on these curves; "
+            f"the lowest is {regret:.3f} CER points"
+        )
     return Tuned(rule, setting.replay(curves, rule), held_out)
 
 
@@ -309,7 +314,8 @@ def _simulate(
         _print_tuned(console, tuned, bound)
         results[tuned.rule] = setting.replay(curves, tuned.rule)
     else:
-        results[_checked(rule, epochs)] = setting.replay(curves, rule)
+        rule = _checked(rule, epochs)
+        results[rule] = setting.replay(curves, rule)
     if compare:
         for other in track(compared(epochs), "replaying", console=console):
             results.setdefault(other, setting.replay(curves, other))

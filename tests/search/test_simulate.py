@@ -1,0 +1,267 @@
+"""The replay of learning curves made up here: a plateau, then exponential decay with noise."""
+
+import csv
+import math
+import random
+import time
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from search.replay import Curve, Replay, read_curves, replay_many, whole
+from search.schedule import make_scheduler
+from search.simulate import Rule, Setting, app, group, tune
+
+EPOCHS = 20
+
+
+def made_up(seed, count=40, epochs=EPOCHS, sources=2):
+    """Return learning curves whose plateaus end at epoch 1 to 6; good ones end a little sooner."""
+    draw = random.Random(seed)
+    curves = []
+    for number in range(count):
+        final = draw.uniform(10, 60)
+        start = 1 + round(final / 15 + draw.uniform(0, 2))
+        cer, loss = [], []
+        for epoch in range(1, epochs + 1):
+            progress = math.exp(-max(0, epoch - start) / 4)
+            cer.append((final + (100 - final) * progress) * draw.uniform(0.97, 1.03))
+            loss.append((final / 30 + 3 * progress) * draw.uniform(0.97, 1.03) + 0.02 * epoch)
+            if epoch <= start:
+                cer[-1] = 100.0
+                loss[-1] = 3.2 + final / 100 - 0.02 * epoch * draw.uniform(0.9, 1.1)
+        seconds = [draw.uniform(50, 70)] * epochs
+        curves.append(Curve(f"run{number}", f"source{number % sources}", cer, loss, seconds))
+    return curves
+
+
+def write_csv(path, curves, columns=("run", "source", "epoch", "val_cer", "val_loss", "seconds")):
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(columns)
+        for curve in curves:
+            for index, (cer, loss) in enumerate(zip(curve.cer, curve.loss, strict=True)):
+                row = {"run": curve.name, "source": curve.source, "epoch": index + 1}
+                row |= {"val_cer": cer, "val_loss": loss, "seconds": curve.seconds[index]}
+                table.writerow([row[column] for column in columns])
+    return path
+
+
+@pytest.fixture
+def curves_csv(tmp_path):
+    return write_csv(tmp_path / "curves.csv", made_up(0))
+
+
+@pytest.fixture
+def few_curves_csv(tmp_path):
+    return write_csv(tmp_path / "few.csv", made_up(0, count=8, epochs=8))
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_csv_and_a_run_folder_are_read_alike(tmp_path, curves_csv):
+    curves = made_up(0)
+    rows = [
+        {"trial": int(curve.name[3:]), "epoch": epoch + 1, "val_cer": curve.cer[epoch]}
+        | {"val_loss": curve.loss[epoch], "seconds": curve.seconds[epoch], "train_loss": 0.0}
+        for curve in curves
+        for epoch in reversed(range(EPOCHS))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "curves.parquet")
+    assert read_curves(curves_csv) == curves
+    from_folder = read_curves(tmp_path)
+    assert [curve.cer for curve in from_folder] == [curve.cer for curve in curves]
+    assert [curve.seconds for curve in from_folder] == [curve.seconds for curve in curves]
+
+
+def test_short_curves_are_left_out_unless_they_diverged():
+    short = Curve("short", "", [90.0, 80.0], [3.0, 2.0], None)
+    diverged = Curve("diverged", "", [90.0, math.nan], [3.0, math.nan], None)
+    long = Curve("long", "", [90.0, 80.0, 70.0, 60.0], [3.0, 2.0, 1.0, 0.5], None)
+    kept = whole([short, diverged, long], epochs=3)
+    assert [curve.name for curve in kept] == ["diverged", "long"]
+    assert kept[1].cer == [90.0, 80.0, 70.0]
+
+
+def test_training_everything_costs_all_epochs_and_has_no_regret():
+    curves = made_up(1)
+    summary = Setting(EPOCHS, 2, 10, 20, 0).replay(curves, Rule("none"))
+    assert summary.share == 1.0
+    assert summary.regret == summary.p90 == 0.0
+    assert summary.near_best == 1.0
+    assert summary.time == pytest.approx(10 * EPOCHS * 60 / 2, rel=0.15)
+
+
+def test_asha_finds_nearly_the_best_for_a_fraction_of_the_epochs():
+    curves = made_up(2)
+    setting = Setting(EPOCHS, 1, 27, 50, 0)
+    asha = setting.replay(curves, Rule("asha", 2, 2.0, "loss"))
+    by_cer = setting.replay(curves, Rule("asha", 2, 2.0, "cer"))
+    assert asha.share < 0.35
+    assert asha.regret < 0.2
+    assert asha.regret < by_cer.regret, "on the plateau the loss tells trials apart, CER does not"
+    assert asha.near_best > by_cer.near_best
+
+
+def test_regret_counts_what_was_found_not_what_the_trial_would_have_reached():
+    curves = [
+        Curve("flat", "", [50.0] * 4, [1.0] * 4, None),
+        Curve("late", "", [60.0, 60.0, 60.0, 10.0], [2.0] * 4, None),
+    ]
+    outcome = Replay(curves, make_scheduler("asha", max_epochs=4, grace=2, eta=2.0), 4, 1).run()
+    assert outcome.regret == 40.0
+    assert outcome.share == (4 + 2) / 8
+
+
+def test_the_same_seed_gives_the_same_searches():
+    curves = made_up(3)
+    first, again, other = (
+        Setting(EPOCHS, 3, 9, 10, seed).replay(curves, Rule("asha")).outcomes for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_more_slots_take_less_time():
+    curves = made_up(4)
+    times = [Setting(EPOCHS, slots, 27, 5, 0).replay(curves, Rule("asha")).time for slots in (1, 8)]
+    assert times[1] < times[0] / 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    trials=st.integers(1, 30),
+    slots=st.sampled_from([1, 2, 3, 8, 80]),
+    name=st.sampled_from(["asha", "asha_stopping", "hyperband", "median", "none"]),
+    eta=st.sampled_from([1.3, 2.0, 3.0]),
+    rank_by=st.sampled_from(["loss", "cer", "both"]),
+    broken=st.sampled_from([0.0, 0.02, 0.3]),
+)
+def test_every_search_keeps_to_its_slots_and_trains_no_epoch_twice(
+    seed, trials, slots, name, eta, rank_by, broken
+):
+    draw = random.Random(seed)
+    curves = [
+        Curve(str(each), "", *_noise(draw, broken), [draw.uniform(1, 3)] * 10)
+        for each in range(trials)
+    ]
+    asha = name.startswith("asha")
+    options = {"grace": 2, "eta": eta, "rank_by": rank_by} if asha else {}
+    replay = Replay(curves, make_scheduler(name, max_epochs=10, **options), 10, slots)
+    outcome = replay.run()
+    assert all(trial.is_finished() for trial in replay.trials)
+    assert len(replay.trials) == trials
+    assert replay.most_running <= slots
+    assert len(set(replay.trained)) == len(replay.trained)
+    assert sum(trial.epoch for trial in replay.trials) == len(replay.trained)
+    assert outcome.regret >= 0.0
+    if asha:
+        rungs = set(replay.scheduler.halving.rungs)
+        assert {epoch for _, epoch in replay.saved} <= rungs, "checkpoints only at rungs"
+        assert all(replay.scheduler.why(trial.trial_id) for trial in replay.trials)
+
+
+def _noise(draw, broken):
+    cer = [draw.choice([100.0, draw.uniform(10, 100)]) for _ in range(10)]
+    loss = [draw.choice([3.0, draw.uniform(0, 4)]) for _ in range(10)]
+    for index in range(1, 10):
+        if draw.random() < broken:
+            loss[index] = draw.choice([math.nan, math.inf])
+    return cer, loss
+
+
+def test_tuning_keeps_its_bound_and_tries_each_choice_on_curves_left_out():
+    rules = [Rule("asha", grace, 3.0, by) for grace in (2, 5) for by in ("loss", "cer")]
+    setting = Setting(EPOCHS, 1, 15, 30, 0)
+    loose, tight = (tune(made_up(5), setting, bound, rules) for bound in (5.0, 0.1))
+    assert loose.summary.share < tight.summary.share
+    assert set(tight.held_out) == {"source0", "source1"}
+    assert tight.rule.rank_by == "loss"
+    assert tight.summary.regret < 0.2
+    with pytest.raises(ValueError, match="no rule keeps mean regret that low"):
+        tune(made_up(5), setting, -1.0, rules)
+
+
+def test_groups_are_sources_and_small_ones_stand_together():
+    curves = made_up(6, count=30, sources=2)
+    curves += [replace(curve, source=f"lone{n}") for n, curve in enumerate(made_up(7, count=4))]
+    sizes = {name: len(members) for name, members in group(curves, 0).items()}
+    assert sizes == {"source0": 15, "source1": 15, "other sources": 4}
+    assert sorted(map(len, group(made_up(8, count=9, sources=1), 0).values())) == [4, 5]
+
+
+def test_a_thousand_searches_are_replayed_within_a_minute():
+    curves = made_up(9, count=80, epochs=50)
+    begin = time.perf_counter()
+    replay_many(
+        curves,
+        lambda: make_scheduler("asha", max_epochs=50),
+        **{"epochs": 50, "slots": 1, "trials": 27, "repeats": 100, "seed": 0},
+    )
+    assert time.perf_counter() - begin < 6
+
+
+def test_the_command_prints_a_row_a_rule_and_draws_them(curves_csv, tmp_path):
+    picture = tmp_path / "frontier.png"
+    result = command(*(curves_csv, "--compare", "--repeats", 3, "--slots", 2, "--figure", picture))
+    assert result.exit_code == 0, result.output
+    for row in ("asha grace 4 eta 1.5 by loss", "ray_asha grace 1 eta 3", "median", "none"):
+        assert row in result.output
+    assert "hours" in result.output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_tunes_and_says_what_to_write_in_a_space_file(few_curves_csv):
+    result = command(few_curves_csv, "--tune", 30, "--repeats", 2)
+    assert result.exit_code == 0, result.output
+    assert "  search:\n    scheduler:\n      name: asha\n      grace: " in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--scheduler", "ash"], "scheduler 'ash' is not known: choose one of asha"),
+        (["--scheduler", "pbt"], "recorded curves can't show it"),
+        (["--scheduler", "none", "--eta", 3], "'none' has no option 'eta'; its options: none"),
+        (["--grace", 20], "grace 20: the first rung must stand at epoch 1 or later"),
+        (["--epochs", 21], "0 of 40 curves have all 21 epochs"),
+        (["--trials", 41], "41 are needed: ask for fewer --trials"),
+    ],
+)
+def test_a_wrong_option_ends_the_command_with_one_line(curves_csv, options, says):
+    result = command(curves_csv, "--repeats", 2, *options)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("run,epoch,val_cer\n", "has no column val_loss; needs run, epoch, val_cer, val_loss"),
+        ("run,epoch,val_cer,val_loss\n", "holds no learning curve"),
+        ("run,epoch,val_cer,val_loss\na,1,9,9\na,3,8,8\n", "run a: epochs must be 1, 2, 3"),
+        ("run,epoch,val_cer,val_loss\na,1,9,x\n", "run a, epoch 1: val_loss is 'x'"),
+        ("", "is not a table"),
+    ],
+)
+def test_a_wrong_file_ends_the_command_with_one_line(tmp_path, text, says):
+    path = tmp_path / "curves.csv"
+    path.write_text(text)
+    result = command(path)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert str(path) in result.stderr
+
+
+def test_a_missing_file_is_named(tmp_path):
+    result = command(tmp_path / "nowhere")
+    assert result.exit_code == 2
+    assert "nowhere: does not exist; give a run folder" in result.stderr
