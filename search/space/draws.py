@@ -6,7 +6,6 @@ for may depend on those it was given.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -30,32 +29,32 @@ class Draw(Protocol):
         """Return a real number in a range."""
 
 
-class RandomDraw:
-    """Draws each value independently and uniformly, on the logarithm where the range says so.
+class UnitDraw:
+    """Draws each value by a number between 0 and 1, on the logarithm where the range says so.
 
     Attributes:
         params: the values drawn so far, by parameter name.
     """
 
-    def __init__(self, rng: np.random.Generator, fixed: Mapping[str, Any] | None = None) -> None:
-        """Draw with ``rng`` what ``fixed`` does not give."""
+    def __init__(
+        self, unit: Callable[[str], float], fixed: Mapping[str, Any] | None = None
+    ) -> None:
+        """Draw by ``unit``, a number in [0, 1) for a name, what ``fixed`` does not give."""
         self.params: dict[str, Any] = {}
-        self._rng = rng
+        self._unit = unit
         self._fixed = fixed or {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Return one of the choices."""
-        return self._keep(name, lambda: choices[int(self._rng.integers(len(choices)))])
+        return self._keep(name, lambda unit: choices[int(unit * len(choices))])
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
         """Return an integer in a range, both ends included."""
         if log:
-            edges = math.log(low - 0.5), math.log(high + 0.5)
-            return self._keep(
-                name, lambda: min(max(round(math.exp(self._rng.uniform(*edges))), low), high)
-            )
+            between = _logarithmic(low - 0.5, high + 0.5)
+            return self._keep(name, lambda unit: min(max(round(between(unit)), low), high))
         count = (high - low) // step + 1
-        return self._keep(name, lambda: low + step * int(self._rng.integers(count)))
+        return self._keep(name, lambda unit: low + step * int(unit * count))
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None, log: bool
@@ -63,18 +62,25 @@ class RandomDraw:
         """Return a real number in a range."""
         if step is not None:
             count = round((high - low) / step) + 1
-            return self._keep(name, lambda: min(low + step * int(self._rng.integers(count)), high))
+            return self._keep(name, lambda unit: min(low + step * int(unit * count), high))
         if log:
-            edges = math.log(low), math.log(high)
-            return self._keep(
-                name, lambda: min(max(math.exp(self._rng.uniform(*edges)), low), high)
-            )
-        return self._keep(name, lambda: float(self._rng.uniform(low, high)))
+            between = _logarithmic(low, high)
+            return self._keep(name, lambda unit: min(max(between(unit), low), high))
+        return self._keep(name, lambda unit: low + unit * (high - low))
 
-    def _keep(self, name: str, draw: Callable[[], T]) -> T:
+    def _keep(self, name: str, value: Callable[[float], T]) -> T:
         if name not in self.params:
-            self.params[name] = self._fixed[name] if name in self._fixed else draw()
+            fixed = name in self._fixed
+            self.params[name] = self._fixed[name] if fixed else value(self._unit(name))
         return self.params[name]
+
+
+class RandomDraw(UnitDraw):
+    """Draws each value independently and uniformly."""
+
+    def __init__(self, rng: np.random.Generator, fixed: Mapping[str, Any] | None = None) -> None:
+        """Draw with ``rng`` what ``fixed`` does not give."""
+        super().__init__(lambda name: rng.random(), fixed)
 
 
 def combinations(walk: Callable[[Draw], T]) -> Iterator[tuple[dict[str, Any], T]]:
@@ -128,3 +134,7 @@ class _Counter:
         self.digits.append(self._given[place] if place < len(self._given) else 0)
         self.sizes.append(size)
         return self.digits[-1]
+
+
+def _logarithmic(low: float, high: float) -> Callable[[float], float]:
+    return lambda unit: low * (high / low) ** unit

@@ -1,0 +1,112 @@
+"""The samplers by name: Optuna's, and those that know their points in advance."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler
+
+from search.space import SearchConfig, Space
+from search.space.draws import UnitDraw
+
+_SOBOL_DIMENSIONS = 1024
+_SOBOL_POINTS = 2**16
+
+
+def make_sampler(search: SearchConfig) -> BaseSampler:
+    """Return Optuna's sampler for a search.
+
+    Raises:
+        ValueError: it needs a package that is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return SAMPLERS[search.sampler](search)
+
+
+def planned_points(space: Space) -> Iterator[dict[str, Any]]:
+    """Yield the parameters that a sampler knows in advance, if it knows any."""
+    if space.search.sampler in POINTS:
+        yield from POINTS[space.search.sampler](space)
+
+
+def _tpe(search: SearchConfig) -> BaseSampler:
+    return optuna.samplers.TPESampler(
+        seed=search.seed, multivariate=True, group=True, constant_liar=True
+    )
+
+
+def _random(search: SearchConfig) -> BaseSampler:
+    return optuna.samplers.RandomSampler(seed=search.seed)
+
+
+def _gp(search: SearchConfig) -> BaseSampler:
+    _need("scipy", "gp")
+    return optuna.samplers.GPSampler(seed=search.seed, warn_independent_sampling=False)
+
+
+def _cmaes(search: SearchConfig) -> BaseSampler:
+    _need("cmaes", "cmaes")
+    return optuna.samplers.CmaEsSampler(seed=search.seed, warn_independent_sampling=False)
+
+
+def _nsga2(search: SearchConfig) -> BaseSampler:
+    population = max(8, min(50, search.trials // 5))
+    return optuna.samplers.NSGAIISampler(seed=search.seed, population_size=population)
+
+
+def _need(package: str, sampler: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise ValueError(
+            f"search.sampler: {sampler} needs the package {package}: pip install {package}"
+        )
+
+
+def _grid(space: Space) -> Iterator[dict[str, Any]]:
+    """Yield the points of a finite space in random order: its beginning is a fair sample."""
+    points = [params for params, _ in space.grid_points()]
+    for index in np.random.default_rng(space.search.seed).permutation(len(points)):
+        yield points[index]
+
+
+def _quasirandom(space: Space) -> Iterator[dict[str, Any]]:
+    """Yield scrambled Sobol points (Owen 1998), each parameter a dimension of its own."""
+    from torch.quasirandom import SobolEngine
+
+    sobol = SobolEngine(_SOBOL_DIMENSIONS, scramble=True, seed=space.search.seed)
+    dimensions: dict[str, int] = {}
+
+    def coordinate(point: list[float], name: str) -> float:
+        return point[dimensions.setdefault(name, len(dimensions) % _SOBOL_DIMENSIONS)]
+
+    for _ in range(_SOBOL_POINTS):
+        draw = UnitDraw(functools.partial(coordinate, sobol.draw(1)[0].tolist()))
+        try:
+            space.suggest(draw)
+        except ValueError:
+            continue
+        yield draw.params
+
+
+SAMPLERS: dict[str, Callable[[SearchConfig], BaseSampler]] = {
+    "tpe": _tpe,
+    "random": _random,
+    "gp": _gp,
+    "cmaes": _cmaes,
+    "nsga2": _nsga2,
+    "grid": _random,
+    "quasirandom": _random,
+}
+"""Every sampler by the name it has in a space file; what is not planned is drawn by it."""
+
+POINTS: dict[str, Callable[[Space], Iterator[dict[str, Any]]]] = {
+    "grid": _grid,
+    "quasirandom": _quasirandom,
+}
+"""Samplers that know their points in advance."""

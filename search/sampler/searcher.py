@@ -1,0 +1,293 @@
+"""The searcher that Ray Tune asks for trials and tells how they went."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import pickle
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.search import Searcher
+
+from emgmodels.config import Config, ModelConfig, TrainingConfig
+from emgmodels.factory import describe, notation
+from search.sampler.methods import POINTS, make_sampler, planned_points
+from search.sampler.study import SearchStudy, open_study
+from search.space import Space
+from search.space.draws import RandomDraw
+
+RAY_TRIAL = "trial_id"
+"""User attribute of a study's trial: Ray's name for it. Trials without it were never trained."""
+SKIPPED = "skipped"
+"""User attribute of a suggestion that was not trained: why."""
+
+_TRIES = 20
+_RANDOM_TRIES = 2000
+
+
+class OptunaSampler(Searcher):
+    """Suggests configurations of a space to Ray Tune and tells Optuna how they ended.
+
+    Attributes:
+        exhausted: why there are no more suggestions although more trials were asked for, or None.
+    """
+
+    def __init__(self, space: Space, journal: str | Path | None = None) -> None:
+        """Sample a space.
+
+        Args:
+            space: the space; its ``search`` section says how.
+            journal: Optuna's journal file; an existing one is continued. None: in memory.
+
+        Raises:
+            ValueError: the sampler needs a package that is not installed.
+        """
+        super().__init__(metric="val_cer", mode="min")
+        self.space = space
+        self.journal = None if journal is None else Path(journal).absolute()
+        self.exhausted: str | None = None
+        self._sampler = make_sampler(space.search)
+        self._opened: SearchStudy | None = None
+        self._running: dict[str, _Running] = {}
+        self._numbers: dict[tuple[ModelConfig, TrainingConfig], int] = {}
+        self._plan: Iterator[dict[str, Any]] = iter(())
+
+    def __reduce__(self) -> tuple[type[OptunaSampler], tuple[Space, Path | None]]:
+        return OptunaSampler, (self.space, self.journal)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
+        """Return the next configuration for Ray Tune.
+
+        Returns:
+            ``config``: a ``Config`` as plain values, with its own seed; ``number``: of the trial in
+            the study; ``seed``. Or ``Searcher.FINISHED``.
+        """
+        study = self._study()
+        enough = len(self._numbers) >= self.space.search.trials
+        if enough or (found := self._next(study)) is None:
+            return Searcher.FINISHED
+        trial, config = found
+        seed = trial_seed(self.space.search.seed, trial.number)
+        name = f"{self.space.name}-{trial.number}"
+        config = config.model_copy(update={"name": name, "seed": seed})
+        trial.set_user_attr(RAY_TRIAL, trial_id)
+        trial.set_user_attr("architecture", notation(config.model))
+        self._numbers[_key(config)] = trial.number
+        self._running[trial_id] = _Running(trial, config)
+        return {"config": config.model_dump(mode="json"), "number": trial.number, "seed": seed}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Record the validation CER of an epoch."""
+        if (running := self._running.get(trial_id)) is not None:
+            self._record(running, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the study how a trial ended; Ray hands its last result to this method only."""
+        study = self._study()
+        if (running := self._running.pop(trial_id, None)) is None:
+            return
+        if result is not None:
+            self._record(running, result)
+        trial, values = running.trial, running.values
+        if error or (not values and result is None):
+            study.tell(trial, state=TrialState.FAIL)
+        elif math.isinf(running.best) or (result is not None and _diverged(result)):
+            trial.set_constraint("trainable", 1.0)
+            study.tell(trial, state=TrialState.PRUNED)
+        elif max(values) < running.config.training.epochs:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, self._objectives(running.best, running.config))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write what the journal does not hold: the sampler's state, and which trials run."""
+        study = self._study()
+        trials = None if self.journal is not None else study.recorded()
+        state = {"running": list(self._running), "sampler": study.sampler, "trials": trials}
+        Path(checkpoint_path).write_bytes(pickle.dumps(state))
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Go on from ``save`` and the journal.
+
+        Trials in the journal that were suggested after the save are unknown to Ray: they are told
+        as failed, and may be suggested again.
+        """
+        state = pickle.loads(Path(checkpoint_path).read_bytes())
+        self._sampler = state["sampler"]
+        self._open(set(state["running"]), state["trials"] or ())
+
+    def _study(self) -> SearchStudy:
+        """Return the study, opened at first use."""
+        if self._opened is None:
+            self._open(running=())
+            assert self._opened is not None
+            if known := len(self._opened.recorded()):
+                # Another sequence than the one that the journal's trials came from.
+                seed = trial_seed(self.space.search.seed, known)
+                search = self.space.search.model_copy(update={"seed": seed})
+                self._opened.sampler = make_sampler(search)
+        return self._opened
+
+    def _open(self, running: Container[str], trials: Sequence[FrozenTrial] = ()) -> None:
+        """Open the study, add trials to it, and take up those it has."""
+        study = self._opened = open_study(
+            self.space.name, len(self.space.search.objectives), self.journal, self._sampler
+        )
+        study.add_trials(trials)
+        self._running, self._numbers = {}, {}
+        started = []
+        for frozen in study.recorded():
+            trial_id = frozen.user_attrs.get(RAY_TRIAL)
+            if frozen.state == TrialState.RUNNING and trial_id not in running:
+                _skip(study, optuna.Trial(study, frozen._trial_id), "its search was killed")
+            elif trial_id is not None and SKIPPED not in frozen.user_attrs:
+                config = self._recorded(frozen)
+                self._numbers[_key(config)] = frozen.number
+                started.append(frozen.system_attrs.get("fixed_params"))
+                if frozen.state == TrialState.RUNNING:
+                    trial = optuna.Trial(study, frozen._trial_id)
+                    values = dict(frozen.intermediate_values)
+                    lowest = _lowest(*values.values())
+                    self._running[trial_id] = _Running(trial, config, values, lowest)
+        starts = (params for params in self.space.start_points() if params not in started)
+        self._plan = itertools.chain(starts, planned_points(self.space))
+
+    def _next(self, study: SearchStudy) -> tuple[optuna.Trial, Config] | None:
+        """Return a configuration to train: planned, else the sampler's, else a random one."""
+        if self.space.size is not None and len(self._numbers) >= self.space.size:
+            self.exhausted = f"all {self.space.size} configurations of the space were suggested"
+            return None
+        for params in self._plan:
+            whole = self._whole(params)
+            if whole is not None and self._objection(whole) is not None:
+                continue
+            if (found := self._ask(study, params, 1 if whole else _TRIES)) is not None:
+                return found
+        if self.space.search.sampler not in POINTS:
+            if (found := self._ask(study, None, _TRIES)) is not None:
+                return found
+            if (found := self._ask_random(study)) is not None:
+                return found
+        self.exhausted = (
+            f"after {len(self._numbers)} trials, further suggestions were all trained already or "
+            f"break a constraint"
+        )
+        return None
+
+    def _ask(
+        self, study: SearchStudy, params: dict[str, Any] | None, tries: int
+    ) -> tuple[optuna.Trial, Config] | None:
+        """Ask the study, with some parameters given or none, until the answer can be trained."""
+        for _ in range(tries):
+            if params is not None:
+                study.enqueue_trial(params)
+            trial = study.ask()
+            try:
+                config = self.space.suggest(trial)
+            except ValueError as error:
+                _skip(study, trial, str(error))
+                continue
+            if (objection := self._objection(config)) is None:
+                return trial, config
+            _skip(study, trial, objection)
+        return None
+
+    def _ask_random(self, study: SearchStudy) -> tuple[optuna.Trial, Config] | None:
+        """Draw at random, without the study's knowledge, until something can be trained."""
+        rng = np.random.default_rng([self.space.search.seed, len(study.recorded())])
+        for _ in range(_RANDOM_TRIES):
+            draw = RandomDraw(rng)
+            try:
+                config = self.space.suggest(draw)
+            except ValueError:
+                continue
+            if self._objection(config) is None:
+                return self._ask(study, draw.params, 1)
+        return None
+
+    def _objection(self, config: Config) -> str | None:
+        """Return why a configuration is not to be trained, or None."""
+        if (number := self._numbers.get(_key(config))) is not None:
+            return f"the same as trial {number}"
+        return self.space.violation(config)
+
+    def _whole(self, params: dict[str, Any]) -> Config | None:
+        """Return the configuration of parameters, or None where some are left to the sampler."""
+        try:
+            return self.space.suggest(optuna.trial.FixedTrial(params))
+        except ValueError:
+            return None
+
+    def _recorded(self, frozen: FrozenTrial) -> Config:
+        """Return the configuration of a trial in the journal."""
+        try:
+            return self.space.suggest(optuna.trial.FixedTrial(frozen.params))
+        except ValueError as error:
+            raise ValueError(
+                f"{self.journal}: trial {frozen.number} is not of the space {self.space.name} "
+                f"({error}): start a new run"
+            ) from None
+
+    def _record(self, running: _Running, result: dict[str, Any]) -> None:
+        epoch, cer = result.get("epoch"), result.get("val_cer")
+        if epoch is None or cer is None or epoch in running.values:
+            return
+        running.values[epoch] = cer
+        running.best = _lowest(running.best, cer, result.get("best_val_cer", math.inf))
+        if len(self.space.search.objectives) == 1:
+            running.trial.report(cer, epoch)
+
+    def _objectives(self, cer: float, config: Config) -> list[float]:
+        summary = describe(config.model)
+        known = {
+            "val_cer": cer,
+            "parameters": float(summary.parameters),
+            "macs": summary.macs_per_second,
+            # A model that sees its whole window waits for ever; Optuna compares finite numbers.
+            "lookahead_ms": min(summary.lookahead_ms, 1e6),
+        }
+        return [known[name] for name in self.space.search.objectives]
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """Return the seed of a trial: a hash of the search's seed and the trial's number."""
+    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
+
+
+@dataclass
+class _Running:
+    """A trial that Ray has not ended: its CER by epoch, and the lowest."""
+
+    trial: optuna.Trial
+    config: Config
+    values: dict[int, float] = field(default_factory=dict)
+    best: float = math.inf
+
+
+def _skip(study: SearchStudy, trial: optuna.Trial, reason: str) -> None:
+    trial.set_user_attr(SKIPPED, reason)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def _key(config: Config) -> tuple[ModelConfig, TrainingConfig]:
+    return config.model, config.training
+
+
+def _lowest(*values: float) -> float:
+    return min(filter(math.isfinite, values), default=math.inf)
+
+
+def _diverged(result: dict[str, Any]) -> bool:
+    """Return whether a trial's last result is a failure or not a number."""
+    metrics = (result[name] for name in ("val_cer", "val_loss", "train_loss") if name in result)
+    return "failure" in result or not all(map(math.isfinite, metrics))

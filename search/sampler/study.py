@@ -1,0 +1,79 @@
+"""The durable study: Optuna's journal in the run folder, as the sampler is to see it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Container
+from pathlib import Path
+from typing import Literal
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+
+class SearchStudy(optuna.Study):
+    """A study that shows its sampler unfinished trials as pruned where they have got to."""
+
+    def recorded(self) -> list[FrozenTrial]:
+        """Return the trials as they are."""
+        return super()._get_trials(deepcopy=False)
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        trials = map(_as_pruned, super()._get_trials(False, None, use_cache))
+        wanted = [trial for trial in trials if states is None or trial.state in states]
+        return copy.deepcopy(wanted) if deepcopy else wanted
+
+
+def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    if trial.state == TrialState.RUNNING and trial.intermediate_values:
+        trial = copy.copy(trial)
+        trial.state = TrialState.PRUNED
+    return trial
+
+
+def open_study(
+    name: str, objectives: int, journal: Path | None, sampler: BaseSampler
+) -> SearchStudy:
+    """Open a study, or create it.
+
+    Args:
+        name: of the study.
+        objectives: how many values it minimises.
+        journal: Optuna's journal file, or None for a study in memory.
+        sampler: who suggests.
+
+    Raises:
+        ValueError: the journal holds a study of other objectives.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
+    if journal is not None:
+        _drop_torn_line(journal)
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    minimize: Literal["minimize"] = "minimize"
+    study = optuna.create_study(
+        storage=storage, study_name=name, directions=[minimize] * objectives, load_if_exists=True
+    )
+    if len(study.directions) != objectives:
+        raise ValueError(
+            f"{journal}: holds a study of {len(study.directions)} objectives, the space has "
+            f"{objectives}: start a new run"
+        )
+    return SearchStudy(name, storage, sampler, optuna.pruners.NopPruner())
+
+
+def _drop_torn_line(journal: Path) -> None:
+    """Cut off a last line that a power failure left unfinished; Optuna could not read past it."""
+    if not journal.exists():
+        return
+    with journal.open("r+b") as file:
+        written = file.read()
+        if written and not written.endswith(b"\n"):
+            file.truncate(written.rfind(b"\n") + 1)

@@ -1,0 +1,436 @@
+import importlib.util
+import math
+import pickle
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray import tune
+from ray.tune.search import Searcher
+
+from emgmodels.config import Config
+from emgmodels.factory import describe, notation
+from search.sampler import SAMPLERS, SKIPPED, OptunaSampler, trial_seed
+from search.space import SpaceError, load_space
+
+SPACE = """
+name: small
+model:
+  mlp_features: {choice: [16, 24, 32]}
+  encoder:
+    order: {permutation: [recurrent, conv]}
+    recurrent: {layers: {int: [0, 2]}, hidden: {choice: [16, 32]}}
+    conv: {layers: {choice: [0, 1]}, channels: 4, kernel: 4}
+training: {epochs: 9, learning_rate: {float: [1e-4, 1e-2], log: true}}
+search: {trials: 1000}
+"""
+ELECTRODES = "{name: six, model: {electrodes: {int: [1, 6]}}, training: {epochs: 9}}"
+
+
+@pytest.fixture
+def space_of(tmp_path):
+    def load(text=SPACE, *overrides):
+        (tmp_path / "space.yaml").write_text(text)
+        return load_space(tmp_path / "space.yaml", overrides=overrides)
+
+    return load
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "study.journal"
+
+
+def config_of(suggestion):
+    return Config.model_validate(suggestion["config"])
+
+
+def result(epoch, cer, best=None, **more):
+    return {"epoch": epoch, "val_cer": cer, "best_val_cer": best or cer, "val_loss": 1.0} | more
+
+
+def finish(sampler, trial_id, cer=20.0, epochs=9):
+    for epoch in range(1, epochs):
+        sampler.on_trial_result(trial_id, result(epoch, cer))
+    sampler.on_trial_complete(trial_id, result(epochs, cer))
+
+
+def recorded(journal, name="small"):
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    storage = optuna.storages.JournalStorage(backend)
+    return optuna.load_study(study_name=name, storage=storage).get_trials()
+
+
+# How trials end
+
+
+def test_a_trial_trained_to_the_end_is_complete_with_its_lowest_cer(space_of, journal):
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    for epoch, cer in enumerate([90, 60, 30, 12, 15, 15, 14, 14], start=1):
+        sampler.on_trial_result("a", result(epoch, cer))
+    sampler.on_trial_complete("a", result(9, 13, best=12))
+    [trial] = recorded(journal)
+    assert trial.state == TrialState.COMPLETE
+    assert trial.value == 12
+    assert trial.intermediate_values == dict(
+        enumerate([90, 60, 30, 12, 15, 15, 14, 14, 13], start=1)
+    )
+
+
+def test_a_stopped_trial_is_pruned_at_its_epoch(space_of, journal):
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    sampler.on_trial_result("a", result(1, 90))
+    sampler.on_trial_result("a", result(2, 70))
+    sampler.on_trial_complete("a", result(3, 60))
+    [trial] = recorded(journal)
+    assert trial.state == TrialState.PRUNED
+    assert trial.intermediate_values == {1: 90, 2: 70, 3: 60}
+
+
+def test_a_paused_trial_that_ends_without_another_result_is_pruned(space_of, journal):
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    sampler.on_trial_result("a", result(1, 90))
+    sampler.on_trial_complete("a")
+    [trial] = recorded(journal)
+    assert trial.state == TrialState.PRUNED
+    assert trial.intermediate_values == {1: 90}
+
+
+def test_a_crashed_trial_and_one_that_never_began_have_failed(space_of, journal):
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    sampler.suggest("b")
+    sampler.on_trial_result("a", result(1, 90))
+    sampler.on_trial_complete("a", error=True)
+    sampler.on_trial_complete("b")
+    assert [trial.state for trial in recorded(journal)] == [TrialState.FAIL, TrialState.FAIL]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        result(2, math.nan),
+        result(2, math.inf),
+        result(2, 50.0) | {"val_loss": math.nan},
+        result(9, math.nan),
+        result(1, math.nan, failure="out of GPU memory"),
+    ],
+)
+def test_what_is_not_a_number_ends_as_infeasible(space_of, journal, last):
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    if last["epoch"] > 1:
+        sampler.on_trial_result("a", result(1, 30))
+    sampler.on_trial_complete("a", last)
+    [trial] = recorded(journal)
+    assert trial.state == TrialState.PRUNED
+    assert max(trial.constraints.values()) > 0
+
+
+def test_results_that_ray_repeats_are_recorded_once(space_of, journal):
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    sampler.on_trial_result("a", result(1, 90))
+    sampler.on_trial_result("a", result(1, 80))
+    sampler.on_trial_complete("a", result(1, 80))
+    sampler.on_trial_complete("a", result(1, 80))
+    sampler.on_trial_result("unknown", result(1, 80))
+    [trial] = recorded(journal)
+    assert trial.intermediate_values == {1: 90}
+
+
+# What is suggested
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"gp", "cmaes"}))
+def test_equal_seeds_suggest_equally(space_of, name):
+    rate = "training.learning_rate={choice: [1e-4, 1e-3, 1e-2]}"
+
+    def suggested(seed):
+        space = space_of(SPACE, f"search.sampler={name}", f"search.seed={seed}", rate)
+        sampler = OptunaSampler(space)
+        drawn = []
+        for index in range(14):
+            drawn.append(sampler.suggest(str(index)))
+            finish(sampler, str(index), cer=index, epochs=9 if index % 3 else 4)
+        return drawn
+
+    first = suggested(0)
+    assert suggested(0) == first
+    assert [s["config"]["model"] for s in suggested(1)] != [s["config"]["model"] for s in first]
+
+
+@pytest.mark.parametrize(("name", "package"), [("gp", "scipy"), ("cmaes", "cmaes")])
+def test_a_sampler_whose_package_is_missing_says_what_to_install(space_of, name, package):
+    space = space_of(SPACE, f"search.sampler={name}")
+    if importlib.util.find_spec(package) is None:
+        with pytest.raises(ValueError, match=f"pip install {package}"):
+            OptunaSampler(space)
+    else:
+        sampler = OptunaSampler(space)
+        for index in range(12):
+            assert sampler.suggest(str(index)) != Searcher.FINISHED
+            finish(sampler, str(index), cer=index)
+
+
+def test_a_suggestion_is_a_configuration_with_its_own_seed(space_of):
+    sampler = OptunaSampler(space_of(SPACE, "search.seed=5"))
+    suggestions = [sampler.suggest(str(index)) for index in range(3)]
+    for suggestion in suggestions:
+        config = config_of(suggestion)
+        assert config.seed == suggestion["seed"] == trial_seed(5, suggestion["number"])
+        assert config.name == f"small-{suggestion['number']}"
+    assert len({suggestion["seed"] for suggestion in suggestions}) == 3
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "nsga2", "grid", "quasirandom"])
+def test_nothing_is_suggested_twice_and_a_small_space_ends(space_of, name):
+    sampler = OptunaSampler(space_of(ELECTRODES, f"search.sampler={name}"))
+    drawn = []
+    while (suggestion := sampler.suggest(str(len(drawn)))) != Searcher.FINISHED:
+        finish(sampler, str(len(drawn)))
+        drawn.append(config_of(suggestion).model.electrodes)
+    assert sorted(drawn) == [1, 2, 3, 4, 5, 6]
+    assert sampler.exhausted == "all 6 configurations of the space were suggested"
+
+
+def test_a_sampler_that_keeps_suggesting_the_same_is_helped_out(space_of):
+    text = "{name: few, model: {electrodes: {choice: [1, 2]}, mlp_features: {int: [16, 29]}}}"
+    sampler = OptunaSampler(space_of(text))
+    drawn = set()
+    for index in range(28):
+        config = config_of(sampler.suggest(str(index)))
+        drawn.add((config.model.electrodes, config.model.mlp_features))
+        sampler.on_trial_complete(str(index), result(50, config.model.mlp_features))
+    assert len(drawn) == 28
+
+
+def test_constraints_hold_for_every_suggestion_and_cost_no_trial(space_of, journal):
+    space = space_of(SPACE, "constraints.max_parameters=60_000", "search.trials=8")
+    sampler = OptunaSampler(space, journal)
+    suggestions = []
+    while (suggestion := sampler.suggest(str(len(suggestions)))) != Searcher.FINISHED:
+        finish(sampler, str(len(suggestions)))
+        suggestions.append(suggestion)
+    assert len(suggestions) == 8
+    for suggestion in suggestions:
+        assert describe(config_of(suggestion).model).parameters <= 60_000
+    skipped = [trial for trial in recorded(journal) if SKIPPED in trial.user_attrs]
+    assert skipped
+    for trial in skipped:
+        assert trial.state == TrialState.FAIL
+        assert "max_parameters" in trial.user_attrs[SKIPPED]
+
+
+def test_a_sampler_that_finds_nothing_more_says_why(space_of):
+    space = space_of(ELECTRODES, "search.trials=9")
+    limit = describe(Config.model_validate({"model": {"electrodes": 3}}).model).parameters
+    space = space_of(ELECTRODES, "search.trials=9", f"constraints.max_parameters={limit}")
+    sampler = OptunaSampler(space)
+    drawn = []
+    while (suggestion := sampler.suggest(str(len(drawn)))) != Searcher.FINISHED:
+        drawn.append(config_of(suggestion).model.electrodes)
+    assert sorted(drawn) == [1, 2, 3]
+    assert sampler.exhausted.startswith("after 3 trials")
+
+
+def test_start_points_come_first(space_of, journal):
+    starts = "search.start_with=['conv:1(channels=4,kernel=4) gru:2(hidden=32) mlp:24 @16ch', {encoder: {recurrent: {layers: 1}}}]"  # noqa: E501
+    sampler = OptunaSampler(space_of(SPACE, starts), journal)
+    first, second, third = (config_of(sampler.suggest(key)) for key in "abc")
+    assert notation(first.model) == "conv:1(channels=4,kernel=4) gru:2(hidden=32) mlp:24 @16ch"
+    assert first.training.learning_rate == 1e-3
+    assert notation(second.model, brief=True) == "gru:1 @16ch"
+    for key in "abc":
+        finish(sampler, key)
+    again = OptunaSampler(space_of(SPACE, starts), journal)
+    assert config_of(again.suggest("d")).model not in (first.model, second.model, third.model)
+
+
+def test_a_start_point_outside_the_space_is_refused(space_of):
+    with pytest.raises(SpaceError, match=r"start_with\[0\]: model\.encoder\.recurrent\.layers: 7"):
+        space_of(SPACE, "search.start_with=['gru:7 conv:1(channels=4,kernel=4) @16ch']")
+
+
+def test_quasi_random_points_cover_a_range_evenly(space_of):
+    text = "{model: {mlp_features: {int: [1, 64]}}, search: {sampler: quasirandom}}"
+    sampler = OptunaSampler(space_of(text))
+    drawn = [config_of(sampler.suggest(str(index))).model.mlp_features for index in range(16)]
+    quarters = [sum(16 * q < value <= 16 * (q + 1) for value in drawn) for q in range(4)]
+    assert quarters == [4, 4, 4, 4]
+
+
+# Learning
+
+
+@pytest.mark.parametrize("ending", ["complete", "pruned", "paused"])
+def test_tpe_learns_which_order_is_good_from_ended_and_from_paused_trials(space_of, ending):
+    stages = ["model.encoder.conv.layers=1", "model.encoder.recurrent.layers={int: [1, 2]}"]
+    sampler = OptunaSampler(space_of(SPACE, *stages))
+    orders = []
+    for index in range(60):
+        order = config_of(sampler.suggest(str(index))).model.encoder.order
+        orders.append(order)
+        cer = 20.0 if order == ("conv", "recurrent") else 60.0
+        if ending == "paused":
+            sampler.on_trial_result(str(index), result(3, cer))
+        else:
+            sampler.on_trial_complete(str(index), result(9 if ending == "complete" else 3, cer))
+    assert orders[:10].count(("conv", "recurrent")) <= 9
+    assert orders[30:].count(("conv", "recurrent")) >= 24
+
+
+def test_tpe_leaves_where_trainings_diverge(space_of):
+    sampler = OptunaSampler(space_of())
+    rates = []
+    for index in range(60):
+        rate = config_of(sampler.suggest(str(index))).training.learning_rate
+        rates.append(rate)
+        sampler.on_trial_complete(str(index), result(9, math.nan if rate > 1e-3 else 50.0))
+    late = [rate > 1e-3 for rate in rates[30:]]
+    assert sum(late) < 8
+
+
+def test_several_objectives_make_a_front(space_of, journal):
+    sampler = OptunaSampler(
+        space_of(SPACE, "search.objectives=[val_cer, parameters, lookahead_ms]"), journal
+    )
+    for index in range(12):
+        suggestion = sampler.suggest(str(index))
+        sampler.on_trial_result(str(index), result(1, 90))
+        last = 4 if index == 5 else 9
+        sampler.on_trial_complete(str(index), result(last, 20 + index, best=10 + index))
+        trial = recorded(journal)[suggestion["number"]]
+        if index == 5:
+            assert trial.state == TrialState.PRUNED
+        else:
+            parameters = describe(config_of(suggestion).model).parameters
+            assert trial.values[:2] == [10 + index, parameters]
+            assert all(map(math.isfinite, trial.values))
+
+
+# Going on
+
+
+def test_a_restored_sampler_suggests_what_the_first_would_have(space_of, journal, tmp_path):
+    reference = OptunaSampler(space_of())
+    sampler = OptunaSampler(space_of(), journal)
+    expected, drawn = [], []
+    for index in range(24):
+        if index == 15:
+            sampler.save(str(tmp_path / "state"))
+            sampler = pickle.loads(pickle.dumps(sampler))
+            sampler.restore(str(tmp_path / "state"))
+        for one, suggestions in ((reference, expected), (sampler, drawn)):
+            suggestions.append(one.suggest(str(index)))
+            if index % 4:
+                finish(one, str(index), cer=30 + index % 7)
+    assert drawn == expected
+
+
+def test_after_a_kill_unknown_trials_are_given_up_and_known_ones_go_on(space_of, journal, tmp_path):
+    sampler = OptunaSampler(space_of(), journal)
+    for key in "ab":
+        sampler.suggest(key)
+        sampler.on_trial_result(key, result(1, 90))
+    sampler.save(str(tmp_path / "state"))
+    lost = sampler.suggest("c")
+    sampler.on_trial_complete("b", result(9, 40))
+
+    restored = OptunaSampler(space_of(), journal)
+    restored.restore(str(tmp_path / "state"))
+    a, b, c = recorded(journal)
+    assert (a.state, b.state, c.state) == (
+        TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL,
+    )  # fmt: skip
+    restored.on_trial_result("a", result(1, 90))
+    restored.on_trial_complete("a", result(2, 80))
+    restored.on_trial_result("b", result(9, 40))
+    restored.on_trial_complete("b", result(9, 40))
+    again = restored.suggest("d")
+    assert config_of(again).model == config_of(lost).model
+    a, b, *_ = recorded(journal)
+    assert (a.state, a.intermediate_values) == (TrialState.PRUNED, {1: 90, 2: 80})
+    assert (b.state, b.value) == (TrialState.COMPLETE, 40)
+
+
+def test_a_longer_search_goes_on_from_the_journal(space_of, journal):
+    first = OptunaSampler(space_of(SPACE, "search.trials=12"), journal)
+    seen = set()
+    for index in range(12):
+        config = config_of(first.suggest(str(index)))
+        seen.add((config.model, config.training))
+        finish(first, str(index))
+    assert first.suggest("more") == Searcher.FINISHED
+    longer = OptunaSampler(space_of(SPACE, "search.trials=16"), journal)
+    more = [longer.suggest(f"m{index}") for index in range(5)]
+    assert more[4] == Searcher.FINISHED
+    for suggestion in more[:4]:
+        config = config_of(suggestion)
+        assert (config.model, config.training) not in seen
+
+
+def test_a_torn_last_line_of_the_journal_does_not_lose_the_study(space_of, journal):
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    finish(sampler, "a")
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":6,"work')
+    again = OptunaSampler(space_of(), journal)
+    again.suggest("b")
+    assert [trial.state for trial in recorded(journal)] == [TrialState.COMPLETE, TrialState.RUNNING]
+
+
+def test_a_journal_of_another_space_is_refused(space_of, journal):
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    finish(sampler, "a")
+    with pytest.raises(ValueError, match="objectives, the space has 2"):
+        OptunaSampler(space_of(SPACE, "search.objectives=[val_cer, macs]"), journal).suggest("b")
+    with pytest.raises(ValueError, match="trial 0 is not of the space small"):
+        OptunaSampler(space_of(SPACE, "model.mlp_features={choice: [5, 7]}"), journal).suggest("b")
+
+
+# On the engine
+
+
+@pytest.mark.slow
+def test_ray_tunes_trials_arrive_in_the_study(space_of, journal, tmp_path):
+    import ray
+
+    def train(suggestion):
+        training = suggestion["config"]["training"]
+        for epoch in range(1, training["epochs"] + 1):
+            cer = 100.0 / epoch + 10 * (training["learning_rate"] > 1e-3)
+            tune.report({"epoch": epoch, "val_cer": cer})
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        tuner = tune.Tuner(
+            train,
+            tune_config=tune.TuneConfig(
+                search_alg=OptunaSampler(space_of(), journal),
+                num_samples=6,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="run",
+                storage_path=str(tmp_path),
+                verbose=0,
+                stop=lambda _, result: result["epoch"] >= 3 and result["val_cer"] > 40,
+            ),
+        )
+        tuned = tuner.fit()
+    finally:
+        ray.shutdown()
+    trials = recorded(journal)
+    assert not tuned.errors
+    for run in tuned:
+        trial = trials[run.config["number"]]
+        assert max(trial.intermediate_values) == run.metrics["epoch"]
+        ended = TrialState.COMPLETE if run.metrics["epoch"] == 9 else TrialState.PRUNED
+        assert trial.state == ended
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
