@@ -50,16 +50,28 @@ class Stage(nn.Module):
 
 
 class SpectrogramNorm(nn.Module):
-    """Batch normalisation of each electrode's log power over windows, frames and bins."""
+    """Batch normalisation of log power over windows and frames.
 
-    def __init__(self, bands: int, electrodes: int) -> None:
+    Args:
+        bands: wristbands.
+        electrodes: electrodes used of each.
+        bins: frequency bins.
+        per_bin: each bin of each electrode has its own statistics; otherwise those of an electrode
+            are shared by its bins.
+    """
+
+    def __init__(self, bands: int, electrodes: int, bins: int, per_bin: bool = False) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(bands * electrodes)
+        self.per_bin = per_bin
+        channels = bands * electrodes
+        self.norm = nn.BatchNorm1d(channels * bins) if per_bin else nn.BatchNorm2d(channels)
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise (N, B, E, T, F) features; the shape stays."""
-        shape = features.shape
-        return self.norm(features.flatten(1, 2)).view(shape)
+        if not self.per_bin:
+            return self.norm(features.flatten(1, 2)).view(features.shape)
+        planes = features.transpose(3, 4)  # (N, B, E, F, T)
+        return self.norm(planes.flatten(1, 3)).view(planes.shape).transpose(3, 4)
 
 
 class RotationInvariantMLP(nn.Module):

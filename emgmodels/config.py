@@ -36,9 +36,22 @@ class FeaturesConfig(Frozen):
     """Log-spectrogram of each electrode."""
 
     n_fft: Annotated[int, Field(ge=8, le=1024, multiple_of=2)] = 64
-    """Samples in one analysis window; n_fft // 2 + 1 frequency bins."""
+    """Samples in one analysis window; n_fft // 2 + 1 frequencies."""
+    bins: Annotated[int, Field(ge=1)] | None = None
+    """Frequency bins: power is averaged over bands that widen with frequency. null: one for each
+    frequency."""
     hop: Annotated[int, Field(ge=1, le=1000)] = 16
     """Samples between frames: 16 gives 125 frames a second."""
+
+    @model_validator(mode="after")
+    def _check_bins(self) -> FeaturesConfig:
+        frequencies = self.n_fft // 2 + 1
+        if self.bins is not None and self.bins > frequencies:
+            raise ValueError(
+                f"bins: {self.bins} are more than the {frequencies} frequencies of n_fft "
+                f"{self.n_fft}: take at most that many, or a larger n_fft"
+            )
+        return self
 
 
 class ConvConfig(Frozen):
@@ -144,6 +157,9 @@ class ModelConfig(Frozen):
     """Electrodes used of each band, evenly spaced, the same in training, validation and test."""
     features: FeaturesConfig = FeaturesConfig()
     """Spectrogram settings."""
+    norm: Literal["electrode", "bin"] = "electrode"
+    """What the spectrogram norm makes alike: each electrode as a whole, or each of its frequency
+    bins, which trains faster on little data."""
     mlp_features: PositiveInt = 384
     """Outputs of each band's rotation-invariant MLP; the encoder's input is twice as wide."""
     encoder: EncoderConfig = EncoderConfig(conv=ConvConfig())

@@ -64,10 +64,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.spectrogram = LogSpectrogram(config.features)
-        self.norm = SpectrogramNorm(BANDS, config.electrodes)
-        self.mlp = RotationInvariantMLP(
-            BANDS, config.electrodes, self.spectrogram.bins, config.mlp_features
-        )
+        shape = (BANDS, config.electrodes, self.spectrogram.bins)
+        self.norm = SpectrogramNorm(*shape, per_bin=config.norm == "bin")
+        self.mlp = RotationInvariantMLP(*shape, config.mlp_features)
         self.stages = nn.ModuleList()
         width = self.mlp.width
         for name, stage_config in config.encoder.stages():

@@ -7,6 +7,7 @@ Shapes here and in the model: ``N`` windows, ``B`` bands, ``E`` electrodes used 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -31,19 +32,23 @@ class LogSpectrogram(nn.Module):
     """
 
     basis: Tensor
+    pooling: Tensor | None
 
     def __init__(self, config: FeaturesConfig) -> None:
         super().__init__()
         self.n_fft, self.hop = config.n_fft, config.hop
-        self.bins = config.n_fft // 2 + 1
+        frequencies = config.n_fft // 2 + 1
+        self.bins = config.bins or frequencies
         window = torch.hann_window(self.n_fft, periodic=True, dtype=torch.float64)
         angle = torch.outer(
             torch.arange(self.n_fft, dtype=torch.float64),
-            torch.arange(self.bins, dtype=torch.float64),
+            torch.arange(frequencies, dtype=torch.float64),
         ) * (2 * math.pi / self.n_fft)
-        basis = torch.stack([angle.cos(), -angle.sin()], dim=2)  # (n_fft, F, 2)
+        basis = torch.stack([angle.cos(), -angle.sin()], dim=2)  # (n_fft, frequencies, 2)
         basis = basis * (window / window.square().sum().sqrt())[:, None, None]
         self.register_buffer("basis", basis.flatten(1).float(), persistent=False)
+        pooling = None if self.bins == frequencies else _bands(frequencies, self.bins)
+        self.register_buffer("pooling", pooling, persistent=False)
 
     def frames(self, samples: int) -> int:
         """Return the number of whole frames in that many samples."""
@@ -63,8 +68,10 @@ class LogSpectrogram(nn.Module):
             (N, B, E, T, F) log10(power + 1e-6).
         """
         frames = emg.unfold(-1, self.n_fft, self.hop)  # (N, B, E, T, n_fft), a view
-        spectrum = frames @ self.basis  # (N, B, E, T, 2 F)
-        power = spectrum.square().unflatten(-1, (self.bins, 2)).sum(-1)
+        spectrum = frames @ self.basis  # (N, B, E, T, 2 x frequencies)
+        power = spectrum.square().unflatten(-1, (-1, 2)).sum(-1)
+        if self.pooling is not None:
+            power = power @ self.pooling  # (N, B, E, T, F)
         return power.add_(POWER_FLOOR).log10_()
 
 
@@ -97,6 +104,18 @@ class SpecAugment(nn.Module):
         mask = mask[:, None, None].to(features.device)
         mean = features.mean((1, 2, 3, 4), keepdim=True)
         return torch.where(mask, mean, features)
+
+
+def _bands(frequencies: int, bins: int) -> Tensor:
+    """Return (frequencies, bins) weights that average power over bands of growing width."""
+    edges = [0]
+    for left in range(bins, 0, -1):
+        ratio = ((frequencies + 1) / (edges[-1] + 1)) ** (1 / left)
+        edges.append(max(edges[-1] + 1, round((edges[-1] + 1) * ratio) - 1))
+    weights = torch.zeros(frequencies, bins)
+    for i, (low, high) in enumerate(pairwise(edges)):
+        weights[low:high, i] = 1 / (high - low)
+    return weights
 
 
 def _masked(n: int, size: int, masks: int, width: int, generator: torch.Generator) -> Tensor:

@@ -2,8 +2,8 @@
 
 Stages stand from input to output as ``name:layers``, a recurrent stage under the name of its cell.
 Settings that differ from the default follow in parentheses. ``@16ch`` are the electrodes of each
-band; ``mlp:384``, ``hop:16`` and ``n_fft:64`` stand where they differ from the default. An encoder
-without any stage is ``none``.
+band; ``mlp:384``, ``norm:electrode``, ``hop:16``, ``n_fft:64`` and ``bins:33`` stand where they
+differ from the default. An encoder without any stage is ``none``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from emgmodels.config import (
 
 CELLS: tuple[str, ...] = get_args(RecurrentConfig.model_fields["cell"].annotation)
 _STAGES = [name for name in EncoderConfig.model_fields if name != "order"]
-_TOKEN = re.compile(r"(?P<name>[a-z_]+):(?P<value>\d+)(?:\((?P<settings>[^()]*)\))?")
+_TOKEN = re.compile(r"(?P<name>[a-z_]+):(?P<value>\w+)(?:\((?P<settings>[^()]*)\))?")
 _ELECTRODES = re.compile(r"@(\d+)ch")
 
 
@@ -42,6 +42,8 @@ def notation(model: ModelConfig, *, brief: bool = False) -> str:
         default = ModelConfig()
         if model.mlp_features != default.mlp_features:
             parts.append(f"mlp:{model.mlp_features}")
+        if model.norm != default.norm:
+            parts.append(f"norm:{model.norm}")
         for name in FeaturesConfig.model_fields:
             value = getattr(model.features, name)
             if value != getattr(default.features, name):
@@ -87,10 +89,12 @@ def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
             f"{text!r}: {token!r} is not understood: write stages as name:layers, for example "
             f"'transformer:2 gru:4(hidden=128) conv:4 @16ch'"
         )
-    name, value = match["name"], int(match["value"])
+    name, value = match["name"], yaml.safe_load(match["value"])
     settings = _settings(match["settings"] or "", token, text)
     if name == "mlp":
         values["mlp_features"] = value
+    elif name == "norm":
+        values["norm"] = value
     elif name in FeaturesConfig.model_fields:
         values.setdefault("features", {})[name] = value
     elif name in CELLS or name in _STAGES:
@@ -101,7 +105,7 @@ def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
         values["encoder"]["order"].append(stage)
         values["encoder"][stage] = {**cell, "layers": value, **settings}
     else:
-        known = [*_STAGES, *CELLS, "mlp", *FeaturesConfig.model_fields]
+        known = [*_STAGES, *CELLS, "mlp", "norm", *FeaturesConfig.model_fields]
         raise ValueError(f"{text!r}: {name!r} is not known: it is one of {', '.join(known)}")
 
 

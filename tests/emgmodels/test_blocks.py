@@ -16,12 +16,21 @@ def test_rotation_invariant_mlp_is_the_mean_over_rolled_inputs():
     torch.testing.assert_close(mlp(x), torch.cat(expected, dim=-1), rtol=1e-5, atol=1e-6)
 
 
-def test_spectrogram_norm_normalises_each_electrode():
-    norm = SpectrogramNorm(bands=2, electrodes=3)
-    x = torch.randn(4, 2, 3, 20, 5) * torch.arange(1, 7).view(1, 2, 3, 1, 1) + 3
-    y = norm(x).transpose(0, 2).flatten(2)  # (E, B, ...)
-    torch.testing.assert_close(y.mean(-1), torch.zeros(3, 2), atol=1e-5, rtol=0)
-    torch.testing.assert_close(y.std(-1), torch.ones(3, 2), atol=0.01, rtol=0)
+def test_spectrogram_norm_makes_electrodes_alike_and_keeps_their_spectrum():
+    norm = SpectrogramNorm(bands=2, electrodes=3, bins=5)
+    x = torch.randn(4, 2, 3, 20, 5) * torch.arange(1, 7).view(1, 2, 3, 1, 1) + 20 * torch.arange(5)
+    y = norm(x).permute(1, 2, 0, 3, 4)  # (B, E, N, T, F)
+    torch.testing.assert_close(y.flatten(2).mean(-1), torch.zeros(2, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.flatten(2).std(-1), torch.ones(2, 3), atol=0.01, rtol=0)
+    assert (y.mean((2, 3)).diff(dim=-1) > 0).all()
+
+
+def test_spectrogram_norm_of_each_bin():
+    norm = SpectrogramNorm(bands=2, electrodes=3, bins=5, per_bin=True)
+    x = torch.randn(4, 2, 3, 20, 5) * torch.arange(1, 6) + torch.arange(5)
+    y = norm(x).permute(1, 2, 4, 0, 3).flatten(3)  # (B, E, F, N T)
+    torch.testing.assert_close(y.mean(-1), torch.zeros(2, 3, 5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.std(-1), torch.ones(2, 3, 5), atol=0.01, rtol=0)
 
 
 def test_tds_block_written_out():

@@ -17,12 +17,13 @@ MIXED = [
     "transformer:1(heads=4) gru:1(hidden=9) conv:2(channels=6,kernel=5) mlp:10 hop:32 @4ch",
     "conv:1(channels=6,kernel=5) transformer:1(heads=3) lstm:1(hidden=9) mlp:10 @1ch",
     "none mlp:5 @3ch",
+    "gru:1(hidden=9) mlp:5 norm:bin bins:6 @3ch",
 ]
 CASES = [f"{text} mlp:10 @2ch" for texts in STAGE_NOTATIONS.values() for text in texts] + MIXED
 
 
 def features(model: ModelConfig, frames: int, windows: int = 2) -> torch.Tensor:
-    bins = model.features.n_fft // 2 + 1
+    bins = model.features.bins or model.features.n_fft // 2 + 1
     generator = torch.Generator().manual_seed(frames)
     return torch.randn(windows, BANDS, model.electrodes, frames, bins, generator=generator)
 

@@ -22,6 +22,25 @@ def test_log_spectrogram_is_the_textbook_one():
         np.testing.assert_allclose(module(emg).numpy(), expected, atol=2e-3)
 
 
+def test_bins_average_power_over_bands_that_widen_with_frequency():
+    emg = torch.randn(1, 2, 3, 500, generator=torch.Generator().manual_seed(0)) * 50
+    fine = 10 ** LogSpectrogram(FeaturesConfig())(emg)
+    for bins in (1, 6, 12, 33):
+        coarse = 10 ** LogSpectrogram(FeaturesConfig(bins=bins))(emg)
+        assert coarse.shape == (1, 2, 3, 28, bins)
+        widths, low = [], 0
+        for i in range(bins):  # every bin is the mean of the next few frequencies
+            width = next(
+                w
+                for w in range(1, 34)
+                if torch.allclose(coarse[..., i], fine[..., low : low + w].mean(-1), rtol=1e-2)
+            )
+            widths.append(width)
+            low += width
+        assert low == 33
+        assert widths == sorted(widths)
+
+
 def test_the_features_hold_no_weights():
     assert not list(LogSpectrogram(FeaturesConfig()).parameters())
     assert not LogSpectrogram(FeaturesConfig()).state_dict()

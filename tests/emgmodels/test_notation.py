@@ -27,7 +27,10 @@ models = st.fixed_dictionaries(
     {
         "electrodes": st.integers(1, 16),
         "mlp_features": sizes,
-        "features": st.fixed_dictionaries({}, optional={"hop": st.integers(1, 200)}),
+        "features": st.fixed_dictionaries(
+            {}, optional={"hop": st.integers(1, 200), "bins": st.integers(1, 33)}
+        ),
+        "norm": st.sampled_from(["electrode", "bin"]),
         "encoder": st.permutations(list(STAGES)).flatmap(
             lambda order: st.fixed_dictionaries({"order": st.just(order), **STAGES})
         ),
