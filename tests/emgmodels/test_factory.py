@@ -69,7 +69,7 @@ def test_lookahead_is_the_real_one(text):
     model = build(config).eval()
     x = features(config, 60, windows=1)
     changed = x.clone()
-    changed[..., 40, :] += 1.0
+    changed[..., 40, :] += 50.0
     moved = (model(x) != model(changed)).any(-1)[0].nonzero().flatten() + model.left
     summary = describe(config)
     hop_ms = config.features.hop / 2
