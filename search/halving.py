@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 RANKINGS: dict[str, Callable[[float, float], float]] = {
     "loss": lambda cer, loss: loss,
-    "cer": lambda cer, loss: cer,
+    "cer": lambda cer, loss: cer + 1e-6 * loss,  # CERs tie often: at 100 %, and on small data
     "both": lambda cer, loss: min(cer, 100.0) * loss,
 }
 """What a rung compares, lower is better: a function of the trial's lowest validation CER and lowest
-validation CTC loss so far. While CER still stands at 100 %, the loss alone tells trials apart."""
+validation CTC loss so far. While CER stands at 100 % only the loss tells trials apart; later on the
+loss can rise while CER still falls."""
 
 
 class Decision(StrEnum):
@@ -99,7 +100,7 @@ class Halving:
         rungs: list[int],
         max_epochs: int,
         eta: float,
-        rank_by: str = "loss",
+        rank_by: str = "both",
         pausing: bool = True,
     ) -> None:
         self.rungs = rungs

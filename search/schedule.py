@@ -25,7 +25,7 @@ from ray.tune.schedulers import (
 
 from search.halving import RANKINGS, Decision, Halving, Progress, State
 
-DEFAULT_RANKING = "loss"
+DEFAULT_RANKING = "both"
 DEFAULT_ETA = 1.5
 DEFAULT_GRACE = 4
 """First rung (epochs) where training starts on CTC's plateau."""

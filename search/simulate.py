@@ -42,7 +42,7 @@ _USUAL_TRIALS = 27
 _LEAST_GROUP = 8
 """Curves of a source that are enough to search among."""
 _GRACES = (2, 3, 4, 5, 6, 8, 10, 15)
-_ETAS = (1.4, 1.5, 1.75, 2.0, 3.0)
+_ETAS = (1.5, 2.0, 3.0)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

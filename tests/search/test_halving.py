@@ -103,7 +103,8 @@ def test_a_rung_compares_the_lowest_value_so_far():
 
 def test_rankings_tell_trials_apart_on_the_plateau_and_after():
     assert RANKINGS["loss"](100.0, 2.9) < RANKINGS["loss"](100.0, 3.1)
-    assert RANKINGS["cer"](20.0, 9.0) < RANKINGS["cer"](21.0, 0.1)
+    assert RANKINGS["cer"](20.0, 9.0) < RANKINGS["cer"](20.1, 0.1)
+    assert RANKINGS["cer"](100.0, 2.9) < RANKINGS["cer"](100.0, 3.1)
     assert RANKINGS["both"](967.0, 2.9) < RANKINGS["both"](100.0, 3.1)
     assert RANKINGS["both"](20.0, 0.6) < RANKINGS["both"](21.0, 0.6)
 

@@ -214,7 +214,9 @@ def test_an_interrupted_search_resumes_with_its_rungs_and_its_paused_trials_paus
     scheduler = tuner._local_tuner._tune_config.scheduler
     assert len(results) == TRIALS
     first_rung = [entry.score for entry in scheduler.halving._entries[0]]
-    assert first_rung == [quality + 1 / 2 for quality in range(TRIALS) if quality != 4] + [math.inf]
+    assert first_rung == [100 * (quality + 1 / 2) for quality in range(TRIALS) if quality != 4] + [
+        math.inf
+    ]
     epochs = trained(tmp_path)
     last = dict(epochs)
     twice = {quality for quality, epoch in epochs if epochs.count((quality, epoch)) > 1}

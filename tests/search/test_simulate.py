@@ -103,11 +103,11 @@ def test_asha_finds_nearly_the_best_for_a_fraction_of_the_epochs():
     curves = made_up(2)
     setting = Setting(EPOCHS, 1, 27, 50, 0)
     asha = setting.replay(curves, Rule("asha", 2, 2.0, "loss"))
-    by_cer = setting.replay(curves, Rule("asha", 2, 2.0, "cer"))
+    stock = setting.replay(curves, Rule("ray_asha", 2, 2.0))
     assert asha.share < 0.35
     assert asha.regret < 0.2
-    assert asha.regret < by_cer.regret, "on the plateau the loss tells trials apart, CER does not"
-    assert asha.near_best > by_cer.near_best
+    assert asha.regret < stock.regret / 5, "stock ASHA ranks the noise of the plateau"
+    assert asha.near_best > stock.near_best
 
 
 def test_regret_counts_what_was_found_not_what_the_trial_would_have_reached():
