@@ -192,6 +192,8 @@ def window_starts(
     tiles = []
     for index, recording in enumerate(recordings):
         count = recording.samples // window
+        if count == 0:
+            continue
         phase = int(rng.integers(window)) if rng is not None else 0
         starts = np.minimum(phase + window * np.arange(count), recording.samples - window)
         tiles.append(np.stack([np.full(count, index), starts], axis=1))

@@ -23,7 +23,6 @@ from rich.progress import Progress as Bars
 from emgmodels.config import SAMPLE_RATE, TrainingConfig
 from emgmodels.factory import notation
 from emgmodels.sessions import Split, find_split
-from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import Recording, cache_folder, open_split
 from search.console import Progress, trials_table
 from search.engine import choose_resources, engine, run_trials
@@ -125,6 +124,10 @@ def search(
     return read_trials(folder.path)
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
 def command(
     space: Annotated[Path, typer.Argument(help="Space file, such as spaces/deep.yaml.")],
     data: Annotated[
@@ -224,6 +227,8 @@ def _choose_sessions(
 
 def _typist_folder(typist: TypistConfig) -> Path:
     """Return the folder of a synthetic typist's sessions, written once for each typist."""
+    from emgmodels.synthetic import VERSION, write_subject
+
     name = f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
     folder = cache_folder().parent / "typist" / name
     if not folder.is_dir():
@@ -295,4 +300,4 @@ def _say(console: Console, text: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(command)
+    app()
