@@ -119,45 +119,36 @@ def compared(epochs: int) -> list[Rule]:
 
 
 def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Rule]) -> Tuned:
-    """Choose the cheapest rule whose mean regret stays within a bound, over groups of curves.
+    """Choose the cheapest rule whose mean regret stays within a bound.
 
-    A rule is judged by its mean over the sources, each searched by itself; choosing on all sources
-    but one and looking at that one tells what the choice is worth elsewhere.
+    The same choice is made on all sources but one, for each, and looked at on that one: what a
+    choice is worth on curves it was not made on.
 
     Raises:
         ValueError: no rule reaches the bound.
     """
     groups = group(curves, setting.seed)
-    found = {
-        rule: {name: setting.replay(members, rule) for name, members in groups.items()}
-        for rule in rules
+    others = {
+        name: [curve for other in groups if other != name for curve in groups[other]]
+        for name in groups
     }
-
-    def cheapest(names: list[str]) -> tuple[Rule, float]:
-        """Return the cheapest rule within the bound, or that of least regret, and its regret."""
-        regret = {
-            rule: float(np.mean([of[name].regret for name in names])) for rule, of in found.items()
-        }
-        share = {
-            rule: float(np.mean([of[name].share for name in names])) for rule, of in found.items()
-        }
-        allowed = max(bound, min(regret.values()))
-        rule = min(
-            (each for each in found if regret[each] <= allowed), key=lambda each: share[each]
-        )
-        return rule, regret[rule]
-
-    held_out = {}
-    for name in groups:
-        rule, _ = cheapest([other for other in groups if other != name])
-        held_out[name] = (rule, found[rule][name])
-    rule, regret = cheapest(list(groups))
-    if regret > bound:
+    on_all: dict[Rule, Summary] = {}
+    on_others: dict[str, dict[Rule, Summary]] = {name: {} for name in groups}
+    for rule in rules:
+        on_all[rule] = setting.replay(curves, rule)
+        for name in groups:
+            on_others[name][rule] = setting.replay(others[name], rule)
+    rule = _cheapest(on_all, bound)
+    if on_all[rule].regret > bound:
         raise ValueError(
             f"--tune {bound:g}: no rule keeps mean regret that low on these curves; "
-            f"the lowest is {regret:.3f} CER points"
+            f"the lowest is {on_all[rule].regret:.3f} CER points"
         )
-    return Tuned(rule, setting.replay(curves, rule), held_out)
+    held_out = {}
+    for name, members in groups.items():
+        choice = _cheapest(on_others[name], bound)
+        held_out[name] = (choice, setting.replay(members, choice))
+    return Tuned(rule, on_all[rule], held_out)
 
 
 def group(curves: list[Curve], seed: int) -> dict[str, list[Curve]]:
@@ -346,6 +337,13 @@ def _trials(
             f"{longest}), or record more with 'scheduler: none'"
         )
     return trials or min(_USUAL_TRIALS, len(curves))
+
+
+def _cheapest(found: dict[Rule, Summary], bound: float) -> Rule:
+    """Return the cheapest rule within the bound, or that of least regret where none is."""
+    allowed = max(bound, min(summary.regret for summary in found.values()))
+    within = [rule for rule in found if found[rule].regret <= allowed]
+    return min(within, key=lambda rule: found[rule].share)
 
 
 def _checked(rule: Rule, epochs: int) -> Rule:

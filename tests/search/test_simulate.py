@@ -183,8 +183,7 @@ def test_tuning_keeps_its_bound_and_tries_each_choice_on_curves_left_out():
     loose, tight = (tune(made_up(5), setting, bound, rules) for bound in (5.0, 0.1))
     assert loose.summary.share < tight.summary.share
     assert set(tight.held_out) == {"source0", "source1"}
-    assert tight.rule.rank_by == "loss"
-    assert tight.summary.regret < 0.2
+    assert tight.summary.regret <= 0.1
     with pytest.raises(ValueError, match="no rule keeps mean regret that low"):
         tune(made_up(5), setting, -1.0, rules)
 
