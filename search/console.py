@@ -67,7 +67,7 @@ class Progress:
         """Show that a trial ended, where there is no live table that does."""
         if self._live is None:
             self._drawn = time.monotonic()
-            self._print(f"{trial.name}: {_score(trial)}, {trial.state}: {trial.reason}")
+            self._print(f"{trial.name}: {_score(trial)}; {trial.reason}")
 
     def _view(self, ranking: list[TrialRecord]) -> Group:
         return Group(trials_table(ranking[:_SHOWN]), Text(self._status(ranking), style="bold"))

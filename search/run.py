@@ -23,6 +23,7 @@ from rich.progress import Progress as Bars
 from emgmodels.config import SAMPLE_RATE, TrainingConfig
 from emgmodels.factory import notation
 from emgmodels.sessions import Split, find_split
+from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import Recording, cache_folder, open_split
 from search.console import Progress, trials_table
 from search.engine import choose_resources, engine, run_trials
@@ -227,8 +228,6 @@ def _choose_sessions(
 
 def _typist_folder(typist: TypistConfig) -> Path:
     """Return the folder of a synthetic typist's sessions, written once for each typist."""
-    from emgmodels.synthetic import VERSION, write_subject
-
     name = f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
     folder = cache_folder().parent / "typist" / name
     if not folder.is_dir():
@@ -244,14 +243,14 @@ def _typist_folder(typist: TypistConfig) -> Path:
 def _open(split: Split, space: Space, notes: list[str], console: Console) -> TrialData:
     """Return what trials train on, after every session was opened and found good."""
     paths = [*split.train, *split.val]
-    with Bars(console=console, transient=True) as bars:
+    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("Preparing sessions", total=len(paths))
         train, val, warnings = open_split(split, lambda _: bars.advance(task))
     _say(
         console,
         f"Data: {_minutes(train)} of training in {len(train)} sessions, {_minutes(val)} of "
-        f"validation in {len(val)}, subject {split.subject}; {len(split.test)} test sessions are "
-        f"not touched.",
+        f"validation in {len(val)}, subject {split.subject}; sessions kept for "
+        f"testing and not touched: {len(split.test)}.",
     )
     prompted = sum(not recording.has_key_times for recording in train)
     if prompted and space.training.plain().get("aligned_start") is not None:
