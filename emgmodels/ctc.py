@@ -39,7 +39,8 @@ def aligned_loss(
 
     The alignment is the keylogger's: a key is the target of the frames around its press, the blank
     of all others. CTC sums over all alignments; this is its term for the recorded one, in the same
-    unit. The frame nearest to a press has its key, whatever else is near.
+    unit. The frame nearest to a press has its key, whatever else is near. A window whose labels
+    have no times counts as zero.
 
     Args:
         log_probs: (N, T, 99) log-probabilities.
@@ -59,8 +60,10 @@ def aligned_loss(
     weight = torch.ones(classes, device=log_probs.device)
     weight[BLANK] = blank_weight
     loss = nll_loss(log_probs.flatten(0, 1), target.flatten(), weight, reduction="none")
-    per_label = loss.view(n, length).sum(1) / label_lengths.clamp(min=1).to(log_probs.device)
-    return per_label.mean()
+    label_lengths = label_lengths.to(log_probs.device)
+    per_label = loss.view(n, length).sum(1) / label_lengths.clamp(min=1)  # (N,)
+    timed = (frames >= 0).any(1) | (label_lengths == 0)
+    return (per_label * timed).mean()
 
 
 def greedy_decode(log_probs: Tensor) -> list[list[int]]:

@@ -86,10 +86,21 @@ def test_aligned_loss_bounds_ctc_from_above():
     assert float(aligned) > float(ctc_loss(log_probs, labels, lengths))
 
 
-def test_aligned_loss_without_key_times_is_about_blanks_alone():
-    log_probs = log_probs_of([[BLANK] * 4])
-    loss = aligned_loss(log_probs, torch.tensor([[7]]), ONE, torch.tensor([[-1]]), 1, 0.3)
-    assert abs(float(loss)) < 1e-4
+def test_aligned_loss_skips_windows_whose_labels_have_no_times():
+    uniform = torch.zeros(2, 10, NUM_CLASSES).log_softmax(-1)
+    labels, frames = torch.tensor([[7], [7]]), torch.tensor([[4], [-1]])
+    lengths = torch.tensor([1, 1])
+    both = float(aligned_loss(uniform, labels, lengths, frames, 1, 0.3))
+    timed = float(aligned_loss(uniform[:1], labels[:1], lengths[:1], frames[:1], 1, 0.3))
+    assert math.isclose(both, timed / 2, rel_tol=1e-5)
+
+
+def test_aligned_loss_wants_blanks_where_nothing_was_typed():
+    blanks, keys = log_probs_of([[BLANK] * 4]), log_probs_of([[7] * 4])
+    nothing = torch.zeros(1, 0).long()
+    empty = torch.tensor([0])
+    assert abs(float(aligned_loss(blanks, nothing, empty, nothing, 1, 0.3))) < 1e-4
+    assert float(aligned_loss(keys, nothing, empty, nothing, 1, 0.3)) > 1
 
 
 def test_the_key_nearer_to_a_frame_has_it():
