@@ -18,31 +18,38 @@ from emgmodels.config import ConvConfig
 class Stage(nn.Module):
     """What every stage between MLP and head has in common.
 
-    A stage is built from the width that it is offered and its own configuration. Where it needs a
-    multiple of something it works at the next multiple up, reached by a linear *bridge*.
+    A stage is built from the width that it is offered and its own configuration. Where it wants
+    another width, or needs a multiple of something, it works at the next multiple up, reached by a
+    linear *bridge*.
+
+    Output frame j stands for input frame ``left + j * stride``.
 
     Attributes:
         width: features of the stage's output, D'.
-        left: frames that the output is shorter by at its beginning.
-        right: frames that the output is shorter by at its end.
-        lookahead: frames after its own that an output frame depends on; infinite where all are
-            seen.
+        left: input frames consumed at the beginning.
+        right: input frames consumed at the end.
+        stride: input frames from one output frame to the next.
+        lookahead: input frames after its own that an output frame depends on; infinite where all
+            are seen.
+        longest: input frames that it can take at once.
         bridge: linear map from the offered width to the stage's own, or None.
     """
 
     width: int
     left: int = 0
     right: int = 0
+    stride: int = 1
     lookahead: float = 0
+    longest: float = math.inf
 
-    def __init__(self, width: int, multiple_of: int = 1) -> None:
+    def __init__(self, width: int, multiple_of: int = 1, wanted: int | None = None) -> None:
         super().__init__()
-        self.width = math.ceil(width / multiple_of) * multiple_of
+        self.width = math.ceil((wanted or width) / multiple_of) * multiple_of
         self.bridge = nn.Linear(width, self.width) if self.width != width else None
 
     def output_length(self, frames: int) -> int:
         """Return the number of output frames for that many input frames, at least 0."""
-        return max(0, frames - self.left - self.right)
+        return max(0, -(-(frames - self.left - self.right) // self.stride))
 
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many input frames."""
@@ -50,7 +57,7 @@ class Stage(nn.Module):
 
 
 class SpectrogramNorm(nn.Module):
-    """Batch normalisation of log power over windows and frames.
+    """Batch normalisation of log power over windows and frames, Ioffe and Szegedy 2015.
 
     Args:
         bands: wristbands.
@@ -74,31 +81,83 @@ class SpectrogramNorm(nn.Module):
         return self.norm(planes.flatten(1, 3)).view(planes.shape).transpose(3, 4)
 
 
+class RollingNorm(nn.Module):
+    """Each bin of each electrode made alike by its own mean and deviation over the last seconds.
+
+    The statistics of a frame are those of itself and the frames before it, as many as a session or
+    window has of them, so that a model in use needs nothing of the future and nothing of whom it
+    was trained on. The first second is rough; a window's context in the past takes it in.
+
+    Args:
+        frames: frames that the statistics reach back.
+    """
+
+    EPSILON = 1e-2
+    """Added to the variance; log power of a worn electrode varies by about 1."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise (N, B, E, T, F) features; the shape stays."""
+        x = (features - features[..., :1, :]).double()
+        count = torch.arange(1, x.shape[3] + 1, device=x.device).clamp(max=self.frames)[:, None]
+        mean = self._sum(x) / count
+        variance = (self._sum(x.square()) / count - mean.square()).clamp(min=0)
+        return ((x - mean) / (variance + self.EPSILON).sqrt()).to(features.dtype)
+
+    def _sum(self, x: Tensor) -> Tensor:
+        total = x.cumsum(3)
+        if total.shape[3] > self.frames:
+            total[..., self.frames :, :] -= total[..., : -self.frames, :].clone()
+        return total
+
+
 class RotationInvariantMLP(nn.Module):
     """One MLP per band, averaged over electrode rotations of -1, 0 and +1.
 
     Wearing the band a little rotated should change little: the mean over rotations of
     ``relu(W roll(x) + b)``. Rolling the electrodes of the input is the same as rolling them in
     the weights, so that the three rotations are one matrix product and no copy of the input.
+
+    Args:
+        bands: wristbands.
+        electrodes: electrodes used of each.
+        bins: frequency bins.
+        features: outputs of each band, and of every layer.
+        layers: layers with ReLU, all before the mean.
+        shared: the bands have the same weights.
     """
 
     ROTATIONS: ClassVar[tuple[int, ...]] = (-1, 0, 1)
 
-    def __init__(self, bands: int, electrodes: int, bins: int, features: int) -> None:
+    def __init__(
+        self,
+        bands: int,
+        electrodes: int,
+        bins: int,
+        features: int,
+        layers: int = 1,
+        shared: bool = False,
+    ) -> None:
         super().__init__()
-        self.electrodes, self.bins = electrodes, bins
-        self.bands = nn.ModuleList(nn.Linear(electrodes * bins, features) for _ in range(bands))
+        self.electrodes, self.bins, self.features = electrodes, bins, features
+        self.depth = layers - 1
+        mlps = 1 if shared else bands
+        self.bands = nn.ModuleList(nn.Linear(electrodes * bins, features) for _ in range(mlps))
+        self.deeper = nn.ModuleList(_relu_layers(features, layers - 1) for _ in range(mlps))
         self.width = bands * features
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, B, E, T, F) features to (N, T, D) with D = bands x features."""
         x = features.permute(1, 0, 3, 2, 4).flatten(3)  # (B, N, T, E F), one copy
-        return torch.cat([self._band(i, x[i]) for i in range(len(self.bands))], dim=-1)
+        return torch.cat([self._band(i % len(self.bands), x[i]) for i in range(len(x))], dim=-1)
 
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many frames."""
-        weights = self.electrodes * self.bins * self.width
-        return frames * weights * len(self.ROTATIONS)
+        inputs = self.electrodes * self.bins + self.depth * self.features  # summed over layers
+        return frames * inputs * self.width * len(self.ROTATIONS)
 
     def _band(self, index: int, x: Tensor) -> Tensor:
         linear = self.bands[index]
@@ -107,7 +166,7 @@ class RotationInvariantMLP(nn.Module):
         rolled = torch.cat([weight.roll(-r, dims=1) for r in self.ROTATIONS]).flatten(1)
         bias = linear.bias.repeat(len(self.ROTATIONS))
         hidden = nn.functional.linear(x, rolled, bias).relu()  # (N, T, 3 D)
-        return hidden.unflatten(-1, (len(self.ROTATIONS), -1)).mean(-2)
+        return self.deeper[index](hidden.unflatten(-1, (len(self.ROTATIONS), -1))).mean(-2)
 
 
 class TDSBlock(nn.Module):
@@ -145,7 +204,7 @@ class ConvStage(Stage):
         )
         self.channels, self.kernel = config.channels, config.kernel
         # One tenth of the context from the future: 0.1 s of 1 s with four blocks of 32 frames.
-        future = (config.kernel - 1) // 10
+        future = 0 if config.causal else (config.kernel - 1) // 10
         self.left = config.layers * (config.kernel - 1 - future)
         self.right = config.layers * future
         self.lookahead = self.right
@@ -164,3 +223,9 @@ class ConvStage(Stage):
             frames = max(0, frames - self.kernel + 1)
             total += frames * self.width * (self.channels * self.kernel + 2 * self.width)
         return total
+
+
+def _relu_layers(width: int, layers: int) -> nn.Sequential:
+    return nn.Sequential(
+        *(part for _ in range(layers) for part in (nn.Linear(width, width), nn.ReLU()))
+    )

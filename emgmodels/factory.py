@@ -18,12 +18,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emgmodels.blocks import ConvStage, RotationInvariantMLP, SpectrogramNorm, Stage
+from emgmodels.blocks import (
+    ConvStage,
+    RollingNorm,
+    RotationInvariantMLP,
+    SpectrogramNorm,
+    Stage,
+)
 from emgmodels.charset import NUM_CLASSES
-from emgmodels.config import BANDS, SAMPLE_RATE, ModelConfig
-from emgmodels.features import LogSpectrogram
+from emgmodels.config import SAMPLE_RATE, ModelConfig
+from emgmodels.conformer import ConformerStage
+from emgmodels.conv import Conv1dStage
+from emgmodels.features import make_features
 from emgmodels.notation import notation, parse_notation
+from emgmodels.pretrained import PretrainedStage
 from emgmodels.sequence import RecurrentStage, TransformerStage
+from emgmodels.statespace import S4Stage
 
 __all__ = ["Decoder", "Framing", "Summary", "build", "describe", "notation", "parse_notation"]
 
@@ -31,42 +41,64 @@ STAGES: dict[str, Callable[[int, Any], Stage]] = {
     "transformer": TransformerStage,
     "recurrent": RecurrentStage,
     "conv": ConvStage,
+    "conv1d": Conv1dStage,
+    "conformer": ConformerStage,
+    "s4": S4Stage,
+    "pretrained": PretrainedStage,
 }
 """Every stage that an encoder can have, by its name in the configuration."""
+
+ROLLING_SECONDS = 4.0
+"""What the rolling norm reaches back (s): a window, so that training sees what use will bring."""
 
 
 @dataclass(frozen=True)
 class Framing:
     """How a window of EMG is cut so that a model answers exactly its labelled frames.
 
+    Output frame ``first + j`` of the model begins ``j * step`` samples into the window.
+
     Attributes:
         before: samples needed before the window.
         samples: samples in all, context included.
         first: the model's first output frame that belongs to the window.
         frames: output frames that belong to the window.
+        step: samples from one output frame to the next.
     """
 
     before: int
     samples: int
     first: int
     frames: int
+    step: int
 
 
 class Decoder(nn.Module):
     """EMG to log-probabilities of keys, frame by frame: features, MLP, stages, linear head.
 
+    Output frame j stands for feature frame ``left + j * stride``.
+
     Attributes:
-        left: frames consumed at the beginning, summed over stages.
-        right: frames consumed at the end.
+        left: feature frames consumed at the beginning by all stages.
+        right: feature frames consumed at the end.
+        stride: feature frames from one output frame to the next.
+        lookahead: feature frames after its own that an output frame depends on.
+        longest: feature frames that it can take at once; infinite where any number will do.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.spectrogram = LogSpectrogram(config.features)
-        shape = (BANDS, config.electrodes, self.spectrogram.bins)
-        self.norm = SpectrogramNorm(*shape, per_bin=config.norm == "bin")
-        self.mlp = RotationInvariantMLP(*shape, config.mlp_features)
+        self.spectrogram = make_features(config.features)
+        shape = (config.bands, config.electrodes, self.spectrogram.bins)
+        self.norm: nn.Module
+        if config.norm == "rolling":
+            self.norm = RollingNorm(round(ROLLING_SECONDS * SAMPLE_RATE / config.features.hop))
+        else:
+            self.norm = SpectrogramNorm(*shape, per_bin=config.norm == "bin")
+        self.mlp = RotationInvariantMLP(
+            *shape, config.mlp_features, layers=config.mlp_layers, shared=config.share_bands
+        )
         self.stages = nn.ModuleList()
         width = self.mlp.width
         for name, stage_config in config.encoder.stages():
@@ -74,8 +106,15 @@ class Decoder(nn.Module):
             self.stages.append(stage)
             width = stage.width
         self.head = nn.Linear(width, NUM_CLASSES)
-        self.left = sum(stage.left for stage in self._stages())
-        self.right = sum(stage.right for stage in self._stages())
+        self.left, self.right, self.stride = 0, 0, 1
+        self.lookahead, self.longest = 0.0, math.inf
+        for stage in self._stages():
+            consumed = self.left + self.right
+            self.longest = min(self.longest, stage.longest * self.stride + consumed)
+            self.left += stage.left * self.stride
+            self.right += stage.right * self.stride
+            self.lookahead += stage.lookahead * self.stride
+            self.stride *= stage.stride
 
     def forward(self, features: Tensor) -> Tensor:
         """Return log-probabilities of every frame that the context allows.
@@ -84,7 +123,8 @@ class Decoder(nn.Module):
             features: (N, B, E, T, F) log-spectrogram.
 
         Returns:
-            (N, T - left - right, 99) log-probabilities; class 98 is the CTC blank.
+            (N, (T - left - right) / stride rounded up, 99) log-probabilities; class 98 is the CTC
+            blank.
         """
         x = self.mlp(self.norm(features))
         for stage in self.stages:
@@ -106,24 +146,35 @@ class Decoder(nn.Module):
             future: samples of context after it that are wanted; more are taken if needed.
 
         Raises:
-            ValueError: the window is shorter than a frame.
+            ValueError: the window is shorter than a frame, or longer than a stage can take.
         """
         hop, n_fft = self.spectrogram.hop, self.spectrogram.n_fft
         frames = window // hop
         if frames == 0:
             raise ValueError(f"a window of {window} samples is shorter than one hop of {hop}")
-        before = max(past // hop, self.left)
-        after = max((future - n_fft + hop) // hop, self.right, 0)
+        first = math.ceil(max(past // hop - self.left, 0) / self.stride)
+        before = self.left + first * self.stride
+        after = max((future - n_fft + hop) // hop, 0)
+        outputs = math.ceil(frames / self.stride)
+        needed = before + (outputs - 1) * self.stride + self.right + 1
+        total = max(before + frames + after, needed)
+        if total > self.longest:
+            raise ValueError(
+                f"a window of {window} samples is {total} frames with its context, and a stage "
+                f"takes {self.longest:g} at most: take a shorter window or a hop above {hop}"
+            )
         return Framing(
             before=before * hop,
-            samples=self.spectrogram.samples(before + frames + after),
-            first=before - self.left,
-            frames=frames,
+            samples=self.spectrogram.samples(total),
+            first=first,
+            frames=outputs,
+            step=hop * self.stride,
         )
 
     def macs(self, frames: int) -> int:
-        """Return the multiply-accumulates of that many frames behind the spectrogram."""
-        total = self.mlp.macs(frames)
+        """Return the multiply-accumulates of that many frames by learned weights."""
+        electrodes = self.config.bands * self.config.electrodes
+        total = self.spectrogram.macs(electrodes, frames) + self.mlp.macs(frames)
         for stage in self._stages():
             total += stage.macs(frames)
             frames = stage.output_length(frames)
@@ -143,6 +194,7 @@ class Summary:
         lookahead_ms: EMG after a frame's first sample that its output waits for (ms); infinite
             where the whole window is seen.
         context_ms: EMG that valid convolutions consume around a window (ms).
+        frame_rate: output frames a second.
         stages: name, input shape, output shape and parameters of each part, input to output;
             T is a 4 s window with its context.
     """
@@ -151,6 +203,7 @@ class Summary:
     macs_per_second: float
     lookahead_ms: float
     context_ms: float
+    frame_rate: float
     stages: tuple[tuple[str, tuple[int, ...], tuple[int, ...], int], ...]
 
 
@@ -170,13 +223,13 @@ def describe(config: ModelConfig) -> Summary:
     window = 4 * SAMPLE_RATE
     framing = model.framing(window, past=0, future=0)
     frames = spectrogram.frames(framing.samples)
-    lookahead = sum(stage.lookahead for stage in model._stages())
     consumed = (model.left + model.right) * spectrogram.hop
     return Summary(
         parameters=_parameters(model),
         macs_per_second=model.macs(frames) * SAMPLE_RATE / window,
-        lookahead_ms=1000 * (lookahead * spectrogram.hop + spectrogram.n_fft) / SAMPLE_RATE,
+        lookahead_ms=1000 * (model.lookahead * spectrogram.hop + spectrogram.n_fft) / SAMPLE_RATE,
         context_ms=1000 * consumed / SAMPLE_RATE,
+        frame_rate=SAMPLE_RATE / framing.step,
         stages=_stage_rows(model, frames),
     )
 
@@ -185,8 +238,11 @@ def _stage_rows(
     model: Decoder, frames: int
 ) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...], int], ...]:
     config = model.config
-    shape: tuple[int, ...] = (BANDS, config.electrodes, frames, model.spectrogram.bins)
+    shape: tuple[int, ...] = (config.bands, config.electrodes, frames, model.spectrogram.bins)
     rows = [("spectrogram norm", shape, shape, _parameters(model.norm))]
+    if filters := _parameters(model.spectrogram):
+        samples = (*shape[:2], model.spectrogram.samples(frames))
+        rows.insert(0, ("learned filters", samples, shape, filters))
     out: tuple[int, ...] = (frames, model.mlp.width)
     rows.append(("rotation-invariant MLP", shape, out, _parameters(model.mlp)))
     for (name, _), stage in zip(config.encoder.stages(), model._stages(), strict=True):
@@ -223,6 +279,7 @@ def _print_summary(config: ModelConfig) -> None:
     )
     console.print(f"look-ahead              {look}")
     console.print(f"context consumed        {summary.context_ms:g} ms")
+    console.print(f"frame rate              {summary.frame_rate:g} frames a second")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

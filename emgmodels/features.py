@@ -12,43 +12,42 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from emgmodels.config import BAND_ELECTRODES, SAMPLE_RATE, AugmentationConfig, FeaturesConfig
+from emgmodels.config import (
+    BAND_ELECTRODES,
+    BANDS,
+    SAMPLE_RATE,
+    AugmentationConfig,
+    FeaturesConfig,
+)
 
 POWER_FLOOR = 1e-6
 """Added to the power before the logarithm."""
 
 
-def electrode_indices(electrodes: int) -> list[int]:
-    """Return which electrodes of a band of 16 are used: evenly spaced, the first among them."""
+def electrode_indices(electrodes: int, choice: str = "spaced") -> list[int]:
+    """Return which electrodes of a band of 16 are used, the first among them.
+
+    Args:
+        electrodes: how many.
+        choice: ``electrode_choice`` of the model: neighbours if ``contiguous``, else evenly spaced.
+    """
+    if choice == "contiguous":
+        return list(range(electrodes))
     return [round(i * BAND_ELECTRODES / electrodes) for i in range(electrodes)]
 
 
-class LogSpectrogram(nn.Module):
-    """log10 of the short-time power spectrum of each electrode.
+def band_indices(choice: str) -> list[int]:
+    """Return which bands are used by the model's ``electrode_choice``: left is 0, right is 1."""
+    return {"left": [0], "right": [1]}.get(choice, list(range(BANDS)))
 
-    Periodic Hann window, power divided by the window's energy, first frame at the first sample
-    (not centred). The transform is one matrix product with the windowed Fourier basis, which at
-    64 samples is faster than an FFT and runs in the same units as the rest of the model.
-    """
 
-    basis: Tensor
-    pooling: Tensor | None
+class Framed(nn.Module):
+    """What turns EMG into frames: windows of ``n_fft`` samples, ``hop`` apart, not centred."""
 
     def __init__(self, config: FeaturesConfig) -> None:
         super().__init__()
         self.n_fft, self.hop = config.n_fft, config.hop
-        frequencies = config.n_fft // 2 + 1
-        self.bins = config.bins or frequencies
-        window = torch.hann_window(self.n_fft, periodic=True, dtype=torch.float64)
-        angle = torch.outer(
-            torch.arange(self.n_fft, dtype=torch.float64),
-            torch.arange(frequencies, dtype=torch.float64),
-        ) * (2 * math.pi / self.n_fft)
-        basis = torch.stack([angle.cos(), -angle.sin()], dim=2)  # (n_fft, frequencies, 2)
-        basis = basis * (window / window.square().sum().sqrt())[:, None, None]
-        self.register_buffer("basis", basis.flatten(1).float(), persistent=False)
-        pooling = None if self.bins == frequencies else _bands(frequencies, self.bins)
-        self.register_buffer("pooling", pooling, persistent=False)
+        self.bins = config.bins or config.n_fft // 2 + 1
 
     def frames(self, samples: int) -> int:
         """Return the number of whole frames in that many samples."""
@@ -57,6 +56,30 @@ class LogSpectrogram(nn.Module):
     def samples(self, frames: int) -> int:
         """Return the samples that so many frames cover."""
         return (frames - 1) * self.hop + self.n_fft
+
+    def macs(self, electrodes: int, frames: int) -> int:
+        """Return the multiply-accumulates of learned weights in that many frames."""
+        return 0
+
+
+class LogSpectrogram(Framed):
+    """log10 of the short-time power spectrum of each electrode.
+
+    Periodic Hann window, power divided by the window's energy, first frame at the first sample.
+    The transform is one matrix product with the windowed Fourier basis, which at 64 samples is
+    faster than an FFT and runs in the same units as the rest of the model.
+    """
+
+    basis: Tensor
+    pooling: Tensor | None
+
+    def __init__(self, config: FeaturesConfig) -> None:
+        super().__init__(config)
+        frequencies = config.n_fft // 2 + 1
+        basis = _fourier_basis(self.n_fft, torch.arange(frequencies))
+        self.register_buffer("basis", basis.flatten(1).float(), persistent=False)
+        pooling = None if self.bins == frequencies else _bands(frequencies, self.bins)
+        self.register_buffer("pooling", pooling, persistent=False)
 
     def forward(self, emg: Tensor) -> Tensor:
         """Return log power spectra.
@@ -73,6 +96,40 @@ class LogSpectrogram(nn.Module):
         if self.pooling is not None:
             power = power @ self.pooling  # (N, B, E, T, F)
         return power.add_(POWER_FLOOR).log10_()
+
+
+class LearnedFilters(Framed):
+    """Log energy of pairs of learned filters on the raw signal of each electrode.
+
+    A time-domain filter bank (Zeghidour et al. 2018, arXiv:1711.01161): a strided convolution, the
+    same for every electrode, the squared modulus of each pair, the logarithm. It starts as the
+    windowed Fourier basis at the centres of the bins, so that with all bins the untrained features
+    are the spectrogram.
+    """
+
+    def __init__(self, config: FeaturesConfig) -> None:
+        super().__init__(config)
+        frequencies = config.n_fft // 2 + 1
+        bands = (_bands(frequencies, self.bins) > 0).double()
+        centres = (torch.arange(frequencies).double() @ bands) / bands.sum(0)  # (F,)
+        basis = _fourier_basis(self.n_fft, centres)  # (n_fft, F, 2)
+        self.weight = nn.Parameter(basis.permute(1, 2, 0).flatten(0, 1).float())  # (2 F, n_fft)
+
+    def forward(self, emg: Tensor) -> Tensor:
+        """Map (N, B, E, S) samples at 2 kHz to (N, B, E, T, F) log energies."""
+        signal = emg.flatten(0, 2)[:, None]  # (N B E, 1, S)
+        filtered = nn.functional.conv1d(signal, self.weight[:, None], stride=self.hop)
+        energy = filtered.unflatten(1, (-1, 2)).square().sum(2)  # (N B E, F, T)
+        return (energy + POWER_FLOOR).log10().transpose(1, 2).unflatten(0, emg.shape[:3])
+
+    def macs(self, electrodes: int, frames: int) -> int:
+        """Return the multiply-accumulates of learned weights in that many frames."""
+        return electrodes * frames * self.weight.numel()
+
+
+def make_features(config: FeaturesConfig) -> Framed:
+    """Return what turns EMG into the features of a model."""
+    return {"fixed": LogSpectrogram, "learned": LearnedFilters}[config.filters](config)
 
 
 class SpecAugment(nn.Module):
@@ -104,6 +161,15 @@ class SpecAugment(nn.Module):
         mask = mask[:, None, None].to(features.device)
         mean = features.mean((1, 2, 3, 4), keepdim=True)
         return torch.where(mask, mean, features)
+
+
+def _fourier_basis(n_fft: int, frequencies: Tensor) -> Tensor:
+    """Return (n_fft, F, 2) cosines and sines under a Hann window of energy one."""
+    window = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
+    time = torch.arange(n_fft, dtype=torch.float64)
+    angle = torch.outer(time, frequencies.double()) * (2 * math.pi / n_fft)
+    basis = torch.stack([angle.cos(), -angle.sin()], dim=2)
+    return basis * (window / window.square().sum().sqrt())[:, None, None]
 
 
 def _bands(frequencies: int, bins: int) -> Tensor:

@@ -1,8 +1,10 @@
 """The compact notation of an architecture: ``transformer:2 gru:4(hidden=128) conv:4 @16ch``.
 
 Stages stand from input to output as ``name:layers``, a recurrent stage under the name of its cell.
-Settings that differ from the default follow in parentheses. ``@16ch`` are the electrodes of each
-band; ``mlp:384``, ``norm:electrode``, ``hop:16``, ``n_fft:64`` and ``bins:33`` stand where they
+Settings that differ from the default follow in parentheses; a setting of each layer is written
+``channels=512/1024/1024``. ``@16ch`` are the electrodes of each band, ``@8ch:contiguous`` and
+``@16ch:left`` say which. ``mlp:384`` and, under their names in the configuration, the other
+settings of front end and features (``norm:bin``, ``hop:32``, ``filters:learned``) stand where they
 differ from the default. An encoder without any stage is ``none``.
 """
 
@@ -15,18 +17,24 @@ import yaml
 from pydantic import ValidationError
 
 from emgmodels.config import (
-    EncoderConfig,
+    STAGE_NAMES,
     FeaturesConfig,
-    Frozen,
     ModelConfig,
     RecurrentConfig,
+    StageConfig,
     explain,
 )
 
 CELLS: tuple[str, ...] = get_args(RecurrentConfig.model_fields["cell"].annotation)
-_STAGES = [name for name in EncoderConfig.model_fields if name != "order"]
-_TOKEN = re.compile(r"(?P<name>[a-z_]+):(?P<value>\w+)(?:\((?P<settings>[^()]*)\))?")
-_ELECTRODES = re.compile(r"@(\d+)ch")
+FRONT = {
+    {"mlp_features": "mlp"}.get(name, name): name
+    for name in ModelConfig.model_fields
+    if name not in ("electrodes", "electrode_choice", "features", "encoder")
+}
+"""Settings of the model that stand by themselves: name in the notation, name in the config."""
+_TOKEN = re.compile(r"(?P<name>\w+):(?P<value>[\w.]+)(?:\((?P<settings>[^()]*)\))?")
+_ELECTRODES = re.compile(r"@(\d+)ch(?::(\w+))?")
+_PER_LAYER = re.compile(r"\d+(/\d+)+")
 
 
 def notation(model: ModelConfig, *, brief: bool = False) -> str:
@@ -38,17 +46,18 @@ def notation(model: ModelConfig, *, brief: bool = False) -> str:
             and no longer enough to build the same model.
     """
     parts = [_stage(name, config, brief) for name, config in model.encoder.stages()] or ["none"]
+    default = ModelConfig()
     if not brief:
-        default = ModelConfig()
-        if model.mlp_features != default.mlp_features:
-            parts.append(f"mlp:{model.mlp_features}")
-        if model.norm != default.norm:
-            parts.append(f"norm:{model.norm}")
-        for name in FeaturesConfig.model_fields:
-            value = getattr(model.features, name)
-            if value != getattr(default.features, name):
-                parts.append(f"{name}:{value}")
-    return " ".join([*parts, f"@{model.electrodes}ch"])
+        settings = [(short, getattr(model, n), getattr(default, n)) for short, n in FRONT.items()]
+        settings += [
+            (name, getattr(model.features, name), getattr(default.features, name))
+            for name in FeaturesConfig.model_fields
+        ]
+        parts += [f"{name}:{_scalar(value)}" for name, value, usual in settings if value != usual]
+    electrodes = f"@{model.electrodes}ch"
+    if model.electrode_choice != default.electrode_choice:
+        electrodes += f":{model.electrode_choice}"
+    return " ".join([*parts, electrodes])
 
 
 def parse_notation(text: str) -> ModelConfig:
@@ -61,6 +70,8 @@ def parse_notation(text: str) -> ModelConfig:
     for token in re.findall(r"[^\s()]+(?:\([^()]*\))?", text):
         if electrodes := _ELECTRODES.fullmatch(token):
             values["electrodes"] = int(electrodes[1])
+            if electrodes[2] is not None:
+                values["electrode_choice"] = electrodes[2]
         elif token != "none":
             _read_token(token, text, values)
     try:
@@ -69,7 +80,7 @@ def parse_notation(text: str) -> ModelConfig:
         raise ValueError("\n".join(explain(error, repr(text)))) from None
 
 
-def _stage(name: str, config: Frozen, brief: bool) -> str:
+def _stage(name: str, config: StageConfig, brief: bool) -> str:
     values = config.model_dump()
     label = values.pop("cell", name)
     layers = values.pop("layers")
@@ -79,7 +90,15 @@ def _stage(name: str, config: Frozen, brief: bool) -> str:
 
 
 def _scalar(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "/".join(map(str, value))
     return yaml.safe_dump(value).splitlines()[0]
+
+
+def _read_scalar(text: str) -> Any:
+    if _PER_LAYER.fullmatch(text):
+        return tuple(map(int, text.split("/")))
+    return yaml.safe_load(text)
 
 
 def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
@@ -89,15 +108,13 @@ def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
             f"{text!r}: {token!r} is not understood: write stages as name:layers, for example "
             f"'transformer:2 gru:4(hidden=128) conv:4 @16ch'"
         )
-    name, value = match["name"], yaml.safe_load(match["value"])
+    name, value = match["name"], _read_scalar(match["value"])
     settings = _settings(match["settings"] or "", token, text)
-    if name == "mlp":
-        values["mlp_features"] = value
-    elif name == "norm":
-        values["norm"] = value
+    if name in FRONT:
+        values[FRONT[name]] = value
     elif name in FeaturesConfig.model_fields:
         values.setdefault("features", {})[name] = value
-    elif name in CELLS or name in _STAGES:
+    elif name in CELLS or name in STAGE_NAMES:
         stage = "recurrent" if name in CELLS else name
         if stage in values["encoder"]:
             raise ValueError(f"{text!r}: the {stage} stage stands there twice")
@@ -105,7 +122,7 @@ def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
         values["encoder"]["order"].append(stage)
         values["encoder"][stage] = {**cell, "layers": value, **settings}
     else:
-        known = [*_STAGES, *CELLS, "mlp", "norm", *FeaturesConfig.model_fields]
+        known = [*STAGE_NAMES, *CELLS, *FRONT, *FeaturesConfig.model_fields]
         raise ValueError(f"{text!r}: {name!r} is not known: it is one of {', '.join(known)}")
 
 
@@ -115,5 +132,5 @@ def _settings(text: str, token: str, whole: str) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"{whole!r}: {part!r} in {token!r} is not key=value")
-        settings[key.strip()] = yaml.safe_load(value)
+        settings[key.strip()] = _read_scalar(value.strip())
     return settings

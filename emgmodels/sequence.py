@@ -1,4 +1,4 @@
-"""Stages that see the whole window: recurrent layers and the transformer encoder."""
+"""Stages for long sequences: recurrent layers and the transformer encoder."""
 
 from __future__ import annotations
 
@@ -46,43 +46,78 @@ class RecurrentStage(Stage):
         return frames * self._macs
 
 
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, Vaswani et al. 2017, of all frames or of those nearby.
+
+    Args:
+        width: features, a multiple of heads; of twice the heads with rotary positions.
+        heads: attention heads.
+        dropout: of the attention weights.
+        rotary: turn queries and keys by their position.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float, rotary: bool) -> None:
+        super().__init__()
+        self.heads, self.dropout, self.rotary = heads, dropout, rotary
+        self.project_in = nn.Linear(width, 3 * width)
+        self.project_out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Map (N, T, D) to (N, T, D).
+
+        Args:
+            x: normalised input.
+            mask: (T, T) booleans, whether a frame (row) attends to another; None: to all.
+        """
+        qkv = self.project_in(x)  # (N, T, 3 D)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (N, h, T, D/h)
+        if self.rotary:
+            q, k = rotate(q), rotate(k)
+        dropout = self.dropout if self.training else 0.0
+        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        return self.project_out(attended.transpose(1, 2).flatten(2))
+
+    def macs(self, frames: int) -> int:
+        """Return the multiply-accumulates of one window of that many frames."""
+        width = self.project_out.in_features
+        return frames * (4 * width**2 + 2 * frames * width)
+
+
 class TransformerLayer(nn.Module):
     """Self-attention and feed-forward, each normalised first (Xiong et al. 2020)."""
 
     def __init__(self, width: int, config: TransformerConfig) -> None:
         super().__init__()
-        self.heads = config.heads
-        self.dropout = config.dropout
         self.attention_norm = nn.LayerNorm(width)
-        self.project_in = nn.Linear(width, 3 * width)
-        self.project_out = nn.Linear(width, width)
+        self.attention = SelfAttention(
+            width, config.heads, config.dropout, rotary=config.positions == "rotary"
+        )
         self.feedforward = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, config.feedforward),
-            nn.ReLU(),
+            {"relu": nn.ReLU, "gelu": nn.GELU}[config.activation](),
             nn.Dropout(config.dropout),
             nn.Linear(config.feedforward, width),
             nn.Dropout(config.dropout),
         )
         self.residual_dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, T, D) to (N, T, D)."""
-        qkv = self.project_in(self.attention_norm(x))  # (N, T, 3 D)
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (N, h, T, D/h)
-        dropout = self.dropout if self.training else 0.0
-        attended = scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        x = x + self.residual_dropout(self.project_out(attended.transpose(1, 2).flatten(2)))
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Map (N, T, D) to (N, T, D); the mask is that of the attention."""
+        x = x + self.residual_dropout(self.attention(self.attention_norm(x), mask))
         return x + self.feedforward(x)
 
 
 class TransformerStage(Stage):
-    """A transformer encoder (Vaswani et al. 2017) with sinusoidal positions."""
-
-    lookahead = math.inf
+    """A transformer encoder (Vaswani et al. 2017) with sinusoidal or rotary positions."""
 
     def __init__(self, width: int, config: TransformerConfig) -> None:
-        super().__init__(width, multiple_of=config.heads)
+        rotary = config.positions == "rotary"
+        multiple = config.heads * (2 if rotary else 1)
+        super().__init__(width, multiple_of=multiple, wanted=config.width)
+        self.rotary = rotary
+        self.context = (config.left_context, config.right_context)
+        self.lookahead = layers_lookahead(config.layers, config.right_context)
         self.layers = nn.ModuleList(
             TransformerLayer(self.width, config) for _ in range(config.layers)
         )
@@ -93,9 +128,12 @@ class TransformerStage(Stage):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T, D) to (N, T, D')."""
         x = self.bridge(x) if self.bridge is not None else x
-        x = self.dropout(x + positions(x.shape[1], self.width, x.device).to(x.dtype))
+        if not self.rotary:
+            x = x + positions(x.shape[1], self.width, x.device).to(x.dtype)
+        x = self.dropout(x)
+        mask = context_mask(x.shape[1], *self.context, x.device)
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, mask)
         return self.norm(x)
 
     def macs(self, frames: int) -> int:
@@ -108,7 +146,53 @@ class TransformerStage(Stage):
 
 def positions(frames: int, width: int, device: torch.device) -> Tensor:
     """Return (frames, width) sinusoidal positions, Vaswani et al. 2017, section 3.5."""
-    half = math.ceil(width / 2)
-    rate = torch.exp(torch.arange(half, device=device) * (-math.log(10_000.0) / half))
-    angle = torch.arange(frames, device=device)[:, None] * rate  # (T, D/2)
+    angle = _angles(frames, math.ceil(width / 2), device)  # (T, D/2)
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Turn pairs of features of (N, h, T, D) by angles that grow with T: RoPE, Su et al. 2021.
+
+    The product of a turned query and a turned key depends on their distance alone.
+    """
+    frames, half = x.shape[2], x.shape[3] // 2
+    angle = _angles(frames, half, x.device).to(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+def context_mask(
+    frames: int, left: int | None, right: int | None, device: torch.device
+) -> Tensor | None:
+    """Return (frames, frames) booleans: which frames (columns) a frame (row) attends to.
+
+    Args:
+        frames: frames of the window.
+        left: frames before its own; None: all.
+        right: frames after its own; None: all.
+        device: where the mask is needed.
+
+    Returns:
+        None where every frame attends to all.
+    """
+    if left is None and right is None:
+        return None
+    place = torch.arange(frames, device=device)
+    distance = place[None, :] - place[:, None]
+    mask = torch.ones(frames, frames, dtype=torch.bool, device=device)
+    if left is not None:
+        mask &= distance >= -left
+    if right is not None:
+        mask &= distance <= right
+    return mask
+
+
+def layers_lookahead(layers: int, right: int | None) -> float:
+    """Return the frames of the future that a stack of attention layers sees."""
+    return math.inf if right is None else layers * right
+
+
+def _angles(frames: int, half: int, device: torch.device) -> Tensor:
+    rate = torch.exp(torch.arange(half, device=device) * (-math.log(10_000.0) / half))
+    return torch.arange(frames, device=device)[:, None] * rate

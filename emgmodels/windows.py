@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -210,16 +210,22 @@ class Cut:
         before: samples before it.
         samples: samples in all.
         electrodes: electrodes of each band, in the model's order.
+        bands: bands used, left is 0.
         rotation: training only: largest rotation of a band, in electrodes.
         band_jitter: training only: largest shift between the bands, in samples.
+        crops: training only: a batch's windows are shortened by up to so many steps.
+        step: samples of such a step: those between the model's output frames.
     """
 
     window: int
     before: int
     samples: int
     electrodes: tuple[int, ...]
+    bands: tuple[int, ...] = tuple(range(BANDS))
     rotation: int = 0
     band_jitter: int = 0
+    crops: int = 0
+    step: int = 1
 
 
 def batches(
@@ -236,18 +242,19 @@ def batches(
         windows: (W, 2) recording index and first sample, from ``window_starts``.
         batch_size: windows a batch; the last may have fewer.
         cut: how to cut.
-        rng: draws rotations and jitter; None for validation and test, which have neither.
+        rng: draws rotations, jitter and crops; None for validation and test, which have none.
     """
     for low in range(0, len(windows), batch_size):
         chosen = windows[low : low + batch_size]
-        count = len(chosen)
+        count, shortened = len(chosen), cut
         rotation = np.zeros((count, BANDS), dtype=np.int64)
         shift = np.zeros((count, BANDS), dtype=np.int64)
         if rng is not None:
             rotation = rng.integers(-cut.rotation, cut.rotation + 1, (count, BANDS))
             offset = rng.integers(-cut.band_jitter, cut.band_jitter + 1, count)
             shift = np.stack([offset // 2, offset // 2 - offset], axis=1)
-        yield _batch(recordings, chosen, cut, rotation, shift)
+            chosen, shortened = _crop(chosen, cut, rng)
+        yield _batch(recordings, chosen, shortened, rotation, shift)
 
 
 def usable_rotation(electrodes: int, rotation: int) -> int:
@@ -264,6 +271,16 @@ def milliseconds(ms: float) -> int:
     return round(ms * SAMPLE_RATE / 1000)
 
 
+def _crop(windows: np.ndarray, cut: Cut, rng: np.random.Generator) -> tuple[np.ndarray, Cut]:
+    """Return shorter windows at random places inside those given, and how to cut them."""
+    if cut.crops == 0:
+        return windows, cut
+    removed = cut.step * int(rng.integers(cut.crops + 1))
+    offset = rng.integers(removed + 1, size=len(windows))
+    shorter = replace(cut, window=cut.window - removed, samples=cut.samples - removed)
+    return windows + np.stack([np.zeros_like(offset), offset], axis=1), shorter
+
+
 def _batch(
     recordings: Sequence[Recording],
     windows: np.ndarray,
@@ -271,18 +288,18 @@ def _batch(
     rotation: np.ndarray,
     shift: np.ndarray,
 ) -> Batch:
-    count, electrodes = len(windows), len(cut.electrodes)
-    emg = np.empty((count, BANDS, electrodes, cut.samples), dtype=np.float32)
+    shape = (len(windows), len(cut.bands), len(cut.electrodes), cut.samples)
+    emg = np.empty(shape, dtype=np.float32)
     spans = []
     for n, (index, start) in enumerate(windows.tolist()):
         recording = recordings[index]
-        for band in range(BANDS):
+        for out, band in zip(emg[n], cut.bands, strict=True):
             rows = np.roll(cut.electrodes, rotation[n, band])
-            _copy(recording.emg[band], rows, start - cut.before + shift[n, band], emg[n, band])
+            _copy(recording.emg[band], rows, start - cut.before + shift[n, band], out)
         spans.append(recording.label_span(start, start + cut.window))
     longest = max(high - low for low, high in spans)
-    labels = np.zeros((count, longest), dtype=np.int64)
-    samples = np.full((count, longest), -1, dtype=np.int64)
+    labels = np.zeros((len(windows), longest), dtype=np.int64)
+    samples = np.full((len(windows), longest), -1, dtype=np.int64)
     for n, ((index, start), (low, high)) in enumerate(zip(windows.tolist(), spans, strict=True)):
         recording = recordings[index]
         labels[n, : high - low] = recording.labels[low:high]

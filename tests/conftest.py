@@ -69,3 +69,29 @@ def session_paths(tmp_path_factory) -> list[Path]:
         write_session(path, make_session(seed=i, name=f"s{i}"))
         paths.append(path)
     return paths
+
+
+@pytest.fixture(scope="session")
+def language_models(tmp_path_factory) -> dict[str, Path]:
+    """Folders of a tiny GPT-2 and a tiny BERT of three layers, as save_pretrained writes them."""
+    import torch
+    from transformers import AutoModel, BertConfig, GPT2Config
+
+    shapes = {
+        "GPT2": GPT2Config(n_embd=16, n_layer=3, n_head=2, n_positions=1024, vocab_size=40),
+        "BERT": BertConfig(
+            hidden_size=16,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            intermediate_size=24,
+            max_position_embeddings=1024,
+            vocab_size=40,
+        ),
+    }
+    folders = {}
+    for kind, shape in shapes.items():
+        folders[kind] = tmp_path_factory.mktemp(kind)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            AutoModel.from_config(shape).save_pretrained(folders[kind])
+    return folders

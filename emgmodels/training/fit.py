@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
 from emgmodels.factory import Decoder, Framing, build
-from emgmodels.features import SpecAugment, electrode_indices
+from emgmodels.features import SpecAugment, band_indices, electrode_indices
 from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.windows import (
     VALIDATION_SECONDS,
@@ -153,8 +153,9 @@ class _Run:
         training = config.training
         self.augment = SpecAugment(training.augmentation, config.model.features.hop)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = optimizer(
-            self.model.parameters(),
+            self.trained,
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
             fused=True,
@@ -188,7 +189,7 @@ class _Run:
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 if training.gradient_clip is not None:
-                    torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+                    torch.nn.utils.clip_grad_norm_(self.trained, training.gradient_clip)
                 self.optimizer.step()
                 self.step += 1
                 total += loss.detach() * len(batch.emg)
@@ -255,14 +256,16 @@ class _Run:
     def _loss(self, batch: Batch, epoch: int, generator: torch.Generator) -> Tensor:
         training = self.config.training
         features = self.augment(self.model.spectrogram(batch.emg), generator)
-        log_probs = self._emissions(features, self.train_framing)
+        framing = self.train_framing
+        removed = (framing.samples - batch.emg.shape[-1]) // framing.step  # by random cropping
+        log_probs = self._emissions(features, replace(framing, frames=framing.frames - removed))
         loss = ctc_loss(log_probs, batch.labels, batch.label_lengths)
         start = training.aligned_start
         if start is None or epoch > start.epochs:
             return loss
-        hop = self.config.model.features.hop
-        frames = torch.where(batch.label_samples >= 0, batch.label_samples // hop, -1)
-        tolerance = max(1, milliseconds(start.tolerance_ms) // hop)
+        step = self.train_framing.step
+        frames = torch.where(batch.label_samples >= 0, batch.label_samples // step, -1)
+        tolerance = max(1, milliseconds(start.tolerance_ms) // step)
         return loss + start.weight * aligned_loss(
             log_probs, batch.labels, batch.label_lengths, frames, tolerance, start.blank_weight
         )
@@ -280,15 +283,25 @@ class _Run:
         )
 
     def _cut(self, framing: Framing, seconds: float, augment: bool) -> Cut:
-        electrodes = self.config.model.electrodes
-        change = self.config.training.augmentation
-        return Cut(
-            window=round(seconds * SAMPLE_RATE),
+        model, change = self.config.model, self.config.training.augmentation
+        window = round(seconds * SAMPLE_RATE)
+        cut = Cut(
+            window=window,
             before=framing.before,
             samples=framing.samples,
-            electrodes=tuple(electrode_indices(electrodes)),
-            rotation=usable_rotation(electrodes, change.rotation) if augment else 0,
-            band_jitter=milliseconds(change.band_jitter_ms) if augment else 0,
+            electrodes=tuple(electrode_indices(model.electrodes, model.electrode_choice)),
+            bands=tuple(band_indices(model.electrode_choice)),
+        )
+        if not augment:
+            return cut
+        around = model.electrode_choice != "contiguous"  # an arc cannot be rotated onto itself
+        shortest = change.random_crop * window
+        return replace(
+            cut,
+            rotation=usable_rotation(model.electrodes, change.rotation) if around else 0,
+            band_jitter=milliseconds(change.band_jitter_ms) if model.bands > 1 else 0,
+            crops=min(int((window - shortest) // framing.step), framing.frames - 1),
+            step=framing.step,
         )
 
     def _set_learning_rate(self, steps_per_epoch: int) -> None:

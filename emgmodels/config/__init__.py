@@ -1,0 +1,66 @@
+"""The frozen configuration of a model and of its training, and its YAML form.
+
+One tree of pydantic models is the only configuration technology of the project: a space file is
+checked against it, a suggestion of the search becomes one, a checkpoint carries one, ``best.yaml``
+is one. Unknown keys are errors, sizes that follow from others are derived, never configured.
+"""
+
+from emgmodels.config.base import (
+    BAND_ELECTRODES,
+    BANDS,
+    LEAST_FRAME_RATE,
+    SAMPLE_RATE,
+    Count,
+    Frozen,
+    PerLayer,
+    PositiveInt,
+    Probability,
+)
+from emgmodels.config.files import dump_config, explain, load_config
+from emgmodels.config.model import FeaturesConfig, ModelConfig
+from emgmodels.config.stages import (
+    STAGE_NAMES,
+    ConformerConfig,
+    Conv1dConfig,
+    ConvConfig,
+    EncoderConfig,
+    PretrainedConfig,
+    RecurrentConfig,
+    S4Config,
+    StageConfig,
+    StageName,
+    TransformerConfig,
+)
+from emgmodels.config.training import AlignedStart, AugmentationConfig, Config, TrainingConfig
+
+__all__ = [
+    "BANDS",
+    "BAND_ELECTRODES",
+    "LEAST_FRAME_RATE",
+    "SAMPLE_RATE",
+    "STAGE_NAMES",
+    "AlignedStart",
+    "AugmentationConfig",
+    "Config",
+    "ConformerConfig",
+    "Conv1dConfig",
+    "ConvConfig",
+    "Count",
+    "EncoderConfig",
+    "FeaturesConfig",
+    "Frozen",
+    "ModelConfig",
+    "PerLayer",
+    "PositiveInt",
+    "PretrainedConfig",
+    "Probability",
+    "RecurrentConfig",
+    "S4Config",
+    "StageConfig",
+    "StageName",
+    "TrainingConfig",
+    "TransformerConfig",
+    "dump_config",
+    "explain",
+    "load_config",
+]

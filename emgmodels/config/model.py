@@ -1,0 +1,95 @@
+"""An architecture: electrodes, features, front end and encoder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from emgmodels.config.base import (
+    BAND_ELECTRODES,
+    BANDS,
+    LEAST_FRAME_RATE,
+    SAMPLE_RATE,
+    Frozen,
+    PositiveInt,
+)
+from emgmodels.config.stages import ConvConfig, EncoderConfig
+
+_SLOWEST = SAMPLE_RATE // LEAST_FRAME_RATE
+
+
+class FeaturesConfig(Frozen):
+    """Log-spectrogram of each electrode, or a learned filter bank in its place."""
+
+    filters: Literal["fixed", "learned"] = "fixed"
+    """``learned``: the spectrogram's filters are weights of the model, which trains them from where
+    the spectrogram has them (Zeghidour et al. 2018)."""
+    n_fft: Annotated[int, Field(ge=8, le=1024, multiple_of=2)] = 64
+    """Samples in one analysis window; n_fft // 2 + 1 frequencies."""
+    bins: Annotated[int, Field(ge=1, le=513)] | None = None
+    """Frequency bins: power is averaged over bands that widen with frequency. null: one for each
+    frequency."""
+    hop: Annotated[int, Field(ge=1, le=_SLOWEST)] = 16
+    """Samples between frames: 16 gives 125 frames a second."""
+
+
+class ModelConfig(Frozen):
+    """An architecture: everything that decides the model's parameters and function."""
+
+    electrodes: Annotated[int, Field(ge=1, le=BAND_ELECTRODES)] = 16
+    """Electrodes used of each band, the same in training, validation and test."""
+    electrode_choice: Literal["spaced", "contiguous", "left", "right"] = "spaced"
+    """Which ones: evenly spaced around each wrist, neighbours on each wrist, or evenly spaced
+    around one wrist alone."""
+    features: FeaturesConfig = FeaturesConfig()
+    """Spectrogram settings."""
+    norm: Literal["electrode", "bin", "rolling"] = "electrode"
+    """What the spectrogram norm makes alike: each electrode as a whole, or each of its frequency
+    bins, which trains faster on little data; ``rolling``: each bin, by its own last seconds
+    instead of by the training set, which carries over to other people."""
+    mlp_features: PositiveInt = 384
+    """Outputs of each band's rotation-invariant MLP, side by side the encoder's input."""
+    mlp_layers: Annotated[int, Field(ge=1, le=8)] = 1
+    """Layers of the rotation-invariant MLP."""
+    share_bands: bool = False
+    """Left and right hand share the weights of the MLP."""
+    encoder: EncoderConfig = EncoderConfig(conv=ConvConfig())
+    """Stages between MLP and head."""
+
+    @property
+    def bands(self) -> int:
+        """Wristbands used."""
+        return 1 if self.electrode_choice in ("left", "right") else BANDS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alike_what_is_alike(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if values.get("electrode_choice") == "contiguous" and (
+            values.get("electrodes", BAND_ELECTRODES) in (1, BAND_ELECTRODES)
+        ):
+            del values["electrode_choice"]
+        if values.get("electrode_choice") in ("left", "right"):
+            values.pop("share_bands", None)
+        return values
+
+    @model_validator(mode="after")
+    def _check_frames_and_bins(self) -> ModelConfig:
+        features, reduction = self.features, self.encoder.reduction()
+        rate = SAMPLE_RATE / (features.hop * reduction)
+        if rate < LEAST_FRAME_RATE:
+            raise ValueError(
+                f"a hop of {features.hop} samples and strides of {reduction} leave {rate:.3g} "
+                f"frames a second, and CTC needs {LEAST_FRAME_RATE} for as many keys: hop x "
+                f"strides is {features.hop * reduction} and may be at most {_SLOWEST}"
+            )
+        frequencies = features.n_fft // 2 + 1
+        if features.bins is not None and features.bins > frequencies:
+            raise ValueError(
+                f"features.bins: {features.bins} are more than the {frequencies} frequencies of "
+                f"n_fft {features.n_fft}: take at most that many, or a larger n_fft"
+            )
+        return self

@@ -1,0 +1,268 @@
+"""The stages that an encoder can have, and their order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from emgmodels.config.base import Count, Frozen, PerLayer, PositiveInt, Probability
+
+StageName = Literal["transformer", "recurrent", "conv", "conv1d", "conformer", "s4", "pretrained"]
+STAGE_NAMES: tuple[str, ...] = get_args(StageName)
+"""Every stage, by its name in ``order``."""
+
+
+class StageConfig(Frozen):
+    """What the configurations of all stages have in common."""
+
+    layers: Count = 1
+    """Stacked layers. 0: the stage is absent."""
+
+    def reduction(self) -> int:
+        """Return how many input frames there are for one output frame."""
+        return 1
+
+    def mistakes(self) -> Iterator[str]:
+        """Yield what is wrong between values that are each allowed."""
+        yield from ()
+
+
+class ConvConfig(StageConfig):
+    """Time-depth-separable convolution (TDS) stage, Hannun et al. 2019."""
+
+    layers: Count = 4
+    """Blocks; each consumes kernel - 1 frames of context. 0: the stage is absent."""
+    channels: PositiveInt = 24
+    """Channels the features are divided into; the rest of the width is not mixed over time."""
+    kernel: PositiveInt = 32
+    """Width of the temporal convolution (frames)."""
+    causal: bool = False
+    """Take all context from the past; otherwise a tenth of it lies in the future."""
+
+
+class Conv1dConfig(StageConfig):
+    """Plain or residual convolution over time, padded so that it consumes no context."""
+
+    layers: Count = 2
+    """Convolutions, each with normalisation and ReLU. 0: the stage is absent."""
+    channels: PerLayer = 256
+    """Output features of every layer, or of each: ``[512, 1024, 1024]``."""
+    kernel: PerLayer = 5
+    """Width of every layer (frames), or of each."""
+    stride: PerLayer = 1
+    """Frames between the outputs of every layer, or of each: ``[2, 2, 1]`` leaves a quarter."""
+    residual: bool = False
+    """Add each layer's input to its output (He et al. 2016), bridged where the shape changes."""
+    separable: bool = False
+    """Convolve each feature on its own, then mix features frame by frame (Chollet 2017)."""
+    causal: bool = False
+    """See no frame of the future; otherwise half of the kernel lies there."""
+    norm: Literal["batch", "layer", "none"] = "batch"
+    """What follows each convolution: normalisation over windows and frames, or over features."""
+    dropout: Probability = 0.0
+    """Dropout after each layer."""
+
+    def reduction(self) -> int:
+        """Return how many input frames there are for one output frame."""
+        return math.prod(self.of_each("stride"))
+
+    def of_each(self, name: Literal["channels", "kernel", "stride"]) -> tuple[int, ...]:
+        """Return the values of one setting, layer by layer."""
+        value = getattr(self, name)
+        return value if isinstance(value, tuple) else (value,) * self.layers
+
+    def mistakes(self) -> Iterator[str]:
+        """Yield what is wrong between values that are each allowed."""
+        for name in ("channels", "kernel", "stride"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.layers:
+                yield (
+                    f"{name} {list(value)} names {len(value)} layers of {self.layers}: give one "
+                    f"number for each, or one for all"
+                )
+
+
+class RecurrentConfig(StageConfig):
+    """GRU (Cho et al. 2014) or LSTM (Sak et al. 2014) stage."""
+
+    cell: Literal["gru", "lstm"] = "gru"
+    """Kind of recurrent cell."""
+    layers: Count = 4
+    """Stacked layers. 0: the stage is absent."""
+    hidden: PositiveInt = 256
+    """Units of each direction."""
+    bidirectional: bool = True
+    """Also read the window from its end; the output is then 2 x hidden wide."""
+    dropout: Probability = 0.0
+    """Dropout between layers."""
+
+
+class TransformerConfig(StageConfig):
+    """Pre-norm transformer encoder stage, Vaswani et al. 2017."""
+
+    layers: Count = 2
+    """Stacked layers. 0: the stage is absent."""
+    heads: PositiveInt = 8
+    """Attention heads."""
+    feedforward: PositiveInt = 512
+    """Hidden units of the feed-forward part."""
+    dropout: Probability = 0.1
+    """Dropout of attention, feed-forward and residual paths."""
+    width: PositiveInt | None = None
+    """Features it works on; null: as many as it is offered."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """Nonlinearity of the feed-forward part."""
+    positions: Literal["sinusoidal", "rotary"] = "sinusoidal"
+    """How frames know their place: sines added to the input, or queries and keys turned by their
+    distance (Su et al. 2021), which does not depend on the length of the window."""
+    left_context: Count | None = None
+    """Frames before its own that each layer attends to; null: all of the window."""
+    right_context: Count | None = None
+    """Frames after its own that each layer attends to; null: all of the window, 0: causal."""
+
+
+class ConformerConfig(StageConfig):
+    """Conformer stage, Gulati et al. 2020 (arXiv:2005.08100), with rotary positions."""
+
+    layers: Count = 8
+    """Blocks of feed-forward, attention, convolution, feed-forward. 0: the stage is absent."""
+    heads: PositiveInt = 4
+    """Attention heads."""
+    feedforward: PositiveInt = 1024
+    """Hidden units of each of a block's two feed-forward parts."""
+    width: PositiveInt | None = 256
+    """Features it works on; null: as many as it is offered."""
+    kernel: PositiveInt = 15
+    """Width of the depthwise convolution (frames)."""
+    stride: PositiveInt = 1
+    """Input frames for one of the stage's, taken together at its beginning."""
+    dropout: Probability = 0.1
+    """Dropout of every part."""
+    left_context: Count | None = None
+    """Frames before its own that each layer attends to; null: all of the window."""
+    right_context: Count | None = None
+    """Frames after its own that each layer sees, its convolution included; null: all of the
+    window, 0: causal."""
+
+    def reduction(self) -> int:
+        """Return how many input frames there are for one output frame."""
+        return self.stride
+
+
+class S4Config(StageConfig):
+    """Diagonal state-space stage: S4D, Gu et al. 2022 (arXiv:2206.11893)."""
+
+    layers: Count = 4
+    """Blocks of state space and gated linear unit, each with a skip connection. 0: absent."""
+    width: PositiveInt | None = 256
+    """Features it works on; null: as many as it is offered."""
+    states: Annotated[int, Field(ge=2, multiple_of=2)] = 64
+    """States of each feature, in conjugate pairs."""
+    bidirectional: bool = True
+    """Also run from the window's end; otherwise causal."""
+    dropout: Probability = 0.1
+    """Dropout of each block."""
+
+
+class PretrainedConfig(StageConfig):
+    """A pretrained language model between two linear bridges, fed with frames for words.
+
+    Needs ``pip install 'emgsearch[pretrained]'`` and the model's files on this machine.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z./~][\w./~@+-]*$")] = "gpt2"
+    """A model of the Hugging Face hub that this machine has downloaded, or a folder with its
+    ``config.json`` and ``model.safetensors``. It may be causal (GPT-2, Llama) or an encoder."""
+    layers: Count = 12
+    """Hidden layers used, the first ones. 0: the stage is absent."""
+    train_first: Count = 0
+    """First layers that are trained; the others stay as they were pretrained."""
+    train_last: Count = 0
+    """Last layers that are trained."""
+    train_norms: bool = False
+    """Also train the normalisation of every layer (Lu et al. 2021)."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """``random`` starts from untrained weights: what the architecture is worth by itself."""
+
+    def mistakes(self) -> Iterator[str]:
+        """Yield what is wrong between values that are each allowed."""
+        if self.train_first + self.train_last > self.layers:
+            yield (
+                f"train_first {self.train_first} and train_last {self.train_last} are more than "
+                f"its {self.layers} layers"
+            )
+
+
+class EncoderConfig(Frozen):
+    """The stages between the MLP and the linear head, and their order.
+
+    A stage of 0 layers is absent: it is dropped from the order and its other parameters are
+    forgotten, so that equal architectures are equal configurations.
+    """
+
+    order: tuple[StageName, ...] = ("conv",)
+    """Stages from input to output, each at most once; a stage named here without a section of its
+    own has that section's defaults."""
+    transformer: TransformerConfig | None = None
+    """The transformer stage."""
+    recurrent: RecurrentConfig | None = None
+    """The recurrent stage."""
+    conv: ConvConfig | None = None
+    """The time-depth-separable convolution stage."""
+    conv1d: Conv1dConfig | None = None
+    """The plain convolution stage."""
+    conformer: ConformerConfig | None = None
+    """The conformer stage."""
+    s4: S4Config | None = None
+    """The state-space stage."""
+    pretrained: PretrainedConfig | None = None
+    """The pretrained language model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_absent_stages(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        order = values.get("order", ("conv",))
+        if not isinstance(order, list | tuple) or not all(isinstance(name, str) for name in order):
+            return values  # the field's own check says what is wrong
+        absent = {
+            name
+            for name in STAGE_NAMES
+            if isinstance(stage := values.get(name), dict | Frozen)
+            and dict(stage).get("layers") == 0
+        }
+        values["order"] = tuple(name for name in order if name not in absent)
+        for name in absent:
+            values[name] = None
+        for name in values["order"]:
+            if name in cls.model_fields and values.get(name) is None:
+                values[name] = {}
+        return values
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> EncoderConfig:
+        if len(set(self.order)) != len(self.order):
+            raise ValueError(f"order names a stage twice: {', '.join(self.order)}")
+        for name in STAGE_NAMES:
+            if getattr(self, name) is not None and name not in self.order:
+                raise ValueError(
+                    f"stage '{name}' is configured and is not in order ({', '.join(self.order)}): "
+                    f"add it to order, give it 'layers: 0', or remove its section"
+                )
+        mistakes = [f"{name}: {text}" for name, stage in self.stages() for text in stage.mistakes()]
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
+    def stages(self) -> list[tuple[StageName, StageConfig]]:
+        """Return the stages that exist, from input to output, with their configurations."""
+        return [(name, getattr(self, name)) for name in self.order]
+
+    def reduction(self) -> int:
+        """Return how many input frames there are for one output frame of all stages."""
+        return math.prod(stage.reduction() for _, stage in self.stages())
