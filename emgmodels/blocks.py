@@ -198,11 +198,11 @@ class ConvStage(Stage):
     """A stack of TDS blocks."""
 
     def __init__(self, width: int, config: ConvConfig) -> None:
-        super().__init__(width, multiple_of=config.channels)
+        self.channels, self.kernel = config.of_each("channels"), config.kernel
+        super().__init__(width, multiple_of=math.lcm(*self.channels))
         self.blocks = nn.ModuleList(
-            TDSBlock(self.width, config.channels, config.kernel) for _ in range(config.layers)
+            TDSBlock(self.width, channels, config.kernel) for channels in self.channels
         )
-        self.channels, self.kernel = config.channels, config.kernel
         # One tenth of the context from the future: 0.1 s of 1 s with four blocks of 32 frames.
         future = 0 if config.causal else (config.kernel - 1) // 10
         self.left = config.layers * (config.kernel - 1 - future)
@@ -219,9 +219,9 @@ class ConvStage(Stage):
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many input frames."""
         total = frames * self.bridge.weight.numel() if self.bridge is not None else 0
-        for _ in self.blocks:
+        for channels in self.channels:
             frames = max(0, frames - self.kernel + 1)
-            total += frames * self.width * (self.channels * self.kernel + 2 * self.width)
+            total += frames * self.width * (channels * self.kernel + 2 * self.width)
         return total
 
 

@@ -25,9 +25,20 @@ class StageConfig(Frozen):
         """Return how many input frames there are for one output frame."""
         return 1
 
+    def of_each(self, name: str) -> tuple[int, ...]:
+        """Return the values of a setting, layer by layer."""
+        value = getattr(self, name)
+        return value if isinstance(value, tuple) else (value,) * self.layers
+
     def mistakes(self) -> Iterator[str]:
         """Yield what is wrong between values that are each allowed."""
-        yield from ()
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.layers:
+                yield (
+                    f"{name} {list(value)} names {len(value)} layers of {self.layers}: give one "
+                    f"number for each, or one for all"
+                )
 
 
 class ConvConfig(StageConfig):
@@ -35,8 +46,9 @@ class ConvConfig(StageConfig):
 
     layers: Count = 4
     """Blocks; each consumes kernel - 1 frames of context. 0: the stage is absent."""
-    channels: PositiveInt = 24
-    """Channels the features are divided into; the rest of the width is not mixed over time."""
+    channels: PerLayer = 24
+    """Channels the features are divided into by every block, or by each: ``[24, 24, 48, 48]``. The
+    rest of the width is not mixed over time."""
     kernel: PositiveInt = 32
     """Width of the temporal convolution (frames)."""
     causal: bool = False
@@ -68,21 +80,6 @@ class Conv1dConfig(StageConfig):
     def reduction(self) -> int:
         """Return how many input frames there are for one output frame."""
         return math.prod(self.of_each("stride"))
-
-    def of_each(self, name: Literal["channels", "kernel", "stride"]) -> tuple[int, ...]:
-        """Return the values of one setting, layer by layer."""
-        value = getattr(self, name)
-        return value if isinstance(value, tuple) else (value,) * self.layers
-
-    def mistakes(self) -> Iterator[str]:
-        """Yield what is wrong between values that are each allowed."""
-        for name in ("channels", "kernel", "stride"):
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != self.layers:
-                yield (
-                    f"{name} {list(value)} names {len(value)} layers of {self.layers}: give one "
-                    f"number for each, or one for all"
-                )
 
 
 class RecurrentConfig(StageConfig):
@@ -189,6 +186,7 @@ class PretrainedConfig(StageConfig):
 
     def mistakes(self) -> Iterator[str]:
         """Yield what is wrong between values that are each allowed."""
+        yield from super().mistakes()
         if self.train_first + self.train_last > self.layers:
             yield (
                 f"train_first {self.train_first} and train_last {self.train_last} are more than "

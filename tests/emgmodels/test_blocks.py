@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import layer_norm, linear
 
-from emgmodels.blocks import RotationInvariantMLP, SpectrogramNorm, TDSBlock
+from emgmodels.blocks import RollingNorm, RotationInvariantMLP, SpectrogramNorm, TDSBlock
 
 
 def test_rotation_invariant_mlp_is_the_mean_over_rolled_inputs():
@@ -31,6 +31,27 @@ def test_spectrogram_norm_of_each_bin():
     y = norm(x).permute(1, 2, 4, 0, 3).flatten(3)  # (B, E, F, N T)
     torch.testing.assert_close(y.mean(-1), torch.zeros(2, 3, 5), atol=1e-5, rtol=0)
     torch.testing.assert_close(y.std(-1), torch.ones(2, 3, 5), atol=0.01, rtol=0)
+
+
+def test_rolling_norm_is_the_score_of_each_bin_in_its_own_past():
+    x = torch.randn(2, 2, 3, 30, 4, generator=torch.Generator().manual_seed(0)) * 2 + 5
+    y = RollingNorm(frames=7)(x)
+    for t in (0, 3, 6, 7, 20, 29):
+        past = x[..., max(0, t - 6) : t + 1, :].double()
+        variance = past.var(3, unbiased=False) + RollingNorm.EPSILON
+        expected = (past[..., -1, :] - past.mean(3)) / variance.sqrt()
+        torch.testing.assert_close(y[..., t, :], expected.float(), rtol=1e-4, atol=1e-4)
+
+
+def test_deeper_shared_mlp_is_the_mean_over_rolled_inputs():
+    mlp = RotationInvariantMLP(bands=2, electrodes=5, bins=7, features=6, layers=2, shared=True)
+    x = torch.randn(3, 2, 5, 11, 7)
+    (first,), (deeper,) = mlp.bands, mlp.deeper
+    expected = []
+    for band in range(2):
+        rolled = [x[:, band].roll(k, dims=1).transpose(1, 2).flatten(2) for k in (-1, 0, 1)]
+        expected.append(torch.stack([deeper[0](first(r).relu()).relu() for r in rolled]).mean(0))
+    torch.testing.assert_close(mlp(x), torch.cat(expected, dim=-1), rtol=1e-5, atol=1e-6)
 
 
 def test_tds_block_written_out():

@@ -58,6 +58,15 @@ def test_a_stage_in_order_without_a_section_has_defaults():
         ({"encoder": {"order": ["wavelet"]}}, "transformer"),
         ({"electrodes": 17}, "less than or equal to 16"),
         ({"electrode": 4}, "Extra inputs"),
+        ({"features": {"bins": 34}}, "34 are more than the 33 frequencies"),
+        (
+            {"features": {"hop": 48}, "encoder": {"order": ["conv1d"], "conv1d": {"stride": 3}}},
+            r"hop of 48 samples and strides of 9 leave 4.63 frames.* is 432 .* at most 200",
+        ),
+        (
+            {"encoder": {"order": ["conv1d"], "conv1d": {"channels": [8, 8]}}},
+            "in which they differ",
+        ),
     ],
 )
 def test_mistakes_are_refused(values, message):
@@ -85,3 +94,18 @@ def test_load_config_refuses_what_is_not_plain_yaml(tmp_path, content):
 def test_load_config_names_a_missing_file(tmp_path):
     with pytest.raises(ValueError, match="No such file"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_more_frequencies_may_have_more_bins():
+    model = ModelConfig.model_validate({"features": {"bins": 60, "n_fft": 128}})
+    assert model.features.bins == 60
+
+
+def test_equal_electrodes_are_equal_configurations():
+    def model(**values):
+        return ModelConfig.model_validate(values)
+
+    assert model(electrode_choice="contiguous") == model()
+    assert model(electrode_choice="contiguous", electrodes=1) == model(electrodes=1)
+    assert model(electrode_choice="contiguous", electrodes=8) != model(electrodes=8)
+    assert model(electrode_choice="left", share_bands=True) == model(electrode_choice="left")

@@ -20,6 +20,7 @@ STAGE_NOTATIONS = {
         "conv:2(channels=5,kernel=4)",
         "conv:3(channels=4,kernel=12)",
         "conv:2(channels=5,kernel=12,causal=true)",
+        "conv:2(channels=4/10,kernel=3)",
     ],
     "conv1d": [
         "conv1d:2(channels=12,kernel=5)",

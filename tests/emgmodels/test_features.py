@@ -2,7 +2,13 @@ import numpy as np
 import torch
 
 from emgmodels.config import AugmentationConfig, FeaturesConfig
-from emgmodels.features import LogSpectrogram, SpecAugment, electrode_indices
+from emgmodels.features import (
+    LogSpectrogram,
+    SpecAugment,
+    band_indices,
+    electrode_indices,
+    make_features,
+)
 
 
 def test_log_spectrogram_is_the_textbook_one():
@@ -41,6 +47,32 @@ def test_bins_average_power_over_bands_that_widen_with_frequency():
         assert widths == sorted(widths)
 
 
+def test_learned_filters_start_as_the_spectrogram_and_learn():
+    emg = torch.randn(2, 2, 3, 500, generator=torch.Generator().manual_seed(0)) * 50
+    config = FeaturesConfig(filters="learned", hop=20)
+    features = make_features(config)
+    fixed = make_features(FeaturesConfig(hop=20))
+    torch.testing.assert_close(features(emg), fixed(emg), atol=2e-3, rtol=0)
+    assert features.frames(500) == fixed.frames(500) == features(emg).shape[3]
+    features(emg).sum().backward()
+    assert features.weight.grad.abs().sum() > 0
+
+
+def test_fewer_learned_filters_start_at_the_centres_of_the_bins():
+    features = make_features(FeaturesConfig(filters="learned", bins=6))
+    time = torch.arange(400) / 64
+    loudest = [
+        int(
+            features(torch.sin(2 * np.pi * f * time).expand(1, 1, 1, -1))
+            .mean((0, 1, 2, 3))
+            .argmax()
+        )
+        for f in (1, 4, 12, 30)
+    ]
+    assert loudest == sorted(set(loudest))
+    assert loudest[-1] == 5
+
+
 def test_the_features_hold_no_weights():
     assert not list(LogSpectrogram(FeaturesConfig()).parameters())
     assert not LogSpectrogram(FeaturesConfig()).state_dict()
@@ -51,6 +83,14 @@ def test_electrodes_are_evenly_spaced():
     assert electrode_indices(8) == list(range(0, 16, 2))
     assert electrode_indices(4) == [0, 4, 8, 12]
     assert len(set(electrode_indices(12))) == 12
+
+
+def test_electrodes_are_neighbours_or_on_one_wrist():
+    assert electrode_indices(5, "contiguous") == [0, 1, 2, 3, 4]
+    assert electrode_indices(4, "left") == electrode_indices(4)
+    assert [band_indices(c) for c in ("spaced", "contiguous", "left", "right")] == [
+        [0, 1], [0, 1], [0], [1],
+    ]  # fmt: skip
 
 
 def spans(mask: torch.Tensor) -> int:

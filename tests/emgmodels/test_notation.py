@@ -2,14 +2,74 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emgmodels.config import ModelConfig
+from emgmodels.config import STAGE_NAMES, ModelConfig
 from emgmodels.notation import notation, parse_notation
 
 sizes = st.integers(1, 600)
+frames = st.none() | st.integers(0, 300)
+shares = st.floats(0, 0.9)
+
+
+def per_layer(layers, values):
+    lists = st.lists(values, min_size=layers, max_size=layers)
+    return values | lists.map(lambda found: found if len(set(found)) > 1 else 3)
+
+
+def conv(layers):
+    return st.fixed_dictionaries(
+        {"layers": st.just(layers)},
+        optional={
+            "channels": per_layer(layers, sizes),
+            "kernel": sizes,
+            "causal": st.booleans(),
+        },
+    )
+
+
+def conv1d(layers):
+    return st.fixed_dictionaries(
+        {"layers": st.just(layers)},
+        optional={
+            "stride": st.just([2, *[1] * (layers - 1)] if layers > 1 else 1),
+            "channels": per_layer(layers, sizes),
+            "kernel": per_layer(layers, sizes),
+            "residual": st.booleans(),
+            "separable": st.booleans(),
+            "causal": st.booleans(),
+            "norm": st.sampled_from(["batch", "layer", "none"]),
+            "dropout": shares,
+        },
+    )
+
+
+def pretrained(layers):
+    return st.fixed_dictionaries(
+        {"layers": st.just(layers)},
+        optional={
+            "name": st.sampled_from(
+                ["gpt2", "distilbert/distilroberta-base", "./null", "~/a-b_1.5"]
+            ),
+            "train_first": st.integers(0, layers // 2),
+            "train_last": st.integers(0, layers // 2),
+            "train_norms": st.booleans(),
+            "weights": st.sampled_from(["pretrained", "random"]),
+        },
+    )
+
+
 STAGES = {
     "transformer": st.fixed_dictionaries(
         {"layers": st.integers(0, 8)},
-        optional={"heads": sizes, "feedforward": sizes, "dropout": st.floats(0, 0.9)},
+        optional={
+            "heads": sizes,
+            "feedforward": sizes,
+            "dropout": shares,
+            "width": st.none() | sizes,
+            "positions": st.sampled_from(["sinusoidal", "rotary"]),
+            "activation": st.sampled_from(["relu", "gelu"]),
+            "left_context": frames,
+            "right_context": frames,
+        },
     ),
     "recurrent": st.fixed_dictionaries(
         {"layers": st.integers(0, 8)},
@@ -19,23 +79,53 @@ STAGES = {
             "bidirectional": st.booleans(),
         },
     ),
-    "conv": st.fixed_dictionaries(
-        {"layers": st.integers(0, 8)}, optional={"channels": sizes, "kernel": sizes}
+    "conv": st.integers(0, 8).flatmap(conv),
+    "conv1d": st.integers(0, 8).flatmap(conv1d),
+    "conformer": st.fixed_dictionaries(
+        {"layers": st.integers(0, 8)},
+        optional={
+            "heads": sizes,
+            "width": st.none() | sizes,
+            "kernel": sizes,
+            "stride": st.integers(1, 4),
+            "right_context": frames,
+        },
     ),
+    "s4": st.fixed_dictionaries(
+        {"layers": st.integers(0, 8)},
+        optional={
+            "width": st.none() | sizes,
+            "states": st.integers(1, 64).map(lambda pairs: 2 * pairs),
+            "bidirectional": st.booleans(),
+        },
+    ),
+    "pretrained": st.integers(0, 12).flatmap(pretrained),
 }
 models = st.fixed_dictionaries(
     {
         "electrodes": st.integers(1, 16),
+        "electrode_choice": st.sampled_from(["spaced", "contiguous", "left", "right"]),
         "mlp_features": sizes,
+        "mlp_layers": st.integers(1, 4),
+        "share_bands": st.booleans(),
         "features": st.fixed_dictionaries(
-            {}, optional={"hop": st.integers(1, 200), "bins": st.integers(1, 33)}
+            {},
+            optional={
+                "hop": st.integers(1, 25),
+                "bins": st.integers(1, 33),
+                "filters": st.sampled_from(["fixed", "learned"]),
+            },
         ),
-        "norm": st.sampled_from(["electrode", "bin"]),
+        "norm": st.sampled_from(["electrode", "bin", "rolling"]),
         "encoder": st.permutations(list(STAGES)).flatmap(
             lambda order: st.fixed_dictionaries({"order": st.just(order), **STAGES})
         ),
     }
 ).map(ModelConfig.model_validate)
+
+
+def test_every_stage_is_in_the_round_trip():
+    assert set(STAGES) == set(STAGE_NAMES)
 
 
 @given(models)
@@ -48,6 +138,7 @@ def test_brief_notation_names_the_same_stages(model):
     brief = parse_notation(notation(model, brief=True))
     assert brief.encoder.order == model.encoder.order
     assert brief.electrodes == model.electrodes
+    assert brief.electrode_choice == model.electrode_choice
     assert "(" not in notation(model, brief=True)
 
 
@@ -57,6 +148,20 @@ def test_the_reports_winner():
     assert model.encoder.order == ("transformer", "recurrent", "conv")
     assert model.encoder.recurrent.layers == 4
     assert notation(model) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv1d:3(channels=512/1024/1024,kernel=3,stride=2,residual=true) lstm:2 @16ch",
+        "transformer:4(heads=6,width=384,positions=rotary,right_context=8) @16ch",
+        "conformer:8(stride=2) norm:rolling share_bands:true hop:32 @16ch",
+        "s4:8(bidirectional=false) mlp:528 filters:learned @8ch:contiguous",
+        "conv:4(causal=true) pretrained:12(train_first=1,train_last=1) @16ch:left",
+    ],
+)
+def test_what_it_reads_is_what_it_writes(text):
+    assert notation(parse_notation(text)) == text
 
 
 def test_no_stage_at_all():
@@ -72,6 +177,11 @@ def test_no_stage_at_all():
         ("gru:2(hidden:3)", "key=value"),
         ("gru:2(hiden=3)", "hiden"),
         ("conv:4 @17ch", "electrodes"),
+        ("conv:4 @8ch:top", "electrode_choice"),
+        ("conv1d:2(channels=8/9/10)", r"channels \[8, 9, 10\] names 3 layers of 2"),
+        ("conv1d:2(stride=4) conformer:2(stride=2)", "leave 3.91 frames a second"),
+        ("pretrained:2(train_first=2,train_last=1)", "more than its 2 layers"),
+        ("pretrained:2(name=..|rm)", "name"),
     ],
 )
 def test_mistakes_are_named(text, message):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from emgmodels.config import Config
+from emgmodels.factory import build, parse_notation
 from emgmodels.training import fit, load_best
 from emgmodels.windows import prepare
 
@@ -66,6 +67,41 @@ def test_a_resumed_training_has_the_numbers_of_an_uninterrupted_one(data, tmp_pa
             result.save(tmp_path / "c.pt")
     rest = list(fit(config, *data, resume=tmp_path / "c.pt"))
     assert numbers(rest) == numbers(whole[2:])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "conv1d:2(channels=24,kernel=5,stride=2) gru:1(hidden=24) hop:32 mlp:16",
+        "gru:1(hidden=32) hop:64 mlp:16 @8ch:contiguous",
+    ],
+)
+def test_strides_and_chosen_electrodes_learn(data, model):
+    config = small(epochs=14, learning_rate=1e-2, aligned_start={"epochs": 14})
+    config = config.model_copy(update={"model": parse_notation(model)})
+    results = list(fit(config, *data))
+    assert results[-1].val_cer < 45
+
+
+def test_random_crops_change_the_training_and_nothing_else(data):
+    whole = next(fit(small(), *data))
+    cropped = next(fit(small(augmentation={"random_crop": 0.4}), *data))
+    assert math.isfinite(cropped.train_loss)
+    assert cropped.train_loss != whole.train_loss
+
+
+def test_frozen_layers_stay_as_they_were_pretrained(data, tmp_path, language_models):
+    text = f"pretrained:3(name={language_models['GPT2']},train_last=1) hop:100 mlp:16"
+    config = small(epochs=2).model_copy(update={"model": parse_notation(text)})
+    before = build(config.model, config.seed).state_dict()
+    for result in fit(config, *data):
+        result.save(tmp_path / "c.pt")
+    state = torch.load(tmp_path / "c.pt", weights_only=True)
+    moved = {name for name, value in state["model"].items() if not value.equal(before[name])}
+    assert any(".h.2." in name for name in moved)
+    assert not any(".h.0." in name or ".h.1." in name or ".wpe" in name for name in moved)
+    learning = sum(p.requires_grad for p in build(config.model).parameters())
+    assert len(state["optimizer"]["state"]) == learning
 
 
 def test_the_seed_decides(data):

@@ -192,3 +192,33 @@ def test_few_electrodes_cannot_be_rotated_within_reach():
     assert usable_rotation(8, 1) == 0
     assert usable_rotation(8, 2) == 1
     assert usable_rotation(4, 1) == 0
+
+
+def test_one_wrist_alone(session_paths):
+    (recording,) = prepare(session_paths[:1])
+    cut = Cut(window=2000, before=0, samples=2000, electrodes=(0, 8), bands=(1,))
+    emg = next(batches([recording], np.array([[0, 4000]]), 1, cut)).emg.numpy()
+    np.testing.assert_array_equal(emg[0], recording.emg[1:, [0, 8], 4000:6000])
+
+
+def test_random_crops_keep_signal_and_keys_together(session_paths):
+    (recording,) = prepare(session_paths[:1])
+    chosen = np.array([[0, 8000]] * 8)
+    cut = Cut(8000, 100, 8300, ALL, crops=10, step=400)
+    lengths = set()
+    for batch in batches([recording], chosen, 2, cut, np.random.default_rng(0)):
+        samples = batch.emg.shape[-1]
+        assert (8300 - samples) % 400 == 0
+        window = 8000 - (8300 - samples)
+        lengths.add(window)
+        for n, emg in enumerate(batch.emg.numpy()):
+            starts = range(8000, 16000 - window + 1)
+            (start,) = (s for s in starts if recording.emg[0, 0, s - 100] == emg[0, 0, 0])
+            np.testing.assert_array_equal(
+                emg, recording.emg[..., start - 100 : start - 100 + samples]
+            )
+            low, high = recording.label_span(start, start + window)
+            labels = batch.labels[n, : batch.label_lengths[n]].tolist()
+            assert labels == recording.labels[low:high].tolist()
+    assert len(lengths) > 1
+    assert min(lengths) >= 4000

@@ -1,0 +1,108 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from emgmodels.config import PretrainedConfig
+from emgmodels.factory import build, describe, parse_notation
+from emgmodels.pretrained import PretrainedStage
+
+
+def stage(folder, **settings):
+    return PretrainedStage(16, PretrainedConfig(name=str(folder), **settings))
+
+
+@pytest.mark.parametrize("kind", ["GPT2", "BERT"])
+def test_it_is_the_model_that_was_saved(language_models, kind):
+    from transformers import AutoModel
+
+    saved = AutoModel.from_pretrained(language_models[kind]).eval()
+    loaded = stage(language_models[kind], layers=3).eval()
+    x = torch.randn(2, 20, 16)
+    expected = saved(inputs_embeds=loaded.into(x)).last_hidden_state
+    torch.testing.assert_close(loaded(x), loaded.out(expected))
+    fewer = stage(language_models[kind], layers=1).eval()
+    assert not torch.equal(fewer(x), loaded(x))
+
+
+def test_what_is_frozen_is_in_evaluation_mode_and_what_learns_is_not(language_models):
+    model = stage(language_models["GPT2"], layers=3, train_first=1, train_norms=True).train()
+    first, *others = model.model.h
+    assert first.training
+    assert not any(layer.training for layer in others)
+    learning = {name for name, p in model.model.named_parameters() if p.requires_grad}
+    assert {n for n in learning if n.startswith("h.0.")} == {
+        f"h.0.{n}" for n, _ in first.named_parameters()
+    }
+    assert {n for n in learning if n.startswith(("h.1.", "h.2."))} == {
+        f"h.{i}.ln_{j}.{n}" for i in (1, 2) for j in (1, 2) for n in ("weight", "bias")
+    }
+    assert not model.eval().model.h[0].training
+
+
+def test_random_weights_are_not_the_pretrained_ones(language_models):
+    pretrained, other = (
+        stage(language_models["GPT2"], layers=2, weights=weights).model.h[0].attn.c_attn.weight
+        for weights in ("pretrained", "random")
+    )
+    assert pretrained.shape == other.shape
+    assert not torch.equal(pretrained, other)
+
+
+def test_the_reports_model_is_described_without_any_file(tmp_path):
+    """In a process without cache and without network, as a cluster's node may be."""
+    code = (
+        "from emgmodels.factory import describe, parse_notation;"
+        "print(describe(parse_notation('conv:4 pretrained:12(train_first=1,train_last=1)'))"
+        ".parameters)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    block = 12 * 768**2 + 13 * 768  # attention, feed-forward, their biases and two norms
+    assert int(done.stdout) == 5_293_315 + 2 * (768**2 + 768) + 2 * block
+
+
+def test_absent_weights_name_the_folder_to_fill_and_how(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match="hf download nobody/nothing") as error:
+        describe(parse_notation("pretrained:2(name=nobody/nothing)"))
+    assert str(tmp_path) in str(error.value)
+    with pytest.raises(ValueError, match=r"config\.json"):
+        describe(parse_notation(f"pretrained:2(name={tmp_path})"))
+
+
+def test_a_folder_without_weights_says_so(tmp_path, language_models):
+    (tmp_path / "config.json").write_text((language_models["GPT2"] / "config.json").read_text())
+    model = parse_notation(f"pretrained:2(name={tmp_path}) mlp:8 @1ch")
+    assert describe(model).parameters > 0
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        build(model)
+
+
+def test_what_does_not_fit_is_refused_with_its_numbers(language_models, tmp_path):
+    from transformers import GPT2Config, T5Config
+
+    with pytest.raises(ValueError, match=r"has 3 hidden layers: layers is 4"):
+        describe(parse_notation(f"pretrained:4(name={language_models['GPT2']})"))
+    T5Config(num_layers=2).save_pretrained(tmp_path / "t5")
+    with pytest.raises(ValueError, match="is a t5 model"):
+        describe(parse_notation(f"pretrained:2(name={tmp_path / 't5'})"))
+    GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=64).save_pretrained(tmp_path / "short")
+    short = f"pretrained:1(name={tmp_path / 'short'},weights=random) mlp:8 @1ch"
+    with pytest.raises(ValueError, match=r"is 500 frames .* takes 64 at most"):
+        describe(parse_notation(short))
+    assert describe(parse_notation(f"{short} hop:160")).frame_rate == 12.5
+    strided = parse_notation(f"conv1d:1(channels=8,stride=10) {short}")
+    assert build(strided).longest == 640
+
+
+def test_without_transformers_it_says_what_to_install(monkeypatch, language_models):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ValueError, match=r"pip install 'emgsearch\[pretrained\]'"):
+        stage(language_models["GPT2"], layers=1)
