@@ -21,6 +21,7 @@ from emgmodels.config import Config
 from search.console import Progress
 from search.results import (
     COMPLETE,
+    CUT_OFF,
     FAILED,
     PAUSED,
     RUNNING,
@@ -127,12 +128,8 @@ def run_trials(
     """Run a search's trials to their end; Ctrl-C ends it early, with nothing lost."""
     settings = sampler.space.search
     recorder = Recorder(folder, boards, progress, scheduler)
-    trainable = tune.with_resources(
-        tune.with_parameters(EmgTrial, data=data, cpus=resources.threads),
-        {"cpu": resources.cpus, "gpu": resources.gpus},
-    )
     tuner = tune.Tuner(
-        trainable,
+        _trainable(data, resources),
         tune_config=tune.TuneConfig(
             metric="val_cer",
             mode="min",
@@ -153,10 +150,47 @@ def run_trials(
             verbose=0,
         ),
     )
+    _fit(tuner, recorder, settings.time_budget)
+
+
+def resume_trials(
+    data: TrialData,
+    resources: Resources,
+    folder: RunFolder,
+    boards: TrialBoards,
+    progress: Progress,
+    time_budget: float | None,
+) -> None:
+    """Go on with a search that was interrupted or killed, from Ray's snapshot of it.
+
+    Ended trials stay as they are, paused ones stay paused, and those that were running go on from
+    their last checkpoint.
+
+    Raises:
+        ValueError: Ray has no snapshot of the search.
+    """
+    path = folder.path.absolute() / ENGINE_FOLDER
+    if not tune.Tuner.can_restore(str(path)):
+        raise ValueError(f"{folder.path}: cannot be resumed: it holds no snapshot of its trials")
+    tuner = tune.Tuner.restore(str(path), _trainable(data, resources), resume_errored=True)
+    local: Any = tuner._local_tuner  # restore() takes neither callbacks nor a time budget
+    local._tune_config.time_budget_s = time_budget
+    recorder = Recorder(folder, boards, progress, local._tune_config.scheduler)
+    local.get_run_config().callbacks = [recorder]
+    _fit(tuner, recorder, time_budget)
+
+
+def _trainable(data: TrialData, resources: Resources) -> Any:
+    return tune.with_resources(
+        tune.with_parameters(EmgTrial, data=data, cpus=resources.threads),
+        {"cpu": resources.cpus, "gpu": resources.gpus},
+    )
+
+
+def _fit(tuner: tune.Tuner, recorder: Recorder, time_budget: float | None) -> None:
     begin = time.monotonic()
     tuner.fit()
-    budget = settings.time_budget
-    recorder.finish(budget is not None and time.monotonic() - begin >= budget)
+    recorder.finish(time_budget is not None and time.monotonic() - begin >= time_budget)
 
 
 class Recorder(tune.Callback):
@@ -179,7 +213,7 @@ class Recorder(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial got its slot, for the first time or again."""
         record = self._record(trial)
-        record.state = RUNNING
+        record.state, record.reason = RUNNING, ""
         record.node = trial.node_ip or ""
 
     def on_trial_result(
@@ -232,7 +266,7 @@ class Recorder(tune.Callback):
             if record.state in (RUNNING, PAUSED, WAITING):
                 end = "the time budget was spent" if time_is_up else "the search was interrupted"
                 record.reason = f"{record.state} at epoch {record.epoch} when {end}"
-                record.state = STOPPED
+                record.state = CUT_OFF
                 self.boards.end(record.slug, failed=False)
         self.folder.keep_best_checkpoints()
         self.folder.flush()

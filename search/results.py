@@ -33,6 +33,8 @@ from emgmodels.factory import describe, notation
 
 WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
 COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
+CUT_OFF = "cut off"
+"""By the end of the search; it can go on if the search is resumed."""
 CURVE_METRICS = (
     *("train_loss", "val_loss", "val_cer", "val_ier", "val_der", "val_ser"),
     *("best_val_cer", "learning_rate", "seconds"),
@@ -58,13 +60,21 @@ class TrialRecord:
     checkpoint: Path | None = None
 
     def add(self, metrics: Mapping[str, float]) -> None:
-        """Take in an epoch's metrics; ``best`` is the epoch with the lowest validation CER."""
+        """Take in an epoch's metrics; ``best`` is the epoch with the lowest validation CER.
+
+        An epoch that a trial repeats, because it went back to a checkpoint, replaces the earlier.
+        """
         row = {name: float(metrics[name]) for name in ("epoch", *CURVE_METRICS)}
+        repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
+        if repeated:
+            self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]
+            self.best = None
         self.curve.append(row)
-        if math.isfinite(row["val_cer"]) and (
-            self.best is None or row["val_cer"] < self.best["val_cer"]
-        ):
-            self.best = row
+        for known in self.curve if repeated else [row]:
+            if math.isfinite(known["val_cer"]) and (
+                self.best is None or known["val_cer"] < self.best["val_cer"]
+            ):
+                self.best = known
 
     @property
     def name(self) -> str:
@@ -104,6 +114,7 @@ class TrialRecord:
             "seconds": sum(row["seconds"] for row in self.curve),
             "node": self.node,
             "seed": self.config.seed,
+            "config": self.config.model_dump_json(),
             **flatten(self.config.model.model_dump(mode="json"), "model"),
             **flatten(self.config.training.model_dump(mode="json"), "training"),
         }
@@ -134,6 +145,27 @@ class RunFolder:
             return cls(path)
         raise AssertionError("unreachable")
 
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open the folder of an earlier search, with the trials in its tables.
+
+        Raises:
+            ValueError: it is not a run folder; a search that had no trial yet has none here.
+        """
+        if not (path / "space.yaml").is_file():
+            raise ValueError(f"{path}: is not the folder of a search: it holds no space.yaml")
+        folder = cls(path)
+        if not (path / "trials.parquet").is_file():
+            return folder
+        for row in read_trials(path).to_pylist():
+            config = Config.model_validate_json(row["config"])
+            folder.trials[row["trial"]] = TrialRecord(
+                row["trial"], config, row["state"], row["reason"], row["node"]
+            )
+        for row in read_curves(path).to_pylist():
+            folder.trials[row["trial"]].add(row)
+        return folder
+
     def write_space(self, resolved: Mapping[str, Any]) -> None:
         """Write ``space.yaml``, the space as it was searched."""
         text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
@@ -142,6 +174,18 @@ class RunFolder:
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Write ``environment.json``: versions, hardware, command line, and the facts given."""
         _write(self.path / "environment.json", json.dumps({**environment(), **facts}, indent=2))
+
+    def read_environment(self) -> dict[str, Any]:
+        """Return what ``write_environment`` wrote.
+
+        Raises:
+            ValueError: it is missing or broken.
+        """
+        path = self.path / "environment.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path}: cannot be read: {error}") from None
 
     def ranking(self) -> list[TrialRecord]:
         """Return the trials, best first."""

@@ -24,10 +24,10 @@ from emgmodels.config import SAMPLE_RATE, TrainingConfig
 from emgmodels.factory import notation
 from emgmodels.sessions import Split, find_split
 from emgmodels.synthetic import VERSION, write_subject
-from emgmodels.windows import Recording, cache_folder, open_split
+from emgmodels.windows import Recording, cache_folder, open_split, prepare
 from search.console import Progress, trials_table
-from search.engine import choose_resources, engine, run_trials
-from search.results import STOPPED, RunFolder, read_trials
+from search.engine import Resources, choose_resources, engine, resume_trials, run_trials
+from search.results import CUT_OFF, STOPPED, RunFolder, read_trials
 from search.sampler import OptunaSampler
 from search.schedule import make_scheduler
 from search.space import Space, TypistConfig, load_space
@@ -125,12 +125,59 @@ def search(
     return read_trials(folder.path)
 
 
+def resume(
+    run: str | Path,
+    *,
+    time_budget: str | float | None = None,
+    address: str | None = None,
+    quiet: bool = False,
+) -> pa.Table:
+    """Go on with a search that Ctrl-C, a killed process or a reboot ended early.
+
+    Ended trials stay, paused ones stay paused, and those that were running go on from their last
+    checkpoint, under the space, the sessions and the resources of the run folder.
+
+    Args:
+        run: the run folder.
+        time_budget: how long to go on; without it, as long as the search was given at first.
+        address: a running Ray cluster's address.
+        quiet: print nothing.
+
+    Returns:
+        As ``search``.
+
+    Raises:
+        ValueError: it is not a run folder, or its session files are gone.
+    """
+    console = Console(quiet=quiet)
+    folder = RunFolder.open(Path(run))
+    space = load_space(
+        folder.path / "space.yaml", overrides=_option("search.time_budget", time_budget)
+    )
+    facts = folder.read_environment()
+    split = facts["split"]
+    trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
+    prepare([Path(path) for path in (*trial_data.train, *trial_data.val)])
+    resources = Resources(**facts["resources_per_trial"])
+    with engine(address, resources.cpus):
+        choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
+        boards = TrialBoards(folder.path / "tensorboard", space.parameters())
+        _say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
+        budget = space.search.time_budget
+        with Progress(console, space.search.trials, budget) as progress:
+            resume_trials(trial_data, resources, folder, boards, progress, budget)
+    _print_ranking(console, folder, synthetic=facts["synthetic"])
+    return read_trials(folder.path)
+
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def command(
-    space: Annotated[Path, typer.Argument(help="Space file, such as spaces/deep.yaml.")],
+    space: Annotated[
+        Path | None, typer.Argument(help="Space file, such as spaces/deep.yaml.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with session files; without it, a synthetic typist.")
     ] = None,
@@ -152,6 +199,10 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Another value for a key of the space."),
     ] = None,
+    resumed: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with the search of a run folder."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Search a space of architectures and rank them by validation character error rate.
@@ -161,8 +212,16 @@ def command(
       python -m search.run spaces/deep.yaml
       python -m search.run spaces/deep.yaml --data DIR --subject 89335547 --trials 200
       python -m search.run spaces/deep.yaml --data DIR --set "model.electrodes={choice: [4, 8]}"
+      python -m search.run --resume runs/deep-001
     """
     try:
+        if resumed is not None:
+            if space is not None:
+                raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
+            resume(resumed, time_budget=time_budget, address=address, quiet=quiet)
+            return
+        if space is None:
+            raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
         search(
             space,
             data=data,
@@ -285,6 +344,12 @@ def _print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None
     )
     if ranking and ranking[0].best:
         _say(console, f"Best: {notation(ranking[0].config.model)}")
+    if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
+        _say(
+            console,
+            f"{cut_off} were cut off by the end of the search; they go on with\n"
+            f"    python -m search.run --resume {folder.path}",
+        )
     _say(
         console,
         f"Everything is in {folder.path}:\n"

@@ -231,6 +231,17 @@ class TestFinishedSearch:
             assert pair[0][:shared] == pair[1][:shared]
 
 
+def wait_for_epochs(run_folder: Path, epochs: int, process: subprocess.Popen[str]) -> None:
+    """Wait until a running search has trained so many epochs."""
+    deadline = time.monotonic() + 60
+    while not (
+        (run_folder / "curves.parquet").is_file() and read_curves(run_folder).num_rows > epochs
+    ):
+        assert time.monotonic() < deadline, "too few epochs within a minute"
+        assert process.poll() is None, "the search ended by itself"
+        time.sleep(0.2)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_ctrl_c_ends_the_search_with_the_ranking_so_far(data, space, tmp_path):
@@ -240,20 +251,49 @@ def test_ctrl_c_ends_the_search_with_the_ranking_so_far(data, space, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    curves = tmp_path / "tiny-001" / "curves.parquet"
-    deadline = time.monotonic() + 60
-    while not (curves.is_file() and read_curves(curves.parent).num_rows > 3):
-        assert time.monotonic() < deadline, "no epoch within a minute"
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.2)
+    wait_for_epochs(tmp_path / "tiny-001", 3, process)
     process.send_signal(signal.SIGINT)
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "Ranking by validation CER" in printed
     assert "Traceback" not in errors
-    trials = read_trials(curves.parent).to_pylist()
+    trials = read_trials(tmp_path / "tiny-001").to_pylist()
     assert trials[0]["val_cer"] is not None
-    assert any("interrupted" in row["reason"] for row in trials)
+    assert any(row["state"] == "cut off" for row in trials)
+    assert f"--resume {tmp_path}" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_ended_search_goes_on(how, data, space, tmp_path):
+    """Whatever ended it: the same trials as an uninterrupted search, none lost, none twice."""
+    options = ("--data", data, "--epochs", 30, "--set", "search.scheduler={name: asha, grace: 4}")
+    process = subprocess.Popen(
+        command(space, *options, "--out", tmp_path, "--quiet"), start_new_session=True
+    )
+    run_folder = tmp_path / "tiny-001"
+    wait_for_epochs(run_folder, 25, process)
+    if how == signal.SIGKILL:
+        time.sleep(11)  # Ray takes its snapshots every ten seconds
+        os.killpg(process.pid, how)
+    else:
+        process.send_signal(how)
+    process.wait(timeout=60)
+    before = by_trial(read_trials(run_folder))
+    done = run("--resume", run_folder, timeout=150)
+    assert done.returncode == 0, done.stderr
+    after = by_trial(read_trials(run_folder))
+    assert len(after) == 6
+    for number, row in before.items():
+        assert after[number]["architecture"] == row["architecture"]
+        assert after[number]["epochs"] >= row["epochs"] or how == signal.SIGKILL
+    for number, row in after.items():
+        epochs = [c["epoch"] for c in read_curves(run_folder).to_pylist() if c["trial"] == number]
+        assert epochs == list(range(1, row["epochs"] + 1))
+        assert row["state"] in ("complete", "stopped")
+        assert "interrupted" not in row["reason"]
+    assert any(row["state"] == "complete" for row in after.values())
 
 
 @pytest.mark.slow
@@ -408,6 +448,21 @@ def test_a_space_in_which_nothing_can_be_built(space, two_sessions, tmp_path):
 )
 def test_options_out_of_range(options, message, space, two_sessions, tmp_path):
     assert re.search(message, refused(space, "--data", two_sessions, *options, tmp_path=tmp_path))
+
+
+def test_what_cannot_be_resumed(space, tmp_path):
+    from typer.testing import CliRunner
+
+    from search.run import app
+
+    for arguments, message in (
+        (["--resume", tmp_path / "none"], "space.yaml"),
+        ([space, "--resume", tmp_path], "leave out"),
+        ([], "name a space file"),
+    ):
+        done = CliRunner().invoke(app, [str(a) for a in arguments])
+        assert done.exit_code == 2
+        assert message in done.stderr
 
 
 def test_a_missing_space_file(two_sessions, tmp_path):
