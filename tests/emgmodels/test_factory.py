@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from emgmodels.config import ModelConfig
-from emgmodels.factory import STAGES, build, describe, parse_notation
+from emgmodels.factory import STAGES, build, describe, main, notation, parse_notation
 
 STAGE_NOTATIONS = {
     "transformer": [
@@ -249,3 +249,14 @@ def test_a_window_shorter_than_a_hop_is_refused():
 def test_bridges_are_in_the_summary():
     rows = describe(parse_notation("gru:1(hidden=128) conv:1 @4ch")).stages
     assert any("bridge to 264" in name for name, *_ in rows)
+
+
+@pytest.mark.parametrize("text", [*CASES, "conv:4 @16ch"])
+def test_the_command_prints_a_summary(parse, text, capsys):
+    config = parse(text)
+    main(notation(config))
+    printed = capsys.readouterr().out
+    assert f"{describe(config).parameters:,}" in printed
+    assert f"{describe(config).frame_rate:g} frames a second" in printed
+    for name, _ in config.encoder.stages():
+        assert name in printed
