@@ -1,0 +1,12 @@
+"""Reads run folders and says what a search found: tables, figures, one page.
+
+    python -m search.report runs/deep-001
+    python -m search.report runs/deep-001 runs/deep-002 --out comparison
+
+Nothing here needs the search: it may be running, over, or on another machine.
+"""
+
+from search.report.runs import Run, Trial, read_run
+from search.report.writing import write_comparison, write_report
+
+__all__ = ["Run", "Trial", "read_run", "write_comparison", "write_report"]

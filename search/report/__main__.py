@@ -1,0 +1,93 @@
+"""Says what a search found, from its folder: a ranking, figures, one page to open or pass on.
+
+python -m search.report runs/deep-001
+python -m search.report runs/deep-001 runs/deep-002 --out comparison
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from search.report import read_run, write_comparison, write_report
+from search.report.published import basis, matches, side_by_side
+from search.report.runs import Run
+from search.report.tables import comparison, ranking
+from search.report.writing import SYNTHETIC
+
+_SHOWN = 15
+_PIPED_WIDTH = 140
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(
+    epilog="Examples:\n\npython -m search.report runs/deep-001\n\n"
+    "python -m search.report runs/deep-001 runs/deep-002 --out comparison"
+)
+def command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; several are compared.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write to: RUN/report, or beside the first run of several."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Write leaderboard, figures (PNG, PDF) and report.html of a search, running or over.
+
+    Several runs make one comparison. Only files are read, so a report can be made again at any
+    time, on any machine.
+    """
+    console = Console(quiet=quiet)
+    if not console.is_terminal:
+        console = Console(quiet=quiet, width=max(console.width, _PIPED_WIDTH))
+    try:
+        read = [read_run(path) for path in runs]
+        if len(read) == 1:
+            _report(console, read[0], out or read[0].path / "report")
+        else:
+            _compare(console, read, out or _beside(read))
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _report(console: Console, run: Run, out: Path) -> None:
+    notes = write_report(run, out)
+    title = f"{run.name}: ranking by validation CER, on {run.data}"
+    console.print(ranking(run, run.trials[:_SHOWN], brief=True).rich(title, console.width))
+    if len(run.trials) > _SHOWN:
+        _say(console, f"... and {len(run.trials) - _SHOWN} more in {out / 'leaderboard.csv'}")
+    if matches(run):
+        heading = "Beside the technical report"
+        console.print(side_by_side(run).rich(heading, console.width))
+        _say(console, basis(run))
+    if run.synthetic:
+        _say(console, f"Synthetic data. {SYNTHETIC}")
+    for note in notes:
+        _say(console, f"note: {note}")
+    _say(console, f"Written: {out / 'report.html'}, with leaderboard and figures beside it")
+
+
+def _compare(console: Console, runs: list[Run], out: Path) -> None:
+    doubts = write_comparison(runs, out)
+    console.print(comparison(runs).rich("Best of each search", console.width))
+    for doubt in doubts:
+        _say(console, f"warning: not comparable: {doubt}")
+    _say(console, f"Written: {out / 'report.html'}")
+
+
+def _beside(runs: list[Run]) -> Path:
+    names = "-".join(run.name for run in runs)
+    return runs[0].path.resolve().parent / f"comparison-{names[:100]}"
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m search.report")

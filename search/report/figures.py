@@ -1,0 +1,400 @@
+"""The figures of one search, one function each, and the best-so-far curves of several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.report.importance import best_count, importances
+from search.report.marks import (
+    ABSENT,
+    Scale,
+    cut,
+    dots,
+    is_logarithmic,
+    is_scale,
+    legend,
+    legend_of_marks,
+    line,
+    ordered,
+    plain_log,
+    short,
+    strip,
+)
+from search.report.runs import HIGHLIGHTED, Run, Trial
+from search.report.style import (
+    CER_CEILING,
+    COLUMN,
+    FAINT,
+    INK,
+    MARKERS,
+    PAGE,
+    SERIES,
+    Plot,
+    cer_axis,
+    drawing,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_AXES_SHOWN = 9
+_PANELS_SHOWN = 6
+_ORDERS_SHOWN = 14
+
+
+def learning_curves(run: Run) -> Plot:
+    """Draw validation CER and loss of every trial against the epoch, with the rungs."""
+    title = "Learning curves: most trials end at a rung, the best go on"
+    if not run.rungs:
+        title = "Learning curves of all trials"
+    with drawing(title, _about(run), PAGE, 3.1) as figure:
+        panels = figure.subplots(1, 2)
+        columns = {"val_cer": "validation CER (%)", "val_loss": "validation CTC loss"}
+        for axes, (column, label) in zip(panels, columns.items(), strict=True):
+            for rung in run.rungs:
+                axes.axvline(rung, color=FAINT, linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
+            for trial in reversed(run.ranked):
+                axes.plot(trial.curve["epoch"], trial.curve[column], **line(trial, run))
+            axes.set(xlabel="epoch", ylabel=label, xlim=(0, run.max_epochs * 1.02))
+            ceiling = CER_CEILING if column == "val_cer" else None
+            cut(axes, [trial.curve[column] for trial in run.ranked], ceiling)
+        legend(figure, panels[0])
+    rungs = ", ".join(map(str, run.rungs))
+    rungs = f"Dotted lines are the rungs, at epochs {rungs}. " if rungs else ""
+    return Plot(
+        figure,
+        title,
+        f"The best {_best(run)} trials are coloured, as in every figure here; the others are "
+        f"grey. {rungs}CER above {CER_CEILING:.0f} % is cut off.",
+    )
+
+
+def progress(run: Run) -> Plot:
+    """Draw the best CER so far against epochs and hours, up to what whole trainings would cost."""
+    history = run.history
+    spent = len(history.best)
+    saved = 100 * (1 - spent / history.whole_epochs)
+    title = f"Cost: {spent} epochs, where training every trial whole takes {history.whole_epochs}"
+    with drawing(title, _about(run), PAGE, 2.5) as figure:
+        panels = figure.subplots(1, 2, sharey=True)
+        epochs = np.arange(1, spent + 1)
+        ways = (
+            (epochs, history.whole_epochs, "epochs trained, all trials together", ".0f"),
+            (history.hours, history.whole_hours, "training time, all trials together (h)", ".3g"),
+        )
+        for axes, (cost, whole, label, digits) in zip(panels, ways, strict=True):
+            axes.step(cost, history.best, where="post", color=SERIES[0])
+            axes.plot(cost[-1], history.best[-1], "o", color=SERIES[0], markersize=4)
+            axes.axvline(whole, color=SERIES[1], linewidth=1, linestyle="--")
+            axes.axvspan(cost[-1], whole, color=SERIES[1], alpha=0.08, linewidth=0)
+            axes.set(xlabel=label, xlim=(0, 1.03 * max(whole, cost[-1])))
+            axes.annotate(
+                f"every trial trained whole: {whole:{digits}}",
+                (whole, 0.97),
+                xycoords=("data", "axes fraction"),
+                xytext=(-4, 0),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                size=7,
+                color=INK,
+            )
+        cer_axis(panels[0], _finite(history.best), "y")
+        panels[0].set_ylabel("best validation CER so far (%)")
+    return Plot(
+        figure,
+        title,
+        f"The search found {_finite(history.best)[-1]:.2f} % in {spent} epochs and "
+        f"{history.hours[-1]:.3g} h of training time (added up over trials that may have run side "
+        f"by side). Training each of its {len(run.ranked)} trials to the last epoch takes "
+        f"{history.whole_epochs} epochs and about {history.whole_hours:.3g} h: {saved:.0f} % of "
+        f"the epochs were saved.",
+    )
+
+
+def parallel_coordinates(run: Run) -> Plot:
+    """Draw every trial as a line through its settings."""
+    names = _most_telling(run)[:_AXES_SHOWN]
+    if not names:
+        raise ValueError("parallel coordinates need a setting of which trials had several values")
+    title = "Settings of the best trials among all others"
+    with drawing(title, _about(run), PAGE, 3.3) as figure:
+        axes = figure.subplots()
+        scales = [Scale([_value(trial, name) for trial in run.ranked]) for name in names]
+        cer = Scale([min(trial.val_cer, CER_CEILING) for trial in run.ranked], flipped=True)
+        rng = np.random.default_rng(0)
+        for trial in reversed(run.ranked):
+            places = [
+                scale(_value(trial, name)) + rng.uniform(-0.012, 0.012)
+                for scale, name in zip(scales, names, strict=True)
+            ]
+            places.append(cer(min(trial.val_cer, CER_CEILING)))
+            axes.plot(range(len(places)), places, **line(trial, run))
+        for place, scale in enumerate([*scales, cer]):
+            scale.draw(axes, place)
+        axes.set_xticks(
+            range(len(names) + 1), [*map(_broken, names), "validation\nCER (%)"], color=INK
+        )
+        axes.set(xlim=(-0.35, len(names) + 0.35), ylim=(-0.2, 1.05), yticks=[])
+        axes.tick_params(axis="x", length=0, pad=2)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_visible(False)
+        legend(figure, axes)
+    hidden = len(run.varied) - len(names)
+    more = f" {hidden} further settings are left out, the less important ones." if hidden else ""
+    return Plot(
+        figure,
+        title,
+        f"One line a trial, the best {_best(run)} coloured; lines are set apart a little where "
+        f"they share a value. '–' marks a setting that a trial does not have.{more}",
+    )
+
+
+def importance(run: Run) -> Plot:
+    """Draw how much each searched setting tells the best trials from all."""
+    found = [item for item in importances(run) if item.share > 0 or item.chance > 0]
+    title = "Which settings the best trials share"
+    height = 0.95 + 0.19 * len(found)
+    with drawing(title, _about(run), COLUMN, height) as figure:
+        axes = figure.subplots()
+        for place, item in enumerate(reversed(found)):
+            clear = item.share > item.chance
+            axes.barh(
+                place,
+                100 * item.share,
+                height=0.62,
+                color=SERIES[0] if clear else FAINT,
+                linewidth=0,
+            )
+            axes.plot([100 * item.chance] * 2, [place - 0.4, place + 0.4], color=INK, linewidth=1)
+        axes.set_yticks(range(len(found)), [setting(item.name) for item in reversed(found)])
+        axes.set_xlabel("share of importance (%)")
+        axes.tick_params(axis="y", length=0)
+    best = best_count(len(run.ranked))
+    return Plot(
+        figure,
+        title,
+        f"PED-ANOVA: how far the values of the best {best} of {len(run.ranked)} trials are from "
+        f"those of all. 95 % of random rankings of the same trials stay left of the black mark; "
+        f"a blue bar passes it, a grey one says nothing.",
+    )
+
+
+def orders(run: Run) -> Plot:
+    """Draw CER by the order of stages, best order first."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in run.ranked:
+        stages = str(trial.values.get("model.encoder.order", "")).split()
+        groups.setdefault(" → ".join(stages) or "no stage", []).append(trial)
+    if len(groups) < 2:
+        raise ValueError("the effect of order needs trials of several orders")
+    shown = dict(list(groups.items())[:_ORDERS_SHOWN])
+    title = "Validation CER by order of stages"
+    with drawing(title, _about(run), COLUMN, 1.7 + 0.2 * len(shown)) as figure:
+        axes = figure.subplots()
+        for place, trials in enumerate(reversed(shown.values())):
+            strip(axes, trials, place, across=True)
+        axes.set_yticks(range(len(shown)), list(reversed(shown)))
+        axes.tick_params(axis="y", length=0)
+        cer_axis(axes, [trial.val_cer for trials in shown.values() for trial in trials])
+        legend_of_marks(figure, run)
+    hidden = len(groups) - len(shown)
+    more = f" {hidden} further orders did worse." if hidden else ""
+    return Plot(figure, title, f"Input to the left. {_STRIPS}{more}")
+
+
+def effects(run: Run) -> Plot:
+    """Draw CER by depth of each stage, by electrodes, and by the most telling other settings."""
+    names = [name for name in _most_telling(run) if name != "model.encoder.order"]
+    first = [name for name in names if name.endswith((".layers", ".electrodes"))]
+    names = [*first, *(name for name in names if name not in first)][:_PANELS_SHOWN]
+    if not names:
+        raise ValueError("the effect of settings needs one of which trials had several values")
+    title = "Validation CER by depth, electrodes and other settings"
+    rows = math.ceil(len(names) / 3)
+    with drawing(title, _about(run), PAGE, 0.95 + 1.75 * rows) as figure:
+        panels = figure.subplots(rows, 3, sharey=True, squeeze=False)
+        for axes, name in zip(panels.flat, names, strict=False):
+            _effect(axes, run, name)
+        for axes in panels.flat[len(names) :]:
+            axes.set_visible(False)
+        for row in panels:
+            cer_axis(row[0], [trial.val_cer for trial in run.ranked], "y")
+        legend_of_marks(figure, run, columns=3)
+    return Plot(figure, title, _STRIPS)
+
+
+def pareto(run: Run) -> Plot:
+    """Draw CER against parameters, with the trials that no other beats in both."""
+    front = pareto_front(run)
+    title = "Validation CER against size"
+    with drawing(title, _about(run), COLUMN, 3.6) as figure:
+        axes = figure.subplots()
+        dots(
+            axes,
+            run.ranked,
+            [trial.parameters for trial in run.ranked],
+            [trial.val_cer for trial in run.ranked],
+        )
+        sizes = [trial.parameters for trial in front]
+        axes.step(
+            [*sizes, max(trial.parameters for trial in run.ranked)],
+            [*(trial.val_cer for trial in front), front[-1].val_cer],
+            where="post",
+            color=INK,
+            linewidth=0.9,
+            zorder=1,
+        )
+        axes.set_xlabel("trainable parameters")
+        plain_log(axes, [trial.parameters for trial in run.ranked])
+        cer_axis(axes, [trial.val_cer for trial in run.ranked], "y")
+        axes.margins(x=0.12)
+        legend_of_marks(figure, run)
+        _number_front(axes, front)
+    return Plot(
+        figure,
+        title,
+        f"The line is the Pareto front: nothing smaller was better than its {len(front)} trials, "
+        f"numbered where there is room. {_MARKS}",
+    )
+
+
+def comparison(runs: Sequence[Run]) -> Plot:
+    """Draw the best CER so far of several searches against epochs and hours."""
+    title = "Best validation CER so far, search by search"
+    about = ", ".join(dict.fromkeys(run.data for run in runs))
+    with drawing(title, about, PAGE, 2.8) as figure:
+        panels = figure.subplots(1, 2, sharey=True)
+        for place, run in enumerate(runs):
+            history, colour = run.history, SERIES[place % len(SERIES)]
+            for axes, cost in zip(
+                panels, (np.arange(1, len(history.best) + 1), history.hours), strict=True
+            ):
+                style = ("-", "--", ":")[place // len(SERIES) % 3]
+                axes.step(
+                    cost, history.best, where="post", color=colour, linestyle=style, label=run.name
+                )
+                axes.plot(
+                    cost[-1], history.best[-1], MARKERS[place % len(MARKERS)], color=colour, ms=4
+                )
+        for axes in panels:
+            axes.set_xlim(0, None)
+        panels[0].set_xlabel("epochs trained, all trials together")
+        panels[1].set_xlabel("training time, all trials together (h)")
+        cer_axis(panels[0], [cer for run in runs for cer in _finite(run.history.best)], "y")
+        panels[0].set_ylabel("best validation CER so far (%)")
+        legend(figure, panels[0])
+    return Plot(
+        figure,
+        title,
+        "Each line ends where its search has got to. Hours are training time, added up over "
+        "trials that may have run side by side.",
+    )
+
+
+FIGURES = {
+    "learning_curves": learning_curves,
+    "progress": progress,
+    "importance": importance,
+    "orders": orders,
+    "effects": effects,
+    "parallel_coordinates": parallel_coordinates,
+    "pareto": pareto,
+}
+"""Every figure of one search by its file's name; each raises ValueError where it has too little."""
+_MARKS = (
+    "Filled marks trained to the last epoch, hollow ones ended earlier and might have improved."
+)
+_STRIPS = f"One mark a trial, a bar at the median of each value. {_MARKS}"
+
+
+def pareto_front(run: Run) -> list[Trial]:
+    """Return the trials that none beats in both CER and parameters, smallest first."""
+    front: list[Trial] = []
+    for trial in sorted(run.ranked, key=lambda trial: (trial.parameters, trial.val_cer)):
+        if not front or trial.val_cer < front[-1].val_cer:
+            front.append(trial)
+    return front
+
+
+def setting(name: str) -> str:
+    """Return a setting's dotted name as a reader says it: ``recurrent layers``."""
+    short = name.removeprefix("model.").removeprefix("encoder.").removeprefix("training.")
+    return short.replace("features.", "").replace(".", " ").replace("_", " ")
+
+
+def _effect(axes: Axes, run: Run, name: str) -> None:
+    """Draw CER against the values of one setting, side by side or on a scale."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    values = [_value(trial, name) for trial in run.ranked]
+    axes.set_xlabel(setting(name))
+    if not is_scale(values):
+        places = ordered(values)
+        for place, value in enumerate(places):
+            same = [trial for trial, own in zip(run.ranked, values, strict=True) if own == value]
+            strip(axes, same, place)
+        axes.set_xticks(range(len(places)), [ABSENT if v is None else str(v) for v in places])
+        axes.set_xlim(-0.5, len(places) - 0.5)
+        return
+    present = [value for value in values if value is not None]
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    if is_logarithmic(present):
+        plain_log(axes, present)
+    having = [t for t, value in zip(run.ranked, values, strict=True) if value is not None]
+    dots(axes, having, present, [min(trial.val_cer, CER_CEILING) for trial in having])
+
+
+def _number_front(axes: Axes, front: Sequence[Trial]) -> None:
+    """Write trial numbers below left of the front, where nothing stands, from the best on."""
+    taken: list[np.ndarray] = []
+    for trial in reversed(front):
+        point = (trial.parameters, min(trial.val_cer, CER_CEILING))
+        place = axes.transAxes.inverted().transform(axes.transData.transform(point))
+        if all(abs(place - other)[0] > 0.1 or abs(place - other)[1] > 0.06 for other in taken):
+            taken.append(place)
+            axes.annotate(
+                f"{trial.number:03d}",
+                point,
+                xytext=(-4, -2),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                size=6.5,
+            )
+
+
+def _value(trial: Trial, name: str) -> Any:
+    """Return a trial's setting; a stage that is absent has 0 layers."""
+    return trial.values.get(name, 0 if name.endswith(".layers") else None)
+
+
+def _most_telling(run: Run) -> list[str]:
+    """Return the settings that varied, the most important ones first where that is known."""
+    try:
+        shares = {item.name: item.share for item in importances(run)}
+    except ValueError:
+        return run.varied
+    return sorted(run.varied, key=lambda name: -shares.get(name, 0.0))
+
+
+def _about(run: Run) -> str:
+    return f"{run.name}, {run.data}" + (", search still running" if run.is_running else "")
+
+
+def _best(run: Run) -> int:
+    return min(HIGHLIGHTED, len(run.ranked))
+
+
+def _broken(name: str) -> str:
+    """Return a setting's name over two lines or three."""
+    return setting(name).replace(" ", "\n")
+
+
+def _finite(values: np.ndarray) -> list[float]:
+    return values[np.isfinite(values)].tolist()

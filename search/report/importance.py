@@ -1,0 +1,117 @@
+"""Which searched settings decide whether a trial ranks among the best: PED-ANOVA.
+
+Watanabe et al. 2023, arXiv:2304.10255, in Optuna's version for settings that exist only beside
+others. It needs no regression forest, looks at ranks alone, and so serves a search that stopped
+most of its trials early.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+
+from search.report.runs import Run
+
+LEAST_TRIALS = 20
+"""Ranked trials below which importance would be noise."""
+LEAST_BEST = 5
+"""Trials that "the best" are at least; PED-ANOVA's authors advise as many."""
+BEST_SHARE = 0.1
+_SHUFFLES = 40
+_CHANCE = 0.95
+
+
+class Importance(NamedTuple):
+    """How much a setting tells the best trials from all others."""
+
+    name: str
+    share: float
+    """Of the importance of all settings (0 to 1)."""
+    chance: float
+    """What 95 % of random rankings of the same trials stay below, on the same scale."""
+
+
+@functools.lru_cache(maxsize=4)
+def importances(run: Run) -> list[Importance]:
+    """Return the importance of every searched setting, highest first.
+
+    Raises:
+        ValueError: there are too few trials, or no journal; the message says so in words.
+    """
+    order = {trial.number: trial.rank for trial in run.ranked}
+    if len(order) < LEAST_TRIALS:
+        raise ValueError(
+            f"importance needs at least {LEAST_TRIALS} trials with a validation CER, and this run "
+            f"has {len(order)}"
+        )
+    suggested = [trial for trial in _suggested(run.path) if trial.number in order]
+    if len(suggested) < LEAST_TRIALS:
+        raise ValueError(f"importance needs the study's journal, {run.path / 'study.journal'}")
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=_share(len(order)))
+    ranks = np.array([order[trial.number] for trial in suggested], dtype=float)
+    found = _evaluate(evaluator, suggested, ranks)
+    total = sum(found.values())
+    if not total:
+        raise ValueError("importance can't be told: the best trials look like all others")
+    rng = np.random.default_rng(run.space.search.seed)
+    chances = [_evaluate(evaluator, suggested, rng.permutation(ranks)) for _ in range(_SHUFFLES)]
+    return [
+        Importance(
+            name,
+            value / total,
+            float(np.quantile([chance[name] for chance in chances], _CHANCE)) / total,
+        )
+        for name, value in sorted(found.items(), key=lambda item: -item[1])
+    ]
+
+
+def best_count(trials: int) -> int:
+    """Return how many of so many trials are the best that the others are compared with."""
+    return math.ceil(_share(trials) * trials)
+
+
+def _share(trials: int) -> float:
+    return max(BEST_SHARE, LEAST_BEST / trials)
+
+
+def _suggested(path: Path) -> list[FrozenTrial]:
+    """Return the study's trials; the journal is only read, since a search may be writing to it."""
+    journal = path / "study.journal"
+    if not journal.is_file():
+        return []
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    backend = JournalFileBackend(str(journal))
+    storage = optuna.storages.JournalStorage(backend)
+    [study] = storage.get_all_studies()
+    return storage.get_all_trials(study._study_id)
+
+
+def _evaluate(
+    evaluator: PedAnovaImportanceEvaluator, suggested: list[FrozenTrial], ranks: np.ndarray
+) -> dict[str, float]:
+    """Return the importance of each setting where trials rank like this."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.add_trials(
+        optuna.trial.create_trial(
+            params=trial.params, distributions=trial.distributions, value=rank
+        )
+        for trial, rank in zip(suggested, ranks, strict=True)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of regimes with few trials, which count for little
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
+    merged: dict[str, float] = {}
+    for name, value in found.items():
+        # An order of other stages is a parameter of its own: order[recurrent conv].
+        setting = name.partition("[")[0]
+        merged[setting] = merged.get(setting, 0.0) + value
+    return merged

@@ -1,0 +1,315 @@
+"""A run folder as the report sees it: trials with their curves, the space, the data, the cost."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet
+import yaml
+
+from emgmodels.factory import notation, parse_notation
+from search.results import FAILED, PAUSED, RUNNING, STOPPED, WAITING, read_curves, read_trials
+from search.schedule import DEFAULT_ETA, default_grace, rungs
+from search.space import Space, load_space
+
+HIGHLIGHTED = 5
+"""Trials with a colour of their own, the same in every figure."""
+_UNDER_WAY = (WAITING, RUNNING, PAUSED)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One row of the trials table, with its learning curve."""
+
+    number: int
+    rank: int
+    architecture: str
+    """Compact notation, whole."""
+    label: str
+    """Compact notation without settings: stages, order, layers, cell, electrodes."""
+    val_cer: float
+    """Lowest validation CER (%), NaN where there is none."""
+    best_epoch: int | None
+    epochs: int
+    max_epochs: int
+    state: str
+    reason: str
+    parameters: int
+    macs_per_second: float
+    lookahead_ms: float
+    seconds: float
+    test_cer: float
+    """Test CER (%) where the run was evaluated, else NaN."""
+    values: dict[str, Any]
+    """Settings by dotted name; those of absent stages are absent."""
+    curve: dict[str, np.ndarray]
+    """Columns of the learning curve, (epochs,) each."""
+
+    @property
+    def name(self) -> str:
+        """Number and architecture, as everywhere a person meets a trial."""
+        return f"{self.number:03d} {self.label}"
+
+    @property
+    def has_cer(self) -> bool:
+        """Whether the trial has a place in a figure."""
+        return math.isfinite(self.val_cer)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was trained to its last epoch."""
+        return self.epochs >= self.max_epochs
+
+
+class History(NamedTuple):
+    """A search's best so far, one element an epoch that any trial trained."""
+
+    best: np.ndarray
+    """Lowest validation CER so far (%); NaN before the first."""
+    hours: np.ndarray
+    """Training time so far, summed over trials (h)."""
+    whole_epochs: int
+    """What training every trial to its last epoch takes."""
+    whole_hours: float
+    """The same in hours, at each trial's own mean seconds an epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A search, read from its folder."""
+
+    path: Path
+    space: Space
+    environment: dict[str, Any]
+    trials: list[Trial]
+    """Best first."""
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the sessions were written by a synthetic typist."""
+        subject = str(self.environment.get("subject", ""))
+        return bool(self.environment.get("synthetic")) or subject.startswith("synthetic")
+
+    @property
+    def data(self) -> str:
+        """On which data the search measured, in a few words."""
+        if self.synthetic:
+            return "synthetic data"
+        return f"subject {self.environment.get('subject', 'unknown')}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether trials were still under way when the tables were written."""
+        return any(trial.state in _UNDER_WAY for trial in self.trials)
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """Trials that have a validation CER, best first."""
+        return [trial for trial in self.trials if trial.has_cer]
+
+    @property
+    def failed(self) -> list[Trial]:
+        """Trials that ended in an error."""
+        return [trial for trial in self.trials if trial.state == FAILED]
+
+    @property
+    def stopped(self) -> list[Trial]:
+        """Trials that the search ended early."""
+        return [trial for trial in self.trials if trial.state == STOPPED]
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether test CERs are known."""
+        return any(math.isfinite(trial.test_cer) for trial in self.trials)
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of a whole training."""
+        return max(trial.max_epochs for trial in self.trials)
+
+    @property
+    def command(self) -> str:
+        """The command that repeats the search."""
+        words = [str(word) for word in self.environment.get("command", [])]
+        if words and words[0] == "run.py":
+            return shlex.join(["python", "-m", "search.run", *words[1:]])
+        data = [] if self.environment.get("synthetic") else ["--data", "DIR"]
+        space = self.path / "space.yaml"
+        return shlex.join(["python", "-m", "search.run", str(space), *data])
+
+    @cached_property
+    def rungs(self) -> list[int]:
+        """Epochs at which the scheduler compared trials; none where it has no rungs."""
+        scheduler = self.space.search.scheduler
+        if scheduler.name not in ("asha", "asha_stopping"):
+            return []
+        aligned = self.space.training.plain().get("aligned_start")
+        is_aligned = isinstance(aligned, dict) and "choice" not in aligned
+        grace = scheduler.grace or default_grace(self.max_epochs, is_aligned)
+        return rungs(self.max_epochs, grace, scheduler.eta or DEFAULT_ETA)
+
+    @cached_property
+    def varied(self) -> list[str]:
+        """Dotted names of the searched settings of which trials had more than one value."""
+        return [
+            name
+            for name in self.space.parameters()
+            if len({str(trial.values.get(name)) for trial in self.ranked}) > 1
+        ]
+
+    @cached_property
+    def history(self) -> History:
+        """The search in the order in which epochs ended."""
+        arrival = _arrivals(self.path / "study.journal")
+        epochs = sorted(
+            (arrival.get((trial.number, epoch), math.inf), trial.number, epoch, cer, seconds)
+            for trial in self.trials
+            for epoch, cer, seconds in zip(
+                *(trial.curve[column].tolist() for column in ("epoch", "val_cer", "seconds")),
+                strict=True,
+            )
+        )
+        cers = np.array([cer if math.isfinite(cer) else math.inf for *_, cer, _ in epochs])
+        best = np.minimum.accumulate(cers) if epochs else cers
+        trained = [trial for trial in self.trials if len(trial.curve["seconds"])]
+        return History(
+            best=np.where(np.isinf(best), math.nan, best),
+            hours=np.cumsum([seconds for *_, seconds in epochs]) / 3600,
+            whole_epochs=sum(trial.max_epochs for trial in trained),
+            whole_hours=sum(t.max_epochs * t.curve["seconds"].mean() for t in trained) / 3600,
+        )
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a run folder, of a search that ended or is still running.
+
+    Args:
+        path: the folder. ``trials.parquet``, ``curves.parquet``, ``space.yaml`` and
+            ``environment.json`` must be there; ``study.journal`` tells the order of epochs;
+            ``evaluation.parquet`` (columns ``trial``, ``test_cer``) adds test CERs.
+
+    Raises:
+        ValueError: a file is missing or damaged, or the search has no trial yet; the message names
+            it.
+    """
+    path = Path(path)
+    rows = read_trials(path).to_pylist()
+    if not rows:
+        raise ValueError(f"{path}: its search has no trial yet: try again after the first epoch")
+    space = load_space(path / "space.yaml")
+    curves = read_curves(path)
+    columns = {name: curves[name].to_numpy() for name in curves.column_names}
+    test = _test_cers(path)
+    trials = []
+    for row in rows:
+        mine = columns["trial"] == row["trial"]
+        curve = {name: column[mine] for name, column in columns.items()}
+        trials.append(_trial(row, curve, test.get(row["trial"], math.nan)))
+    return Run(path, space, _read_environment(path / "environment.json"), trials)
+
+
+def searched(run: Run) -> dict[str, str]:
+    """Return what varies in a run's space: dotted name and distribution as the space writes it."""
+    found: dict[str, str] = {}
+    resolved = run.space.resolved()
+    for section in ("model", "training"):
+        _find_distributions(resolved[section], section, found)
+    return found
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Return a number for a person, a dash where there is none."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def lookahead(milliseconds: float) -> str:
+    """Return a look-ahead for a person."""
+    return f"{milliseconds:.0f} ms" if math.isfinite(milliseconds) else "whole window"
+
+
+def _trial(row: dict[str, Any], curve: dict[str, np.ndarray], test_cer: float) -> Trial:
+    cer = row["val_cer"]
+    return Trial(
+        number=row["trial"],
+        rank=row["rank"],
+        architecture=row["architecture"],
+        label=notation(parse_notation(row["architecture"]), brief=True),
+        val_cer=math.nan if cer is None else cer,
+        best_epoch=row["best_epoch"],
+        epochs=row["epochs"],
+        max_epochs=row["training.epochs"],
+        state=row["state"],
+        reason=row["reason"],
+        parameters=row["parameters"],
+        macs_per_second=row["macs_per_second"],
+        lookahead_ms=row["lookahead_ms"],
+        seconds=row["seconds"],
+        test_cer=test_cer,
+        values={
+            name: value
+            for name, value in row.items()
+            if name.startswith(("model.", "training.")) and value is not None
+        },
+        curve=curve,
+    )
+
+
+def _read_environment(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from None
+
+
+def _test_cers(path: Path) -> dict[int, float]:
+    """Return the lowest test CER (%) of each evaluated trial."""
+    if not (path / "evaluation.parquet").is_file():
+        return {}
+    found: dict[int, float] = defaultdict(lambda: math.nan)
+    for row in pyarrow.parquet.read_table(path / "evaluation.parquet").to_pylist():
+        if row.get("test_cer") is not None:
+            found[row["trial"]] = row["test_cer"]
+    return dict(found)
+
+
+def _arrivals(journal: Path) -> dict[tuple[int, int], int]:
+    """Return the place of every (trial, epoch) in the order in which the study heard of them.
+
+    The journal's lines are in order of time. It is read, and never opened as a study, because the
+    search may be writing to it.
+    """
+    places: dict[tuple[int, int], int] = {}
+    if not journal.is_file():
+        return places
+    with journal.open(encoding="utf-8") as lines:
+        for line in lines:
+            if '"intermediate_value"' in line and line.endswith("\n"):
+                entry = json.loads(line)
+                places[entry["trial_id"], entry["step"]] = len(places)
+    return places
+
+
+def _find_distributions(value: Any, path: str, found: dict[str, str]) -> None:
+    if not isinstance(value, dict):
+        return
+    if value.keys() & {"choice", "int", "float", "permutation"}:
+        text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+        found[path] = text.strip()
+        return
+    for key, inner in value.items():
+        _find_distributions(inner, f"{path}.{key}", found)

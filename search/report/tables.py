@@ -1,0 +1,161 @@
+"""The report's tables: made once, written as Markdown, CSV, HTML or to a terminal."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search.console import duration
+from search.report.runs import Run, Trial, lookahead, number
+
+if TYPE_CHECKING:
+    import rich.table
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headers."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: Sequence[str] = ()
+    """Headers of columns of words; the others hold numbers and stand to the right."""
+
+    def markdown(self) -> str:
+        """Return the table as Markdown."""
+        bars = [":--" if header in self.left else "--:" for header in self.headers]
+        lines = [self.headers, bars, *self.rows]
+        return "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
+
+    def html(self) -> str:
+        """Return the table as HTML; it scrolls by itself where it is too wide."""
+        kinds = ["" if header in self.left else ' class="number"' for header in self.headers]
+        head = _html_row("th", self.headers, kinds)
+        body = "\n".join(_html_row("td", row, kinds) for row in self.rows)
+        return (
+            f'<div class="table" tabindex="0"><table>\n<thead>{head}</thead>\n'
+            f"<tbody>\n{body}\n</tbody></table></div>"
+        )
+
+    def rich(self, title: str, width: int) -> rich.table.Table:
+        """Return the table for a terminal; columns to the right that don't fit are left out."""
+        import rich.table
+        from rich.text import Text
+
+        table = rich.table.Table(title=title, title_justify="left")
+        shown = self._fitting(width)
+        for header in self.headers[:shown]:
+            words = header in self.left
+            justify: Any = "left" if words else "right"
+            table.add_column(header, justify=justify, no_wrap=not words, overflow="fold")
+        for row in self.rows:
+            table.add_row(*map(Text, row[:shown]))
+        return table
+
+    def _fitting(self, width: int) -> int:
+        """Return how many columns fit a terminal, with their borders."""
+        used = 1
+        for place, header in enumerate(self.headers):
+            cells = [header, *(row[place] for row in self.rows)]
+            if header in self.left:
+                cells = [word for cell in cells for word in cell.split()]
+            used += max(map(len, cells)) + 3
+            if used > width:
+                return max(1, place)
+        return len(self.headers)
+
+
+def ranking(run: Run, trials: Sequence[Trial], *, brief: bool = False) -> Table:
+    """Return a ranking of trials.
+
+    Args:
+        run: theirs.
+        trials: which, in their order.
+        brief: leave out what a terminal has no room for.
+    """
+    cells: dict[str, list[str]] = {
+        "rank": [str(trial.rank) for trial in trials],
+        "trial": [f"{trial.number:03d}" for trial in trials],
+        "architecture": [trial.label if brief else trial.architecture for trial in trials],
+        "val CER %": [number(trial.val_cer) for trial in trials],
+        "test CER %": [number(trial.test_cer) for trial in trials],
+        "epochs": [f"{trial.epochs}/{trial.max_epochs}" for trial in trials],
+        "parameters": [f"{trial.parameters:,}" for trial in trials],
+        "look-ahead": [lookahead(trial.lookahead_ms) for trial in trials],
+        "time": [duration(trial.seconds) for trial in trials],
+        "state": [trial.state for trial in trials],
+        "how it ended": [trial.reason or trial.state for trial in trials],
+    }
+    left_out = {"test CER %"} if not run.is_evaluated else set()
+    left_out |= {"time", "how it ended"} if brief else {"state"}
+    shown = {header: column for header, column in cells.items() if header not in left_out}
+    rows = list(zip(*shown.values(), strict=True))
+    return Table(list(shown), rows, left=("architecture", "state", "how it ended"))
+
+
+def ranking_csv(run: Run) -> str:
+    """Return the whole ranking as CSV, with numbers as they are."""
+    columns: dict[str, list[Any]] = {
+        name: [getattr(trial, name) for trial in run.trials]
+        for name in (
+            *("rank", "number", "architecture", "val_cer", "test_cer", "best_epoch", "epochs"),
+            *("max_epochs", "state", "reason", "parameters", "macs_per_second", "lookahead_ms"),
+            "seconds",
+        )
+    }
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow("trial" if name == "number" else name for name in columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return written.getvalue()
+
+
+def failures(run: Run) -> Table:
+    """Return why trials failed, the commonest reason first."""
+    reasons: dict[str, list[Trial]] = {}
+    for trial in run.failed:
+        reasons.setdefault(trial.reason, []).append(trial)
+    rows = [
+        [reason, str(len(trials)), ", ".join(f"{trial.number:03d}" for trial in trials)]
+        for reason, trials in sorted(reasons.items(), key=lambda item: -len(item[1]))
+    ]
+    return Table(["reason", "trials", "which"], rows, left=("reason", "which"))
+
+
+def comparison(runs: Sequence[Run]) -> Table:
+    """Return one row a search, the lowest CER first."""
+    ordered = sorted(runs, key=lambda run: run.ranked[0].val_cer)
+    rows = []
+    for run in ordered:
+        best = run.ranked[0]
+        rows.append(
+            [
+                run.name,
+                run.data,
+                number(best.val_cer),
+                best.label,
+                f"{best.parameters:,}",
+                lookahead(best.lookahead_ms),
+                str(len(run.trials)),
+                str(len(run.history.best)),
+                f"{run.history.hours[-1]:.3g}",
+            ]
+        )
+    headers = ["run", "data", "best val CER %", "architecture", "parameters", "look-ahead"]
+    headers += ["trials", "epochs", "hours"]
+    return Table(headers, rows, left=("run", "data", "architecture"))
+
+
+def _in_markdown(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
+
+
+def _html_row(tag: str, cells: Sequence[str], kinds: Sequence[str]) -> str:
+    inner = "".join(
+        f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True)
+    )
+    return f"<tr>{inner}</tr>"
