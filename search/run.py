@@ -110,7 +110,11 @@ def search(
                 "seed": loaded.search.seed,
                 "subject": chosen.subject,
                 "synthetic": data is None,
-                "split": {"origin": chosen.origin, **asdict(trial_data)},
+                "split": {
+                    "origin": chosen.origin,
+                    **asdict(trial_data),
+                    "test": [str(path.resolve()) for path in chosen.test],
+                },
                 "resources_per_trial": asdict(resources),
             }
         )

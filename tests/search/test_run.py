@@ -117,6 +117,7 @@ class TestFinishedSearch:
         assert environment["synthetic"] is False
         assert [Path(p).stem for p in environment["split"]["val"]] == ["s3"]
         assert not any("s4" in path for path in environment["split"]["train"])
+        assert [Path(p).stem for p in environment["split"]["test"]] == ["s4"]
 
     def test_tables_agree_with_each_other(self, finished):
         folder, _ = finished
