@@ -6,7 +6,9 @@ read from its ``config.json``, its weights from ``model.safetensors``, both alre
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,20 +127,51 @@ def _load_model(config: PretrainedConfig, shape: PreTrainedConfig) -> PreTrained
     if on_paper or config.weights == "random":
         model = AutoModel.from_config(shape, dtype=torch.float32)
     else:
-        try:
-            model = AutoModel.from_pretrained(
-                str(Path(config.name).expanduser()),
-                config=shape,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-            )
-        except (OSError, ValueError) as error:
-            raise ValueError(_missing(config.name, error)) from None
+        model = _read_weights(config.name, shape)
     model.set_input_embeddings(None)
     if hasattr(model, "pooler"):
         model.pooler = None  # sums up a sentence; nothing here asks for it
     return model
+
+
+def _read_weights(name: str, shape: PreTrainedConfig) -> PreTrainedModel:
+    from transformers import AutoModel
+
+    try:
+        with _quiet():
+            model, found = AutoModel.from_pretrained(
+                str(Path(name).expanduser()),
+                config=shape,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(_missing(name, error)) from None
+    absent = sorted(key for key in found["missing_keys"] if "pooler" not in key)
+    if absent:
+        raise ValueError(
+            f"{name}: its weights are not those of its config.json: {len(absent)} are missing, "
+            f"{absent[0]} among them"
+        )
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting the layers that are left out on purpose."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _missing(name: str, error: Exception) -> str:

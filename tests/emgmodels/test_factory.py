@@ -59,6 +59,7 @@ MIXED = [
     "gru:1(hidden=9,bidirectional=false) mlp:5 mlp_layers:3 share_bands:true norm:rolling @3ch",
     "none mlp:5 filters:learned bins:7 hop:20 @5ch:contiguous",
     "lstm:1(hidden=6,bidirectional=false) mlp:5 mlp_layers:2 @4ch:right",
+    "none mlp:5 norm:rolling filters:learned hop:200 @2ch",
 ]
 CASES = [f"{text} mlp:10 @2ch" for texts in STAGE_NOTATIONS.values() for text in texts] + MIXED
 

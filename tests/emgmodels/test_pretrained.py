@@ -85,6 +85,27 @@ def test_a_folder_without_weights_says_so(tmp_path, language_models):
         build(model)
 
 
+def test_weights_of_another_model_are_refused(tmp_path, language_models):
+    from safetensors.torch import load_file, save_file
+
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / file).write_bytes((language_models["GPT2"] / file).read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "h.1." not in name}
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"12 are missing, .*h\.1\."):
+        stage(tmp_path, layers=2)
+    wider = (tmp_path / "config.json").read_text().replace('"n_embd": 16', '"n_embd": 32')
+    (tmp_path / "config.json").write_text(wider)
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        stage(tmp_path, layers=1)
+
+
+def test_loading_is_quiet(language_models, capfd):
+    stage(language_models["GPT2"], layers=1)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_does_not_fit_is_refused_with_its_numbers(language_models, tmp_path):
     from transformers import GPT2Config, T5Config
 
