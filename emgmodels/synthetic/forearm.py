@@ -58,11 +58,11 @@ MUSCLES = {
 the palm's side towards the little finger."""
 GROUPS = 3
 """Motor-unit groups of a muscle."""
-DEPTH = 20.0
+DEPTH = 12.0
 """Median depth of a group (degrees)."""
 BURST = 55.0
 """Standard deviation of the EMG right above a muscle that a press drives with 1 (uV)."""
-TONE = 0.05
+TONE = 0.08
 """Median drive by posture."""
 SPECTRUM = (80.0, 160.0)
 """Lower and upper corner of an action potential's spectrum (Hz)."""
@@ -76,7 +76,7 @@ EDGE = 0.012
 """How fast a burst rises and falls: a tanh of this time constant (s)."""
 ENSLAVING = (1.0, 0.22, 0.08, 0.03, 0.01)
 """How much a finger joins in that is 0, 1, ... places away."""
-MEMORY, RETURN = 0.8, 1.5
+MEMORY, RETURN = 0.9, 3.0
 """The share of its last reach from which a hand sets out, and the time constant of its return to
 rest (s)."""
 PRESS_SPREAD, MUSCLE_SPREAD = 0.25, 0.20
@@ -88,7 +88,7 @@ ROTATION = 0.75
 """A band is put on up to this many electrodes beside its usual place."""
 CONTACT, DRIFT = 0.12, 0.05
 """Standard deviation of the logarithm of an electrode's gain between wearings, and while worn."""
-SENSOR_NOISE = 2.5
+SENSOR_NOISE = 4.0
 """Standard deviation of an electrode's own noise (uV)."""
 MAINS, HUM = 60.0, 1.0
 """Frequency (Hz), and mean amplitude that differential electrodes leave of it (uV)."""
