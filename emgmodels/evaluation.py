@@ -1,0 +1,299 @@
+"""Whole sessions through a trained model, and what the error rate found there is worth.
+
+Validation during a search scores 4 s windows one by one. In use a model meets whole sessions, and
+there are two ways to give it one: in windows whose emissions are stitched together and decoded as
+one sequence, or in a single pass. A model that sees only so far gives the same text either way; one
+that has learnt how long its input is may not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor
+
+from emgmodels.charset import NUM_CLASSES, decode
+from emgmodels.config import SAMPLE_RATE, ModelConfig, TrainingConfig
+from emgmodels.ctc import greedy_decode
+from emgmodels.factory import Decoder
+from emgmodels.features import band_indices, electrode_indices
+from emgmodels.metrics import EditCounts, count_edits
+from emgmodels.windows import VALIDATION_SECONDS, Batch, Cut, Recording, batches, window_starts
+
+STITCHED, ONE_PASS, WINDOWS = "stitched", "one pass", "windows"
+BOOTSTRAP_DRAWS = 2000
+_MEMORY_SHARE = 0.7
+"""Of the free memory, what a pass over a whole session may take."""
+_PIECE = 4096
+"""Frames whose features are computed at once."""
+_MARKS = {"equal": " ", "replace": "S", "delete": "D", "insert": "I"}
+
+
+@dataclass(frozen=True, eq=False)
+class Transcript:
+    """What a model read in one session.
+
+    Attributes:
+        way: ``STITCHED``, ``ONE_PASS`` or ``WINDOWS``.
+        target: labels of the session's ground truth.
+        predicted: labels that the model read; of ``WINDOWS``, those of each window in turn.
+        chunks: edits of each 4 s of the session.
+        seconds: time from EMG to labels (s).
+        duration: length of the EMG (s).
+    """
+
+    way: str
+    target: list[int]
+    predicted: list[int]
+    chunks: list[EditCounts]
+    seconds: float
+    duration: float
+
+    @property
+    def edits(self) -> EditCounts:
+        """Edits of the whole session."""
+        return sum(self.chunks, EditCounts())
+
+
+def transcribe(
+    model: Decoder, recording: Recording, training: TrainingConfig, way: str
+) -> Transcript:
+    """Return what a model reads in a session by greedy decoding.
+
+    Args:
+        model: in evaluation mode.
+        recording: the session.
+        training: how the model was trained; windows get the context that they had there.
+        way: ``STITCHED`` and ``ONE_PASS`` decode one sequence against the session's whole ground
+            truth; ``WINDOWS`` scores each 4 s window by itself, as a search does, without what is
+            left at the session's end.
+
+    Raises:
+        ValueError: the model can't take the session in one pass.
+        MemoryError: the session in one pass needs more memory than there is.
+    """
+    begin = time.perf_counter()
+    low, high = recording.label_span(0, recording.samples)
+    target = recording.labels[low:high].tolist()
+    if way == WINDOWS:
+        predicted, chunks = _score_windows(model, recording, training)
+    else:
+        emissions = {STITCHED: stitched_emissions, ONE_PASS: one_pass_emissions}[way]
+        predicted = greedy_decode(emissions(model, recording, training)[None])[0]
+        chunks = edits_by_chunk(predicted, target, _chunk_ends(recording, low, len(target)))
+    seconds = time.perf_counter() - begin
+    return Transcript(
+        way, target, predicted, chunks, seconds, duration=recording.samples / SAMPLE_RATE
+    )
+
+
+def stitched_emissions(model: Decoder, recording: Recording, training: TrainingConfig) -> Tensor:
+    """Return (T, 99) log-probabilities of a session, from windows of 4 s with their context.
+
+    Windows are a whole number of output frames long, so that the frames of all of them are evenly
+    spaced and stand where those of one pass do. What is left at the end is a shorter window.
+    """
+    step = model.spectrogram.hop * model.stride
+    window = round(VALIDATION_SECONDS * SAMPLE_RATE) // step * step
+    whole = recording.samples // window * window
+    starts = np.arange(0, whole, window)
+    found = _emissions(model, recording, starts, window, training)
+    parts = [log_probs.flatten(0, 1) for _, log_probs in found]
+    rest = recording.samples - whole
+    if rest >= model.spectrogram.hop:
+        ((_, log_probs),) = _emissions(model, recording, np.array([whole]), rest, training)
+        parts.append(log_probs[0])
+    return torch.cat(parts) if parts else torch.empty(0, NUM_CLASSES)
+
+
+def one_pass_emissions(model: Decoder, recording: Recording, training: TrainingConfig) -> Tensor:
+    """Return (T, 99) log-probabilities of a session given to the model as a whole.
+
+    Raises:
+        ValueError: a stage can't take so much, or there is no whole frame.
+        MemoryError: it needs more memory than there is.
+    """
+    device = next(model.parameters()).device
+    needed, free = one_pass_bytes(model.config, recording.samples), _free_bytes(device)
+    if free is not None and needed > _MEMORY_SHARE * free:
+        raise MemoryError(
+            f"it needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
+        )
+    try:
+        ((_, log_probs),) = _emissions(model, recording, np.array([0]), recording.samples, training)
+    except RuntimeError as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate" in str(error):
+            raise MemoryError("out of memory") from None
+        raise
+    return log_probs[0]
+
+
+def one_pass_bytes(config: ModelConfig, samples: int) -> float:
+    """Return about how many bytes a pass over so many samples needs, rather too many than too few.
+
+    The rotation-invariant MLP is what grows most with time, and attention masks with its square.
+    """
+    frames = samples / config.features.hop
+    bins = config.features.bins or config.features.n_fft // 2 + 1
+    inputs = config.bands * config.electrodes * (2 * bins + config.features.hop)
+    mlp = 3 * config.bands * (config.electrodes * bins + 2 * config.mlp_features)
+    encoder = 8 * config.bands * config.mlp_features
+    masked = any(
+        getattr(stage, side, None) is not None
+        for _, stage in config.encoder.stages()
+        for side in ("left_context", "right_context")
+    )
+    return 4 * frames * (inputs + mlp + encoder) + (8 * frames**2 if masked else 0)
+
+
+def edits_by_chunk(
+    predicted: Sequence[int], target: Sequence[int], ends: Sequence[int]
+) -> list[EditCounts]:
+    """Return the edits of one shortest edit script, each in the chunk of the target it falls in.
+
+    An insertion belongs to the target character that it stands before.
+
+    Args:
+        predicted: labels read.
+        target: labels of the ground truth.
+        ends: target characters up to the end of each chunk; the last is the target's length.
+    """
+    edges = np.asarray(ends)
+    counts = {tag: np.zeros(len(ends), dtype=int) for tag in ("insert", "delete", "replace")}
+    for edit in Levenshtein.editops(target, predicted):
+        chunk = int(np.searchsorted(edges, edit.src_pos, side="right"))
+        counts[edit.tag][min(chunk, len(ends) - 1)] += 1
+    return [
+        EditCounts(*map(int, row))
+        for row in zip(
+            counts["insert"],
+            counts["delete"],
+            counts["replace"],
+            np.diff(edges, prepend=0),
+            strict=True,
+        )
+    ]
+
+
+def cer_interval(
+    chunks: Sequence[EditCounts], rng: np.random.Generator, draws: int = BOOTSTRAP_DRAWS
+) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the CER (%), by drawing chunks with replacement.
+
+    It says how far the CER would move with other text of the same kind by the same typist, whose
+    errors in different chunks are independent; not how far with another training or typist (Bisani
+    and Ney 2004). NaN where there is no target.
+    """
+    errors = np.array([c.insertions + c.deletions + c.substitutions for c in chunks])
+    target = np.array([chunk.target for chunk in chunks])
+    if target.sum() == 0:
+        return float("nan"), float("nan")
+    drawn = rng.multinomial(len(chunks), np.full(len(chunks), 1 / len(chunks)), size=draws)
+    characters = drawn @ target
+    kept = characters > 0
+    rates = 100.0 * (drawn @ errors)[kept] / characters[kept]
+    low, high = np.quantile(rates, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def align(target: Sequence[int], predicted: Sequence[int]) -> tuple[str, str, str]:
+    """Return target, prediction and marks of their differences, as three texts of one length.
+
+    A mark is ``S`` where another character stands in the prediction, ``D`` where it lacks one and
+    ``I`` where it has one too much; what the other text lacks is ``·``.
+    """
+    above, below, marks = [], [], []
+    for edit in Levenshtein.opcodes(target, predicted):
+        true = decode(target[edit.src_start : edit.src_end])
+        read = decode(predicted[edit.dest_start : edit.dest_end])
+        length = max(len(true), len(read))
+        above.append(true.ljust(length, "·"))
+        below.append(read.ljust(length, "·"))
+        marks.append(_MARKS[edit.tag] * length)
+    return "".join(above), "".join(below), "".join(marks)
+
+
+def _emissions(
+    model: Decoder, recording: Recording, starts: np.ndarray, window: int, training: TrainingConfig
+) -> list[tuple[Batch, Tensor]]:
+    """Return batches of the windows at (W,) samples and their (N, T, 99) log-probabilities."""
+    framing = model.framing(
+        window,
+        round(training.past_seconds * SAMPLE_RATE),
+        round(training.future_seconds * SAMPLE_RATE),
+    )
+    config = model.config
+    cut = Cut(
+        window=window,
+        before=framing.before,
+        samples=framing.samples,
+        electrodes=tuple(electrode_indices(config.electrodes, config.electrode_choice)),
+        bands=tuple(band_indices(config.electrode_choice)),
+    )
+    device = next(model.parameters()).device
+    windows = np.stack([np.zeros_like(starts), starts], axis=1)
+    found = []
+    with torch.inference_mode():
+        for batch in batches([recording], windows, training.batch_size, cut):
+            log_probs = model(_features(model, batch.emg.to(device)))
+            kept = log_probs[:, framing.first : framing.first + framing.frames]
+            found.append((batch, kept.cpu()))
+    return found
+
+
+def _features(model: Decoder, emg: Tensor) -> Tensor:
+    """Return the features of EMG of any length, in pieces that leave memory to the model."""
+    spectrogram = model.spectrogram
+    frames = spectrogram.frames(emg.shape[-1])
+    edges = [*range(0, frames, _PIECE), frames]
+    return torch.cat(
+        [
+            spectrogram(emg[..., low * spectrogram.hop :][..., : spectrogram.samples(high - low)])
+            for low, high in pairwise(edges)
+        ],
+        dim=3,
+    )
+
+
+def _score_windows(
+    model: Decoder, recording: Recording, training: TrainingConfig
+) -> tuple[list[int], list[EditCounts]]:
+    window = round(VALIDATION_SECONDS * SAMPLE_RATE)
+    starts = window_starts([recording], window)[:, 1]
+    predicted: list[int] = []
+    chunks = []
+    for batch, log_probs in _emissions(model, recording, starts, window, training):
+        lengths = batch.label_lengths.tolist()
+        for read, labels, length in zip(
+            greedy_decode(log_probs), batch.labels.tolist(), lengths, strict=True
+        ):
+            predicted += read
+            chunks.append(count_edits(read, labels[:length]))
+    return predicted, chunks
+
+
+def _chunk_ends(recording: Recording, low: int, characters: int) -> list[int]:
+    """Return how many of a session's characters were typed by the end of each 4 s of it."""
+    window = round(VALIDATION_SECONDS * SAMPLE_RATE)
+    count = max(1, recording.samples // window)
+    ends = [recording.label_span(0, window * (i + 1))[1] - low for i in range(count)]
+    return [*ends[:-1], characters]
+
+
+def _free_bytes(device: torch.device) -> int | None:
+    """Return the free memory of a device, None where it can't be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    free = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * free[0] if free else None

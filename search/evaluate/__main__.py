@@ -1,0 +1,215 @@
+"""Says what the winners of a search are worth on whole sessions, and on the test sessions.
+
+python -m search.evaluate runs/deep-001                     the best trial, on validation sessions
+python -m search.evaluate runs/deep-001 --top 3 --test      the best three, on test sessions too
+
+Nothing else in this project opens a test session, and the run folder records when this did.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import torch
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bars
+
+from emgmodels.sessions import find_session_files
+from emgmodels.training import best_device, load_best
+from emgmodels.windows import prepare
+from search.evaluate.evaluation import SETS, Evaluation, evaluate_trial
+from search.evaluate.writing import show, write_table
+from search.results import RunFolder, TrialRecord
+
+_PIPED_WIDTH = 120
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    top: int = 1,
+    test: bool = False,
+    data: str | Path | None = None,
+    lines: int = 3,
+    device: str | None = None,
+    quiet: bool = False,
+) -> pa.Table:
+    """Evaluate the best trials of a search, print what was found, and return it as a table.
+
+    The table is in the run folder as ``evaluation.parquet`` too, beside the rows of earlier
+    evaluations of other trials and sets; ``evaluation.json`` says what was looked at and when.
+
+    Args:
+        run: the run folder.
+        top: trials, best first, of those whose checkpoints were kept.
+        test: look at the test sessions too.
+        data: folder where the session files are now; None: where the search found them.
+        lines: lines of text to show for each trial and set.
+        device: where to compute; None: the GPU if there is one.
+        quiet: print nothing.
+
+    Returns:
+        One row a trial, set, session (null: the whole set) and way: CER (%) with its 95 % interval
+        and parts, time and look-ahead. ``test_cer`` is the trial's CER on the whole test set,
+        stitched.
+
+    Raises:
+        ValueError: it is not a run folder, it has no checkpoint, or session files are missing.
+    """
+    console = _console(quiet)
+    folder = RunFolder.open(Path(run))
+    facts = folder.read_environment()
+    trials = _with_checkpoints(folder, top)
+    subsets = ("val", "test") if test else ("val",)
+    paths = {subset: _locate(folder, facts, subset, data) for subset in subsets}
+    _record(folder, paths, trials)
+    where = torch.device(device) if device else best_device()
+    synthetic = bool(facts.get("synthetic"))
+    _say(console, _introduction(paths, where, synthetic))
+    if len(trials) < top:
+        _say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
+    recordings = {subset: prepare(files) for subset, files in paths.items()}
+    evaluations: list[Evaluation] = []
+    for trial in trials:
+        model = load_best(_checkpoint(folder, trial), where)
+        for subset in subsets:
+            title = f"{trial.name}, {SETS[subset]}"
+            with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+                sessions = bars.track(recordings[subset], description=title)
+                evaluations.append(evaluate_trial(trial, model, subset, sessions))
+            show(console, evaluations[-1], synthetic, lines)
+    path = folder.path / "evaluation.parquet"
+    table = write_table(path, evaluations, where, synthetic)
+    _say(console, f"Written: {path}")
+    if touched := _touched(folder):
+        _say(console, f"The test sessions have been looked at {_times(touched)}.")
+    return table
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(
+    epilog="Examples:\n\npython -m search.evaluate runs/deep-001\n\n"
+    "python -m search.evaluate runs/deep-001 --top 3 --test"
+)
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder, such as runs/deep-001.")],
+    top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 1,
+    test: Annotated[bool, typer.Option("--test", help="Look at the test sessions too.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the session files are now, if they were moved.")
+    ] = None,
+    lines: Annotated[int, typer.Option(min=0, help="Lines of text to show with errors.")] = 3,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Evaluate a search's best trials on whole sessions: CER with its parts and 95 % intervals.
+
+    Each session is read in 4 s windows whose emissions are stitched, and in one pass; beside them
+    stands the score of single windows, which is what the search ranked by. Test sessions are opened
+    with --test alone, and the run folder records it.
+    """
+    try:
+        evaluate(run, top=top, test=test, data=data, lines=lines, device=device, quiet=quiet)
+    except (ValueError, OSError, RuntimeError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _with_checkpoints(folder: RunFolder, top: int) -> list[TrialRecord]:
+    """Return the best trials of those that have a checkpoint."""
+    kept = [trial for trial in folder.ranking() if _checkpoint(folder, trial).is_file()]
+    if not kept:
+        raise ValueError(
+            f"{folder.path}: holds no checkpoint: checkpoints/ keeps those of the best trials once "
+            f"a trial has ended or paused"
+        )
+    return kept[:top]
+
+
+def _checkpoint(folder: RunFolder, trial: TrialRecord) -> Path:
+    return folder.path / "checkpoints" / f"{trial.slug}.pt"
+
+
+def _locate(
+    folder: RunFolder, facts: dict[str, Any], subset: str, data: str | Path | None
+) -> list[Path]:
+    """Return the session files of a subset, where they are now."""
+    paths = [Path(path) for path in facts.get("split", {}).get(subset, [])]
+    if not paths:
+        raise ValueError(f"{folder.path}: its split has no {SETS[subset]} sessions")
+    if data is not None:
+        files = find_session_files(data)
+        paths = [files.get(path.stem, Path(data) / path.name) for path in paths]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(paths)} {SETS[subset]} sessions are missing; say with --data "
+            f"DIR where they are now:\n" + "\n".join(f"  {path}" for path in missing)
+        )
+    return paths
+
+
+def _record(folder: RunFolder, paths: dict[str, list[Path]], trials: Sequence[TrialRecord]) -> None:
+    """Note in ``evaluation.json``, before any session is opened, what is going to be looked at."""
+    path = folder.path / "evaluation.json"
+    known = _records(folder)
+    entry = {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "trials": [trial.number for trial in trials],
+        "sessions": {subset: [file.stem for file in files] for subset, files in paths.items()},
+    }
+    path.write_text(json.dumps([*known, entry], indent=2), encoding="utf-8")
+
+
+def _records(folder: RunFolder) -> list[dict[str, Any]]:
+    path = folder.path / "evaluation.json"
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from None
+
+
+def _touched(folder: RunFolder) -> list[str]:
+    """Return when the test sessions were looked at."""
+    return [entry["when"] for entry in _records(folder) if "test" in entry["sessions"]]
+
+
+def _introduction(paths: dict[str, list[Path]], device: torch.device, synthetic: bool) -> str:
+    counts = " and ".join(f"{len(files)} {SETS[subset]}" for subset, files in paths.items())
+    threads = f" with {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    data = "synthetic sessions: this error rate says nothing about people" if synthetic else ""
+    return (
+        f"Greedy decoding of {counts} sessions on {device}{threads}; 95 % intervals by bootstrap "
+        f"over 4 s of a session at a time." + (f"\nThese are {data}." if data else "")
+    )
+
+
+def _times(touched: list[str]) -> str:
+    if len(touched) == 1:
+        return f"once, on {touched[0]}"
+    return f"{len(touched)} times, first on {touched[0]}"
+
+
+def _console(quiet: bool) -> Console:
+    console = Console(quiet=quiet)
+    if console.is_terminal:
+        return console
+    return Console(quiet=quiet, width=max(console.width, _PIPED_WIDTH))
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m search.evaluate")

@@ -1,0 +1,147 @@
+"""One trial on one set of sessions, in every way of reading a session."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from emgmodels.evaluation import ONE_PASS, STITCHED, WINDOWS, Transcript, cer_interval, transcribe
+from emgmodels.factory import Decoder
+from emgmodels.metrics import EditCounts
+from emgmodels.windows import Recording
+from search.results import TrialRecord
+
+SETS = {"val": "validation", "test": "test"}
+PARTING = 3.0
+"""Points of CER between stitched and one pass that are worth a warning."""
+_RECORDED = 0.5
+"""Points of CER by which a checkpoint may differ from what the search recorded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One way of reading one session, or the whole set.
+
+    Attributes:
+        session: its name; None: all sessions of the set.
+        way: ``STITCHED``, ``ONE_PASS`` or ``WINDOWS``.
+        transcripts: of the sessions, one each.
+        seed: draws the interval.
+    """
+
+    session: str | None
+    way: str
+    transcripts: list[Transcript]
+    seed: int
+
+    @property
+    def edits(self) -> EditCounts:
+        """Edits of all its sessions."""
+        return sum((found.edits for found in self.transcripts), EditCounts())
+
+    @property
+    def chunks(self) -> list[EditCounts]:
+        """Edits of each 4 s."""
+        return [chunk for found in self.transcripts for chunk in found.chunks]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the CER (%)."""
+        return cer_interval(self.chunks, np.random.default_rng(self.seed))
+
+    @property
+    def seconds(self) -> float:
+        """Time from EMG to labels (s)."""
+        return sum(found.seconds for found in self.transcripts)
+
+    @property
+    def duration(self) -> float:
+        """Length of the EMG (s)."""
+        return sum(found.duration for found in self.transcripts)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one trial read in one set of sessions.
+
+    Attributes:
+        trial: as the search recorded it.
+        subset: ``val`` or ``test``.
+        transcripts: session, and what was read in it, one way after the other.
+        notes: what the user should know.
+    """
+
+    trial: TrialRecord
+    subset: str
+    transcripts: list[tuple[str, Transcript]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sessions(self) -> list[str]:
+        """Names of the sessions."""
+        return list(dict.fromkeys(name for name, _ in self.transcripts))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the whole set, then each session, by way.
+
+        A way that did not succeed in every session has no row of the whole set.
+        """
+        seed = self.trial.config.seed
+        for way in (STITCHED, ONE_PASS, WINDOWS):
+            of_way = [found for _, found in self.transcripts if found.way == way]
+            if len(of_way) == len(self.sessions):
+                yield Row(None, way, of_way, seed)
+        for name, found in self.transcripts:
+            yield Row(name, found.way, [found], seed)
+
+    def cer(self, way: str) -> float:
+        """Return the CER of the whole set (%), NaN where there is none."""
+        for row in self.rows():
+            if row.session is None and row.way == way:
+                return row.edits.cer
+        return math.nan
+
+    def warnings(self) -> Iterator[str]:
+        """Yield why its figures, or the model, should not be trusted as they are."""
+        stitched, one_pass = self.cer(STITCHED), self.cer(ONE_PASS)
+        if abs(stitched - one_pass) > PARTING:
+            yield (
+                f"warning: CER is {stitched:.1f} % stitched and {one_pass:.1f} % in one pass: the "
+                f"model has learnt how long its windows were; use it on windows of that length"
+            )
+        windows, best = self.cer(WINDOWS), self.trial.best
+        if self.subset == "val" and best and abs(windows - best["val_cer"]) > _RECORDED:
+            yield (
+                f"warning: the search recorded {best['val_cer']:.2f} % for these windows: the "
+                f"checkpoint is of another epoch, or the sessions have changed"
+            )
+
+
+def evaluate_trial(
+    trial: TrialRecord,
+    model: Decoder,
+    subset: str,
+    recordings: Iterable[Recording],
+) -> Evaluation:
+    """Read sessions in every way.
+
+    Args:
+        trial: whose model it is.
+        model: in evaluation mode.
+        subset: ``val`` or ``test``.
+        recordings: sessions of that subset.
+    """
+    evaluation = Evaluation(trial, subset)
+    for recording in recordings:
+        for way in (STITCHED, ONE_PASS, WINDOWS):
+            try:
+                found = transcribe(model, recording, trial.config.training, way)
+                evaluation.transcripts.append((recording.name, found))
+            except (MemoryError, ValueError) as error:
+                if way != ONE_PASS:
+                    raise
+                evaluation.notes.append(f"note: {recording.name} was not read in one pass: {error}")
+    return evaluation

@@ -1,0 +1,175 @@
+"""What an evaluation leaves: tables and marked text on the console, ``evaluation.parquet``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from emgmodels.evaluation import STITCHED, WINDOWS, align
+from emgmodels.factory import describe, notation
+from search.evaluate.evaluation import SETS, Evaluation
+
+_COLUMNS = 76
+"""Characters of a line of text with its errors marked."""
+_MARK_STYLES = {"S": "yellow", "D": "red", "I": "magenta"}
+_SCHEMA = pa.schema(
+    [
+        ("trial", pa.int64()),
+        ("architecture", pa.string()),
+        ("set", pa.string()),
+        ("session", pa.string()),
+        ("way", pa.string()),
+        *((name, pa.float64()) for name in ("cer", "cer_low", "cer_high", "ier", "der", "ser")),
+        *((name, pa.int64()) for name in ("insertions", "deletions", "substitutions")),
+        *((name, pa.int64()) for name in ("characters", "chunks")),
+        *((name, pa.float64()) for name in ("seconds", "duration", "real_time_factor")),
+        ("lookahead_ms", pa.float64()),
+        ("device", pa.string()),
+        ("synthetic", pa.bool_()),
+        ("test_cer", pa.float64()),
+    ]
+)
+
+
+def show(console: Console, evaluation: Evaluation, synthetic: bool, lines: int) -> None:
+    """Print an evaluation: a table, what to know of it, and a few lines of text with its errors.
+
+    Args:
+        console: where.
+        evaluation: what to print.
+        synthetic: whether the sessions were written by a synthetic typist.
+        lines: lines of text.
+    """
+    console.print(_table(evaluation, synthetic))
+    config = evaluation.trial.config.model
+    lookahead = describe(config).lookahead_ms
+    reach = f"{lookahead:.0f} ms" if math.isfinite(lookahead) else "all of its input"
+    for line in (
+        f"Look-ahead: {reach}; {notation(config)}",
+        *evaluation.notes,
+        *evaluation.warnings(),
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if lines > 0:
+        _show_text(console, evaluation, lines)
+
+
+def write_table(
+    path: Path, evaluations: Sequence[Evaluation], device: torch.device, synthetic: bool
+) -> pa.Table:
+    """Write evaluations to a Parquet file, beside earlier ones of other trials and sets.
+
+    Args:
+        path: the file, ``evaluation.parquet`` of a run folder.
+        evaluations: what to write; they replace earlier ones of the same trial and set.
+        device: where they were computed.
+        synthetic: whether the sessions were written by a synthetic typist.
+
+    Returns:
+        All rows of the file.
+    """
+    earlier = pa.parquet.read_table(path).to_pylist() if path.is_file() else []
+    done = {(evaluation.trial.number, evaluation.subset) for evaluation in evaluations}
+    rows = [row for row in earlier if (row["trial"], row["set"]) not in done]
+    for evaluation in evaluations:
+        rows += _rows(evaluation, device, synthetic)
+    test_cers = {
+        row["trial"]: row["cer"]
+        for row in rows
+        if (row["set"], row["session"], row["way"]) == ("test", None, STITCHED)
+    }
+    for row in rows:
+        row["test_cer"] = test_cers.get(row["trial"])
+    table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+    scratch = path.with_name(f".{path.name}.tmp")
+    pa.parquet.write_table(table, scratch)
+    scratch.replace(path)
+    return table
+
+
+def _table(evaluation: Evaluation, synthetic: bool) -> Table:
+    data = "synthetic " if synthetic else ""
+    title = f"{evaluation.trial.name}: {data}{SETS[evaluation.subset]} sessions"
+    table = Table(title=title, title_justify="left")
+    table.add_column("session", overflow="fold")
+    table.add_column("way", no_wrap=True)
+    for name in ("CER %", "95 %", "ins", "del", "sub", "keys", "x real time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    several = len(evaluation.sessions) > 1
+    for row in evaluation.rows():
+        if row.session is None and not several:
+            continue
+        edits, (low, high) = row.edits, row.interval
+        table.add_row(
+            Text(row.session or f"all {len(row.transcripts)}"),
+            row.way,
+            f"{edits.cer:.2f}",
+            f"{low:.1f} – {high:.1f}",
+            *(f"{rate:.2f}" for rate in (edits.ier, edits.der, edits.ser)),
+            f"{edits.target}",
+            f"{row.seconds / row.duration:.4f}",
+            end_section=row.way == WINDOWS,
+        )
+    return table
+
+
+def _show_text(console: Console, evaluation: Evaluation, lines: int) -> None:
+    """Print true and read text of the first session, stitched, with the errors marked."""
+    session, found = next(
+        (name, found) for name, found in evaluation.transcripts if found.way == STITCHED
+    )
+    rows = align(found.target, found.predicted)
+    console.print(
+        f"{session} from its beginning; S: another key, D: left out, I: one too many",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    for low in range(0, min(len(rows[0]), lines * _COLUMNS), _COLUMNS):
+        true, read, marks = (row[low : low + _COLUMNS] for row in rows)
+        for name, row in (("true", true), ("read", read), ("", marks)):
+            line = Text(f"{name:>5} ")
+            for character, mark in zip(row, marks, strict=True):
+                line.append(character, style=_MARK_STYLES.get(mark, ""))
+            console.print(line, no_wrap=True, highlight=False)
+
+
+def _rows(
+    evaluation: Evaluation, device: torch.device, synthetic: bool
+) -> Iterator[dict[str, Any]]:
+    config = evaluation.trial.config.model
+    for row in evaluation.rows():
+        edits, (low, high) = row.edits, row.interval
+        yield {
+            "trial": evaluation.trial.number,
+            "architecture": notation(config),
+            "set": evaluation.subset,
+            "session": row.session,
+            "way": row.way,
+            "cer": edits.cer,
+            "cer_low": low,
+            "cer_high": high,
+            "ier": edits.ier,
+            "der": edits.der,
+            "ser": edits.ser,
+            "insertions": edits.insertions,
+            "deletions": edits.deletions,
+            "substitutions": edits.substitutions,
+            "characters": edits.target,
+            "chunks": len(row.chunks),
+            "seconds": row.seconds,
+            "duration": row.duration,
+            "real_time_factor": row.seconds / row.duration,
+            "lookahead_ms": describe(config).lookahead_ms,
+            "device": str(device),
+            "synthetic": synthetic,
+        }

@@ -1,0 +1,184 @@
+"""The evaluation of a run folder whose trials were trained for real, in one process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from conftest import make_session
+from typer.testing import CliRunner
+
+from emgmodels.config import Config
+from emgmodels.evaluation import Transcript
+from emgmodels.factory import build, parse_notation
+from emgmodels.metrics import EditCounts
+from emgmodels.sessions import write_session
+from emgmodels.training import fit
+from emgmodels.windows import prepare
+from search.evaluate import Evaluation, evaluate_trial
+from search.evaluate.__main__ import app
+from search.results import COMPLETE, RunFolder, TrialRecord
+
+TRAINING = {
+    "epochs": 5,
+    "batch_size": 4,
+    "learning_rate": 1e-2,
+    "warmup_steps": 4,
+    "aligned_start": {"epochs": 5},
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run folder with two trials, and the sessions it was trained on beside it."""
+    parent = tmp_path_factory.mktemp("evaluated")
+    data = parent / "data"
+    data.mkdir()
+    for i in range(4):
+        write_session(data / f"s{i}.hdf5", make_session(seconds=26, seed=i, name=f"s{i}"))
+    sessions = {
+        "train": [str(data / "s0.hdf5"), str(data / "s1.hdf5")],
+        "val": [str(data / "s2.hdf5")],
+        "test": [str(data / "s3.hdf5")],
+    }
+    folder = RunFolder.create(parent, "tiny")
+    folder.write_space({"name": "tiny"})
+    folder.write_environment({"seed": 0, "synthetic": True, "split": {"origin": "", **sessions}})
+    recordings = prepare([*map(Path, sessions["train"] + sessions["val"])])
+    for number, text in enumerate(("gru:1(hidden=24) hop:64 mlp:16", "conv:1 hop:64 mlp:16")):
+        config = Config.model_validate({"training": TRAINING})
+        config = config.model_copy(update={"model": parse_notation(text)})
+        trial = TrialRecord(number, config, COMPLETE, "trained to the end", "here")
+        folder.trials[number] = trial
+        for result in fit(config, recordings[:2], recordings[2:]):
+            trial.add(result.metrics())
+            trial.checkpoint = parent / f"{number}.pt"
+            result.save(trial.checkpoint)
+    folder.flush()
+    folder.keep_best_checkpoints()
+    return folder.path
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Path:
+    """A copy of the run folder that no earlier evaluation has touched."""
+    return Path(shutil.copytree(trained, tmp_path / trained.name))
+
+
+def evaluate(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.stdout if code == 0 else result.stderr
+
+
+def rows_of(run: Path) -> list[dict]:
+    return pyarrow.parquet.read_table(run / "evaluation.parquet").to_pylist()
+
+
+def test_every_way_of_reading_a_session_stands_in_the_table(run):
+    printed = evaluate(run, "--top", 2)
+    best = RunFolder.open(run).ranking()[0]
+    rows = [row for row in rows_of(run) if row["trial"] == best.number]
+    assert {(row["set"], row["session"], row["way"]) for row in rows} == {
+        ("val", session, way)
+        for session in (None, "s2")
+        for way in ("stitched", "one pass", "windows")
+    }
+    for row in rows:
+        assert row["cer"] == pytest.approx(row["ier"] + row["der"] + row["ser"])
+        edits = row["insertions"] + row["deletions"] + row["substitutions"]
+        assert row["cer"] == pytest.approx(100 * edits / row["characters"])
+        assert row["cer_low"] <= row["cer"] <= row["cer_high"]
+        assert row["test_cer"] is None
+        assert 0 < row["real_time_factor"] < 1
+        if row["way"] == "windows":
+            assert row["cer"] == pytest.approx(best.best["val_cer"])
+    assert "synthetic" in printed
+    assert "000 " in printed
+    assert "001 " in printed
+    assert "Look-ahead" in printed
+    assert "the search recorded" not in printed
+    assert evaluate(run, "--quiet") == ""
+
+
+def test_the_text_is_shown_with_its_errors(run):
+    printed = evaluate(run, "--lines", 1)
+    true = next(line for line in printed.splitlines() if line.startswith(" true "))
+    assert len(true.split()[1].replace("·", "")) > 40
+    assert set(true.split()[1]) <= set("abcd·")
+    assert " read " in printed
+    assert " true " not in evaluate(run, "--lines", 0)
+
+
+def test_test_sessions_are_opened_only_when_asked_and_that_is_recorded(run, trained, tmp_path):
+    data = Path(shutil.copytree(trained.parent / "data", tmp_path / "data"))
+    (data / "s3.hdf5").write_bytes(b"nobody reads this")
+    evaluate(run, "--data", data)
+    (record,) = json.loads((run / "evaluation.json").read_text())
+    assert record["sessions"] == {"val": ["s2"]}
+    message = evaluate(run, "--data", data, "--test", code=2)
+    assert "s3.hdf5" in message
+    touched = json.loads((run / "evaluation.json").read_text())[-1]
+    assert touched["sessions"]["test"] == ["s3"]
+    assert touched["when"].startswith("20")
+
+
+def test_the_test_cer_is_there_for_the_report_and_stays(run):
+    from search.report.runs import _test_cers
+
+    assert "looked at once" in evaluate(run, "--test")
+    best = RunFolder.open(run).ranking()[0].number
+    (tested,) = (
+        row["cer"]
+        for row in rows_of(run)
+        if (row["set"], row["session"], row["way"]) == ("test", None, "stitched")
+    )
+    evaluate(run, "--top", 2)
+    assert {row["trial"] for row in rows_of(run)} == {0, 1}
+    assert _test_cers(run) == {best: tested}
+    assert "looked at 2 times" in evaluate(run, "--test")
+
+
+def transcript(way: str, errors: int) -> Transcript:
+    return Transcript(way, [0] * 100, [0] * 100, [EditCounts(0, 0, errors, 100)], 1.0, 60.0)
+
+
+def test_a_model_that_reads_otherwise_in_one_pass_is_told(run):
+    best = RunFolder.open(run).ranking()[0]
+    windows = transcript("windows", round(best.best["val_cer"]))
+
+    def warnings(stitched, one_pass, windows=windows):
+        found = [transcript("stitched", stitched), transcript("one pass", one_pass), windows]
+        return list(Evaluation(best, "val", [("s2", each) for each in found]).warnings())
+
+    assert warnings(37, 38) == []
+    assert "37.0 % stitched and 94.0 % in one pass" in warnings(37, 94)[0]
+    assert "another epoch" in warnings(37, 37, transcript("windows", 99))[0]
+
+
+def test_a_session_that_a_stage_cannot_take_at_once_is_said(run, session_paths, language_models):
+    text = f"pretrained:1(name={language_models['GPT2']}) hop:16 mlp:16"
+    config = Config.model_validate({"training": TRAINING})
+    config = config.model_copy(update={"model": parse_notation(text)})
+    trial = TrialRecord(7, config)
+    recordings = prepare(session_paths[:1])
+    found = evaluate_trial(trial, build(config.model).eval(), "val", recordings)
+    assert {row.way for row in found.rows()} == {"stitched", "windows"}
+    (note,) = found.notes
+    assert "s0 was not read in one pass" in note
+    assert "1024 at most" in note
+
+
+def test_what_cannot_be_evaluated_is_said_in_one_message(run, tmp_path):
+    assert "is not the folder of a search" in evaluate(tmp_path, code=2)
+    assert "does not exist" in evaluate(run, "--data", tmp_path / "no", code=2)
+    write_session(tmp_path / "other.hdf5", make_session(seconds=5, name="other"))
+    assert "s2.hdf5" in evaluate(run, "--data", tmp_path, code=2)
+    missing = evaluate(run, "--data", run.parent / run.name / "checkpoints", code=2)
+    assert "no session files" in missing
+    assert "device" in evaluate(run, "--device", "abacus", code=2)
+    shutil.rmtree(run / "checkpoints")
+    assert "holds no checkpoint" in evaluate(run, code=2)
