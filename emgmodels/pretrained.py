@@ -37,9 +37,9 @@ class PretrainedStage(Stage):
         shape = load_shape(config)
         hidden = shape.hidden_size
         self.width = width
-        self.longest = getattr(shape, "max_position_embeddings", None) or math.inf
         self.into = nn.Linear(width, hidden)
         self.model = _load_model(config, shape)
+        self.longest = _positions(self.model)
         self.out = nn.Linear(hidden, width)
         layers = hidden_layers(self.model, config.layers)
         self.trained = [*layers[: config.train_first], *layers[config.layers - config.train_last :]]
@@ -118,6 +118,13 @@ def hidden_layers(model: nn.Module, layers: int) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == layers:
             return module
     raise ValueError(f"{type(model).__name__} has no list of {layers} hidden layers")
+
+
+def _positions(model: PreTrainedModel) -> float:
+    """Return how many frames a model has positions for."""
+    positions = getattr(model.config, "max_position_embeddings", None) or math.inf
+    padding = getattr(getattr(model, "embeddings", None), "padding_idx", None)
+    return positions if padding is None else positions - padding - 1  # RoBERTa counts from there
 
 
 def _load_model(config: PretrainedConfig, shape: PreTrainedConfig) -> PreTrainedModel:

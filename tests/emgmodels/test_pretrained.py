@@ -85,6 +85,23 @@ def test_a_folder_without_weights_says_so(tmp_path, language_models):
         build(model)
 
 
+def test_it_takes_as_many_frames_as_it_says(tmp_path):
+    from transformers import BertConfig, GPT2Config, RobertaConfig
+
+    encoder = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 8}
+    for shape in (
+        GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=40),
+        BertConfig(**encoder, num_hidden_layers=1, max_position_embeddings=40),
+        RobertaConfig(**encoder, num_hidden_layers=1, max_position_embeddings=42, pad_token_id=1),
+    ):
+        shape.save_pretrained(tmp_path)
+        model = stage(tmp_path, layers=1, weights="random")
+        assert model.longest == 40
+        assert model(torch.randn(1, 40, 16)).shape == (1, 40, 16)
+        with pytest.raises(ValueError, match="has 40 positions and the window 41 frames"):
+            model(torch.randn(1, 41, 16))
+
+
 def test_weights_of_another_model_are_refused(tmp_path, language_models):
     from safetensors.torch import load_file, save_file
 
