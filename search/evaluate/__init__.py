@@ -1,7 +1,4 @@
-"""The winners of a search on whole sessions: ``evaluate``, or from a shell
-
-python -m search.evaluate RUN
-"""
+"""What the winners of a search read in whole sessions: python -m search.evaluate RUN."""
 
 from search.evaluate.evaluation import Evaluation, evaluate_trial
 from search.evaluate.writing import write_table

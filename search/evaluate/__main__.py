@@ -113,9 +113,10 @@ def command(
 ) -> None:
     """Evaluate a search's best trials on whole sessions: CER with its parts and 95 % intervals.
 
-    Each session is read in 4 s windows whose emissions are stitched, and in one pass; beside them
-    stands the score of single windows, which is what the search ranked by. Test sessions are opened
-    with --test alone, and the run folder records it.
+    Each session is read in 4 s windows whose emissions are stitched, and in
+    one pass; beside them stands the score of single windows, by which the
+    search ranked. Test sessions are opened with --test alone, and the run
+    folder records that they were.
     """
     try:
         evaluate(run, top=top, test=test, data=data, lines=lines, device=device, quiet=quiet)
@@ -143,7 +144,13 @@ def _locate(
     folder: RunFolder, facts: dict[str, Any], subset: str, data: str | Path | None
 ) -> list[Path]:
     """Return the session files of a subset, where they are now."""
-    paths = [Path(path) for path in facts.get("split", {}).get(subset, [])]
+    split = facts.get("split", {})
+    if subset not in split:
+        raise ValueError(
+            f"{folder.path / 'environment.json'}: does not say which sessions are for "
+            f"{SETS[subset]}: search again with this version"
+        )
+    paths = [Path(path) for path in split[subset]]
     if not paths:
         raise ValueError(f"{folder.path}: its split has no {SETS[subset]} sessions")
     if data is not None:
@@ -187,10 +194,10 @@ def _touched(folder: RunFolder) -> list[str]:
 def _introduction(paths: dict[str, list[Path]], device: torch.device, synthetic: bool) -> str:
     counts = " and ".join(f"{len(files)} {SETS[subset]}" for subset, files in paths.items())
     threads = f" with {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    data = "synthetic sessions: this error rate says nothing about people" if synthetic else ""
+    note = "\nSynthetic data: its error rates say nothing about people." if synthetic else ""
     return (
-        f"Greedy decoding of {counts} sessions on {device}{threads}; 95 % intervals by bootstrap "
-        f"over 4 s of a session at a time." + (f"\nThese are {data}." if data else "")
+        f"Sessions: {counts}. Greedy decoding on {device}{threads}; 95 % intervals by bootstrap "
+        f"over the sessions' 4 s windows.{note}"
     )
 
 

@@ -19,7 +19,9 @@ from emgmodels.factory import describe, notation
 from search.evaluate.evaluation import SETS, Evaluation
 
 _COLUMNS = 76
-"""Characters of a line of text with its errors marked."""
+"""Characters of a line of text with its errors marked, at most."""
+_MARGIN = 6
+"""Characters before it, which say what it is."""
 _MARK_STYLES = {"S": "yellow", "D": "red", "I": "magenta"}
 _SCHEMA = pa.schema(
     [
@@ -134,10 +136,11 @@ def _show_text(console: Console, evaluation: Evaluation, lines: int) -> None:
         markup=False,
         soft_wrap=True,
     )
-    for low in range(0, min(len(rows[0]), lines * _COLUMNS), _COLUMNS):
-        true, read, marks = (row[low : low + _COLUMNS] for row in rows)
+    width = max(1, min(_COLUMNS, console.width - _MARGIN))
+    for low in range(0, min(len(rows[0]), lines * width), width):
+        true, read, marks = (row[low : low + width] for row in rows)
         for name, row in (("true", true), ("read", read), ("", marks)):
-            line = Text(f"{name:>5} ")
+            line = Text(name.rjust(_MARGIN - 1) + " ")
             for character, mark in zip(row, marks, strict=True):
                 line.append(character, style=_MARK_STYLES.get(mark, ""))
             console.print(line, no_wrap=True, highlight=False)

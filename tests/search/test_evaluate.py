@@ -127,8 +127,6 @@ def test_test_sessions_are_opened_only_when_asked_and_that_is_recorded(run, trai
 
 
 def test_the_test_cer_is_there_for_the_report_and_stays(run):
-    from search.report.runs import _test_cers
-
     assert "looked at once" in evaluate(run, "--test")
     best = RunFolder.open(run).ranking()[0].number
     (tested,) = (
@@ -138,7 +136,8 @@ def test_the_test_cer_is_there_for_the_report_and_stays(run):
     )
     evaluate(run, "--top", 2)
     assert {row["trial"] for row in rows_of(run)} == {0, 1}
-    assert _test_cers(run) == {best: tested}
+    assert {row["test_cer"] for row in rows_of(run) if row["trial"] == best} == {tested}
+    assert {row["test_cer"] for row in rows_of(run) if row["trial"] != best} == {None}
     assert "looked at 2 times" in evaluate(run, "--test")
 
 
@@ -180,5 +179,13 @@ def test_what_cannot_be_evaluated_is_said_in_one_message(run, tmp_path):
     missing = evaluate(run, "--data", run.parent / run.name / "checkpoints", code=2)
     assert "no session files" in missing
     assert "device" in evaluate(run, "--device", "abacus", code=2)
+    facts = json.loads((run / "environment.json").read_text())
+    for test, message in ([], "has no test sessions"), (None, "does not say which sessions"):
+        facts["split"]["test"] = test
+        if test is None:
+            del facts["split"]["test"]
+        (run / "environment.json").write_text(json.dumps(facts))
+        assert message in evaluate(run, "--test", code=2)
+    assert not (run / "evaluation.parquet").exists()
     shutil.rmtree(run / "checkpoints")
     assert "holds no checkpoint" in evaluate(run, code=2)
