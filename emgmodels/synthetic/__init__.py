@@ -28,7 +28,7 @@ from emgmodels.synthetic.forearm import Forearm, record
 from emgmodels.synthetic.text import sentence
 from emgmodels.synthetic.typist import type_text
 
-VERSION = 1
+VERSION = 2
 """Counts up when the same arguments give other sessions than before."""
 SHORTEST = 0.25
 """Shortest session (minutes): a sentence takes about 12 seconds."""
