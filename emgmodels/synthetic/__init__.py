@@ -7,10 +7,11 @@ rank architectures on this simulation and say nothing about people. To write six
 
 ``text`` makes English sentences, ``typist`` presses the keys, ``forearm`` turns presses into EMG;
 each says where its numbers come from. The sizes that nobody has published are chosen so that
-decoding is a miniature of the real task. A small recurrent network trained on about 12 minutes
-makes some 15 % errors in a session that it has not seen, 4 or 8 electrodes of a band are
-worth less than 16, and the order of the keys helps: which muscles press a key depends on where the
-hand was.
+decoding is a miniature of the real task. Two bidirectional GRU layers of 96 units, trained for 20
+epochs on 16 minutes at 31 frames a second, miss about 15 % of the characters of a session that they
+have not seen. Fewer electrodes cost: fingers are told apart worse with 8 of a band than with 16,
+and worse again with 4. And context helps, since which muscles press a key depends on where the
+hand was before.
 """
 
 from __future__ import annotations
