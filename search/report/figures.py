@@ -24,7 +24,7 @@ from search.report.marks import (
     short,
     strip,
 )
-from search.report.runs import HIGHLIGHTED, Run, Trial
+from search.report.runs import HIGHLIGHTED, Run, Trial, setting
 from search.report.style import (
     CER_CEILING,
     COLUMN,
@@ -60,6 +60,7 @@ def learning_curves(run: Run) -> Plot:
             for trial in reversed(run.ranked):
                 axes.plot(trial.curve["epoch"], trial.curve[column], **line(trial, run))
             axes.set(xlabel="epoch", ylabel=label, xlim=(0, run.max_epochs * 1.02))
+            axes.xaxis.get_major_locator().set_params(integer=True)
             ceiling = CER_CEILING if column == "val_cer" else None
             cut(axes, [trial.curve[column] for trial in run.ranked], ceiling)
         legend(figure, panels[0])
@@ -79,6 +80,8 @@ def progress(run: Run) -> Plot:
     spent = len(history.best)
     saved = 100 * (1 - spent / history.whole_epochs)
     title = f"Cost: {spent} epochs, where training every trial whole takes {history.whole_epochs}"
+    if spent >= history.whole_epochs:
+        title = f"Cost: {spent} epochs, every trial trained whole"
     with drawing(title, _about(run), PAGE, 2.5) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         epochs = np.arange(1, spent + 1)
@@ -321,12 +324,6 @@ def pareto_front(run: Run) -> list[Trial]:
     return front
 
 
-def setting(name: str) -> str:
-    """Return a setting's dotted name as a reader says it: ``recurrent layers``."""
-    short = name.removeprefix("model.").removeprefix("encoder.").removeprefix("training.")
-    return short.replace("features.", "").replace(".", " ").replace("_", " ")
-
-
 def _effect(axes: Axes, run: Run, name: str) -> None:
     """Draw CER against the values of one setting, side by side or on a scale."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -384,7 +381,7 @@ def _most_telling(run: Run) -> list[str]:
 
 
 def _about(run: Run) -> str:
-    return f"{run.name}, {run.data}" + (", search still running" if run.is_running else "")
+    return f"{run.data}, {run.name}" + (", search still running" if run.is_running else "")
 
 
 def _best(run: Run) -> int:

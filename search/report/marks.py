@@ -23,6 +23,8 @@ _RASTERIZED = 150
 """Grey curves from which on a vector figure keeps them as a picture."""
 _LOGARITHMIC = 5.0
 """Ratio of largest to smallest value from which on a scale is logarithmic."""
+_WIDE = 20.0
+"""Ratio from which on a curve is: a linear axis would show its beginning only."""
 _JITTER = 0.16
 
 
@@ -98,11 +100,13 @@ def legend_of_marks(figure: Figure, run: Run, columns: int = 1) -> None:
 
 
 def cut(axes: Axes, curves: Iterable[np.ndarray], ceiling: float | None = None) -> None:
-    """Limit the vertical axis to what curves have in common, without the first wild epochs."""
+    """Limit the vertical axis to the curves below a ceiling; without one, show decades as such."""
     values = np.concatenate([curve[np.isfinite(curve)] for curve in curves])
-    high = min(float(np.quantile(values, 0.97)), ceiling or math.inf)
-    high = max(high, float(np.quantile(values, 0.5)))
-    low = float(values.min())
+    low, high = float(values.min()), float(values.max())
+    if ceiling is None and low > 0 and high / low >= _WIDE:
+        plain_log(axes, [low, high], "y")
+        return
+    high = min(high, ceiling or math.inf)
     axes.set_ylim(max(0.0, low - 0.05 * (high - low)), high + 0.05 * (high - low) + 1e-9)
 
 

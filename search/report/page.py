@@ -39,29 +39,29 @@ class Page:
         """Begin a section, and list it at the top."""
         anchor = "-".join(heading.lower().split())
         self._links.append((anchor, heading))
-        self._parts.append(f'<h2 id="{anchor}">{html.escape(heading)}</h2>')
+        self._parts.append(f'<h2 id="{anchor}">{_escaped(heading)}</h2>')
 
     def text(self, text: str) -> None:
         """Add a paragraph."""
-        self._parts.append(f"<p>{html.escape(text)}</p>")
+        self._parts.append(f"<p>{_escaped(text)}</p>")
 
     def banner(self, heading: str, text: str) -> None:
         """Add what nobody may overlook."""
         self._parts.append(
-            f'<p class="banner"><strong>{html.escape(heading)}</strong> {html.escape(text)}</p>'
+            f'<p class="banner"><strong>{_escaped(heading)}</strong> {_escaped(text)}</p>'
         )
 
     def facts(self, facts: Iterable[tuple[str, str]]) -> None:
         """Add a row of figures with their names."""
         cells = "".join(
-            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
+            f"<div><dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd></div>"
             for name, value in facts
         )
         self._parts.append(f'<dl class="facts">{cells}</dl>')
 
     def code(self, text: str) -> None:
         """Add a command, or the text of a file."""
-        self._parts.append(f"<pre>{html.escape(text)}</pre>")
+        self._parts.append(f"<pre>{_escaped(text)}</pre>")
 
     def table(self, table: Table, more: Table | None = None, summary: str = "") -> None:
         """Add a table, and a longer one behind a line to click on."""
@@ -71,7 +71,7 @@ class Page:
 
     def folded(self, summary: str, inner: str) -> None:
         """Add HTML behind a line to click on."""
-        self._parts.append(f"<details><summary>{html.escape(summary)}</summary>{inner}</details>")
+        self._parts.append(f"<details><summary>{_escaped(summary)}</summary>{inner}</details>")
 
     def plots(self, plots: Iterable[Plot]) -> None:
         """Add figures; narrow ones stand side by side."""
@@ -80,10 +80,10 @@ class Page:
     def render(self) -> str:
         """Return the page."""
         links = "".join(
-            f'<a href="#{anchor}">{html.escape(heading)}</a>' for anchor, heading in self._links
+            f'<a href="#{anchor}">{_escaped(heading)}</a>' for anchor, heading in self._links
         )
         body = "\n".join(self._parts)
-        title, lead = html.escape(self.title), html.escape(self._lead)
+        title, lead = _escaped(self.title), _escaped(self._lead)
         return (
             f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -94,10 +94,15 @@ class Page:
         )
 
 
+def _escaped(text: str) -> str:
+    """Return text for HTML; a number and its percent sign stay together."""
+    return html.escape(text, quote=True).replace(" %", "\u00a0%")
+
+
 def _figure(plot: Plot) -> str:
     width = round(plot.figure.get_figwidth() * _PIXELS_PER_INCH)
     picture = base64.b64encode(_themed(plot.svg()).encode()).decode()
-    title, caption = html.escape(plot.title, quote=True), html.escape(plot.caption)
+    title, caption = _escaped(plot.title), _escaped(plot.caption)
     return (
         f'<figure style="width: {width}px"><img alt="{title}" '
         f'src="data:image/svg+xml;base64,{picture}"><figcaption>{caption}</figcaption></figure>'
@@ -159,8 +164,8 @@ th, td {
   padding: .35rem .55rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line);
 }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; }
-td:not(.number) { min-width: 9rem; }
+th { color: var(--soft); font-weight: 600; }
+td:not(.number) { min-width: 8rem; }
 .number { text-align: right; white-space: nowrap; }
 tbody tr:hover { background: var(--panel); }
 .plots { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; align-items: flex-start; }
@@ -168,7 +173,8 @@ figure { margin: 1rem 0 0; max-width: 100%; }
 img { display: block; width: 100%; height: auto; }
 figcaption { color: var(--soft); font-size: .84rem; line-height: 1.45; margin-top: .5rem; }
 pre {
-  background: var(--panel); border-radius: 8px; padding: .8rem 1rem; overflow-x: auto;
+  background: var(--panel); border-radius: 8px; padding: .8rem 1rem; white-space: pre-wrap;
+  overflow-wrap: anywhere;
   font: .82rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
 }
 summary { cursor: pointer; color: var(--link); margin: .75rem 0; }

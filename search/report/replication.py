@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from search.report.marks import cut, legend
-from search.report.published import PUBLISHED
+from search.report.published import PUBLISHED, scale, scaled
 from search.report.runs import Run, Trial
 from search.report.style import (
     CER_CEILING,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MEMBERS = len(SERIES)
-_BASELINE = "conv:4"
 _RECURRENT = {"gru", "lstm"}
 _EARLY = "Pale bars and lines that end early belong to trials that the search stopped."
 
@@ -45,7 +44,10 @@ class Family(NamedTuple):
 
 
 FAMILIES = (
-    Family(1, 2, "convolution, then transformer", lambda stages: stages == ("conv", "transformer")),
+    Family(
+        *(1, 2, "convolution, then transformer"),
+        lambda stages: stages in (("conv", "transformer"), ("conv", "pretrained")),
+    ),
     Family(
         *(3, 4, "LSTM and convolution"),
         lambda stages: "lstm" in stages and set(stages) <= {"lstm", "conv"},
@@ -75,13 +77,14 @@ def redrawn(run: Run) -> Iterator[tuple[str, Plot]]:
 
 def _members(run: Run, family: Family) -> list[Trial]:
     """Return the best trial of each architecture of a family, at most electrodes; baseline last."""
-    most = max((_electrodes_of(trial) for trial in run.ranked), default=0)
+    most = f"@{max(map(_electrodes_of, run.ranked))}ch"
     best: dict[str, Trial] = {}
     for trial in run.ranked:
-        if _electrodes_of(trial) == most:
+        if trial.label.endswith(most):
             best.setdefault(_stages_text(trial), trial)
     members = [trial for text, trial in best.items() if family.contains(_stages(text))]
-    baseline = [best[_BASELINE]] if len(members) > 1 and _BASELINE in best else []
+    name = _baseline(run)
+    baseline = [best[name]] if len(members) > 1 and name in best else []
     return members[: _MEMBERS - 1] + baseline
 
 
@@ -89,10 +92,10 @@ def _curves(run: Run, family: Family, members: list[Trial]) -> Plot:
     title = f"Loss and CER by epoch: {family.name}"
     with drawing(title, _about(run, family.curves), PAGE, 3.0) as figure:
         panels = figure.subplots(1, 2)
-        columns = {"train_loss": "training loss (CTC)", "val_cer": "validation CER (%)"}
+        columns = {"train_loss": "training loss", "val_cer": "validation CER (%)"}
         for axes, (column, label) in zip(panels, columns.items(), strict=True):
             for place, trial in enumerate(members):
-                colour, marker = _series(trial, place)
+                colour, marker = _series(run, trial, place)
                 epochs = trial.curve["epoch"]
                 axes.plot(
                     epochs,
@@ -103,11 +106,12 @@ def _curves(run: Run, family: Family, members: list[Trial]) -> Plot:
                     markersize=3,
                     markevery=max(1, len(epochs) // 6),
                     zorder=3 - 0.1 * place,
-                    label=_name(trial),
+                    label=_name(run, trial),
                 )
             ceiling = CER_CEILING if column == "val_cer" else None
             cut(axes, [trial.curve[column] for trial in members], ceiling)
             axes.set(xlabel="epoch", ylabel=label)
+            axes.xaxis.get_major_locator().set_params(integer=True)
         legend(figure, panels[0])
     return Plot(figure, title, f"As figure {family.curves} of the technical report. {_EARLY}")
 
@@ -124,10 +128,9 @@ def _bars(run: Run, family: Family, members: list[Trial]) -> Plot:
             if math.isfinite(trial.test_cer):
                 _bar(axes, place - 0.19, trial.test_cer, trial, SERIES[1], tested)
         _mark_published(axes, run, members)
-        axes.set_yticks(range(len(members)), [_name(trial) for trial in members])
+        axes.set_yticks(range(len(members)), [_name(run, trial) for trial in members])
         axes.tick_params(axis="y", length=0)
         axes.set(xlabel="CER (%)" if tested else "validation CER (%)", xlim=(0, None))
-        axes.margins(x=0.16)
         handles = [(SERIES[0], "validation"), (SERIES[1], "test")] if tested else []
         for colour, label in handles:
             axes.barh(0, 0, color=colour, label=label)
@@ -137,14 +140,13 @@ def _bars(run: Run, family: Family, members: list[Trial]) -> Plot:
 
 
 def _bar(axes: Axes, at: float, cer: float, trial: Trial, colour: str, halved: bool) -> None:
-    shown = min(cer, CER_CEILING)
-    axes.barh(
-        at, shown, height=0.34 if halved else 0.6, color=colour, alpha=1 if trial.is_whole else 0.4
-    )
+    height, alpha = 0.34 if halved else 0.6, 1 if trial.is_whole else 0.4
+    axes.barh(at, min(cer, CER_CEILING), height=height, color=colour, alpha=alpha)
     ended = "" if trial.is_whole else f", epoch {trial.epochs}"
     axes.annotate(
         f"{cer:.1f}{ended}",
-        (shown, at),
+        (1, at),
+        xycoords=("axes fraction", "data"),
         xytext=(3, 0),
         textcoords="offset points",
         va="center",
@@ -155,7 +157,8 @@ def _bar(axes: Axes, at: float, cer: float, trial: Trial, colour: str, halved: b
 def _mark_published(axes: Axes, run: Run, members: list[Trial]) -> None:
     """Mark the report's own validation CERs, where they are of the same kind of data."""
     known = {published.architecture: published.val_cer for published in PUBLISHED}
-    marks = [(known.get(trial.label, math.nan), place) for place, trial in enumerate(members)]
+    above = 0.19 if run.is_evaluated else 0
+    marks = [(known.get(t.label, math.nan), place + above) for place, t in enumerate(members)]
     marks = [(cer, place) for cer, place in marks if math.isfinite(cer)]
     if marks and not run.synthetic:
         cers, places = zip(*marks, strict=True)
@@ -177,7 +180,9 @@ def _by_electrodes(run: Run) -> dict[str, list[Trial]]:
     """Return architectures that were trained at several electrode counts, the best few first."""
     groups: dict[str, dict[int, Trial]] = {}
     for trial in run.ranked:
-        groups.setdefault(_stages_text(trial), {}).setdefault(_electrodes_of(trial), trial)
+        which = trial.label.rpartition("ch:")[2] if "ch:" in trial.label else ""
+        text = f"{_stages_text(trial)}, {which}" if which else _stages_text(trial)
+        groups.setdefault(text, {}).setdefault(_electrodes_of(trial), trial)
     several = [(text, list(trials.values())) for text, trials in groups.items() if len(trials) > 1]
     several.sort(key=lambda item: (-len(item[1]), min(trial.rank for trial in item[1])))
     return {text: sorted(trials, key=_electrodes_of) for text, trials in several[: _MEMBERS - 2]}
@@ -204,7 +209,9 @@ def _electrodes(run: Run, groups: dict[str, list[Trial]]) -> Plot:
                     face = SERIES[place] if trial.is_whole else PAPER
                     axes.plot(count, cer, **look | {"mfc": face, "zorder": 4})
         axes.set_xticks(sorted({_electrodes_of(t) for trials in groups.values() for t in trials}))
-        axes.set(xlabel="electrodes a band", ylabel="validation CER (%)", ylim=(0, None))
+        label = "CER (%)" if run.is_evaluated else "validation CER (%)"
+        axes.set(xlabel="electrodes a band", ylabel=label)
+        axes.set_ylim(0, 1.06 * min(axes.get_ylim()[1], CER_CEILING))
         legend(figure, axes, columns=1)
     return Plot(
         figure,
@@ -214,19 +221,24 @@ def _electrodes(run: Run, groups: dict[str, list[Trial]]) -> Plot:
     )
 
 
-def _series(trial: Trial, place: int) -> tuple[str, str]:
-    if _stages_text(trial) == _BASELINE:
+def _baseline(run: Run) -> str:
+    """Return the baseline's stages, at the depth of the run."""
+    return scaled(PUBLISHED[0].architecture, scale(run)).partition(" @")[0]
+
+
+def _series(run: Run, trial: Trial, place: int) -> tuple[str, str]:
+    if _stages_text(trial) == _baseline(run):
         return INK, "x"
     return SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
 
 
-def _name(trial: Trial) -> str:
+def _name(run: Run, trial: Trial) -> str:
     text = _stages_text(trial)
-    return f"{text} (baseline)" if text == _BASELINE else text
+    return f"{text} (baseline)" if text == _baseline(run) else text
 
 
 def _about(run: Run, figure: int) -> str:
-    return f"{run.name}, {run.data}; as the report's figure {figure}"
+    return f"{run.data}, {run.name}; as the report's figure {figure}"
 
 
 def _stages_text(trial: Trial) -> str:

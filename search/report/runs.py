@@ -12,16 +12,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet
 import yaml
 
 from emgmodels.factory import notation, parse_notation
-from search.results import FAILED, PAUSED, RUNNING, STOPPED, WAITING, read_curves, read_trials
+from search.results import (
+    CUT_OFF,
+    FAILED,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    read_curves,
+    read_trials,
+)
 from search.schedule import DEFAULT_ETA, default_grace, rungs
 from search.space import Space, load_space
 
 HIGHLIGHTED = 5
 """Trials with a colour of their own, the same in every figure."""
+_LONGEST_VALUES = 120
+"""Characters of a distribution beyond which it is counted, not shown."""
 _UNDER_WAY = (WAITING, RUNNING, PAUSED)
 
 
@@ -127,8 +139,8 @@ class Run:
 
     @property
     def stopped(self) -> list[Trial]:
-        """Trials that the search ended early."""
-        return [trial for trial in self.trials if trial.state == STOPPED]
+        """Trials that the scheduler, or the end of the search, ended early."""
+        return [trial for trial in self.trials if trial.state in (STOPPED, CUT_OFF)]
 
     @property
     def is_evaluated(self) -> bool:
@@ -206,11 +218,13 @@ def read_run(path: str | Path) -> Run:
             it.
     """
     path = Path(path)
-    rows = read_trials(path).to_pylist()
+    try:
+        rows, curves = read_trials(path).to_pylist(), read_curves(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: a table is damaged: {error}") from None
     if not rows:
         raise ValueError(f"{path}: its search has no trial yet: try again after the first epoch")
     space = load_space(path / "space.yaml")
-    curves = read_curves(path)
     columns = {name: curves[name].to_numpy() for name in curves.column_names}
     test = _test_cers(path)
     trials = []
@@ -228,6 +242,12 @@ def searched(run: Run) -> dict[str, str]:
     for section in ("model", "training"):
         _find_distributions(resolved[section], section, found)
     return found
+
+
+def setting(name: str) -> str:
+    """Return a setting's dotted name as a reader says it: ``recurrent layers``."""
+    short = name.removeprefix("model.").removeprefix("encoder.").removeprefix("training.")
+    return short.replace("features.", "").replace(".", " ").replace("_", " ")
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -309,6 +329,8 @@ def _find_distributions(value: Any, path: str, found: dict[str, str]) -> None:
         return
     if value.keys() & {"choice", "int", "float", "permutation"}:
         text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+        if len(text) > _LONGEST_VALUES:
+            text = f"one of {len(value['choice'])}, in the space file"
         found[path] = text.strip()
         return
     for key, inner in value.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ _RC: Any = {
     "svg.hashsalt": "emgsearch",
     "savefig.dpi": 220,
 }
+_CHARACTERS_PER_INCH = 16
 _UNDATED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
@@ -97,9 +99,11 @@ def drawing(title: str, data: str, width: float, height: float) -> Iterator[Figu
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    data = textwrap.fill(data, int(_CHARACTERS_PER_INCH * width))
     second = 0.21 + 0.14 * title.count("\n")
+    end = second + 0.15 + 0.12 * data.count("\n")
     with _styled():
-        below = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - (second + 0.15) / height))
+        below = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - end / height))
         figure = Figure(figsize=(width, height), layout=below)
         FigureCanvasAgg(figure)
         place: dict[str, Any] = {"x": 0.06 / width, "ha": "left", "va": "top"}

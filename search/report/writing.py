@@ -13,7 +13,7 @@ from search.report import figures, tables
 from search.report.page import Page
 from search.report.published import basis, matches, side_by_side
 from search.report.replication import redrawn
-from search.report.runs import Run, lookahead, number, searched
+from search.report.runs import Run, lookahead, number, searched, setting
 from search.report.style import Plot
 
 SYNTHETIC = (
@@ -160,11 +160,10 @@ def _add_setup(page: Page, run: Run) -> None:
     page.section("What was searched")
     search = run.space.search
     page.text(
-        f"Data: {_data(run)} Up to {search.trials} trials, suggested by the sampler "
-        f"{search.sampler} and stopped by the scheduler {search.scheduler.name}, seed "
-        f"{search.seed}; a whole training has {run.max_epochs} epochs."
+        f"Data: {_data(run)} Up to {search.trials} trials of {run.max_epochs} epochs at most; "
+        f"sampler {search.sampler}, scheduler {search.scheduler.name}, seed {search.seed}."
     )
-    rows = [[figures.setting(name), text] for name, text in searched(run).items()]
+    rows = [[setting(name), text] for name, text in searched(run).items()]
     page.table(tables.Table(["setting", "values"], rows, left=("setting", "values")))
     text = yaml.safe_dump(run.space.resolved(), sort_keys=False, allow_unicode=True)
     page.folded("the whole space file", f"<pre>{html.escape(text)}</pre>")
@@ -175,7 +174,7 @@ def _add_environment(page: Page, run: Run) -> None:
     page.text("The command that repeats the search:")
     page.code(run.command)
     known = run.environment
-    versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in known.get("versions", {}).items())
     facts = {
         "started": known.get("started"),
         "run folder": run.path.resolve(),

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
+import yaml
+from PIL import Image
+from rich.console import Console
+from typer.testing import CliRunner
 
 from emgmodels.config import Config
+from emgmodels.factory import notation, parse_notation
 from search.halving import Decision, Halving
-from search.results import COMPLETE, FAILED, STOPPED, RunFolder, TrialRecord
+from search.report import read_run, write_comparison, write_report
+from search.report.__main__ import app
+from search.report.figures import orders, pareto_front
+from search.report.importance import LEAST_TRIALS, importances
+from search.report.published import PUBLISHED, basis, matches, side_by_side
+from search.report.replication import redrawn
+from search.report.tables import Table, ranking
+from search.results import COMPLETE, FAILED, RUNNING, STOPPED, RunFolder, TrialRecord
 from search.sampler import OptunaSampler
 from search.space import load_space
 
@@ -22,24 +40,37 @@ model:
   features: {hop: 64}
   encoder:
     order: {permutation: [transformer, recurrent, conv]}
-    transformer: {layers: {choice: [0, 2]}, heads: 4, feedforward: {choice: [32, 64]}}
-    recurrent: {cell: {choice: [gru, lstm]}, layers: {choice: [0, 4]}, hidden: {choice: [8, 16, 32]}}
+    transformer: {layers: {choice: [0, 2]}, heads: 4, feedforward: 32}
+    recurrent: {cell: {choice: [gru, lstm]}, layers: {choice: [0, 4]}, hidden: {choice: [8, 16]}}
     conv: {layers: {choice: [0, 2, 4]}, channels: 8, kernel: 4}
 training: {epochs: 24, learning_rate: {float: [3e-4, 3e-3], log: true}}
-search:
-  trials: 30
-  sampler: random
-  seed: 5
-  scheduler: {name: asha, grace: 4, eta: 2}
-  start_with: ["conv:4(channels=8,kernel=4) mlp:16 hop:64 @16ch", "lstm:4 conv:4(channels=8,kernel=4) mlp:16 hop:64 @16ch"]
+search: {sampler: random, seed: 5, scheduler: {name: asha, grace: 4, eta: 2}}
 """
+PUBLISHED_BY_NUMBER = [p.architecture for p in PUBLISHED if "pretrained" not in p.architecture]
+
+
+def fixed(*architectures: str) -> str:
+    """Return a space that is a list of architectures, each trained whole."""
+    models = [
+        parse_notation(text).model_dump(mode="json", exclude_unset=True) for text in architectures
+    ]
+    search = {"sampler": "grid", "scheduler": "none"}
+    space = {
+        "name": "fixed",
+        "model": {"choice": models},
+        "training": {"epochs": 24},
+        "search": search,
+    }
+    return yaml.safe_dump(space)
 
 
 def made_up_curve(config: Config, rng: np.random.Generator) -> list[dict[str, float]]:
     """Return a training as CTC's go: a plateau, an exit, a slow approach."""
     model, epochs = config.model, config.training.epochs
     stages = dict(model.encoder.stages())
-    floor = 14 + 40 / model.electrodes + 6 * ("recurrent" not in stages) + 3 * ("conv" not in stages)
+    floor = (
+        14 + 40 / model.electrodes + 6 * ("recurrent" not in stages) + 3 * ("conv" not in stages)
+    )
     floor += 8 * abs(math.log10(config.training.learning_rate / 1e-3)) + rng.normal(0, 1)
     leaves = 4 + 3 * ("transformer" in stages) + rng.integers(3)
     curve = []
@@ -54,8 +85,18 @@ def made_up_curve(config: Config, rng: np.random.Generator) -> list[dict[str, fl
     return curve
 
 
-def make_run(parent: Path, text: str = SPACE, *, trials=30, fail=(), synthetic=True) -> Path:
+def make_run(
+    parent: Path,
+    text: str = SPACE,
+    *,
+    trials=30,
+    fail=(),
+    synthetic=True,
+    val="c.hdf5",
+    curve=made_up_curve,
+) -> Path:
     """Write the folder that a search of made-up trainings leaves."""
+    parent.mkdir(exist_ok=True)
     (parent / "space.yaml").write_text(text)
     space = load_space(parent / "space.yaml", overrides=[f"search.trials={trials}"])
     folder = RunFolder.create(parent, space.name)
@@ -66,12 +107,17 @@ def make_run(parent: Path, text: str = SPACE, *, trials=30, fail=(), synthetic=T
             "seed": space.search.seed,
             "subject": "89335547",
             "synthetic": synthetic,
-            "split": {"origin": "split.yaml", "train": ["/d/a.hdf5", "/d/b.hdf5"], "val": ["/d/c.hdf5"]},
+            "split": {
+                "origin": "split.yaml",
+                "train": ["a.hdf5", "b.hdf5"],
+                "val": [f"{val}.hdf5"],
+            },
             "resources_per_trial": {"cpus": 1.0, "gpus": 0.0},
         }
     )
     sampler = OptunaSampler(space, folder.path / "study.journal")
-    halving = Halving([4, 8, 16], 24, eta=2, pausing=False)
+    rungs = [] if space.search.scheduler.name == "none" else [4, 8, 16]
+    halving = Halving(rungs, 24, eta=2, pausing=False)
     rng = np.random.default_rng(space.search.seed)
     for index in range(trials):
         suggestion = sampler.suggest(f"t{index}")
@@ -82,14 +128,14 @@ def make_run(parent: Path, text: str = SPACE, *, trials=30, fail=(), synthetic=T
             record.state, record.reason = FAILED, "out of GPU memory"
             sampler.on_trial_complete(f"t{index}", error=True)
             continue
-        train(record, sampler, halving, f"t{index}", rng)
+        train(record, sampler, halving, f"t{index}", curve(record.config, rng))
     folder.flush()
     return folder.path
 
 
-def train(record, sampler, halving, trial_id, rng):
+def train(record, sampler, halving, trial_id, curve):
     halving.add(trial_id)
-    for row in made_up_curve(record.config, rng):
+    for row in curve:
         record.add(row)
         decision = halving.report(trial_id, row["epoch"], row["val_cer"], row["val_loss"])
         if decision is not Decision.CONTINUE:
@@ -98,3 +144,332 @@ def train(record, sampler, halving, trial_id, rng):
         sampler.on_trial_result(trial_id, row)
     record.state = COMPLETE if record.epoch == record.config.training.epochs else STOPPED
     record.reason = halving.why(trial_id)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """Return a run on synthetic data, with its report."""
+    path = make_run(tmp_path_factory.mktemp("runs"), trials=60, fail=(7, 9))
+    result = CliRunner().invoke(app, [str(path)])
+    assert result.exit_code == 0, result.output
+    (path / "printed.txt").write_text(result.output)
+    return path
+
+
+@pytest.fixture
+def copy(run, tmp_path) -> Path:
+    """Return a copy of the run without its report, to change."""
+    return shutil.copytree(run, tmp_path / "made-up-001", ignore=shutil.ignore_patterns("report"))
+
+
+# What is written
+
+
+def test_report_writes_leaderboard_page_and_figures_as_picture_and_vector(run):
+    names = {path.name for path in (run / "report").iterdir()}
+    assert {"leaderboard.md", "leaderboard.csv", "report.html"} <= names
+    figures = {"learning_curves", "progress", "importance", "orders", "effects", "pareto"}
+    figures |= {"parallel_coordinates", "report_figure_9"}
+    assert figures <= {name.removesuffix(".png") for name in names}
+    assert {n.removesuffix(".pdf") for n in names if n.endswith("pdf")} >= figures
+    for name in figures:
+        assert (run / "report" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        with Image.open(run / "report" / f"{name}.png") as picture:
+            inches = picture.width / 220
+            assert inches == pytest.approx(3.5, abs=0.01) or inches == pytest.approx(7.2, abs=0.01)
+            assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_page_fetches_nothing_and_shows_every_figure(run):
+    page = (run / "report" / "report.html").read_text()
+    assert re.findall(r'(?:src|href)="(?!data:image/svg|#)', page) == []
+    assert not re.search(r"<script|<link|@import|url\(", page)
+    assert page.count("data:image/svg+xml") == len(list((run / "report").glob("*.png")))
+
+
+def test_synthetic_data_is_named_on_page_leaderboard_and_terminal(run):
+    for path in ("report/report.html", "report/leaderboard.md", "printed.txt"):
+        assert "Synthetic data." in (run / path).read_text()
+
+
+def test_real_data_is_named_and_not_called_synthetic(tmp_path):
+    run = read_run(make_run(tmp_path, trials=2, fail=(0, 1), synthetic=False))  # no figures: fast
+    write_report(run, tmp_path / "out")
+    for name in ("report.html", "leaderboard.md"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "subject 89335547, 2 training and 1 validation sessions" in text
+        assert "Synthetic" not in text
+
+
+def test_leaderboard_csv_ranks_all_trials_by_cer(run):
+    with (run / "report" / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["rank"]) for row in rows] == list(range(1, 61))
+    cers = [float(row["val_cer"]) for row in rows]
+    ranked = [cer for cer in cers if math.isfinite(cer)]
+    assert ranked == sorted(ranked)
+    assert len(ranked) == 58
+
+
+def test_terminal_shows_the_best_first_and_where_the_page_is(run):
+    printed = (run / "printed.txt").read_text()
+    best = read_run(run).trials[0]
+    assert printed.index(best.label) < printed.index(read_run(run).trials[1].label)
+    assert f"{best.val_cer:.2f}" in printed
+    assert "report.html" in printed
+
+
+def test_failures_are_told_with_reason_and_trials(run):
+    for name in ("report.html", "leaderboard.md"):
+        text = (run / "report" / name).read_text()
+        assert "out of GPU memory" in text
+        assert "007, 009" in text
+
+
+def test_page_repeats_the_command_and_the_space(run):
+    page = (run / "report" / "report.html").read_text()
+    assert "python -m search.run &#x27;spaces/made up.yaml&#x27; --trials 60" in page
+    assert "{permutation: [transformer, recurrent, conv]}" in page
+
+
+# What it says
+
+
+def test_rungs_are_those_of_the_scheduler(run, tmp_path):
+    assert read_run(run).rungs == [4, 8, 16]
+    whole = make_run(tmp_path, fixed("conv:4 @16ch", "gru:4 @16ch"), trials=2)
+    assert read_run(whole).rungs == []
+
+
+def test_history_follows_the_order_in_which_epochs_ended(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    space = load_space(tmp_path / "space.yaml")
+    folder = RunFolder(tmp_path)
+    folder.write_environment({})
+    sampler = OptunaSampler(space, tmp_path / "study.journal")
+    records = []
+    for name in ("a", "b"):
+        config = Config.model_validate(sampler.suggest(name)["config"])
+        records.append(TrialRecord(len(records), config, RUNNING))
+        folder.trials[len(records) - 1] = records[-1]
+    row = made_up_curve(records[0].config, np.random.default_rng(0))[0]
+    for which, epoch, cer in ((0, 1, 90), (1, 1, 80), (1, 2, math.nan), (0, 2, 85), (1, 3, 40)):
+        metrics = row | {"epoch": epoch, "val_cer": cer, "best_val_cer": cer, "seconds": 36}
+        records[which].add(metrics)
+        sampler.on_trial_result("ab"[which], metrics)
+    folder.flush()
+    history = read_run(tmp_path).history
+    assert history.best.tolist() == [90, 80, 80, 80, 40]
+    assert history.hours.tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05])
+    assert history.whole_epochs == 48
+    assert history.whole_hours == pytest.approx(0.48)
+
+
+def test_importance_tells_what_decides_from_what_does_not(tmp_path):
+    def cer_by_electrodes(config, rng):
+        cer = 100 / config.model.electrodes + rng.normal(0, 0.1)
+        return [row | {"val_cer": cer} for row in made_up_curve(config, rng)]
+
+    run = read_run(make_run(tmp_path, trials=40, curve=cer_by_electrodes))
+    found = {item.name: item for item in importances(run)}
+    assert sum(item.share for item in found.values()) == pytest.approx(1)
+    first, *others = importances(run)
+    assert first.name == "model.electrodes"
+    assert first.share > first.chance
+    assert first.share > 2 * others[0].share
+    idle = found["model.encoder.recurrent.hidden"]
+    assert idle.share < idle.chance
+    assert set(found) <= set(run.space.parameters())
+
+
+def test_importance_says_that_trials_are_too_few(tmp_path):
+    few = read_run(make_run(tmp_path, trials=LEAST_TRIALS - 1))
+    with pytest.raises(ValueError, match=f"at least {LEAST_TRIALS} .* has {LEAST_TRIALS - 1}"):
+        importances(few)
+
+
+def test_pareto_front_holds_what_nothing_beats(run):
+    found = read_run(run)
+    beaten = [
+        trial
+        for trial in found.ranked
+        if any(
+            other.parameters <= trial.parameters
+            and other.val_cer <= trial.val_cer
+            and other is not trial
+            for other in found.ranked
+        )
+    ]
+    assert set(pareto_front(found)) == set(found.ranked) - set(beaten)
+
+
+def test_every_order_of_stages_has_a_row(run):
+    plot = orders(read_run(run))
+    labels = {tick.get_text() for tick in plot.figure.axes[0].get_yticklabels()}
+    assert "conv → recurrent" in labels
+    assert labels <= {
+        " → ".join(str(trial.values["model.encoder.order"]).split()) or "no stage"
+        for trial in read_run(run).ranked
+    }
+
+
+def test_test_cers_appear_once_measured(copy):
+    best = read_run(copy).trials[:2]
+    assert "test CER" not in ranking(read_run(copy), best).markdown()
+    table = pa.table({"trial": [trial.number for trial in best], "test_cer": [33.25, 44.5]})
+    pyarrow.parquet.write_table(table, copy / "evaluation.parquet")
+    evaluated = read_run(copy)
+    text = ranking(evaluated, evaluated.trials[:3]).markdown()
+    assert "test CER %" in text
+    assert "33.25" in text
+    assert "44.50" in text
+
+
+# Beside the technical report
+
+
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_published_architectures_are_in_brief_notation(published):
+    assert notation(parse_notation(published.architecture), brief=True) == published.architecture
+
+
+def test_published_numbers_stand_beside_the_runs(tmp_path):
+    names = ("transformer:2 gru:4 conv:4 @16ch", "conv:4(kernel=16) @16ch", "gru:3 @16ch")
+    run = read_run(make_run(tmp_path, fixed(*names), trials=3, synthetic=False))
+    text = side_by_side(run).markdown()
+    assert [p.architecture for p, _ in matches(run)] == ["conv:4 @16ch", names[0]]
+    winner = next(trial for trial in run.trials if trial.label == names[0])
+    assert re.search(rf"15.11 \| 17.63 \| {winner.val_cer:.2f} \| – \| 24/24", text)
+    assert "Ours: subject 89335547" in basis(run)
+
+
+def test_a_demo_at_half_depth_matches_too_and_says_so(tmp_path):
+    names = ("transformer:1 gru:2 conv:2 @16ch", "conv:2 transformer:2 @16ch", "lstm:2 @16ch")
+    demo = read_run(make_run(tmp_path / "a", fixed(*names), trials=3))
+    found = {published.architecture for published, _ in matches(demo)}
+    assert found == {
+        "transformer:2 gru:4 conv:4 @16ch",
+        "conv:4 transformer:4 @16ch",
+        "lstm:4 @16ch",
+    }
+    assert "half as many layers" in basis(demo)
+    assert "synthetic" in basis(demo)
+    real = read_run(make_run(tmp_path / "b", fixed(*names), trials=3, synthetic=False))
+    assert [p.architecture for p, _ in matches(real)] == ["conv:2 transformer:2 @16ch"]
+
+
+def test_all_nine_figures_of_the_report_are_redrawn(tmp_path):
+    architectures = [f"{name} mlp:16 hop:64" for name in PUBLISHED_BY_NUMBER]
+    run = read_run(make_run(tmp_path, fixed(*architectures), trials=len(architectures)))
+    plots = dict(redrawn(run))
+    assert list(plots) == [f"report_figure_{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9)]
+    for plot in plots.values():
+        texts = [text.get_text() for text in plot.figure.texts]
+        assert any("synthetic data" in text for text in texts)
+    counts = plots["report_figure_9"].figure.axes[0].get_xticks()
+    assert list(counts) == [4, 8, 16]
+    bars = [label.get_text() for label in plots["report_figure_2"].figure.axes[0].get_yticklabels()]
+    assert "conv:4 transformer:2" in bars
+    assert "conv:4 (baseline)" in bars
+
+
+# Searches that are not over, or went wrong
+
+
+def test_report_of_a_running_search_reads_a_journal_that_is_being_written(copy):
+    journal = copy / "study.journal"
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 7, "trial_id": 3, "intermediate_value": 4')
+    table = pyarrow.parquet.read_table(copy / "trials.parquet")
+    states = pa.array([RUNNING, *table["state"].to_pylist()[1:]])
+    table = table.set_column(table.column_names.index("state"), "state", states)
+    pyarrow.parquet.write_table(table, copy / "trials.parquet")
+    before = journal.read_bytes()
+    running = read_run(copy)
+    assert running.is_running
+    assert len(importances(running)) > 3
+    assert len(running.history.best) == len(read_run(copy).history.best)
+    assert journal.read_bytes() == before
+
+
+def test_a_search_whose_trials_all_failed_has_a_report(tmp_path):
+    run = read_run(make_run(tmp_path, trials=3, fail=(0, 1, 2)))
+    [note] = write_report(run, tmp_path / "out")
+    assert "no trial has a validation CER" in note
+    assert "3 of 3 trials failed" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(ValueError, match=str(run.path)):
+        write_comparison([run, run], tmp_path / "out")
+
+
+def empty(path):
+    for file in path.glob("*.parquet"):
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (shutil.rmtree, "made-up-001"),
+        (empty, "trials.parquet"),
+        (lambda path: (path / "environment.json").unlink(), "environment.json"),
+        (lambda path: (path / "environment.json").write_text("{"), "environment.json"),
+        (lambda path: (path / "curves.parquet").write_bytes(b"PAR1PAR1"), "damaged"),
+        (lambda path: (path / "space.yaml").write_text("model: {depth: 3}"), "depth"),
+        (lambda path: (path / "report").write_text("in the way"), "report"),
+    ],
+)
+def test_bad_input_is_told_in_one_message_with_exit_code_2(copy, harm, said):
+    harm(copy)
+    result = CliRunner().invoke(app, [str(copy)])
+    assert result.exit_code == 2
+    assert result.output.startswith("error: ")
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_help_has_examples():
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert "python -m search.report runs/deep-001" in result.output
+
+
+# Several searches
+
+
+def test_comparison_ranks_searches_and_warns_of_other_data(run, tmp_path):
+    other = make_run(tmp_path, SPACE.replace("made-up", "other"), trials=6, val="elsewhere.hdf5")
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, [str(run), str(other), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "not comparable" in result.output
+    assert "elsewhere" in result.output
+    assert {"best_so_far.png", "best_so_far.pdf", "report.html"} <= {p.name for p in out.iterdir()}
+    best = [read_run(path).ranked[0].val_cer for path in (run, other)]
+    text = (out / "comparison.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith(("| made-up", "| other"))]
+    assert rows[0].split(" | ")[2] == f"{min(best):.2f}"
+    assert rows[1].split(" | ")[2] == f"{max(best):.2f}"
+
+
+def test_searches_on_the_same_sessions_compare_without_warning(run, copy, tmp_path):
+    assert write_comparison([read_run(run), read_run(copy)], tmp_path / "out") == []
+
+
+# Tables
+
+
+def test_tables_survive_what_cells_contain():
+    table = Table(["why", "n"], [["a | b\n<c>", "1"]], left=("why",))
+    assert table.markdown() == "| why | n |\n| :-- | --: |\n| a \\| b <c> | 1 |\n"
+    assert "&lt;c&gt;" in table.html()
+
+
+def test_a_narrow_terminal_keeps_rank_architecture_and_cer(run):
+    found = read_run(run)
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(ranking(found, found.trials[:3], brief=True).rich("Ranking", console.width))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert f"{found.trials[0].val_cer:.2f}" in "".join(lines)
+    assert found.trials[0].label.split()[0] in "".join(lines)
+    assert "state" not in "".join(lines)
