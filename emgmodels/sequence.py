@@ -31,6 +31,7 @@ class RecurrentStage(Stage):
         )
         directions = 2 if config.bidirectional else 1
         self.width = directions * config.hidden
+        self.norm = nn.LayerNorm(self.width) if config.layer_norm else None
         self.lookahead = math.inf if config.bidirectional else 0
         inputs = width + (config.layers - 1) * self.width  # summed over layers
         self._macs = (
@@ -39,7 +40,8 @@ class RecurrentStage(Stage):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T, D) to (N, T, directions x hidden)."""
-        return self.layers(x)[0]
+        x = self.layers(x)[0]
+        return x if self.norm is None else self.norm(x)
 
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many frames."""

@@ -95,6 +95,8 @@ class RecurrentConfig(StageConfig):
     """Also read the window from its end; the output is then 2 x hidden wide."""
     dropout: Probability = 0.0
     """Dropout between layers."""
+    layer_norm: bool = False
+    """Normalise the stage's output (Ba et al. 2016), which trains much faster on little data."""
 
 
 class TransformerConfig(StageConfig):

@@ -15,7 +15,11 @@ STAGE_NOTATIONS = {
         "transformer:2(heads=2,left_context=5,right_context=2)",
         "transformer:1(heads=2,positions=rotary,right_context=0)",
     ],
-    "recurrent": ["gru:2(hidden=12)", "lstm:1(hidden=10,bidirectional=false)"],
+    "recurrent": [
+        "gru:2(hidden=12)",
+        "gru:1(hidden=12,layer_norm=true)",
+        "lstm:1(hidden=10,bidirectional=false)",
+    ],
     "conv": [
         "conv:2(channels=5,kernel=4)",
         "conv:3(channels=4,kernel=12)",
