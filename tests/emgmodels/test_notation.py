@@ -98,7 +98,6 @@ STAGES = {
             "width": st.none() | sizes,
             "states": st.integers(1, 64).map(lambda pairs: 2 * pairs),
             "bidirectional": st.booleans(),
-            "layer_norm": st.booleans(),
         },
     ),
     "pretrained": st.integers(0, 12).flatmap(pretrained),
