@@ -306,7 +306,14 @@ def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
     columns = {name: None for row in rows for name in row}
-    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in columns})
+    return pa.table({name: _column([row.get(name) for row in rows]) for name in columns})
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """Return a column; where a setting is a number here and a list there, all of it is text."""
+    if any(isinstance(value, str) for value in values):
+        values = [value if value is None else str(value) for value in values]
+    return pa.array(values)
 
 
 def _read(path: Path) -> pa.Table:
