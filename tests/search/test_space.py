@@ -216,8 +216,7 @@ def test_grid_names_what_is_continuous(space_of):
         ),
         (
             "model: {mlp_featurs: 3}",
-            "model.mlp_featurs: unknown key; did you mean 'mlp_features'? "
-            "(allowed: electrodes, ",
+            "model.mlp_featurs: unknown key; did you mean 'mlp_features'? (allowed: electrodes, ",
         ),
         (
             "model: {features: {n_fft: {int: [8, 64]}}}",
