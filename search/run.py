@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 import typer
@@ -105,19 +105,7 @@ def search(
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
         folder = RunFolder.create(Path(out), loaded.name)
         folder.write_space(loaded.resolved())
-        folder.write_environment(
-            {
-                "seed": loaded.search.seed,
-                "subject": chosen.subject,
-                "synthetic": data is None,
-                "split": {
-                    "origin": chosen.origin,
-                    **asdict(trial_data),
-                    "test": [str(path.resolve()) for path in chosen.test],
-                },
-                "resources_per_trial": asdict(resources),
-            }
-        )
+        folder.write_environment(_facts(loaded, chosen, trial_data, resources, data is None))
         sampler = OptunaSampler(loaded, folder.path / "study.journal")
         boards = TrialBoards(folder.path / "tensorboard", loaded.parameters())
         _say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
@@ -326,6 +314,20 @@ def _open(split: Split, space: Space, notes: list[str], console: Console) -> Tri
         train=tuple(str(path.resolve()) for path in split.train),
         val=tuple(str(path.resolve()) for path in split.val),
     )
+
+
+def _facts(
+    space: Space, split: Split, data: TrialData, resources: Resources, synthetic: bool
+) -> dict[str, Any]:
+    """Return what ``environment.json`` says of a search beside the machine."""
+    tested = [str(path.resolve()) for path in split.test]
+    return {
+        "seed": space.search.seed,
+        "subject": split.subject,
+        "synthetic": synthetic,
+        "split": {"origin": split.origin, **asdict(data), "test": tested},
+        "resources_per_trial": asdict(resources),
+    }
 
 
 def _minutes(recordings: list[Recording]) -> str:

@@ -50,6 +50,11 @@ def train(
             highlight=False,
             markup=False,
         )
+        prompted = sum(not recording.has_key_times for recording in recordings)
+        if prompted and settings.training.aligned_start is not None:
+            warnings.append(
+                f"{prompted} training sessions have no key times: their aligned start is skipped"
+            )
         for warning in warnings:
             console.print(f"note: {warning}", highlight=False, markup=False)
         last = _train(console, settings, recordings, validation, out, resume, device)

@@ -205,6 +205,7 @@ class TestFinishedSearch:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0, done.stderr
+        assert "1 training sessions have no key times" in done.stdout
         found = re.search(r"best validation CER ([\d.]+) %", done.stdout)
         assert found
         if best["state"] == "complete":
