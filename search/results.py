@@ -39,7 +39,6 @@ CURVE_METRICS = (
     *("train_loss", "val_loss", "val_cer", "val_ier", "val_der", "val_ser"),
     *("best_val_cer", "learning_rate", "seconds"),
 )
-KEPT_CHECKPOINTS = 3
 _OFTEN = 5.0
 """Seconds between two writings of the tables, at least."""
 _WRITING_SHARE = 20
@@ -125,10 +124,14 @@ class RunFolder:
 
     Tables are written whole, at intervals that grow with the time a write takes, so that writing
     stays a small share of a search of any size; ``flush`` writes what is new.
+
+    Attributes:
+        checkpoints: trials, the best ones, whose checkpoints are kept.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.checkpoints = 3
         self.trials: dict[int, TrialRecord] = {}
         self._due = 0.0
 
@@ -226,7 +229,7 @@ class RunFolder:
         folder = self.path / "checkpoints"
         wanted: dict[Path, Path | None] = {}
         for trial in heapq.nsmallest(
-            KEPT_CHECKPOINTS, self.trials.values(), key=lambda trial: trial.sort_key
+            self.checkpoints, self.trials.values(), key=lambda trial: trial.sort_key
         ):
             if trial.best is None:
                 continue

@@ -104,6 +104,7 @@ def search(
     with engine(address, cpus_per_trial):
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
         folder = RunFolder.create(Path(out), loaded.name)
+        folder.checkpoints = loaded.search.checkpoints
         folder.write_space(loaded.resolved())
         folder.write_environment(_facts(loaded, chosen, trial_data, resources, data is None))
         sampler = OptunaSampler(loaded, folder.path / "study.journal")
@@ -146,6 +147,7 @@ def resume(
     space = load_space(
         folder.path / "space.yaml", overrides=_option("search.time_budget", time_budget)
     )
+    folder.checkpoints = space.search.checkpoints
     facts = folder.read_environment()
     split = facts["split"]
     trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))

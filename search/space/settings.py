@@ -96,6 +96,8 @@ class SearchConfig(Frozen):
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(seconds)
     ] = None
     """When to stop starting trials: seconds, or a duration such as 8m or 1h30m."""
+    checkpoints: PositiveInt = 3
+    """Trials, the best ones, whose checkpoints are kept."""
     repeats: PositiveInt = 1
     """Trainings of the winner, each with its own seed."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
