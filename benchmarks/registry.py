@@ -1,0 +1,39 @@
+"""Every benchmark by name.
+
+A benchmark is a module with ``run(scope) -> Iterator[Figure]`` and a docstring whose first line
+says what it measures. It checks that what it compares computes the same before it measures anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+
+from benchmarks.measure import Figure, Scope
+
+BENCHMARKS = {
+    "windows": "benchmarks.windows",
+}
+"""Module of each benchmark, in the order in which they run."""
+
+
+def find(names: list[str]) -> list[str]:
+    """Return the benchmarks asked for, all of them if none is named.
+
+    Raises:
+        ValueError: there is no such benchmark.
+    """
+    for name in names:
+        if name not in BENCHMARKS:
+            raise ValueError(f"{name}: is no benchmark: take some of {', '.join(BENCHMARKS)}")
+    return [name for name in BENCHMARKS if not names or name in names]
+
+
+def summary(name: str) -> str:
+    """Return what a benchmark measures, in a line."""
+    return (importlib.import_module(BENCHMARKS[name]).__doc__ or "").partition("\n")[0]
+
+
+def runner(name: str) -> Callable[[Scope], Iterator[Figure]]:
+    """Return what runs a benchmark."""
+    return importlib.import_module(BENCHMARKS[name]).run
