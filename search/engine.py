@@ -6,13 +6,14 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 import torch
 from ray import tune
+from ray._private import ray_constants
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
@@ -65,13 +66,29 @@ def engine(address: str | None, cpus_per_trial: float | None) -> Iterator[None]:
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
     try:
-        ray.init(address=address, **quiet)
+        with _on_loopback() if address is None else nullcontext():
+            ray.init(address=address, **quiet)
     except ConnectionError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers there: {error}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray's processes listen on 127.0.0.1, where they are told to.
+
+    Ray replaces that address by the machine's outer one, and listens on every interface, unless
+    clusters are off (as they are on macOS and Windows).
+    """
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
 
 
 def choose_resources(cpus: float | None, gpus: float | None, cluster: bool) -> Resources:
