@@ -1,7 +1,7 @@
 """Every benchmark by name.
 
 A benchmark is a module with ``run(scope) -> Iterator[Figure]`` and a docstring whose first line
-says what it measures. It checks that what it compares computes the same before it measures anything.
+says what it measures. Before it measures anything, it checks that what it compares is alike.
 """
 
 from __future__ import annotations
