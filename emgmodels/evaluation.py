@@ -28,7 +28,6 @@ from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.windows import VALIDATION_SECONDS, Batch, Cut, Recording, batches, window_starts
 
 STITCHED, ONE_PASS, WINDOWS = "stitched", "one pass", "windows"
-BOOTSTRAP_DRAWS = 2000
 _MEMORY_SHARE = 0.7
 """Of the free memory, what a pass over a whole session may take."""
 _PIECE = 4096
@@ -180,27 +179,6 @@ def edits_by_chunk(
             strict=True,
         )
     ]
-
-
-def cer_interval(
-    chunks: Sequence[EditCounts], rng: np.random.Generator, draws: int = BOOTSTRAP_DRAWS
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the CER (%), by drawing chunks with replacement.
-
-    It says how far the CER would move with other text of the same kind by the same typist, whose
-    errors in different chunks are independent; not how far with another training or typist (Bisani
-    and Ney 2004). NaN where there is no target.
-    """
-    errors = np.array([c.insertions + c.deletions + c.substitutions for c in chunks])
-    target = np.array([chunk.target for chunk in chunks])
-    if target.sum() == 0:
-        return float("nan"), float("nan")
-    drawn = rng.multinomial(len(chunks), np.full(len(chunks), 1 / len(chunks)), size=draws)
-    characters = drawn @ target
-    kept = characters > 0
-    rates = 100.0 * (drawn @ errors)[kept] / characters[kept]
-    low, high = np.quantile(rates, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def align(target: Sequence[int], predicted: Sequence[int]) -> tuple[str, str, str]:

@@ -31,9 +31,14 @@ class EditCounts:
         )
 
     @property
+    def edits(self) -> int:
+        """Insertions, deletions and substitutions."""
+        return self.insertions + self.deletions + self.substitutions
+
+    @property
     def cer(self) -> float:
         """Character error rate (%); NaN for an empty target."""
-        return self._rate(self.insertions + self.deletions + self.substitutions)
+        return self._rate(self.edits)
 
     @property
     def ier(self) -> float:

@@ -96,6 +96,7 @@ def trials_table(ranking: list[TrialRecord], title: str | None = None) -> Table:
     table.add_column("epoch", justify="right", no_wrap=True)
     table.add_column("loss", justify="right", no_wrap=True)
     table.add_column("CER %", justify="right", no_wrap=True)
+    table.add_column("95 %", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for rank, trial in enumerate(ranking, start=1):
         last, best = (trial.curve[-1] if trial.curve else None), trial.best
@@ -106,6 +107,7 @@ def trials_table(ranking: list[TrialRecord], title: str | None = None) -> Table:
             f"{trial.epoch}/{trial.config.training.epochs}",
             f"{last['val_loss']:.3f}" if last else "",
             f"{best['val_cer']:.2f}" if best else "",
+            f"{trial.interval[0]:.1f} to {trial.interval[1]:.1f}" if trial.interval else "",
             Text(trial.state, style=_STYLES.get(trial.state, "")),
         )
     return table

@@ -62,6 +62,7 @@ class Recorder(tune.Callback):
             self.folder.write_failure(record, result["traceback"])
             return
         record.add(result)
+        result.pop("best_windows", None)  # else Ray would write it into every snapshot
         self.boards.report(record.slug, record.curve[-1])
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:

@@ -30,6 +30,8 @@ import yaml
 
 from emgmodels.config import Config, dump_config
 from emgmodels.factory import describe, notation
+from search import intervals
+from search.intervals import Windows
 
 WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
 COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
@@ -57,12 +59,16 @@ class TrialRecord:
     curve: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] | None = None
     checkpoint: Path | None = None
+    windows: Windows | None = None
 
-    def add(self, metrics: Mapping[str, float]) -> None:
+    def add(self, metrics: Mapping[str, Any]) -> None:
         """Take in an epoch's metrics; ``best`` is the epoch with the lowest validation CER.
 
         An epoch that a trial repeats, because it went back to a checkpoint, replaces the earlier.
+        The windows of a new best epoch come with it.
         """
+        if "best_windows" in metrics:
+            self.windows = Windows.of(int(metrics["best_epoch"]), metrics["best_windows"])
         row = {name: float(metrics[name]) for name in ("epoch", *CURVE_METRICS)}
         repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
         if repeated:
@@ -74,6 +80,17 @@ class TrialRecord:
                 self.best is None or known["val_cer"] < self.best["val_cer"]
             ):
                 self.best = known
+
+    @property
+    def best_windows(self) -> Windows | None:
+        """Validation windows of the best epoch, where they are known."""
+        known = self.windows and self.best and self.windows.epoch == self.best["epoch"]
+        return self.windows if known else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % bootstrap interval of the best CER (%), once the tables were written."""
+        return self.best_windows.interval if self.best_windows else None
 
     @property
     def name(self) -> str:
@@ -98,11 +115,14 @@ class TrialRecord:
     def row(self, rank: int) -> dict[str, Any]:
         """Return the trial's row of the trials table."""
         summary, best = describe(self.config.model), self.best
+        low, high = self.interval or (None, None)
         return {
             "rank": rank,
             "trial": self.number,
             "architecture": notation(self.config.model),
             "val_cer": best["val_cer"] if best else None,
+            "val_cer_low": low,
+            "val_cer_high": high,
             "best_epoch": int(best["epoch"]) if best else None,
             "epochs": self.epoch,
             "state": self.state,
@@ -160,13 +180,20 @@ class RunFolder:
         folder = cls(path)
         if not (path / "trials.parquet").is_file():
             return folder
-        for row in read_trials(path).to_pylist():
+        rows = read_trials(path).to_pylist()
+        for row in rows:
             config = Config.model_validate_json(row["config"])
             folder.trials[row["trial"]] = TrialRecord(
                 row["trial"], config, row["state"], row["reason"], row["node"]
             )
         for row in read_curves(path).to_pylist():
             folder.trials[row["trial"]].add(row)
+        if (path / "windows.parquet").is_file():
+            windows = intervals.from_table(read_windows(path))
+            for row in rows:
+                if (found := windows.get(row["trial"])) is not None:
+                    found.interval = (row["val_cer_low"], row["val_cer_high"])
+                    folder.trials[row["trial"]].windows = found
         return folder
 
     def write_space(self, resolved: Mapping[str, Any]) -> None:
@@ -201,6 +228,7 @@ class RunFolder:
     def flush(self) -> None:
         """Write all tables and ``best.yaml`` as they are now."""
         begin = time.monotonic()
+        self._write_windows()
         ranking = self.ranking()
         trials = _table([trial.row(rank) for rank, trial in enumerate(ranking, start=1)])
         _replace(self.path / "trials.parquet", lambda to: pa.parquet.write_table(trials, to))
@@ -244,6 +272,17 @@ class RunFolder:
             if path not in wanted:
                 path.unlink()
 
+    def _write_windows(self) -> None:
+        """Complete the intervals, and write the windows they come from where there are news."""
+        found = {number: trial.best_windows for number, trial in self.trials.items()}
+        known = {number: windows for number, windows in found.items() if windows is not None}
+        if intervals.add_intervals(known.values()):
+            table = intervals.to_table(known)
+            _replace(
+                self.path / "windows.parquet",
+                lambda to: pa.parquet.write_table(table, to, compression="zstd"),
+            )
+
     def _curves(self) -> pa.Table:
         rows = [
             {"trial": trial.number, "epoch": int(row["epoch"])}
@@ -274,6 +313,17 @@ def read_curves(run: str | Path) -> pa.Table:
         ValueError: the folder is not a run folder, or has no trial yet.
     """
     return _read(Path(run) / "curves.parquet")
+
+
+def read_windows(run: str | Path) -> pa.Table:
+    """Return the validation windows of each trial's best epoch: one row a trial.
+
+    ``edits`` and ``characters`` are lists with one element a window, in order of time.
+
+    Raises:
+        ValueError: the folder holds none.
+    """
+    return _read(Path(run) / "windows.parquet")
 
 
 def environment() -> dict[str, Any]:

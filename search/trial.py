@@ -52,6 +52,7 @@ class EmgTrial(tune.Trainable):
         self.result: EpochResult | None = None
         self.results: Iterator[EpochResult] = iter(())
         self.epoch = 0
+        self.reported = 0  # the epoch whose windows the driver has
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -75,7 +76,10 @@ class EmgTrial(tune.Trainable):
                 "done": True,
             }
         self.epoch = self.result.epoch
-        metrics = self.result.metrics()
+        metrics: dict[str, Any] = self.result.metrics()
+        if self.reported != self.result.best_epoch:
+            self.reported = self.result.best_epoch
+            metrics["best_windows"] = self.result.best_windows
         finite = all(metrics[name] == metrics[name] for name in ("train_loss", "val_loss"))
         last = self.epoch >= self.suggestion.training.epochs
         return {**metrics, "done": last or not finite}
@@ -99,7 +103,7 @@ class EmgTrial(tune.Trainable):
 
     def _start(self, checkpoint: Path | None) -> None:
         self.result = None
-        self.epoch = 0
+        self.epoch = self.reported = 0
         train, val = recordings(self.data)
         # Nothing runs before the first step: a generator starts when it is asked.
         self.results = fit(self.suggestion, train, val, resume=checkpoint, device=best_device())

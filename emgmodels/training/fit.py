@@ -62,13 +62,17 @@ class EpochResult:
     """Learning rate of the last step."""
     seconds: float
     """Time that the epoch took (s)."""
+    best_windows: np.ndarray = field(repr=False, compare=False)
+    """(W, 2) edits and characters of each validation window in the best epoch, in order of time;
+    W is 0 before there is one."""
     save: Callable[[Path], None] = field(repr=False, compare=False)
     """Write a checkpoint from which ``fit`` goes on after this epoch. Valid until the next epoch
     is asked for."""
 
     def metrics(self) -> dict[str, float]:
-        """Return everything but the checkpoint, by name."""
-        return {name: value for name, value in vars(self).items() if name != "save"}
+        """Return every number, by name."""
+        left_out = ("best_windows", "save")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 def fit(
@@ -103,9 +107,10 @@ def fit(
     for epoch in range(run.epoch + 1, config.training.epochs + 1):
         begin = time.perf_counter()
         train_loss = run.train_epoch(epoch, train)
-        val_loss, edits = run.validate(val)
+        val_loss, windows = run.validate(val)
+        edits = sum(windows, EditCounts())
         cer = edits.cer if math.isfinite(train_loss) else math.nan
-        run.finish_epoch(epoch, cer)
+        run.finish_epoch(epoch, cer, windows)
         yield EpochResult(
             epoch=epoch,
             train_loss=train_loss,
@@ -118,6 +123,7 @@ def fit(
             best_epoch=run.best_epoch,
             learning_rate=run.learning_rate,
             seconds=time.perf_counter() - begin,
+            best_windows=run.best_windows,
             save=run.save,
         )
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
@@ -163,6 +169,7 @@ class _Run:
         self.epoch, self.step, self.learning_rate = 0, 0, 0.0
         self.best_cer, self.best_epoch = math.inf, 0
         self.best: dict[str, Tensor] = {}
+        self.best_windows = _window_table([])
         self.train_framing = self._framing(training.window_seconds)
         self.val_framing = self._framing(VALIDATION_SECONDS)
         self.train_cut = self._cut(self.train_framing, training.window_seconds, augment=True)
@@ -196,11 +203,11 @@ class _Run:
         return float(total) / len(windows)
 
     @torch.inference_mode()
-    def validate(self, recordings: Sequence[Recording]) -> tuple[float, EditCounts]:
-        """Return the CTC loss and the edits of all validation windows."""
+    def validate(self, recordings: Sequence[Recording]) -> tuple[float, list[EditCounts]]:
+        """Return the CTC loss, and the edits of each validation window."""
         self.model.eval()
         windows = window_starts(recordings, self.val_cut.window)
-        total, edits = 0.0, EditCounts()
+        total, edits = 0.0, []
         for batch in batches(recordings, windows, self.config.training.batch_size, self.val_cut):
             batch = batch.to(self.device)
             log_probs = self._emissions(self.model.spectrogram(batch.emg), self.val_framing)
@@ -212,15 +219,16 @@ class _Run:
                 batch.label_lengths.tolist(),
                 strict=True,
             ):
-                edits += count_edits(predicted, labels[:length])
+                edits.append(count_edits(predicted, labels[:length]))
         return total / len(windows), edits
 
-    def finish_epoch(self, epoch: int, cer: float) -> None:
-        """Note the epoch, and keep its weights if they are the best so far."""
+    def finish_epoch(self, epoch: int, cer: float, windows: Sequence[EditCounts]) -> None:
+        """Note the epoch, and keep its weights and windows if they are the best so far."""
         self.epoch = epoch
         if cer < self.best_cer:
             self.best_cer, self.best_epoch = cer, epoch
             self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+            self.best_windows = _window_table(windows)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint in one step: complete, or not at all."""
@@ -231,6 +239,7 @@ class _Run:
             "best_cer": self.best_cer,
             "best_epoch": self.best_epoch,
             "best": self.best,
+            "best_windows": torch.from_numpy(self.best_windows),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -250,6 +259,7 @@ class _Run:
         self.epoch, self.step = state["epoch"], state["step"]
         self.best_cer, self.best_epoch = state["best_cer"], state["best_epoch"]
         self.best = {name: value.cpu() for name, value in state["best"].items()}
+        self.best_windows = state["best_windows"].cpu().numpy()
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
@@ -316,6 +326,12 @@ class _Run:
         self.learning_rate = training.learning_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
+
+
+def _window_table(windows: Sequence[EditCounts]) -> np.ndarray:
+    """Return (W, 2) edits and characters."""
+    rows = [(window.edits, window.target) for window in windows]
+    return np.array(rows, dtype=np.int32).reshape(-1, 2)
 
 
 def _load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emgmodels.evaluation import ONE_PASS, STITCHED, WINDOWS, Transcript, cer_interval, transcribe
+from emgmodels.bootstrap import cer_interval
+from emgmodels.evaluation import ONE_PASS, STITCHED, WINDOWS, Transcript, transcribe
 from emgmodels.factory import Decoder
 from emgmodels.metrics import EditCounts
 from emgmodels.windows import Recording

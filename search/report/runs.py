@@ -49,6 +49,10 @@ class Trial:
     """Compact notation without settings: stages, order, layers, cell, electrodes."""
     val_cer: float
     """Lowest validation CER (%), NaN where there is none."""
+    val_cer_low: float
+    """Lower end of its 95 % bootstrap interval over validation windows (%), NaN where unknown."""
+    val_cer_high: float
+    """Upper end (%)."""
     best_epoch: int | None
     epochs: int
     max_epochs: int
@@ -255,19 +259,26 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
 
+def interval(low: float, high: float) -> str:
+    """Return an interval for a person, a dash where there is none."""
+    return f"{low:.1f} to {high:.1f}" if math.isfinite(low) else "–"
+
+
 def lookahead(milliseconds: float) -> str:
     """Return a look-ahead for a person."""
     return f"{milliseconds:.0f} ms" if math.isfinite(milliseconds) else "whole window"
 
 
 def _trial(row: dict[str, Any], curve: dict[str, np.ndarray], test_cer: float) -> Trial:
-    cer = row["val_cer"]
+    cer, low, high = (row.get(name) for name in ("val_cer", "val_cer_low", "val_cer_high"))
     return Trial(
         number=row["trial"],
         rank=row["rank"],
         architecture=row["architecture"],
         label=notation(parse_notation(row["architecture"]), brief=True),
         val_cer=math.nan if cer is None else cer,
+        val_cer_low=math.nan if low is None else low,
+        val_cer_high=math.nan if high is None else high,
         best_epoch=row["best_epoch"],
         epochs=row["epochs"],
         max_epochs=row["training.epochs"],

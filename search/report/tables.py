@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.console import duration
-from search.report.runs import Run, Trial, lookahead, number
+from search.report.runs import Run, Trial, interval, lookahead, number
 
 if TYPE_CHECKING:
     import rich.table
@@ -82,6 +82,7 @@ def ranking(run: Run, trials: Sequence[Trial], *, brief: bool = False) -> Table:
         "trial": [f"{trial.number:03d}" for trial in trials],
         "architecture": [trial.label if brief else trial.architecture for trial in trials],
         "val CER %": [number(trial.val_cer) for trial in trials],
+        "95 % interval": [interval(trial.val_cer_low, trial.val_cer_high) for trial in trials],
         "test CER %": [number(trial.test_cer) for trial in trials],
         "epochs": [f"{trial.epochs}/{trial.max_epochs}" for trial in trials],
         "parameters": [f"{trial.parameters:,}" for trial in trials],
@@ -91,6 +92,8 @@ def ranking(run: Run, trials: Sequence[Trial], *, brief: bool = False) -> Table:
         "how it ended": [trial.reason or trial.state for trial in trials],
     }
     left_out = {"test CER %"} if not run.is_evaluated else set()
+    if not any(trial.val_cer_low == trial.val_cer_low for trial in trials):
+        left_out |= {"95 % interval"}
     left_out |= {"time", "how it ended"} if brief else {"state"}
     shown = {header: column for header, column in cells.items() if header not in left_out}
     rows = list(zip(*shown.values(), strict=True))
@@ -102,7 +105,8 @@ def ranking_csv(run: Run) -> str:
     columns: dict[str, list[Any]] = {
         name: [getattr(trial, name) for trial in run.trials]
         for name in (
-            *("rank", "number", "architecture", "val_cer", "test_cer", "best_epoch", "epochs"),
+            *("rank", "number", "architecture", "val_cer", "val_cer_low", "val_cer_high"),
+            *("test_cer", "best_epoch", "epochs"),
             *("max_epochs", "state", "reason", "parameters", "macs_per_second", "lookahead_ms"),
             "seconds",
         )

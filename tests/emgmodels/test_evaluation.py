@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 
@@ -11,7 +10,6 @@ from emgmodels.evaluation import (
     STITCHED,
     WINDOWS,
     align,
-    cer_interval,
     edits_by_chunk,
     one_pass_bytes,
     one_pass_emissions,
@@ -103,21 +101,6 @@ def test_edits_fall_in_the_chunk_of_the_character_they_touch():
     ]
     assert sum(chunks, EditCounts()) == count_edits("xabcdeZg!", "abcdefgh")
     assert edits_by_chunk("abc", "", ends=[0, 0])[-1].insertions == 3
-
-
-def test_the_interval_holds_the_rate_and_narrows_with_more_text():
-    rng = np.random.default_rng(0)
-    widths = []
-    for windows in (20, 500):
-        chunks = [EditCounts(0, 0, int(rng.binomial(20, 0.2)), 20) for _ in range(windows)]
-        low, high = cer_interval(chunks, np.random.default_rng(1))
-        assert low < sum(chunks, EditCounts()).cer < high
-        assert (low, high) == cer_interval(chunks, np.random.default_rng(1))
-        widths.append(high - low)
-    expected = 2 * 1.96 * 100 * math.sqrt(0.2 * 0.8 / (500 * 20))
-    assert widths[1] == pytest.approx(expected, rel=0.2)
-    assert widths[0] > 3 * widths[1]
-    assert all(map(math.isnan, cer_interval([EditCounts(insertions=2)], rng)))
 
 
 def test_errors_are_marked_where_they_are():

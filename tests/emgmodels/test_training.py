@@ -68,6 +68,8 @@ def test_a_resumed_training_has_the_numbers_of_an_uninterrupted_one(data, tmp_pa
             result.save(tmp_path / "c.pt")
     rest = list(fit(config, *data, resume=tmp_path / "c.pt"))
     assert numbers(rest) == numbers(whole[2:])
+    for before, after in zip(whole[2:], rest, strict=True):
+        assert np.array_equal(before.best_windows, after.best_windows)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,13 @@ def test_without_aligned_start_it_is_ctc_alone(data):
     with_start = next(fit(small(), *data))
     without = next(fit(small(aligned_start=None), *data))
     assert without.train_loss != with_start.train_loss
+
+
+def test_the_windows_of_the_best_epoch_add_up_to_its_cer(data):
+    for result in fit(small(), *data):
+        edits, characters = result.best_windows.sum(axis=0)
+        assert 100 * edits / characters == pytest.approx(result.best_val_cer)
+    assert len(result.best_windows) == sum(recording.samples // 8000 for recording in data[1])
 
 
 def test_the_best_epochs_weights_come_back(data, tmp_path):

@@ -25,7 +25,7 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from emgmodels.config import load_config
 from emgmodels.factory import describe, parse_notation
 from emgmodels.sessions import Keystroke, write_session
-from search.results import read_curves, read_trials
+from search.results import read_curves, read_trials, read_windows
 
 SPACE = """
 name: tiny
@@ -140,6 +140,19 @@ class TestFinishedSearch:
             assert row["parameters"] == describe(parse_notation(row["architecture"])).parameters
             stopped += row["state"] == "stopped"
         assert 1 <= stopped <= 5
+
+    def test_every_cer_has_an_interval_from_its_windows(self, finished):
+        folder, printed = finished
+        windows = by_trial(read_windows(folder))
+        for row in read_trials(folder).to_pylist():
+            found = windows[row["trial"]]
+            assert found["epoch"] == row["best_epoch"]
+            cer = 100 * sum(found["edits"]) / sum(found["characters"])
+            assert cer == pytest.approx(row["val_cer"])
+            assert row["val_cer_low"] < row["val_cer"] < row["val_cer_high"]
+            assert f"{row['val_cer_low']:.1f} to {row['val_cer_high']:.1f}" in printed
+        (snapshot,) = (folder / ".ray").glob("experiment_state-*.json")
+        assert "best_windows" not in snapshot.read_text()
 
     def test_the_study_agrees_with_the_tables(self, finished):
         folder, _ = finished

@@ -1,0 +1,76 @@
+"""What each trial's CER is worth: the validation windows of its best epoch, and their interval.
+
+A search of thousands of trials keeps two bytes for the edits and two for the characters of each
+window of each trial, and computes intervals for all trials with news at once, on the same draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from emgmodels.bootstrap import cer_intervals
+
+_SEED = 0
+"""Of the windows drawn, the same for all trials of all searches."""
+
+
+@dataclass
+class Windows:
+    """The validation windows of one epoch."""
+
+    epoch: int
+    edits: np.ndarray
+    """(W,) edits in each window, in order of time."""
+    characters: np.ndarray
+    """(W,) characters of each window."""
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of the CER (%); None until ``add_intervals``."""
+
+    @classmethod
+    def of(cls, epoch: int, windows: np.ndarray) -> Windows:
+        """Return the (W, 2) edits and characters of ``fit`` in little memory."""
+        edits, characters = np.asarray(windows, dtype=np.uint16).T
+        return cls(epoch, edits.copy(), characters.copy())
+
+
+def add_intervals(windows: Iterable[Windows]) -> bool:
+    """Compute the intervals that are missing, and return whether there were any."""
+    alike: dict[bytes, list[Windows]] = {}
+    for found in windows:
+        if found.interval is None:
+            alike.setdefault(found.characters.tobytes(), []).append(found)
+    for group in alike.values():
+        edits = np.stack([found.edits for found in group])
+        intervals = cer_intervals(edits, group[0].characters, np.random.default_rng(_SEED))
+        for found, (low, high) in zip(group, intervals.tolist(), strict=True):
+            found.interval = (low, high)
+    return bool(alike)
+
+
+def to_table(windows: Mapping[int, Windows]) -> pa.Table:
+    """Return one row a trial: ``trial``, ``epoch``, and lists ``edits`` and ``characters``."""
+    found = list(windows.values())
+    offsets = np.cumsum([0, *(len(each.edits) for each in found)], dtype=np.int32)
+    edits = np.concatenate([each.edits for each in found])
+    characters = np.concatenate([each.characters for each in found])
+    return pa.table(
+        {
+            "trial": pa.array(list(windows), pa.int64()),
+            "epoch": pa.array([each.epoch for each in found], pa.int64()),
+            "edits": pa.ListArray.from_arrays(offsets, edits),
+            "characters": pa.ListArray.from_arrays(offsets, characters),
+        }
+    )
+
+
+def from_table(table: pa.Table) -> dict[int, Windows]:
+    """Return the windows by trial."""
+    columns = [table[name] for name in ("trial", "epoch", "edits", "characters")]
+    return {
+        trial.as_py(): Windows(epoch.as_py(), edits.values.to_numpy(), characters.values.to_numpy())
+        for trial, epoch, edits, characters in zip(*columns, strict=True)
+    }

@@ -1,0 +1,35 @@
+"""Intervals of trials, and the table of windows they come from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from search.intervals import Windows, add_intervals, from_table, to_table
+
+
+def windows(epoch: int, edits: list[int], characters: int = 20) -> Windows:
+    return Windows.of(epoch, np.array([[count, characters] for count in edits]))
+
+
+def test_the_table_gives_back_what_it_was_given():
+    found = {4: windows(7, [0, 300, 2]), 1: windows(2, [5, 1, 2]), 9: windows(1, [3] * 5)}
+    again = from_table(to_table(found))
+    assert list(again) == [4, 1, 9]
+    for number, each in again.items():
+        assert each.epoch == found[number].epoch
+        assert each.edits.tolist() == found[number].edits.tolist()
+        assert each.characters.tolist() == found[number].characters.tolist()
+
+
+def test_intervals_are_computed_once_and_are_the_same_again():
+    known = [windows(1, [1, 2, 3, 4, 5, 6]), windows(3, [2, 2, 2, 2, 2, 2]), windows(1, [0, 9], 10)]
+    assert add_intervals(known)
+    assert known[0].interval[0] < 17.5 < known[0].interval[1]
+    assert known[1].interval == pytest.approx((10, 10))
+    assert known[2].interval == pytest.approx((0, 90))
+    first = [each.interval for each in known]
+    assert not add_intervals(known)
+    known[0].interval = None
+    assert add_intervals(known)
+    assert [each.interval for each in known] == first
