@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from emgmodels.config import Config
 from emgmodels.factory import notation, parse_notation
 from search.halving import Decision, Halving
+from search.intervals import Windows
 from search.report import read_run, write_comparison, write_report
 from search.report.__main__ import app
 from search.report.figures import orders, pareto_front
@@ -28,7 +29,6 @@ from search.report.importance import LEAST_TRIALS, importances
 from search.report.published import PUBLISHED, basis, matches, side_by_side
 from search.report.replication import redrawn
 from search.report.tables import Table, ranking
-from search.intervals import Windows
 from search.results import COMPLETE, FAILED, RUNNING, STOPPED, RunFolder, TrialRecord
 from search.sampler import OptunaSampler
 from search.space import load_space
@@ -183,6 +183,16 @@ def test_report_writes_leaderboard_page_and_figures_as_picture_and_vector(run):
             inches = picture.width / 220
             assert inches == pytest.approx(3.5, abs=0.01) or inches == pytest.approx(7.2, abs=0.01)
             assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_every_ranking_shows_the_interval_of_a_cer(run):
+    best = read_run(run).ranked[0]
+    assert best.val_cer_low < best.val_cer < best.val_cer_high
+    text = f"{best.val_cer_low:.1f} to {best.val_cer_high:.1f}"
+    for path in ("report/report.html", "report/leaderboard.md", "printed.txt"):
+        assert text in (run / path).read_text()
+    row = next(csv.DictReader((run / "report" / "leaderboard.csv").open()))
+    assert float(row["val_cer_low"]) == best.val_cer_low
 
 
 def test_page_fetches_nothing_and_shows_every_figure(run):
