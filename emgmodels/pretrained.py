@@ -112,6 +112,15 @@ def load_shape(config: PretrainedConfig) -> PreTrainedConfig:
     return shape
 
 
+def check_weights(config: PretrainedConfig) -> None:
+    """Refuse a model whose weights are not on this machine, or are not those of its config.json.
+
+    Raises:
+        ValueError: the message says which folder to fill, and how.
+    """
+    _read_weights(config.name, load_shape(config))
+
+
 def hidden_layers(model: nn.Module, layers: int) -> nn.ModuleList:
     """Return the list of a model's hidden layers, whatever the model calls it."""
     for module in model.modules():

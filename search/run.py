@@ -22,6 +22,7 @@ from rich.progress import Progress as Bars
 
 from emgmodels.config import SAMPLE_RATE, TrainingConfig
 from emgmodels.factory import notation
+from emgmodels.pretrained import check_weights
 from emgmodels.sessions import Split, find_split
 from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import Recording, cache_folder, open_split, prepare
@@ -94,13 +95,17 @@ def search(
     )
     scheduler = _scheduler(loaded)
     OptunaSampler(loaded)  # refuses what it lacks before anything is written
+    for stage in loaded.pretrained(seed=loaded.search.seed):
+        check_weights(stage)
     warning = loaded.check(seed=loaded.search.seed).warning
     if address is None:
         choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
     if data is None:
         _say(console, _DEMO.format(space=space))
     chosen = _choose_sessions(loaded, data, subject, split)
-    trial_data = _open(chosen, loaded, [warning] if warning else [], console)
+    trial_data, shortest = _open(chosen, loaded, [warning] if warning else [], console)
+    loaded = loaded.within(shortest)
+    loaded.check(seed=loaded.search.seed)
     with engine(address, cpus_per_trial):
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
         folder = RunFolder.create(Path(out), loaded.name)
@@ -293,8 +298,10 @@ def _typist_folder(typist: TypistConfig) -> Path:
     return folder
 
 
-def _open(split: Split, space: Space, notes: list[str], console: Console) -> TrialData:
-    """Return what trials train on, after every session was opened and found good."""
+def _open(
+    split: Split, space: Space, notes: list[str], console: Console
+) -> tuple[TrialData, float]:
+    """Return what trials train on and its shortest session (ms), all of them found good."""
     paths = [*split.train, *split.val]
     with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("Preparing sessions", total=len(paths))
@@ -312,10 +319,11 @@ def _open(split: Split, space: Space, notes: list[str], console: Console) -> Tri
         )
     for note in [*notes, *warnings]:
         _say(console, f"note: {note}")
-    return TrialData(
+    data = TrialData(
         train=tuple(str(path.resolve()) for path in split.train),
         val=tuple(str(path.resolve()) for path in split.val),
     )
+    return data, 1000 * min(recording.samples for recording in (*train, *val)) / SAMPLE_RATE
 
 
 def _facts(

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from emgmodels.config import Frozen, ModelConfig, TrainingConfig
+from emgmodels.factory import parse_notation
 from search.space.distributions import (
     Choice,
     Fixed,
@@ -96,6 +97,21 @@ def misplaced_stages(node: Node, path: str) -> Iterator[str]:
             yield from misplaced_stages(option, f"{path}.choice[{index}]")
 
 
+def read_notation(text: str, path: str, mistakes: list[str]) -> dict[str, Any]:
+    """Return the part of a ``model`` section that an architecture in compact notation names.
+
+    Args:
+        text: the notation.
+        path: where it stands in the file.
+        mistakes: every mistake found is appended.
+    """
+    try:
+        return parse_notation(text).model_dump(exclude_unset=True)
+    except ValueError as error:
+        mistakes += [f"{path}: {line}" for line in str(error).splitlines()]
+        return {}
+
+
 def validated(kind: type[Frozen], values: Any) -> Any:
     """Return ``kind`` of plain values, without turning a value of one type into another.
 
@@ -127,6 +143,8 @@ def _parse_field(
         )
     elif isinstance(raw, dict) and inner is not None:
         return parse_section(raw, inner, path, mistakes, searched)
+    elif isinstance(raw, str) and inner is ModelConfig:
+        return parse_section(read_notation(raw, path, mistakes), inner, path, mistakes, searched)
     elif inner is not None and not isinstance(raw, str | None):
         keys = ", ".join(inner.model_fields)
         mistakes.append(f"{path}: {_shown(raw)} is not allowed: must be a mapping of {keys}")

@@ -64,6 +64,9 @@ class Constraints(Frozen):
     """Most multiply-accumulates for one second of EMG."""
     max_lookahead_ms: Annotated[float, Field(ge=0)] | None = None
     """Longest EMG that an output waits for (ms); a model that sees its whole window has no end."""
+    max_context_ms: Annotated[float, Field(ge=0)] | None = None
+    """Most EMG that valid convolutions consume around a window (ms); a search takes what its
+    shortest session leaves if that is less."""
 
 
 class SchedulerConfig(Frozen):

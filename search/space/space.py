@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,26 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from emgmodels.config import Config, Frozen, ModelConfig, TrainingConfig, explain
+from emgmodels.config import (
+    Config,
+    Frozen,
+    ModelConfig,
+    PretrainedConfig,
+    TrainingConfig,
+    explain,
+)
 from emgmodels.factory import describe, parse_notation
 from search.space.distributions import Choice, Fixed, Node, OutsideError
 from search.space.draws import Draw, RandomDraw, combinations
 from search.space.files import merged, read_layers
-from search.space.parsing import SpaceError, misplaced_stages, parse_section, rule, validated
+from search.space.parsing import (
+    SpaceError,
+    misplaced_stages,
+    parse_section,
+    read_notation,
+    rule,
+    validated,
+)
 from search.space.sections import Section, join, section
 from search.space.settings import Constraints, SearchConfig, SpaceFile, TypistConfig
 
@@ -180,6 +195,23 @@ class Space:
         named = {examples[kind]: count for kind, count in reasons.items()}
         return Feasibility(total, total - sum(reasons.values()), named)
 
+    def within(self, milliseconds: float) -> Space:
+        """Return the space of architectures whose context fits into so much EMG."""
+        longest = self.constraints.max_context_ms
+        fitting = milliseconds if longest is None else min(longest, milliseconds)
+        constraints = self.constraints.model_copy(update={"max_context_ms": fitting})
+        return replace(self, constraints=constraints)
+
+    def pretrained(self, samples: int = 200, seed: int = 0) -> list[PretrainedConfig]:
+        """Return the pretrained stages found among sampled configurations, each name once."""
+        found: dict[str, PretrainedConfig] = {}
+        for values in self._samples(samples, seed):
+            with contextlib.suppress(ValueError):
+                stage = self._config(values).model.encoder.pretrained
+                if stage is not None and stage.weights == "pretrained":
+                    found.setdefault(stage.name, stage)
+        return list(found.values())
+
     def parameters(self) -> list[str]:
         """Return the dotted names of the settings that vary, as a flattened config has them."""
         found = [*_varying(self.model, "model"), *_varying(self.training, "training")]
@@ -237,6 +269,7 @@ class Space:
             ("max_parameters", summary.parameters, "parameters"),
             ("max_macs", summary.macs_per_second, "multiply-accumulates per second of EMG"),
             ("max_lookahead_ms", summary.lookahead_ms, "ms of look-ahead"),
+            ("max_context_ms", summary.context_ms, "ms of context consumed by convolutions"),
         ):
             limit = getattr(self.constraints, name)
             if limit is not None and value > limit:
@@ -308,10 +341,7 @@ def _check_notation(start: Any, path: str, mistakes: list[str]) -> None:
     if isinstance(start, dict):
         parse_section(start, ModelConfig, path, mistakes, searched=False)
         return
-    try:
-        parse_notation(start)
-    except ValueError as error:
-        mistakes += [f"{path}: {line}" for line in str(error).splitlines()]
+    read_notation(start, path, mistakes)
 
 
 def _search_mistakes(space: Space) -> Iterator[str]:

@@ -474,6 +474,34 @@ def test_params_of_says_which_value_is_outside(space_of):
         space_of(DEEP).params_of(config)
 
 
+# Architectures in compact notation
+
+
+def test_an_architecture_may_stand_in_compact_notation(space_of):
+    space = space_of(
+        "model: {choice: ['transformer:2 gru:4(hidden=64) @8ch', 'conv:2 mlp:48 hop:32',"
+        " {encoder: {order: [conv1d], conv1d: {channels: {choice: [64, 128]}}}}]}"
+    )
+    assert {config.model for config in space.grid()} == {
+        parse_notation(text)
+        for text in (
+            "transformer:2 gru:4(hidden=64) @8ch",
+            "conv:2 mlp:48 hop:32",
+            "conv1d:2(channels=64)",
+            "conv1d:2(channels=128)",
+        )
+    }
+    assert [config.model for config in space_of("model: 'conv:3 @4ch'").grid()] == [
+        parse_notation("conv:3 @4ch")
+    ]
+
+
+def test_a_mistake_in_compact_notation_names_its_place(space_of):
+    [line] = mistakes(space_of, "model: {choice: ['conv:4', 'convolution:4']}")
+    assert "space.yaml: model.choice[1]: " in line
+    assert "'convolution' is not known" in line
+
+
 # Constraints
 
 
@@ -492,6 +520,26 @@ def test_look_ahead_and_operations_are_limited(space_of):
     assert space.violation(forward) is None
     heavy = Config(model=parse_notation("gru:4(bidirectional=false,hidden=2048) @16ch"))
     assert "multiply-accumulates" in space.violation(heavy)
+
+
+def test_context_is_limited_by_what_is_there(space_of):
+    space = space_of("constraints: {max_context_ms: 900}")
+    assert "ms of context" in space.violation(Config(model=parse_notation("conv:4 @16ch")))
+    assert space.violation(Config(model=parse_notation("conv:3 @16ch"))) is None
+    assert space.within(5000).constraints.max_context_ms == 900
+    short = space.within(700)
+    assert "more than max_context_ms 700" in short.violation(
+        Config(model=parse_notation("conv:3 @16ch"))
+    )
+    assert space_of("{}").within(700).constraints == short.constraints
+
+
+def test_pretrained_stages_are_found_wherever_the_space_allows_them(space_of):
+    space = space_of(
+        "model: {choice: ['conv:1', 'conv:1 pretrained:2', 'pretrained:2(name=other)',"
+        " 'pretrained:2(name=third,weights=random)']}"
+    )
+    assert sorted(stage.name for stage in space.pretrained()) == ["gpt2", "other"]
 
 
 def test_check_counts_what_can_be_trained(space_of):

@@ -1,11 +1,16 @@
-"""Every architecture with a public result on this task, from notation and from YAML."""
+"""Every architecture with a public result on this task, in notation and in a shipped space."""
+
+from functools import cache
+from pathlib import Path
 
 import pytest
 import yaml
 
 from emgmodels.config import ModelConfig
 from emgmodels.factory import build, describe, notation, parse_notation
+from search.space import load_space
 
+SPACES = Path(__file__).parents[2] / "spaces"
 KNOWN = {
     "report's baseline": ("conv:4", 5_293_315),
     "report's transformer": ("conv:4 transformer:2", None),
@@ -14,6 +19,8 @@ KNOWN = {
     "report's winner": ("transformer:2 gru:4 conv:4", None),
     "conv and BiLSTM": ("conv1d:2 lstm:2(hidden=320) hop:30", None),
     "the same, coarsest": ("conv1d:2 lstm:2(hidden=320) hop:200", None),
+    "the same, coarse": ("conv1d:2 lstm:2(hidden=320) hop:48", None),
+    "the same, finest": ("conv1d:2 lstm:2(hidden=320)", None),
     "residual conv and BiLSTM": (
         "conv1d:3(channels=512/1024/1024,stride=2,residual=true) lstm:2",
         None,
@@ -39,6 +46,18 @@ KNOWN = {
     ),
     "causal conformer": ("conformer:8(right_context=0,left_context=125)", None),
 }
+
+
+@cache
+def searched() -> set[ModelConfig]:
+    """The architectures of the spaces that are fixed lists."""
+    files = [SPACES / f"{name}.yaml" for name in ("baseline", "report", "gpt2", "published")]
+    return {config.model for file in files for config in load_space(file).grid()}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_shipped_space_trains_it(name):
+    assert parse_notation(KNOWN[name][0]) in searched()
 
 
 @pytest.mark.parametrize("name", KNOWN)
