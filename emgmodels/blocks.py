@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from emgmodels.config import ConvConfig
+from emgmodels.flows import Carried, Chain, Flow, Valid
 
 
 class Stage(nn.Module):
@@ -55,6 +56,19 @@ class Stage(nn.Module):
         """Return the multiply-accumulates of one window of that many input frames."""
         raise NotImplementedError
 
+    def flow(self) -> Flow:
+        """Return what computes the stage as frames arrive, in evaluation mode.
+
+        Raises:
+            ValueError: it depends on more than can be carried: on the window's end, or on a past
+                without limit. The message says which setting would stream.
+        """
+        raise NotImplementedError
+
+    def _bridged(self, *flows: Flow) -> Chain:
+        """Return flows behind the bridge."""
+        return Chain(flows if self.bridge is None else (Flow(self.bridge), *flows))
+
 
 class SpectrogramNorm(nn.Module):
     """Batch normalisation of log power over windows and frames, Ioffe and Szegedy 2015.
@@ -80,6 +94,10 @@ class SpectrogramNorm(nn.Module):
         planes = features.transpose(3, 4)  # (N, B, E, F, T)
         return self.norm(planes.flatten(1, 3)).view(planes.shape).transpose(3, 4)
 
+    def flow(self) -> Flow:
+        """Return what normalises frames as they arrive, by the statistics of training."""
+        return Flow(self)
+
 
 class RollingNorm(nn.Module):
     """Each bin of each electrode made alike by its own mean and deviation over the last seconds.
@@ -102,16 +120,41 @@ class RollingNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Normalise (N, B, E, T, F) features; the shape stays."""
         x = (features - features[..., :1, :]).double()
-        count = torch.arange(1, x.shape[3] + 1, device=x.device).clamp(max=self.frames)[:, None]
-        mean = self._sum(x) / count
-        variance = (self._sum(x.square()) / count - mean.square()).clamp(min=0)
-        return ((x - mean) / (variance + self.EPSILON).sqrt()).to(features.dtype)
+        count = torch.arange(1, x.shape[3] + 1, device=x.device)
+        return self._normalise(x, self._sum(x), self._sum(x.square()), count).to(features.dtype)
+
+    def flow(self) -> Flow:
+        """Return what normalises frames as they arrive."""
+        return Carried(self._step, None)
 
     def _sum(self, x: Tensor) -> Tensor:
         total = x.cumsum(3)
-        if total.shape[3] > self.frames:
-            total[..., self.frames :, :] -= total[..., : -self.frames, :].clone()
-        return total
+        earlier = nn.functional.pad(total, (0, 0, self.frames, 0))
+        return total - earlier[..., : total.shape[3], :]
+
+    def _normalise(self, x: Tensor, total: Tensor, squares: Tensor, count: Tensor) -> Tensor:
+        """Return the scores of frames, given the sums over their reach and how many came so far."""
+        count = count.clamp(max=self.frames)[:, None]
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp(min=0)
+        return (x - mean) / (variance + self.EPSILON).sqrt()
+
+    def _step(self, features: Tensor, state: tuple | None) -> tuple[Tensor, tuple]:
+        """Normalise the next frames; carried are the first, those in reach, sums and a count."""
+        if state is None:
+            nothing = features.new_zeros((), dtype=torch.double).expand_as(features[..., :1, :])
+            reach = nothing.expand(*nothing.shape[:3], self.frames, -1)
+            state = (features[..., :1, :], reach, nothing, nothing, 0)
+        origin, reach, total, squares, seen = state
+        x = (features - origin).double()
+        known = torch.cat([reach, x], 3)
+        leaving = known[..., : x.shape[3], :]
+        total = total + (x - leaving).cumsum(3)
+        squares = squares + (x.square() - leaving.square()).cumsum(3)
+        count = torch.arange(1, x.shape[3] + 1, device=x.device) + seen
+        found = self._normalise(x, total, squares, count).to(features.dtype)
+        reach, seen = known[..., x.shape[3] :, :].clone(), seen + x.shape[3]
+        return found, (origin, reach, total[..., -1:, :], squares[..., -1:, :], seen)
 
 
 class RotationInvariantMLP(nn.Module):
@@ -215,6 +258,10 @@ class ConvStage(Stage):
         for block in self.blocks:
             x = block(x)
         return x
+
+    def flow(self) -> Flow:
+        """Return what computes the stage as frames arrive."""
+        return self._bridged(*(Valid(block, self.kernel) for block in self.blocks))
 
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many input frames."""

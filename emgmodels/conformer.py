@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from emgmodels.blocks import Stage
 from emgmodels.config import ConformerConfig
-from emgmodels.conv import PaddedConv1d
-from emgmodels.sequence import SelfAttention, context_mask
+from emgmodels.conv import PaddedConv1d, over_frames
+from emgmodels.flows import Chain, Flow, Padded
+from emgmodels.sequence import AttentionFlow, SelfAttention, context_mask, limited
 
 
 class ConvolutionModule(nn.Module):
@@ -53,6 +54,18 @@ class ConformerLayer(nn.Module):
         x = x + self.convolution(x)
         return self.norm(x + 0.5 * self.second(x))
 
+    def flow(self, left: int, right: int) -> Flow:
+        """Return what computes the layer as frames arrive, given the frames it attends to."""
+        depthwise = self.convolution.depthwise
+        return Chain(
+            [
+                Flow(lambda x: x + 0.5 * self.first(x)),
+                AttentionFlow(self.attention, self.attention_norm, left, right),
+                Padded(lambda x: x + self.convolution(x), depthwise.past, depthwise.future),
+                Flow(lambda x: self.norm(x + 0.5 * self.second(x))),
+            ]
+        )
+
 
 class ConformerStage(Stage):
     """A stack of conformer blocks, at a lower frame rate if asked.
@@ -84,7 +97,7 @@ class ConformerStage(Stage):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T, D) to (N, ceil(T / stride), D')."""
         if self.subsampling is not None:
-            x = self.subsampling(x.transpose(1, 2)).transpose(1, 2)
+            x = over_frames(self.subsampling)(x)
         elif self.bridge is not None:
             x = self.bridge(x)
         x = self.dropout(x)
@@ -94,6 +107,15 @@ class ConformerStage(Stage):
         for layer in self.layers:
             x = layer(x, mask)
         return x
+
+    def flow(self) -> Flow:
+        """Return what computes the stage as frames arrive."""
+        left, right = limited(self.config.left_context, self.config.right_context)
+        layers = [x.flow(left, right) for x in self.layers if isinstance(x, ConformerLayer)]
+        if self.subsampling is None:
+            return self._bridged(*layers)
+        subsampling = over_frames(self.subsampling)
+        return Chain([Padded(subsampling, self.stride - 1, 0, self.stride), *layers])
 
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many input frames."""

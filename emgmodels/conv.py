@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from emgmodels.blocks import Stage
 from emgmodels.config import Conv1dConfig
+from emgmodels.flows import Chain, Flow, Padded
 
 
 class PaddedConv1d(nn.Conv1d):
@@ -59,10 +61,12 @@ class Conv1dLayer(nn.Module):
         if config.separable:
             depthwise = PaddedConv1d(inputs, inputs, kernel, stride, groups=inputs, future=future)
             self.future, self.weights = depthwise.future, inputs * (kernel + outputs)
+            self.past = depthwise.past
             self.conv = nn.Sequential(depthwise, nn.Conv1d(inputs, outputs, 1))
         else:
             self.conv = PaddedConv1d(inputs, outputs, kernel, stride, future=future)
             self.future, self.weights = self.conv.future, inputs * kernel * outputs
+            self.past = self.conv.past
         norms = {"batch": nn.BatchNorm1d, "layer": ChannelNorm, "none": nn.Identity}
         self.norm: nn.Module = norms[config.norm](outputs)
         self.skip: nn.Module | None = None
@@ -103,6 +107,14 @@ class Conv1dStage(Stage):
             x = layer(x)
         return x.transpose(1, 2)
 
+    def flow(self) -> Flow:
+        """Return what computes the stage as frames arrive."""
+        return Chain(
+            Padded(over_frames(layer), layer.past, layer.future, stride)
+            for layer, stride in zip(self.layers, self.strides, strict=True)
+            if isinstance(layer, Conv1dLayer)
+        )
+
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many input frames."""
         total = 0
@@ -111,3 +123,8 @@ class Conv1dStage(Stage):
             frames = math.ceil(frames / stride)
             total += frames * layer.weights
         return total
+
+
+def over_frames(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return a layer of (N, D, T) as one of (N, T, D)."""
+    return lambda x: layer(x.transpose(1, 2)).transpose(1, 2)

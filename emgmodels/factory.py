@@ -30,6 +30,7 @@ from emgmodels.config import SAMPLE_RATE, ModelConfig
 from emgmodels.conformer import ConformerStage
 from emgmodels.conv import Conv1dStage
 from emgmodels.features import make_features
+from emgmodels.flows import Chain, Flow, Valid
 from emgmodels.notation import notation, parse_notation
 from emgmodels.pretrained import PretrainedStage
 from emgmodels.sequence import RecurrentStage, TransformerStage
@@ -91,7 +92,7 @@ class Decoder(nn.Module):
         self.config = config
         self.spectrogram = make_features(config.features)
         shape = (config.bands, config.electrodes, self.spectrogram.bins)
-        self.norm: nn.Module
+        self.norm: RollingNorm | SpectrogramNorm
         if config.norm == "rolling":
             self.norm = RollingNorm(round(ROLLING_SECONDS * SAMPLE_RATE / config.features.hop))
         else:
@@ -129,7 +130,25 @@ class Decoder(nn.Module):
         x = self.mlp(self.norm(features))
         for stage in self.stages:
             x = stage(x)
-        return self.head(x).float().log_softmax(-1)
+        return self._classify(x)
+
+    def flow(self) -> Flow:
+        """Return what maps (N, B, E, S) EMG to log-probabilities as it arrives.
+
+        The model must be in evaluation mode.
+
+        Raises:
+            ValueError: a stage depends on more than can be carried.
+        """
+        features = self.spectrogram
+        kernel = max(features.n_fft, features.hop)
+        flows = [Valid(features, kernel, features.hop, dim=3), self.norm.flow(), Flow(self.mlp)]
+        for (name, _), stage in zip(self.config.encoder.stages(), self._stages(), strict=True):
+            try:
+                flows.append(stage.flow())
+            except ValueError as problem:
+                raise ValueError(f"the {name} stage cannot be streamed: {problem}") from None
+        return Chain([*flows, Flow(self._classify)])
 
     def output_length(self, frames: int) -> int:
         """Return the number of output frames for that many input frames."""
@@ -179,6 +198,9 @@ class Decoder(nn.Module):
             total += stage.macs(frames)
             frames = stage.output_length(frames)
         return total + frames * self.head.weight.numel()
+
+    def _classify(self, x: Tensor) -> Tensor:
+        return self.head(x).float().log_softmax(-1)
 
     def _stages(self) -> list[Stage]:
         return [stage for stage in self.stages if isinstance(stage, Stage)]

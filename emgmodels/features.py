@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +40,22 @@ def electrode_indices(electrodes: int, choice: str = "spaced") -> list[int]:
 def band_indices(choice: str) -> list[int]:
     """Return which bands are used by the model's ``electrode_choice``: left is 0, right is 1."""
     return {"left": [0], "right": [1]}.get(choice, list(range(BANDS)))
+
+
+def as_emg(emg: np.ndarray | Tensor) -> Tensor:
+    """Return (S, 2, 16) EMG as a float tensor.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    tensor = torch.as_tensor(emg)
+    if tensor.ndim != 3 or tensor.shape[1:] != (BANDS, BAND_ELECTRODES):
+        raise ValueError(
+            f"EMG of shape {tuple(tensor.shape)}: expected (samples, {BANDS} bands, "
+            f"{BAND_ELECTRODES} electrodes), left band first, at {SAMPLE_RATE} Hz, as "
+            f"sessions.read_session(FILE).emg has it; a model of fewer electrodes takes its own"
+        )
+    return tensor.float()
 
 
 class Framed(nn.Module):

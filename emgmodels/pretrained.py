@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from emgmodels.blocks import Stage
 from emgmodels.config import PretrainedConfig
+from emgmodels.flows import Flow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -69,6 +70,13 @@ class PretrainedStage(Stage):
                 f"{x.shape[1]} frames: take a shorter window, a larger hop or a stride before it"
             )
         return self.out(self.model(inputs_embeds=self.into(x)).last_hidden_state)
+
+    def flow(self) -> Flow:
+        """Refuse: a language model has so many positions, and a stream has no end."""
+        raise ValueError(
+            "a language model attends to all that came before: train a transformer in its place, "
+            "with left_context: 125 and right_context: 0"
+        )
 
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many frames."""

@@ -10,6 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from emgmodels.blocks import Stage
 from emgmodels.config import RecurrentConfig, TransformerConfig
+from emgmodels.flows import Carried, Chain, Flow
 
 GATES = {"gru": 3, "lstm": 4}
 """Gate matrices of each recurrent cell."""
@@ -43,6 +44,13 @@ class RecurrentStage(Stage):
         x = self.layers(x)[0]
         return x if self.norm is None else self.norm(x)
 
+    def flow(self) -> Flow:
+        """Return what computes the stage as frames arrive."""
+        if self.layers.bidirectional:
+            raise ValueError("it also reads from the end: train it with bidirectional: false")
+        layers = Carried(self.layers, None)
+        return layers if self.norm is None else Chain([layers, Flow(self.norm)])
+
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many frames."""
         return frames * self._macs
@@ -71,10 +79,27 @@ class SelfAttention(nn.Module):
             x: normalised input.
             mask: (T, T) booleans, whether a frame (row) attends to another; None: to all.
         """
-        qkv = self.project_in(x)  # (N, T, 3 D)
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (N, h, T, D/h)
+        q, k, v = self.project(x)
+        return self.attend(q, k, v, mask)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return (3, N, h, T, D/h) queries, keys and values of (N, T, D), not yet turned."""
+        return self.project_in(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, first: int = 0
+    ) -> Tensor:
+        """Return (N, Q, D) of the frames asked for.
+
+        Args:
+            q: (N, h, Q, D/h) queries.
+            k: (N, h, T, D/h) keys.
+            v: (N, h, T, D/h) values.
+            mask: (Q, T) booleans, whether a query attends to a key; None: to all.
+            first: the key that stands where the first query does.
+        """
         if self.rotary:
-            q, k = rotate(q), rotate(k)
+            q, k = rotate(q, first), rotate(k)
         dropout = self.dropout if self.training else 0.0
         attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         return self.project_out(attended.transpose(1, 2).flatten(2))
@@ -109,6 +134,11 @@ class TransformerLayer(nn.Module):
         x = x + self.residual_dropout(self.attention(self.attention_norm(x), mask))
         return x + self.feedforward(x)
 
+    def flow(self, left: int, right: int) -> Flow:
+        """Return what computes the layer as frames arrive, given the frames it attends to."""
+        attention = AttentionFlow(self.attention, self.attention_norm, left, right)
+        return Chain([attention, Flow(lambda x: x + self.feedforward(x))])
+
 
 class TransformerStage(Stage):
     """A transformer encoder (Vaswani et al. 2017) with sinusoidal or rotary positions."""
@@ -138,6 +168,13 @@ class TransformerStage(Stage):
             x = layer(x, mask)
         return self.norm(x)
 
+    def flow(self) -> Flow:
+        """Return what computes the stage as frames arrive."""
+        left, right = limited(*self.context)
+        layers = [x.flow(left, right) for x in self.layers if isinstance(x, TransformerLayer)]
+        placed = [] if self.rotary else [Carried(self._place, 0)]
+        return self._bridged(*placed, *layers, Flow(self.norm))
+
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many frames."""
         bridge = frames * self.bridge.weight.numel() if self.bridge is not None else 0
@@ -145,23 +182,29 @@ class TransformerStage(Stage):
         attention = 2 * frames * self.width
         return bridge + len(self.layers) * frames * (per_frame + attention)
 
+    def _place(self, x: Tensor, first: int) -> tuple[Tensor, int]:
+        """Add the positions of frames from the first on."""
+        frames = x.shape[1]
+        return x + positions(frames, self.width, x.device, first).to(x.dtype), first + frames
 
-def positions(frames: int, width: int, device: torch.device) -> Tensor:
+
+def positions(frames: int, width: int, device: torch.device, first: int = 0) -> Tensor:
     """Return (frames, width) sinusoidal positions, Vaswani et al. 2017, section 3.5."""
-    angle = _angles(frames, math.ceil(width / 2), device)  # (T, D/2)
+    angle = _angles(frames, math.ceil(width / 2), device, first)  # (T, D/2)
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
 
 
-def rotate(x: Tensor) -> Tensor:
+def rotate(x: Tensor, first: int = 0) -> Tensor:
     """Turn pairs of features of (N, h, T, D) by angles that grow with T: RoPE, Su et al. 2021.
 
-    The product of a turned query and a turned key depends on their distance alone.
+    The product of a turned query and a turned key depends on their distance alone. The first frame
+    is at the position ``first``.
     """
     frames, half = x.shape[2], x.shape[3] // 2
-    angle = _angles(frames, half, x.device).to(x.dtype)
-    first, second = x[..., :half], x[..., half:]
+    angle = _angles(frames, half, x.device, first).to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
     cos, sin = angle.cos(), angle.sin()
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
 def context_mask(
@@ -195,6 +238,64 @@ def layers_lookahead(layers: int, right: int | None) -> float:
     return math.inf if right is None else layers * right
 
 
-def _angles(frames: int, half: int, device: torch.device) -> Tensor:
+def limited(left: int | None, right: int | None) -> tuple[int, int]:
+    """Return the frames before and after its own that attention reaches in a stream.
+
+    Raises:
+        ValueError: there is no limit to them.
+    """
+    if right is None:
+        raise ValueError("it attends to all that follows: train it with right_context: 0, or a few")
+    if left is None:
+        raise ValueError("it attends to all that came before: train it with left_context: 125")
+    return left, right
+
+
+class AttentionFlow(Flow):
+    """Self-attention and its skip connection, with the keys and values that are still in reach.
+
+    Args:
+        attention: whose weights.
+        norm: what its input goes through; the skip connection goes around it.
+        left: frames before its own that a frame attends to.
+        right: frames after its own.
+    """
+
+    def __init__(self, attention: SelfAttention, norm: nn.Module, left: int, right: int) -> None:
+        self.attention, self.norm, self.left, self.right = attention, norm, left, right
+        self.held: Tensor | None = None  # (3, N, h, T, D/h)
+        self.skipped: Tensor | None = None  # (N, Q, D), the frames without an output so far
+
+    def push(self, x: Tensor) -> Tensor | None:
+        """Take the next frames and return the outputs that are final now."""
+        projected = self.attention.project(self.norm(x))
+        self.held = projected if self.held is None else torch.cat([self.held, projected], 3)
+        self.skipped = x if self.skipped is None else torch.cat([self.skipped, x], 1)
+        return self._answer(self.skipped.shape[1] - self.right)
+
+    def finish(self) -> Tensor | None:
+        """Return the outputs that were waiting for frames that will not come."""
+        return None if self.skipped is None else self._answer(self.skipped.shape[1])
+
+    def _answer(self, frames: int) -> Tensor | None:
+        """Return the outputs of so many of the frames that have none."""
+        if frames <= 0:
+            return None
+        assert self.held is not None
+        assert self.skipped is not None
+        first = self.held.shape[3] - self.skipped.shape[1]
+        q, k, v = self.held
+        mask = context_mask(k.shape[2], self.left, self.right, k.device)
+        assert mask is not None
+        asked = slice(first, first + frames)
+        found = self.skipped[:, :frames] + self.attention.attend(
+            q[:, :, asked], k, v, mask[asked], first
+        )
+        self.skipped = self.skipped[:, frames:].clone()
+        self.held = self.held[:, :, :, max(0, first + frames - self.left) :].clone()
+        return found
+
+
+def _angles(frames: int, half: int, device: torch.device, first: int) -> Tensor:
     rate = torch.exp(torch.arange(half, device=device) * (-math.log(10_000.0) / half))
-    return torch.arange(frames, device=device)[:, None] * rate
+    return torch.arange(first, first + frames, device=device)[:, None] * rate

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from emgmodels.blocks import Stage
 from emgmodels.config import S4Config
+from emgmodels.flows import Carried, Flow
 
 STEP_RANGE = (1e-3, 1e-1)
 """Initial step sizes: features remember from about 10 to 1000 frames."""
@@ -45,11 +46,28 @@ class DiagonalStateSpace(nn.Module):
         y = torch.fft.irfft(torch.fft.rfft(x, size) * torch.fft.rfft(kernel, size), size)
         return y[..., :frames] + x * self.skip[:, None]
 
+    def step(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the outputs of the next (N, D, T) inputs, and the (N, D, pairs) state after them.
+
+        Args:
+            x: inputs.
+            state: complex state after the inputs before; None: there were none.
+        """
+        scaled, output = self._recurrence()
+        frames = x.shape[-1]
+        ages = torch.arange(frames, device=x.device)
+        decay = (scaled[..., None] * ages).exp()  # (D, pairs, T)
+        after = torch.einsum("ndt,dpt->ndp", x.to(decay.dtype), decay.flip(-1))
+        y = self(x)
+        if state is not None:
+            decay = decay * scaled[..., None].exp()  # of the state before, at each frame
+            y = y + 2 * torch.einsum("ndp,dpt->ndt", state * output, decay).real
+            after = after + state * decay[..., -1]
+        return y, after
+
     def kernel(self, frames: int) -> Tensor:
         """Return the (D, T) response of each feature to an impulse."""
-        rate = torch.complex(-self.log_decay.exp(), self.frequency)  # (D, pairs)
-        scaled = rate * self.log_step.exp()[:, None]
-        output = torch.view_as_complex(self.output) * torch.expm1(scaled) / rate
+        scaled, output = self._recurrence()
         within = torch.arange(min(frames, _BLOCK), device=scaled.device)
         response = (scaled[..., None] * within).exp()  # (D, pairs, T of a block)
         blocks = [
@@ -57,6 +75,12 @@ class DiagonalStateSpace(nn.Module):
             for start in range(0, frames, _BLOCK)
         ]
         return torch.cat(blocks, dim=-1)[:, :frames]
+
+    def _recurrence(self) -> tuple[Tensor, Tensor]:
+        """Return (D, pairs) logarithms of the factor from frame to frame, and output weights."""
+        rate = torch.complex(-self.log_decay.exp(), self.frequency)
+        scaled = rate * self.log_step.exp()[:, None]
+        return scaled, torch.view_as_complex(self.output) * torch.expm1(scaled) / rate
 
 
 class S4Layer(nn.Module):
@@ -83,6 +107,16 @@ class S4Layer(nn.Module):
             y = y + self.backwards(inputs.flip(-1)).flip(-1)
         return x + self.mix(y.transpose(1, 2))
 
+    def flow(self) -> Flow:
+        """Return what computes the layer as frames arrive."""
+        if self.backwards is not None:
+            raise ValueError("it also runs from the end: train it with bidirectional: false")
+        return Carried(self._step, None)
+
+    def _step(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        y, state = self.forwards.step(self.norm(x).transpose(1, 2), state)
+        return x + self.mix(y.transpose(1, 2)), state
+
 
 class S4Stage(Stage):
     """A stack of S4D blocks."""
@@ -101,6 +135,11 @@ class S4Stage(Stage):
         for layer in self.layers:
             x = layer(x)
         return self.norm(x)
+
+    def flow(self) -> Flow:
+        """Return what computes the stage as frames arrive."""
+        layers = [layer.flow() for layer in self.layers if isinstance(layer, S4Layer)]
+        return self._bridged(*layers, Flow(self.norm))
 
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window, run as the recurrence that it is.

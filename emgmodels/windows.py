@@ -266,6 +266,18 @@ def usable_rotation(electrodes: int, rotation: int) -> int:
     return rotation * electrodes // 16
 
 
+def mirrored(places: np.ndarray, total: int) -> np.ndarray:
+    """Return the sample of a recording that stands at each place, before and after it too.
+
+    Args:
+        places: samples from the recording's first; it is mirrored at its ends.
+        total: samples of the recording.
+    """
+    if total == 1:
+        return np.zeros_like(places)
+    return np.abs((places + total - 1) % (2 * total - 2) - (total - 1))
+
+
 def milliseconds(ms: float) -> int:
     """Return the samples of a duration."""
     return round(ms * SAMPLE_RATE / 1000)
@@ -321,8 +333,7 @@ def _copy(source: np.ndarray, rows: np.ndarray, start: int, out: np.ndarray) -> 
         out[e, low - start : high - start] = source[row, low:high]
     if low > start or high < start + samples:
         outside = np.r_[start:low, high : start + samples]
-        folded = np.abs((outside + total - 1) % (2 * total - 2) - (total - 1)) if total > 1 else 0
-        out[:, outside - start] = source[rows][:, folded]
+        out[:, outside - start] = source[rows][:, mirrored(outside, total)]
 
 
 def _content_key(path: Path) -> str:
