@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rapidfuzz.distance import Levenshtein
 
@@ -65,3 +67,19 @@ def count_edits(prediction: Sequence[int] | str, target: Sequence[int] | str) ->
     for edit in Levenshtein.editops(target, prediction):
         counts[edit.tag] += 1
     return EditCounts(counts["insert"], counts["delete"], counts["replace"], len(target))
+
+
+def count_confusions(texts: Iterable[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """Return how often each key was read as which, over texts as they were typed and read.
+
+    A key that was left out was read as ``""``, one too many was typed as ``""``.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for typed, read in texts:
+        for edit in Levenshtein.opcodes(typed, read):
+            true, found = (
+                typed[edit.src_start : edit.src_end],
+                read[edit.dest_start : edit.dest_end],
+            )
+            counts.update(zip_longest(true, found, fillvalue=""))
+    return counts

@@ -19,6 +19,7 @@ from search.results import (
     PAUSED,
     RUNNING,
     STOPPED,
+    TIME_IS_UP,
     WAITING,
     RunFolder,
     TrialRecord,
@@ -61,9 +62,11 @@ class Recorder(tune.Callback):
             record.state, record.reason = FAILED, result["failure"]
             self.folder.write_failure(record, result["traceback"])
             return
-        record.add(result)
+        record.add({**result, "arrived": self.folder.elapsed})
         result.pop("best_windows", None)  # else Ray would write it into every snapshot
         self.boards.report(record.slug, record.curve[-1])
+        if (reading := result.pop("reading", None)) is not None:
+            self.boards.search.read(record, reading)
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A checkpoint is there: at a rung, or at the end."""
@@ -93,19 +96,21 @@ class Recorder(tune.Callback):
         """Ray went once around its loop."""
         self.progress.update(lambda: self._ranking(trials))
         if self.folder.is_due():
-            self._ranking(trials)
+            ranking = self._ranking(trials)
             self.folder.flush()
+            self.boards.search.update(ranking, self.folder.elapsed)
 
     def finish(self, time_is_up: bool) -> None:
         """Give the trials that the end of the search cut off their reason, and write everything."""
         for record in self.folder.trials.values():
             if record.state in (RUNNING, PAUSED, WAITING):
-                end = "the time budget was spent" if time_is_up else "the search was interrupted"
+                end = TIME_IS_UP if time_is_up else "the search was interrupted"
                 record.reason = f"{record.state} at epoch {record.epoch} when {end}"
                 record.state = CUT_OFF
                 self.boards.end(record.slug, failed=False)
         self.folder.keep_best_checkpoints()
         self.folder.flush()
+        self.boards.search.update(self.folder.ranking(), self.folder.elapsed, final=True)
 
     def _record(self, trial: Trial) -> TrialRecord:
         number = trial.config["number"]

@@ -37,10 +37,15 @@ WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
 COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
 CUT_OFF = "cut off"
 """By the end of the search; it can go on if the search is resumed."""
+STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
 CURVE_METRICS = (
     *("train_loss", "val_loss", "val_cer", "val_ier", "val_der", "val_ser"),
-    *("best_val_cer", "learning_rate", "seconds"),
+    *("best_val_cer", "learning_rate", "seconds", "arrived"),
 )
+"""Columns of the learning curves; ``arrived``: seconds of searching when the epoch was reported,
+the time between an interruption and ``--resume`` left out."""
+TIME_IS_UP = "the time budget was spent"
+"""How the reason of a trial ends that the time budget cut off."""
 _OFTEN = 5.0
 """Seconds between two writings of the tables, at least."""
 _WRITING_SHARE = 20
@@ -69,7 +74,7 @@ class TrialRecord:
         """
         if "best_windows" in metrics:
             self.windows = Windows.of(int(metrics["best_epoch"]), metrics["best_windows"])
-        row = {name: float(metrics[name]) for name in ("epoch", *CURVE_METRICS)}
+        row = {name: float(metrics.get(name, math.nan)) for name in ("epoch", *CURVE_METRICS)}
         repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
         if repeated:
             self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]
@@ -154,6 +159,7 @@ class RunFolder:
         self.checkpoints = 3
         self.trials: dict[int, TrialRecord] = {}
         self._due = 0.0
+        self._begin = time.monotonic()
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunFolder:
@@ -194,7 +200,14 @@ class RunFolder:
                 if (found := windows.get(row["trial"])) is not None:
                     found.interval = (row["val_cer_low"], row["val_cer_high"])
                     folder.trials[row["trial"]].windows = found
+        arrived = (row["arrived"] for trial in folder.trials.values() for row in trial.curve)
+        folder._begin -= max(filter(math.isfinite, arrived), default=0.0)
         return folder
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of searching, that of an earlier, interrupted search included."""
+        return time.monotonic() - self._begin
 
     def write_space(self, resolved: Mapping[str, Any]) -> None:
         """Write ``space.yaml``, the space as it was searched."""

@@ -28,6 +28,7 @@ from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import Recording, cache_folder, open_split, prepare
 from search.console import Progress, trials_table
 from search.engine import Resources, choose_resources, engine, resume_trials, run_trials
+from search.lock import running
 from search.results import CUT_OFF, STOPPED, RunFolder, read_trials
 from search.sampler import OptunaSampler
 from search.schedule import make_scheduler
@@ -113,9 +114,14 @@ def search(
         folder.write_space(loaded.resolved())
         folder.write_environment(_facts(loaded, chosen, trial_data, resources, data is None))
         sampler = OptunaSampler(loaded, folder.path / "study.journal")
-        boards = TrialBoards(folder.path / "tensorboard", loaded.parameters())
+        boards = TrialBoards(
+            folder.path / "tensorboard", loaded.parameters(), _data(data is None, chosen.subject)
+        )
         _say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
-        with Progress(console, loaded.search.trials, loaded.search.time_budget) as progress:
+        with (
+            running(folder.path),
+            Progress(console, loaded.search.trials, loaded.search.time_budget) as progress,
+        ):
             run_trials(sampler, scheduler, trial_data, resources, folder, boards, progress)
     if sampler.exhausted:
         _say(console, f"note: no more trials: {sampler.exhausted}")
@@ -160,10 +166,11 @@ def resume(
     resources = Resources(**facts["resources_per_trial"])
     with engine(address, resources.cpus):
         choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
-        boards = TrialBoards(folder.path / "tensorboard", space.parameters())
+        on = _data(facts["synthetic"], facts["subject"])
+        boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
         _say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
         budget = space.search.time_budget
-        with Progress(console, space.search.trials, budget) as progress:
+        with running(folder.path), Progress(console, space.search.trials, budget) as progress:
             resume_trials(trial_data, resources, folder, boards, progress, budget)
     _print_ranking(console, folder, synthetic=facts["synthetic"])
     return read_trials(folder.path)
@@ -338,6 +345,10 @@ def _facts(
         "split": {"origin": split.origin, **asdict(data), "test": tested},
         "resources_per_trial": asdict(resources),
     }
+
+
+def _data(synthetic: bool, subject: str) -> str:
+    return "synthetic data" if synthetic else f"subject {subject}"
 
 
 def _minutes(recordings: list[Recording]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import torch
 from ray import tune
 
 from emgmodels.config import Config
+from emgmodels.metrics import count_confusions
 from emgmodels.training import EpochResult, best_device, fit
 from emgmodels.windows import Recording, prepare
 
 CHECKPOINT = "checkpoint.pt"
 """File name of a training's state inside a Ray Tune checkpoint."""
+_SAMPLES = 6
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class EmgTrial(tune.Trainable):
             metrics["best_windows"] = self.result.best_windows
         finite = all(metrics[name] == metrics[name] for name in ("train_loss", "val_loss"))
         last = self.epoch >= self.suggestion.training.epochs
+        if self.result.best_epoch == self.epoch:
+            metrics["reading"] = _reading(self.result.readings)
         return {**metrics, "done": last or not finite}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -125,3 +129,13 @@ def explain_failure(error: Exception) -> str:
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "out of memory"
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _reading(texts: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return what an epoch read: texts of a few windows, typed and read, and all confusions."""
+    apart = max(1, len(texts) // _SAMPLES)
+    counts = count_confusions(texts)
+    return {
+        "texts": list(texts[::apart][:_SAMPLES]),
+        "confusions": [(typed, read, count) for (typed, read), count in counts.items()],
+    }

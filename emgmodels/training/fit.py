@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emgmodels.charset import decode
 from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
 from emgmodels.factory import Decoder, Framing, build
@@ -65,13 +66,15 @@ class EpochResult:
     best_windows: np.ndarray = field(repr=False, compare=False)
     """(W, 2) edits and characters of each validation window in the best epoch, in order of time;
     W is 0 before there is one."""
+    readings: tuple[tuple[str, str], ...] = field(repr=False, compare=False)
+    """Text of each validation window, typed and read."""
     save: Callable[[Path], None] = field(repr=False, compare=False)
     """Write a checkpoint from which ``fit`` goes on after this epoch. Valid until the next epoch
     is asked for."""
 
     def metrics(self) -> dict[str, float]:
         """Return every number, by name."""
-        left_out = ("best_windows", "save")
+        left_out = ("best_windows", "readings", "save")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
@@ -107,7 +110,8 @@ def fit(
     for epoch in range(run.epoch + 1, config.training.epochs + 1):
         begin = time.perf_counter()
         train_loss = run.train_epoch(epoch, train)
-        val_loss, windows = run.validate(val)
+        val_loss, readings = run.validate(val)
+        windows = [count_edits(read, typed) for typed, read in readings]
         edits = sum(windows, EditCounts())
         cer = edits.cer if math.isfinite(train_loss) else math.nan
         run.finish_epoch(epoch, cer, windows)
@@ -124,6 +128,7 @@ def fit(
             learning_rate=run.learning_rate,
             seconds=time.perf_counter() - begin,
             best_windows=run.best_windows,
+            readings=readings,
             save=run.save,
         )
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
@@ -203,11 +208,13 @@ class _Run:
         return float(total) / len(windows)
 
     @torch.inference_mode()
-    def validate(self, recordings: Sequence[Recording]) -> tuple[float, list[EditCounts]]:
-        """Return the CTC loss, and the edits of each validation window."""
+    def validate(
+        self, recordings: Sequence[Recording]
+    ) -> tuple[float, tuple[tuple[str, str], ...]]:
+        """Return the CTC loss, and what was typed and read in each validation window."""
         self.model.eval()
         windows = window_starts(recordings, self.val_cut.window)
-        total, edits = 0.0, []
+        total, readings = 0.0, []
         for batch in batches(recordings, windows, self.config.training.batch_size, self.val_cut):
             batch = batch.to(self.device)
             log_probs = self._emissions(self.model.spectrogram(batch.emg), self.val_framing)
@@ -219,8 +226,8 @@ class _Run:
                 batch.label_lengths.tolist(),
                 strict=True,
             ):
-                edits.append(count_edits(predicted, labels[:length]))
-        return total / len(windows), edits
+                readings.append((decode(labels[:length]), decode(predicted)))
+        return total / len(windows), tuple(readings)
 
     def finish_epoch(self, epoch: int, cer: float, windows: Sequence[EditCounts]) -> None:
         """Note the epoch, and keep its weights and windows if they are the best so far."""

@@ -84,6 +84,16 @@ class Plot:
             self.figure.savefig(written, format="svg", metadata=_UNDATED["svg"], transparent=True)
         return written.getvalue()
 
+    def png(self) -> tuple[bytes, int, int]:
+        """Return the figure as PNG, with its width and height in pixels."""
+        written = io.BytesIO()
+        with _styled():
+            self.figure.savefig(written, format="png", metadata={}, facecolor="white")
+        width, height = (
+            round(_RC["savefig.dpi"] * inches) for inches in self.figure.get_size_inches()
+        )
+        return written.getvalue(), width, height
+
 
 @contextmanager
 def drawing(title: str, data: str, width: float, height: float) -> Iterator[Figure]:

@@ -1,0 +1,73 @@
+"""The list of runs, over folders in every state that a search can be left in."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from emgmodels.config import Config
+from search.lock import running
+from search.results import COMPLETE, CUT_OFF, FAILED, RUNNING, TIME_IS_UP, RunFolder, TrialRecord
+from search.runs import app, list_runs
+
+ENDS = {
+    "finished": [(COMPLETE, ""), (FAILED, "out of memory")],
+    "finished-in-time": [(COMPLETE, ""), (CUT_OFF, f"paused at epoch 2 when {TIME_IS_UP}")],
+    "interrupted": [
+        (COMPLETE, ""),
+        (CUT_OFF, "the search was interrupted"),
+    ],
+    "killed": [(COMPLETE, ""), (RUNNING, "")],
+    "failed": [(FAILED, "out of memory"), (FAILED, "out of memory")],
+    "empty": [],
+}
+
+
+def make_run(parent, name, ends) -> RunFolder:
+    folder = RunFolder.create(parent, name)
+    folder.write_space({"name": name})
+    for number, (state, reason) in enumerate(ends):
+        trial = TrialRecord(number, Config.model_validate({"name": name}), state, reason)
+        if state == COMPLETE:
+            trial.add({"epoch": 1, "val_cer": 12.5, "seconds": 1.0})
+        folder.trials[number] = trial
+    if ends:
+        folder.flush()
+    return folder
+
+
+@pytest.mark.parametrize(("name", "ends"), ENDS.items())
+def test_state_follows_from_the_files(name, ends, tmp_path):
+    make_run(tmp_path, name, ends)
+    [found] = list_runs(tmp_path)
+    expected = {"finished-in-time": "finished", "killed": "interrupted", "empty": "interrupted"}
+    assert found.state == expected.get(name, name)
+    assert found.val_cer == (12.5 if (COMPLETE, "") in ends else None)
+    assert found.trials == len(ends)
+    assert found.size == sum(p.stat().st_size for p in found.path.rglob("*") if p.is_file())
+
+
+def test_a_search_runs_as_long_as_its_process_holds_the_folder(tmp_path):
+    folder = make_run(tmp_path, "deep", ENDS["killed"])
+    with running(folder.path):
+        assert list_runs(tmp_path)[0].state == "running"
+        with pytest.raises(ValueError, match="deep-001: its search is running already"):
+            running(folder.path).__enter__()
+    assert list_runs(tmp_path)[0].state == "interrupted"
+
+
+def test_command_shows_each_run_also_where_a_terminal_is_narrow(tmp_path):
+    for name, ends in ENDS.items():
+        make_run(tmp_path, name, ends)
+    shown = CliRunner().invoke(app, [str(tmp_path)])
+    assert shown.exit_code == 0
+    for name in ENDS:
+        assert f"{name}-001" in shown.stdout
+    assert "12.50" in shown.stdout
+
+
+def test_command_says_where_runs_are_when_there_are_none(tmp_path):
+    missing = CliRunner().invoke(app, [str(tmp_path / "nope")])
+    assert missing.exit_code == 2
+    assert "nope: is no folder" in missing.stderr
+    assert "holds no run folder" in CliRunner().invoke(app, [str(tmp_path)]).stdout
