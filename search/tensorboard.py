@@ -79,7 +79,7 @@ class TrialBoards:
                 for tag, said in _METRICS.items()
             ],
         )
-        append(folder, _hparams(metadata.EXPERIMENT_TAG, experiment=experiment))
+        append(folder / SEARCH, _hparams(metadata.EXPERIMENT_TAG, experiment=experiment))
 
     def start(self, slug: str, values: Mapping[str, Any]) -> None:
         """Make a trial's folder and write its searched parameters."""

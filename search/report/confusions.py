@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from search.report.style import COLUMN, Plot, drawing
 
-_KEYS = 24
+_KEYS = 14
+_COLUMNS = 16
 _NAMES = {" ": "␣", "": "–"}
 """What stands for keys that would not be seen."""
-_DARK = 0.55
-"""Share from which on a cell's number is written in white."""
+_WRITTEN = 0.1
+"""Share from which on a cell has its number."""
+_DARK = 0.6
+"""Share from which on that is written in white."""
 
 
 def confusions(counts: Mapping[tuple[str, str], int], data: str) -> Plot:
@@ -23,43 +26,53 @@ def confusions(counts: Mapping[tuple[str, str], int], data: str) -> Plot:
         counts: times that a key was read as which, as ``count_confusions`` returns them.
         data: of which model and data, below the title.
     """
-    wrong, typed = Counter[str](), Counter[str]()
-    for (true, read), count in counts.items():
-        wrong[true] += count * (true != read)
+    typed = Counter[str]()
+    for (true, _), count in counts.items():
         typed[true] += count
-    worst = [true for true, errors in wrong.most_common() if errors and true][:_KEYS]
-    rows = sorted(worst)
-    columns = [*sorted({read for true, read in counts if true in rows and read}), ""]
+    keys = _worst(counts)
+    columns = _columns(counts, keys)
     shares = np.array(
-        [[counts.get((true, read), 0) / typed[true] for read in columns] for true in rows]
-    ).reshape(len(rows), len(columns))
-    title = "Keys that were misread, and as what"
-    with drawing(title, data, 2 * COLUMN, 1.2 + 0.17 * max(6, len(rows))) as figure:
+        [[counts.get((true, read), 0) / typed[true] for read in columns] for true in keys]
+    ).reshape(len(keys), len(columns))
+    title = "Keys that were misread most, and as what"
+    with drawing(title, data, COLUMN, 1.1 + 0.18 * max(4, len(keys))) as figure:
         axes = figure.subplots()
-        picture = axes.imshow(shares, cmap="cividis_r", vmin=0, vmax=1, aspect="auto")
-        for row, true in enumerate(rows):
-            for column, read in enumerate(columns):
-                if true != read and shares[row, column] >= 0.1:
-                    axes.annotate(
-                        f"{100 * shares[row, column]:.0f}",
-                        (column, row),
-                        ha="center",
-                        va="center",
-                        size=5.5,
-                        color="white" if shares[row, column] > _DARK else "black",
-                    )
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for row, column in zip(*np.nonzero(shares >= _WRITTEN), strict=True):
+            axes.annotate(
+                f"{100 * shares[row, column]:.0f}",
+                (column, row),
+                ha="center",
+                va="center",
+                size=6.5,
+                color="white" if shares[row, column] > _DARK else "black",
+            )
         axes.set_xticks(range(len(columns)), [_NAMES.get(read, read) for read in columns])
         axes.set_yticks(
-            range(len(rows)), [f"{_NAMES.get(true, true)}  {typed[true]}×" for true in rows]
+            range(len(keys)), [f"{_NAMES.get(key, key)}  {typed[key]}×" for key in keys]
         )
         axes.tick_params(length=0)
-        axes.set(xlabel="read as (–: not at all)", ylabel="key typed, and how often")
-        bar = figure.colorbar(picture, ax=axes, pad=0.01, fraction=0.03)
-        bar.set_label("share of its presses")
-        bar.outline.set_visible(False)
+        axes.set(xlabel="read as (%; –: not at all)", ylabel="typed, and how often")
     return Plot(
         figure,
         title,
-        f"The {len(rows)} keys with the most errors. Numbers are percentages of at least 10 beside "
-        f"the diagonal.",
+        f"The {len(keys)} keys with the most errors. Numbers are percentages of a key's presses.",
     )
+
+
+def _worst(counts: Mapping[tuple[str, str], int]) -> list[str]:
+    """Return the keys with the most errors, in the order of characters."""
+    wrong = Counter[str]()
+    for (true, read), count in counts.items():
+        wrong[true] += count * (true != read)
+    return sorted([true for true, errors in wrong.most_common() if errors and true][:_KEYS])
+
+
+def _columns(counts: Mapping[tuple[str, str], int], keys: Sequence[str]) -> list[str]:
+    """Return the keys, and what they were read as most often, in order; nothing at all is last."""
+    others = Counter[str]()
+    for (true, read), count in counts.items():
+        if true in keys and read and read not in keys:
+            others[read] += count
+    more = [read for read, _ in others.most_common(max(0, _COLUMNS - len(keys)))]
+    return [*sorted({*keys, *more}), ""]
