@@ -1,0 +1,39 @@
+"""Prints every key of a space file, with what is allowed, its default and its meaning.
+
+python -m search.space
+python -m search.space --write docs/space.md
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.space.reference import reference, updated
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(
+    epilog="Examples:\n\npython -m search.space\n\npython -m search.space --write docs/space.md"
+)
+def command(
+    write: Annotated[
+        Path | None, typer.Option(help="A page whose generated part is written anew.")
+    ] = None,
+) -> None:
+    """Print every key of a space file as Markdown, or write them into a page."""
+    if write is None:
+        typer.echo(reference())
+        return
+    try:
+        write.write_text(updated(write.read_text(encoding="utf-8")), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {write}: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m search.space")
