@@ -1,5 +1,8 @@
+import json
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +27,50 @@ def test_it_is_the_model_that_was_saved(language_models, kind):
     torch.testing.assert_close(loaded(x), loaded.out(expected))
     fewer = stage(language_models[kind], layers=1).eval()
     assert not torch.equal(fewer(x), loaded(x))
+
+
+@pytest.fixture(scope="module")
+def protein_encoder(tmp_path_factory) -> Path:
+    """A BERT pretrained on antibody sequences, 26 M parameters, from a wheel that carries it."""
+    folder = tmp_path_factory.mktemp("antiberty")
+    wanted = "antiberty==0.1.3"
+    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", wanted]
+    got = subprocess.run([*fetch, "-d", folder], capture_output=True, text=True, check=False)
+    if got.returncode:
+        pytest.skip(f"{wanted} cannot be fetched: {got.stderr.strip()[-200:]}")
+    [wheel] = folder.glob("*.whl")
+    inside = "antiberty/trained_models/AntiBERTy_md_smooth"
+    with zipfile.ZipFile(wheel) as archive:
+        for name in ("config.json", "pytorch_model.bin"):
+            (folder / name).write_bytes(archive.read(f"{inside}/{name}"))
+    from transformers import BertConfig, BertModel
+
+    shape = BertConfig(**json.loads((folder / "config.json").read_text()))
+    model = BertModel(shape, add_pooling_layer=False)
+    weights = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    encoder = {k.removeprefix("bert."): v for k, v in weights.items() if k.startswith("bert.")}
+    assert not model.load_state_dict(encoder, strict=False).missing_keys
+    model.save_pretrained(folder / "model")
+    return folder / "model"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_real_pretrained_encoder(protein_encoder):
+    from transformers import AutoModel
+
+    saved = AutoModel.from_pretrained(protein_encoder).eval()
+    loaded = stage(protein_encoder, layers=8, train_last=1).eval()
+    assert loaded.longest == 512
+    x = torch.randn(2, 300, 16)
+    with torch.no_grad():
+        expected = saved(inputs_embeds=loaded.into(x)).last_hidden_state
+        torch.testing.assert_close(loaded(x), loaded.out(expected))
+    config = parse_notation(f"conv:1 pretrained:8(name={protein_encoder},train_last=1)")
+    layer = 12 * 512**2 + 13 * 512
+    bridges = 2 * 384 * 2 * 512 + 512 + 2 * 384
+    without = describe(parse_notation("conv:1")).parameters
+    assert describe(config).parameters == without + layer + bridges
 
 
 def test_what_is_frozen_is_in_evaluation_mode_and_what_learns_is_not(language_models):
