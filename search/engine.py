@@ -21,11 +21,10 @@ from search.console import Progress
 from search.recorder import Recorder
 from search.results import RunFolder
 from search.sampler import OptunaSampler
+from search.storage import ENGINE_FOLDER
 from search.tensorboard import TrialBoards
 from search.trial import EmgTrial, TrialData
 
-ENGINE_FOLDER = ".ray"
-"""Where Ray keeps its own state inside a run folder."""
 _RETRIES = 2
 _OBJECT_STORE_BYTES = 128 * 2**20
 
@@ -134,7 +133,7 @@ def run_trials(
     settings = sampler.space.search
     recorder = Recorder(folder, boards, progress, scheduler)
     tuner = tune.Tuner(
-        _trainable(data, resources),
+        _trainable(data, resources, settings.save_every),
         tune_config=tune.TuneConfig(
             metric="val_cer",
             mode="min",
@@ -148,7 +147,7 @@ def run_trials(
         ),
         run_config=tune.RunConfig(
             name=ENGINE_FOLDER,
-            storage_path=str(folder.path.absolute()),
+            storage_path=_storage(folder),
             callbacks=[recorder],
             failure_config=tune.FailureConfig(max_failures=_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True, num_to_keep=1),
@@ -165,6 +164,7 @@ def resume_trials(
     boards: TrialBoards,
     progress: Progress,
     time_budget: float | None,
+    save_every: float,
 ) -> None:
     """Go on with a search that was interrupted or killed, from Ray's snapshot of it.
 
@@ -174,10 +174,10 @@ def resume_trials(
     Raises:
         ValueError: Ray has no snapshot of the search.
     """
-    path = folder.path.absolute() / ENGINE_FOLDER
-    if not tune.Tuner.can_restore(str(path)):
+    path = _storage(folder, ENGINE_FOLDER)
+    if not tune.Tuner.can_restore(path):
         raise ValueError(f"{folder.path}: cannot be resumed: it holds no snapshot of its trials")
-    tuner = tune.Tuner.restore(str(path), _trainable(data, resources), resume_errored=True)
+    tuner = tune.Tuner.restore(path, _trainable(data, resources, save_every), resume_errored=True)
     local: Any = tuner._local_tuner  # restore() takes neither callbacks nor a time budget
     local._tune_config.time_budget_s = time_budget
     recorder = Recorder(folder, boards, progress, local._tune_config.scheduler)
@@ -185,11 +185,19 @@ def resume_trials(
     _fit(tuner, recorder, time_budget)
 
 
-def _trainable(data: TrialData, resources: Resources) -> Any:
+def _trainable(data: TrialData, resources: Resources, save_every: float) -> Any:
     return tune.with_resources(
-        tune.with_parameters(EmgTrial, data=data, cpus=resources.threads),
+        tune.with_parameters(EmgTrial, data=data, cpus=resources.threads, save_every=save_every),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
+
+
+def _storage(folder: RunFolder, name: str = "") -> str:
+    """Return where Ray keeps trials and checkpoints: in the run folder, or in its copy."""
+    if folder.mirror is None:
+        return str(folder.path.absolute() / name)
+    place = folder.mirror.place
+    return (place / name).uri if name else place.uri
 
 
 def _fit(tuner: tune.Tuner, recorder: Recorder, time_budget: float | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -25,6 +24,7 @@ from search.results import (
     TrialRecord,
     flatten,
 )
+from search.storage import StoredFile
 from search.tensorboard import TrialBoards
 from search.trial import CHECKPOINT
 
@@ -72,7 +72,8 @@ class Recorder(tune.Callback):
         """A checkpoint is there: at a rung, or at the end."""
         if trial.checkpoint is not None:
             record = self._record(trial)
-            record.checkpoint = Path(trial.checkpoint.path) / CHECKPOINT
+            saved = trial.checkpoint
+            record.checkpoint = StoredFile(saved.filesystem, f"{saved.path}/{CHECKPOINT}")
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
@@ -91,6 +92,10 @@ class Recorder(tune.Callback):
         record.state = FAILED
         record.reason = "its process ended without a word, out of memory perhaps"
         self._ended(record)
+
+    def get_state(self) -> None:
+        """Send the study, since Ray is about to take a snapshot: in storage it is never older."""
+        self.folder.send("study.journal")
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Ray went once around its loop."""

@@ -6,13 +6,13 @@ tuner. ``docs/architecture.md`` lists them.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import math
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -32,6 +32,7 @@ from emgmodels.config import Config, dump_config
 from emgmodels.factory import describe, notation
 from search import intervals
 from search.intervals import Windows
+from search.storage import Mirror, Place, StoredFile, redact
 
 WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
 COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
@@ -63,7 +64,7 @@ class TrialRecord:
     node: str = ""
     curve: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] | None = None
-    checkpoint: Path | None = None
+    checkpoint: StoredFile | None = None
     windows: Windows | None = None
 
     def add(self, metrics: Mapping[str, Any]) -> None:
@@ -152,38 +153,55 @@ class RunFolder:
 
     Attributes:
         checkpoints: trials, the best ones, whose checkpoints are kept.
+        unsent: why storage could not be written the last time, if so.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, place: Place | None = None) -> None:
+        """Write a folder.
+
+        Args:
+            path: the folder.
+            place: where it is copied to as it grows; checkpoints of trials are written there.
+        """
         self.path = path
+        self.mirror = None if place is None else Mirror(path, place)
         self.checkpoints = 3
         self.trials: dict[int, TrialRecord] = {}
         self._due = 0.0
         self._begin = time.monotonic()
+        self.unsent = ""
+        self._copied: dict[Path, str] = {}
 
     @classmethod
-    def create(cls, parent: Path, name: str) -> RunFolder:
-        """Make the next free folder ``<parent>/<name>-NNN``."""
+    def create(cls, parent: Path, name: str, storage: Place | None = None) -> RunFolder:
+        """Make the next free folder ``<parent>/<name>-NNN``, free in ``storage`` too."""
         parent.mkdir(parents=True, exist_ok=True)
+        taken = {path.split("/")[0] for path in storage.files()} if storage else set()
         for number in range(1, 1_000_000):
             path = parent / f"{name}-{number:03d}"
+            if path.name in taken:
+                continue
             try:
                 path.mkdir()
             except FileExistsError:
                 continue
-            return cls(path)
+            return cls(path, storage / path.name if storage else None)
         raise AssertionError("unreachable")
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: Path, place: Place | None = None) -> RunFolder:
         """Open the folder of an earlier search, with the trials in its tables.
+
+        Args:
+            path: the folder.
+            place: its copy, kept up to date from now on.
 
         Raises:
             ValueError: it is not a run folder; a search that had no trial yet has none here.
         """
         if not (path / "space.yaml").is_file():
             raise ValueError(f"{path}: is not the folder of a search: it holds no space.yaml")
-        folder = cls(path)
+        folder = cls(path, place)
         if not (path / "trials.parquet").is_file():
             return folder
         rows = read_trials(path).to_pylist()
@@ -256,8 +274,19 @@ class RunFolder:
                 f"# Train it again: python -m emgmodels.training {self.path / 'best.yaml'}\n"
             )
             _write(self.path / "best.yaml", header + dump_config(config))
+        self.send()
         now = time.monotonic()
         self._due = now + max(_OFTEN, _WRITING_SHARE * (now - begin))
+
+    def send(self, *names: str) -> None:
+        """Copy what is new, or these files of it, to storage; what can't be sent is sent later."""
+        if self.mirror is None:
+            return
+        try:
+            self.mirror.push(*names)
+            self.unsent = ""
+        except (OSError, ValueError) as error:
+            self.unsent = redact(str(error))
 
     def write_failure(self, trial: TrialRecord, text: str) -> None:
         """Write why a trial failed, with its traceback, to ``failures/``."""
@@ -268,22 +297,23 @@ class RunFolder:
     def keep_best_checkpoints(self) -> None:
         """Copy new checkpoints of the best few into ``checkpoints/`` and delete the losers'."""
         folder = self.path / "checkpoints"
-        wanted: dict[Path, Path | None] = {}
+        folder.mkdir(exist_ok=True)
+        wanted: set[Path] = set()
         for trial in heapq.nsmallest(
             self.checkpoints, self.trials.values(), key=lambda trial: trial.sort_key
         ):
+            kept, source = folder / f"{trial.slug}.pt", trial.checkpoint
             if trial.best is None:
                 continue
-            kept = folder / f"{trial.slug}.pt"
-            if kept.is_file() or (trial.checkpoint is not None and trial.checkpoint.is_file()):
-                wanted[kept] = trial.checkpoint
-        folder.mkdir(exist_ok=True)
-        for kept, source in wanted.items():
-            if source is not None and source.is_file() and not _newer(kept, source):
-                _replace(kept, lambda to, source=source: shutil.copyfile(source, to))
+            if source is not None and self._copied.get(kept) != source.path:
+                with contextlib.suppress(OSError):  # Ray replaced it by a newer one
+                    _replace(kept, source.copy_to)
+                    self._copied[kept] = source.path
+            wanted.add(kept)
         for path in folder.glob("*.pt"):
             if path not in wanted:
                 path.unlink()
+                self._copied.pop(path, None)
 
     def _write_windows(self) -> None:
         """Complete the intervals, and write the windows they come from where there are news."""
@@ -345,7 +375,7 @@ def environment() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in packages},
@@ -400,10 +430,6 @@ def _replace(path: Path, write: Any) -> None:
     scratch = path.with_name(f".{path.name}.tmp")
     write(scratch)
     os.replace(scratch, path)
-
-
-def _newer(kept: Path, source: Path) -> bool:
-    return kept.is_file() and kept.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def _version(package: str) -> str | None:

@@ -29,10 +29,12 @@ from emgmodels.windows import Recording, cache_folder, open_split, prepare
 from search.console import Progress, trials_table
 from search.engine import Resources, choose_resources, engine, resume_trials, run_trials
 from search.lock import running
+from search.preflight import check_cluster
 from search.results import CUT_OFF, STOPPED, RunFolder, read_trials
 from search.sampler import OptunaSampler
 from search.schedule import make_scheduler
 from search.space import Space, TypistConfig, load_space
+from search.storage import Place, fetch, is_uri, redact
 from search.tensorboard import TrialBoards
 from search.trial import TrialData
 
@@ -48,6 +50,7 @@ def search(
     epochs: int | None = None,
     seed: int | None = None,
     out: str | Path = "runs",
+    storage: str | Path | None = None,
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | None = None,
     address: str | None = None,
@@ -70,6 +73,9 @@ def search(
         epochs: epochs of a whole training, instead of ``training.epochs``.
         seed: seed of every random choice, instead of ``search.seed``.
         out: where run folders are made.
+        storage: where results go when a cluster searches: a folder that all nodes share, instead of
+            ``out``, or an object store's URI (``s3://``, ``gs://``), to which the run folder is
+            copied as it grows.
         cpus_per_trial: cores of a trial; one, or a share of the machine for each GPU.
         gpus_per_trial: GPUs of a trial, or a fraction; one, where there is one.
         address: a running Ray cluster's address.
@@ -83,6 +89,7 @@ def search(
         ValueError: the space, the data or an option is wrong; nothing has started then.
     """
     console = Console(quiet=quiet)
+    place, parent = _storage(storage, out)
     loaded = load_space(
         space,
         demo=data is None,
@@ -109,14 +116,19 @@ def search(
     loaded.check(seed=loaded.search.seed)
     with engine(address, cpus_per_trial):
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
-        folder = RunFolder.create(Path(out), loaded.name)
+        if address is not None:
+            _check_cluster(trial_data, resources, place or parent, console)
+        folder = RunFolder.create(parent, loaded.name, place)
         folder.checkpoints = loaded.search.checkpoints
         folder.write_space(loaded.resolved())
-        folder.write_environment(_facts(loaded, chosen, trial_data, resources, data is None))
+        kept = folder.mirror.place.uri if folder.mirror else None
+        facts = _facts(loaded, chosen, trial_data, resources, data is None)
+        folder.write_environment({**facts, "storage": kept})
         sampler = OptunaSampler(loaded, folder.path / "study.journal")
         boards = TrialBoards(
             folder.path / "tensorboard", loaded.parameters(), _data(data is None, chosen.subject)
         )
+        folder.send()
         _say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
         with (
             running(folder.path),
@@ -133,6 +145,7 @@ def resume(
     run: str | Path,
     *,
     time_budget: str | float | None = None,
+    out: str | Path = "runs",
     address: str | None = None,
     quiet: bool = False,
 ) -> pa.Table:
@@ -142,8 +155,9 @@ def resume(
     checkpoint, under the space, the sessions and the resources of the run folder.
 
     Args:
-        run: the run folder.
+        run: the run folder, or its URI in storage.
         time_budget: how long to go on; without it, as long as the search was given at first.
+        out: where a run folder from storage is fetched to.
         address: a running Ray cluster's address.
         quiet: print nothing.
 
@@ -154,7 +168,7 @@ def resume(
         ValueError: it is not a run folder, or its session files are gone.
     """
     console = Console(quiet=quiet)
-    folder = RunFolder.open(Path(run))
+    folder = _reopen(run, Path(out))
     space = load_space(
         folder.path / "space.yaml", overrides=_option("search.time_budget", time_budget)
     )
@@ -166,12 +180,23 @@ def resume(
     resources = Resources(**facts["resources_per_trial"])
     with engine(address, resources.cpus):
         choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
+        if address is not None:
+            storage = folder.mirror.place if folder.mirror else folder.path
+            _check_cluster(trial_data, resources, storage, console)
         on = _data(facts["synthetic"], facts["subject"])
         boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
         _say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
         budget = space.search.time_budget
         with running(folder.path), Progress(console, space.search.trials, budget) as progress:
-            resume_trials(trial_data, resources, folder, boards, progress, budget)
+            resume_trials(
+                trial_data,
+                resources,
+                folder,
+                boards,
+                progress,
+                budget,
+                space.search.save_every,
+            )
     _print_ranking(console, folder, synthetic=facts["synthetic"])
     return read_trials(folder.path)
 
@@ -196,6 +221,10 @@ def command(
     epochs: Annotated[int | None, typer.Option(help="Epochs of a whole training.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
     out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Where a cluster's results go: a shared folder, s3:// or gs://."),
+    ] = None,
     cpus_per_trial: Annotated[float | None, typer.Option(help="Cores of a trial.")] = None,
     gpus_per_trial: Annotated[
         float | None, typer.Option(help="GPUs of a trial, or a fraction.")
@@ -206,8 +235,10 @@ def command(
         typer.Option("--set", metavar="PATH=VALUE", help="Another value for a key of the space."),
     ] = None,
     resumed: Annotated[
-        Path | None,
-        typer.Option("--resume", metavar="RUN", help="Go on with the search of a run folder."),
+        str | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Go on with the search of a run folder, or its URI."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
@@ -219,12 +250,13 @@ def command(
       python -m search.run spaces/deep.yaml --data DIR --subject 89335547 --trials 200
       python -m search.run spaces/deep.yaml --data DIR --set "model.electrodes={choice: [4, 8]}"
       python -m search.run --resume runs/deep-001
+      python -m search.run spaces/deep.yaml --data DIR --address auto --storage s3://bucket/runs
     """
     try:
         if resumed is not None:
             if space is not None:
                 raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
-            resume(resumed, time_budget=time_budget, address=address, quiet=quiet)
+            resume(resumed, time_budget=time_budget, out=out, address=address, quiet=quiet)
             return
         if space is None:
             raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
@@ -238,6 +270,7 @@ def command(
             epochs=epochs,
             seed=seed,
             out=out,
+            storage=storage,
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             address=address,
@@ -245,7 +278,7 @@ def command(
             quiet=quiet,
         )
     except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {redact(str(error))}", err=True)
         raise typer.Exit(2) from None
 
 
@@ -257,6 +290,43 @@ _SHOWN = 15
 
 def _option(path: str, value: object) -> list[str]:
     return [] if value is None else [f"{path}={value}"]
+
+
+def _storage(storage: str | Path | None, out: str | Path) -> tuple[Place | None, Path]:
+    """Return the object store, if that is where results go, and the folder for run folders."""
+    if storage is None:
+        return None, Path(out)
+    if is_uri(storage):
+        return Place(str(storage).rstrip("/")), Path(out)
+    return None, Path(str(storage).removeprefix("file://"))
+
+
+def _reopen(run: str | Path, out: Path) -> RunFolder:
+    """Open a run folder of this machine, or fetch one from storage to ``out``."""
+    if not is_uri(run):
+        folder = RunFolder.open(Path(run))
+        storage = folder.read_environment().get("storage")
+        return RunFolder.open(Path(run), Place(storage)) if storage else folder
+    place = Place(str(run).rstrip("/"))
+    path = out / place.name
+    if path.is_dir() and RunFolder.open(path).read_environment().get("storage") != place.uri:
+        raise ValueError(
+            f"{path}: is another search than {place.uri}: give --out a folder to fetch it to"
+        )
+    return RunFolder.open(fetch(place, path), place)
+
+
+def _check_cluster(
+    data: TrialData, resources: Resources, storage: Place | Path, console: Console
+) -> None:
+    if isinstance(storage, Path):
+        storage = storage.absolute()
+        storage.mkdir(parents=True, exist_ok=True)
+    nodes = check_cluster(
+        data, resources.cpus, resources.gpus, storage, lambda text: _say(console, text)
+    )
+    fit = sum(node.trains for node in nodes)
+    _say(console, f"The cluster is ready: trials run on {fit} of its {len(nodes)} nodes.")
 
 
 def _scheduler(space: Space) -> TrialScheduler:

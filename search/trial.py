@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import shutil
+import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from typing import Any
 
 import torch
 from ray import tune
+from ray.tune.result import SHOULD_CHECKPOINT
 
 from emgmodels.config import Config
 from emgmodels.metrics import count_confusions
@@ -40,19 +44,28 @@ class EmgTrial(tune.Trainable):
     search's end: it is reported as ``failure`` and the trial is done.
     """
 
-    def setup(self, config: dict[str, Any], data: TrialData | None = None, cpus: int = 1) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        data: TrialData | None = None,
+        cpus: int = 1,
+        save_every: float = 600.0,
+    ) -> None:
         """Start the training of a suggestion.
 
         Args:
             config: ``{"config": Config as a mapping, ...}``, from the sampler.
             data: sessions to train and validate on.
             cpus: torch threads.
+            save_every: seconds of training that a lost node may cost; scheduler and end of the
+                trial ask for checkpoints of their own.
         """
         assert data is not None, "given by tune.with_parameters"
         torch.set_num_threads(cpus)
-        self.data = data
+        self.data, self.save_every = data, save_every
         self.result: EpochResult | None = None
         self.results: Iterator[EpochResult] = iter(())
+        self.resumed: tempfile.TemporaryDirectory[str] | None = None
         self.epoch = 0
         self.reported = 0  # the epoch whose windows the driver has
         self.reset_config(config)
@@ -82,6 +95,11 @@ class EmgTrial(tune.Trainable):
         if self.reported != self.result.best_epoch:
             self.reported = self.result.best_epoch
             metrics["best_windows"] = self.result.best_windows
+        if self.resumed is not None:
+            self.resumed.cleanup()
+            self.resumed = None
+        if due := time.monotonic() - self.saved >= self.save_every:
+            metrics[SHOULD_CHECKPOINT] = due
         finite = all(metrics[name] == metrics[name] for name in ("train_loss", "val_loss"))
         last = self.epoch >= self.suggestion.training.epochs
         if self.result.best_epoch == self.epoch:
@@ -92,21 +110,28 @@ class EmgTrial(tune.Trainable):
         """Write the training's state into a folder of Ray's."""
         if self.result is not None:
             self.result.save(Path(checkpoint_dir) / CHECKPOINT)
+            self.saved = time.monotonic()
 
     def load_checkpoint(self, checkpoint_dir: str | dict[str, Any] | None) -> None:
         """Go on from a folder that ``save_checkpoint`` filled."""
         if isinstance(checkpoint_dir, str) and (Path(checkpoint_dir) / CHECKPOINT).is_file():
-            self._start(Path(checkpoint_dir) / CHECKPOINT)
+            # Ray deletes what it brought from storage, and fit reads it at the first step.
+            copy = tempfile.TemporaryDirectory(prefix="emgsearch-")
+            self._start(Path(shutil.copy(Path(checkpoint_dir) / CHECKPOINT, copy.name)))
+            self.resumed = copy
 
     def cleanup(self) -> None:
         """Let go of the training and its GPU memory."""
         self.result = None
         self.results = iter(())
+        self.resumed = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _start(self, checkpoint: Path | None) -> None:
         self.result = None
+        self.resumed = None
+        self.saved = time.monotonic()
         self.epoch = self.reported = 0
         train, val = recordings(self.data)
         # Nothing runs before the first step: a generator starts when it is asked.

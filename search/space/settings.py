@@ -99,6 +99,10 @@ class SearchConfig(Frozen):
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(seconds)
     ] = None
     """When to stop starting trials: seconds, or a duration such as 8m or 1h30m."""
+    save_every: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False)], BeforeValidator(seconds)
+    ] = 600.0
+    """Training that a lost node may cost a trial: seconds, or a duration such as 10m."""
     checkpoints: PositiveInt = 3
     """Trials, the best ones, whose checkpoints are kept."""
     repeats: PositiveInt = 1

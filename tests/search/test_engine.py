@@ -39,3 +39,34 @@ def test_a_local_search_listens_on_loopback_only():
     addresses = json.loads(done.stdout.splitlines()[-1])
     assert addresses
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+
+
+def test_a_trial_goes_on_from_a_checkpoint_that_ray_deletes_at_once(session_paths, tmp_path):
+    """From an object store Ray brings a checkpoint to a temporary folder."""
+    import shutil
+
+    from emgmodels.config import Config
+    from search.trial import EmgTrial, TrialData
+
+    config = Config.model_validate(
+        {
+            "model": {
+                "features": {"hop": 64, "bins": 6},
+                "mlp_features": 8,
+                "encoder": {"order": ["conv"], "conv": {"layers": 1, "channels": 2, "kernel": 3}},
+            },
+            "training": {"epochs": 3, "batch_size": 4},
+        }
+    )
+    paths = [str(path) for path in session_paths]
+    arguments = {"data": TrialData(tuple(paths[:2]), tuple(paths[2:])), "save_every": 1e-6}
+    first, second = EmgTrial.__new__(EmgTrial), EmgTrial.__new__(EmgTrial)
+    for trial in (first, second):
+        trial.setup({"config": config.model_dump(mode="json")}, **arguments)
+    assert first.step()["should_checkpoint"]
+    first.save_checkpoint(str(tmp_path))
+    expected = first.step()
+    second.load_checkpoint(str(tmp_path))
+    shutil.rmtree(tmp_path)
+    result = second.step()
+    assert (result["epoch"], result["val_cer"]) == (2, expected["val_cer"])

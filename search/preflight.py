@@ -1,0 +1,260 @@
+"""Checks a cluster before the first trial: every node can do what a trial will ask of it.
+
+A node with another version, without the data, without the storage or without the GPUs that Ray
+counts on would fail its trials one by one, hours into a search. Here it is named at the start, with
+what to do about it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from search.storage import Place, redact
+from search.trial import TrialData, recordings
+
+ANSWER_SECONDS = 120.0
+"""A node that does not answer within this time is reported."""
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What must be the same on every node, or trials on it are not comparable."""
+
+    python: str
+    torch: str
+    ray: str
+    emgsearch: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the cluster, as Ray knows it."""
+
+    id: str
+    name: str
+    """Address and host name, for a person."""
+    gpus: float
+    trains: bool
+    """Whether a trial fits on it."""
+
+
+def versions() -> Versions:
+    """Return this process's versions; emgsearch's tells its source, however it was installed."""
+    source = hashlib.blake2b(digest_size=4)
+    for package in ("emgmodels", "search"):
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            source.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
+    try:
+        release = metadata.version("emgsearch")
+    except metadata.PackageNotFoundError:
+        release = "not installed"
+    return Versions(
+        python=platform.python_version(),
+        torch=torch.__version__.partition("+")[0],
+        ray=ray.__version__,
+        emgsearch=f"{release} (source {source.hexdigest()})",
+    )
+
+
+def check_cluster(
+    data: TrialData,
+    cpus: float,
+    gpus: float,
+    storage: Place | Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Node]:
+    """Check every node of the cluster that is connected, and prepare the sessions on each.
+
+    Args:
+        data: what trials train on.
+        cpus: cores of a trial.
+        gpus: GPUs of a trial.
+        storage: where results go: a folder that all nodes share, or an object store.
+        say: told what is going on.
+
+    Returns:
+        The nodes.
+
+    Raises:
+        ValueError: one line for each thing that is wrong: which node, what, and what to do.
+    """
+    nodes = cluster_nodes(cpus, gpus)
+    say(f"Checking {len(nodes)} nodes ...")
+    token = f".probe-{secrets.token_hex(8)}"
+    wanted = asdict(versions())
+    _write(storage, token, b"head")
+    try:
+        answers = _ask(nodes, _probe, wanted, gpus > 0, storage, token)
+        problems = [
+            f"{node.name}: {problem}"
+            for node, answer in zip(nodes, answers, strict=True)
+            for problem in ([answer] if isinstance(answer, str) else answer)
+        ]
+        problems += _unread(nodes, storage, token) if not problems else []
+    finally:
+        _clean(storage, token, nodes)
+    if not problems:
+        say("Preparing the sessions on each node that lacks them ...")
+        training = [node for node in nodes if node.trains]
+        answers = _ask(training, _prepare, data, seconds=None)
+        problems = [
+            f"{node.name}: cannot read the sessions: {answer}: mount the folder there under the "
+            f"same path, or give --data as an object store's URI"
+            for node, answer in zip(training, answers, strict=True)
+            if answer is not None
+        ]
+    if problems:
+        raise ValueError("the cluster is not ready:\n" + "\n".join(f"  {p}" for p in problems))
+    return nodes
+
+
+def cluster_nodes(cpus: float, gpus: float) -> list[Node]:
+    """Return the nodes that are connected."""
+    nodes = []
+    for node in ray.nodes():
+        if not node["Alive"]:
+            continue
+        has = node["Resources"]
+        address, host = node["NodeManagerAddress"], node["NodeManagerHostname"]
+        nodes.append(
+            Node(
+                id=node["NodeID"],
+                name=f"node {address} ({host})",
+                gpus=has.get("GPU", 0.0),
+                trains=has.get("CPU", 0.0) >= cpus and has.get("GPU", 0.0) >= gpus,
+            )
+        )
+    return nodes
+
+
+def _ask(
+    nodes: Sequence[Node], task: Any, *arguments: Any, seconds: float | None = ANSWER_SECONDS
+) -> list[Any]:
+    """Run a task on every node at once; an error is answered as its text."""
+    refs = [
+        ray.remote(task)
+        .options(
+            num_cpus=0,
+            max_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+        )
+        .remote(node, *arguments)
+        for node in nodes
+    ]
+    deadline = None if seconds is None else time.monotonic() + seconds
+    answers: list[Any] = []
+    for ref in refs:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            answers.append(ray.get(ref, timeout=left))
+        except ray.exceptions.GetTimeoutError:
+            ray.cancel(ref, force=True)
+            answers.append(
+                f"does not answer within {seconds:.0f} s: look at `ray status` and at the logs "
+                f"under /tmp/ray/session_latest/logs there, or take it out of the cluster"
+            )
+        except ray.exceptions.RayError as error:
+            answers.append(_explain(error))
+    return answers
+
+
+def _explain(error: Exception) -> str:
+    last = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+    if "ModuleNotFoundError" in str(error):
+        return f"cannot run emgsearch ({last}): install the same release there as on the head"
+    return f"failed: {redact(last)}"
+
+
+def _probe(
+    node: Node, wanted: dict[str, str], on_gpu: bool, storage: Place | Path, token: str
+) -> list[str]:
+    """Return what is wrong with the node that this runs on."""
+    problems = []
+    for name, found in asdict(versions()).items():
+        if found != wanted[name]:
+            problems.append(
+                f"has {name} {found}, the head {wanted[name]}: install the head's there, with "
+                f"constraints.txt, and start Ray on it again"
+            )
+    if on_gpu and node.gpus and torch.cuda.device_count() < node.gpus:
+        problems.append(
+            f"Ray counts {node.gpus:g} GPUs there, torch sees {torch.cuda.device_count()}: install "
+            f"a driver and a CUDA build of torch, or start Ray with --num-gpus"
+        )
+    try:
+        if _read(storage, token) != b"head":
+            raise ValueError("it holds something else than what the head wrote")
+        _write(storage, f"{token}-{node.id}", socket.gethostname().encode())
+    except (ValueError, OSError) as error:
+        problems.append(f"cannot use {_where(storage)}: {error}: {_remedy(storage)}")
+    return problems
+
+
+def _prepare(node: Node, data: TrialData) -> str | None:
+    """Prepare the sessions on the node that this runs on, and return why that failed."""
+    try:
+        recordings(data)
+    except (ValueError, OSError) as error:
+        return redact(str(error))
+    return None
+
+
+def _unread(nodes: Sequence[Node], storage: Place | Path, token: str) -> list[str]:
+    """Return the nodes of which the head does not see what they wrote."""
+    problems = []
+    for node in nodes:
+        try:
+            _read(storage, f"{token}-{node.id}")
+        except (ValueError, OSError):
+            problems.append(
+                f"{node.name}: writes to {_where(storage)}, but the head does not see it: "
+                f"{_remedy(storage)}"
+            )
+    return problems
+
+
+def _where(storage: Place | Path) -> str:
+    return storage.uri if isinstance(storage, Place) else str(storage)
+
+
+def _remedy(storage: Place | Path) -> str:
+    if isinstance(storage, Place):
+        return "give that node credentials for it and a way to it"
+    return "give --storage a folder that every node mounts under this path, or s3:// or gs://"
+
+
+def _write(storage: Place | Path, name: str, content: bytes) -> None:
+    if isinstance(storage, Place):
+        storage.write(name, content)
+    else:
+        (storage / name).write_bytes(content)
+
+
+def _read(storage: Place | Path, name: str) -> bytes:
+    return storage.read(name) if isinstance(storage, Place) else (storage / name).read_bytes()
+
+
+def _clean(storage: Place | Path, token: str, nodes: Sequence[Node]) -> None:
+    names = [token, *(f"{token}-{node.id}" for node in nodes)]
+    for name in names:
+        try:
+            if isinstance(storage, Place):
+                storage.delete([name])
+            else:
+                (storage / name).unlink(missing_ok=True)
+        except OSError:
+            continue

@@ -1,0 +1,301 @@
+"""Run folders in an object store: copied there as they grow, fetched from there.
+
+    python -m search.storage fetch s3://bucket/runs/deep-001
+    python -m search.storage list s3://bucket/runs
+
+A search with ``--storage URI`` writes its run folder on the machine that drives it, as ever, and
+copies there what changed. Trials write their checkpoints there themselves, from whatever node they
+train on, so that the search can go on without the machine that began it. Credentials come from the
+provider's usual places (environment, profile, the machine's role), never from the URI.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import pyarrow as pa
+import pyarrow.fs
+import typer
+
+from emgmodels.windows import cache_folder
+
+ENGINE_FOLDER = ".ray"
+"""Where Ray keeps its own state inside a run folder."""
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")
+_OPTIONS = ("endpoint_override", "region", "scheme", "allow_delayed_open")
+"""What a URI may say after its question mark; no credentials among it."""
+_UPLOADS = 8
+"""Uploads at once."""
+_SECRET = re.compile(r"(?<=://)[^/\s@]+@")
+_SECRET_OPTION = re.compile(r"(?i)([\w-]*(?:key|secret|token|password)[\w-]*=)[^&\s]+")
+
+
+def is_uri(text: str | os.PathLike[str]) -> bool:
+    """Return whether a text names a place in an object store, and not a path."""
+    return "://" in str(text) and not str(text).startswith("file://")
+
+
+def redact(text: str) -> str:
+    """Return a text without the credentials that URIs in it hold.
+
+    >>> redact("s3://KEY:SECRET@bucket/runs")
+    's3://***@bucket/runs'
+    """
+    return _SECRET_OPTION.sub(r"\1***", _SECRET.sub("***@", text))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder in an object store."""
+
+    uri: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no place, or tells a secret.
+
+        Raises:
+            ValueError: as said.
+        """
+        parts = urlsplit(self.uri)
+        if parts.scheme not in SCHEMES:
+            known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+            raise ValueError(f"{redact(self.uri)}: must begin with one of {known} or be a path")
+        options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+        if "@" in parts.netloc or any(name not in _OPTIONS for name in options):
+            raise ValueError(
+                f"{redact(self.uri)}: must not hold credentials; they come from the environment, a "
+                f"profile or the machine's role. After a question mark there may be "
+                f"{', '.join(_OPTIONS)}"
+            )
+        if not parts.netloc:
+            raise ValueError(f"{self.uri}: names no bucket: {parts.scheme}://BUCKET/FOLDER")
+
+    def __truediv__(self, name: str) -> Place:
+        scheme, netloc, path, query, _ = urlsplit(self.uri)
+        return Place(urlunsplit((scheme, netloc, f"{path.rstrip('/')}/{name}", query, "")))
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return PurePosixPath(urlsplit(self.uri).path).name
+
+    def open(self) -> tuple[Any, str]:
+        """Return pyarrow's file system and the folder's path in it.
+
+        Raises:
+            ValueError: it can't be reached; the message says why, without credentials.
+        """
+        try:
+            return pa.fs.FileSystem.from_uri(self.uri)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.uri}: cannot be reached: {redact(str(error))}") from None
+
+    def files(self) -> dict[str, Any]:
+        """Return the files below it, by relative path: pyarrow's ``FileInfo``.
+
+        Raises:
+            ValueError: it can't be listed.
+        """
+        fs, path = self.open()
+        selector = pa.fs.FileSelector(path, recursive=True, allow_not_found=True)
+        try:
+            found = fs.get_file_info(selector)
+        except OSError as error:
+            raise ValueError(f"{self.uri}: cannot be read: {redact(str(error))}") from None
+        return {
+            info.path[len(path) :].lstrip("/"): info
+            for info in found
+            if info.type == pa.fs.FileType.File
+        }
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file below it.
+
+        Raises:
+            ValueError: it can't be written.
+        """
+        fs, path = self.open()
+        try:
+            with fs.open_output_stream(f"{path}/{name}") as stream:
+                stream.write(content)
+        except OSError as error:
+            raise ValueError(f"{self.uri}: cannot be written: {redact(str(error))}") from None
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file below it.
+
+        Raises:
+            ValueError: it can't be read.
+        """
+        fs, path = self.open()
+        try:
+            with fs.open_input_stream(f"{path}/{name}") as stream:
+                return stream.read()
+        except OSError as error:
+            raise ValueError(f"{self.uri}: cannot be read: {redact(str(error))}") from None
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files below it."""
+        fs, path = self.open()
+        for name in names:
+            fs.delete_file(f"{path}/{name}")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in one of pyarrow's file systems, which a node wrote."""
+
+    fs: Any
+    path: str
+
+    def copy_to(self, target: Path) -> None:
+        """Bring it to this machine."""
+        with self.fs.open_input_stream(self.path) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+
+class Mirror:
+    """Keeps a copy of a run folder in an object store.
+
+    Args:
+        folder: the run folder.
+        place: its copy.
+    """
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        self.folder, self.place = folder, place
+        self._sent: dict[str, tuple[int, int]] = {}
+
+    def push(self, *names: str) -> None:
+        """Copy what changed since the last time, and delete what is gone.
+
+        Args:
+            names: only these files of the folder; none named, all.
+        """
+        found = {name: self.folder / name for name in names} if names else _local(self.folder)
+        changed = {}
+        for name, path in found.items():
+            if path.is_file():
+                stat = path.stat()
+                if self._sent.get(name) != (stat.st_size, stat.st_mtime_ns):
+                    changed[name] = (stat.st_size, stat.st_mtime_ns)
+        fs, root = self.place.open()
+        with ThreadPoolExecutor(_UPLOADS) as pool:
+            list(pool.map(lambda name: _copy_up(fs, found[name], f"{root}/{name}"), changed))
+        self._sent |= changed
+        gone = [] if names else [name for name in self._sent if name not in found]
+        self.place.delete(gone)
+        for name in gone:
+            del self._sent[name]
+
+
+def fetch(place: Place, folder: Path) -> Path:
+    """Bring a run folder to this machine: what is new, and not what only Ray needs.
+
+    Args:
+        place: the run folder's copy in an object store.
+        folder: where to; what lies there is overwritten where it differs.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        ValueError: there is no run folder.
+    """
+    files = place.files()
+    if "space.yaml" not in files:
+        raise ValueError(f"{place.uri}: is not the folder of a search: it holds no space.yaml")
+    fs, _ = place.open()
+    for name, info in files.items():
+        target = folder / name
+        if PurePosixPath(name).parts[0] == ENGINE_FOLDER or ".." in PurePosixPath(name).parts:
+            continue
+        if target.is_file() and _same(target, info):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = target.with_name(f".{target.name}.tmp")
+        with fs.open_input_stream(info.path) as stream:
+            scratch.write_bytes(stream.read())
+        if info.mtime_ns is not None:
+            os.utime(scratch, ns=(info.mtime_ns, info.mtime_ns))
+        os.replace(scratch, target)
+    return folder
+
+
+def local_run(run: str | Path) -> Path:
+    """Return a run folder on this machine: a path as it is, a URI's files fetched into the cache.
+
+    Raises:
+        ValueError: the URI is none of a run folder.
+    """
+    if not is_uri(run):
+        return Path(run)
+    place = Place(str(run).rstrip("/"))
+    parts = urlsplit(place.uri)
+    where = re.sub(r"[^\w.-]+", "-", f"{parts.netloc}{parts.path}")
+    return fetch(place, cache_folder().parent / "runs" / where / place.name)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command("fetch")
+def fetch_command(
+    run: Annotated[str, typer.Argument(help="A run folder's URI.")],
+    to: Annotated[Path | None, typer.Option(help="Where to; runs/NAME by default.")] = None,
+) -> None:
+    """Bring a run folder from an object store to this machine."""
+    try:
+        place = Place(run.rstrip("/"))
+        typer.echo(fetch(place, to or Path("runs") / place.name))
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {redact(str(error))}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command("list")
+def list_command(
+    storage: Annotated[str, typer.Argument(help="What a search was given as --storage.")],
+) -> None:
+    """List the run folders in an object store."""
+    try:
+        place = Place(storage.rstrip("/"))
+        for name in sorted(place.files()):
+            if name.count("/") == 1 and name.endswith("/space.yaml"):
+                typer.echo((place / name.split("/")[0]).uri)
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {redact(str(error))}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _local(folder: Path) -> dict[str, Path]:
+    """Return a run folder's files by relative path, without Ray's own and half-written ones."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.relative_to(folder).parts[0] != ENGINE_FOLDER
+        and not path.name.startswith(".")
+    }
+
+
+def _copy_up(fs: Any, source: Path, target: str) -> None:
+    with fs.open_output_stream(target) as stream:
+        stream.write(source.read_bytes())
+
+
+def _same(path: Path, info: Any) -> bool:
+    stat = path.stat()
+    return stat.st_size == info.size and stat.st_mtime_ns == info.mtime_ns
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m search.storage")
