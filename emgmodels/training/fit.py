@@ -105,6 +105,7 @@ def fit(
     check_recordings(train, "training", config.training.window_seconds)
     check_recordings(val, "validation", VALIDATION_SECONDS)
     run = _Run(config, torch.device(device))
+    run.sessions = {"train": [r.name for r in train], "val": [r.name for r in val]}
     if resume is not None:
         run.load(resume)
     for epoch in range(run.epoch + 1, config.training.epochs + 1):
@@ -174,6 +175,7 @@ class _Run:
         self.epoch, self.step, self.learning_rate = 0, 0, 0.0
         self.best_cer, self.best_epoch = math.inf, 0
         self.best: dict[str, Tensor] = {}
+        self.sessions: dict[str, list[str]] = {}
         self.best_windows = _window_table([])
         self.train_framing = self._framing(training.window_seconds)
         self.val_framing = self._framing(VALIDATION_SECONDS)
@@ -246,6 +248,7 @@ class _Run:
             "best_cer": self.best_cer,
             "best_epoch": self.best_epoch,
             "best": self.best,
+            "sessions": self.sessions,
             "best_windows": torch.from_numpy(self.best_windows),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -1,0 +1,41 @@
+"""The files that a model travels in."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emgmodels.export.emg2qwerty import to_emg2qwerty
+from emgmodels.reader import Reader
+
+
+def write_torch(reader: Reader, path: Path) -> None:
+    """Write weights and card to one file, which ``emgmodels.load`` reads."""
+    card = json.dumps(reader.card(), ensure_ascii=False)
+    _save({"card": card, "model": _weights(reader)}, path)
+
+
+def write_emg2qwerty(reader: Reader, path: Path) -> None:
+    """Write a checkpoint that emg2qwerty's Lightning module loads, and ``emgmodels.load`` too.
+
+    Raises:
+        ValueError: its module can't have this architecture.
+    """
+    _save(to_emg2qwerty(reader.config, _weights(reader), reader.origin.epoch), path)
+
+
+def _weights(reader: Reader) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu() for name, tensor in reader.model.state_dict().items()}
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    """Write a file in one step: complete, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
+        torch.save(state, scratch)
+    os.replace(scratch.name, path)

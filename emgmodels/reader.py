@@ -1,0 +1,233 @@
+"""A trained model in use: EMG in, text out, from whatever file the model travelled in.
+
+    reader = emgmodels.load("best.pt")
+    text = reader(emg)
+
+Files may be a training's checkpoint, what ``python -m emgmodels.export`` writes, or a checkpoint of
+emg2qwerty's baseline. Nothing that a file names is executed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from emgmodels.charset import BLANK, CLASSES, decode
+from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE, Config
+from emgmodels.ctc import greedy_decode
+from emgmodels.evaluation import one_pass_emissions, stitched_emissions
+from emgmodels.export.emg2qwerty import from_emg2qwerty
+from emgmodels.export.inert import load_inert
+from emgmodels.factory import build, describe, notation
+from emgmodels.features import as_emg, band_indices, electrode_indices
+from emgmodels.stream import Stream
+from emgmodels.windows import Recording
+
+FORMAT = 1
+"""Version of the file that ``Reader.save`` writes."""
+_NORMS = {
+    "electrode": "each electrode by the mean and deviation of its training data, in the weights",
+    "bin": "each bin of each electrode by the mean and deviation of its training data, in the "
+    "weights",
+    "rolling": "each bin of each electrode by the mean and deviation of its last 4 s",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model's weights come from.
+
+    Attributes:
+        val_cer: validation CER that they had (%), greedy decoding of 4 s windows; None: unknown.
+        epoch: epochs that they were trained.
+        train: names of the sessions they were trained on.
+        val: names of the sessions that the CER was measured on.
+    """
+
+    val_cer: float | None = None
+    epoch: int | None = None
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+
+
+class Reader:
+    """Reads text from EMG with a trained model.
+
+    Args:
+        config: architecture and training.
+        weights: state of the model.
+        origin: where the weights come from.
+        device: where to compute.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        frame_seconds: time from one frame of ``emissions`` to the next (s).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        weights: dict[str, Tensor],
+        origin: Origin,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.config, self.origin = config, origin
+        self.model = build(config.model)
+        self.model.load_state_dict(weights)
+        self.model.to(device).eval()
+        self.step = self.model.spectrogram.hop * self.model.stride
+        self.frame_seconds = self.step / SAMPLE_RATE
+
+    def __call__(self, emg: np.ndarray | Tensor, *, one_pass: bool = False) -> str:
+        """Return the text of a recording by greedy decoding, one symbol a key.
+
+        Backspace, enter and shift are keys like others: ``⌫ ⏎ ⇧``.
+
+        Args:
+            emg: (S, 2, 16) samples at 2 kHz, left band first, in the unit of the session files that
+                the model was trained on; ``sessions.read_session(FILE).emg`` is such an array.
+                A model of fewer electrodes takes its own.
+            one_pass: give the model the recording as a whole, as ``stream`` does, and not in 4 s
+                windows whose emissions are stitched.
+
+        Raises:
+            ValueError: the EMG has another shape.
+        """
+        log_probs = torch.from_numpy(self.emissions(emg, one_pass=one_pass))
+        return decode(greedy_decode(log_probs[None])[0])
+
+    def emissions(self, emg: np.ndarray | Tensor, *, one_pass: bool = False) -> np.ndarray:
+        """Return (T, 99) log-probabilities of the keys, and last of the blank, frame by frame.
+
+        Frame j begins ``j x frame_seconds`` into the recording. The arguments are those of a call.
+        """
+        signal = as_emg(emg).permute(1, 2, 0).contiguous().numpy()  # (B, 16, S)
+        if signal.shape[2] < self.model.spectrogram.hop:
+            return np.empty((0, len(CLASSES) + 1), dtype=np.float32)
+        none = np.empty(0, dtype=np.int64)
+        recording = Recording("", signal, none, none, none, has_key_times=False)
+        emissions = one_pass_emissions if one_pass else stitched_emissions
+        return emissions(self.model, recording, self.config.training).numpy()
+
+    def stream(self) -> Stream:
+        """Return what reads a recording while it arrives.
+
+        Raises:
+            ValueError: the model depends on more than can be carried.
+        """
+        return Stream(self.model, self.config.training)
+
+    def card(self) -> dict[str, Any]:
+        """Return all that a program needs to use the model, as JSON has it."""
+        model, config = self.model, self.config.model
+        features = config.features
+        lookahead = describe(config).lookahead_ms
+        return {
+            "format": f"emgsearch model {FORMAT}",
+            "architecture": notation(config),
+            "config": self.config.model_dump(mode="json"),
+            "origin": asdict(self.origin),
+            "labels": list(CLASSES),
+            "blank": BLANK,
+            "input": f"EMG of {BANDS} bands, left first: (samples, {BANDS}, {BAND_ELECTRODES})",
+            "sample_rate": SAMPLE_RATE,
+            "bands": band_indices(config.electrode_choice),
+            "electrodes": electrode_indices(config.electrodes, config.electrode_choice),
+            "features": f"log10(power + 1e-6), periodic Hann window of {features.n_fft} samples, "
+            f"power divided by the window's energy, hop {features.hop}"
+            if features.filters == "fixed"
+            else f"learned filters of {features.n_fft} samples, hop {features.hop}",
+            "normalisation": _NORMS[config.norm],
+            "samples_per_frame": self.step,
+            "first_frame_sample": model.left * features.hop,
+            "samples_consumed_at_end": model.right * features.hop + features.n_fft,
+            "lookahead_ms": None if math.isinf(lookahead) else lookahead,
+            "past_seconds": self.config.training.past_seconds,
+            "future_seconds": self.config.training.future_seconds,
+        }
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Reader:
+    """Return a trained model, ready to read.
+
+    Args:
+        path: a training's checkpoint (its best epoch is taken), a file of ``emgmodels.export``, or
+            a checkpoint of emg2qwerty's baseline.
+        device: where to compute.
+
+    Raises:
+        ValueError: the file is missing or is none of these.
+    """
+    path = Path(path)
+    state = _read(path)
+    try:
+        if {"config", "model", "best"} <= set(state):
+            return Reader(*_from_training(state), device)
+        if {"card", "model"} <= set(state):
+            return Reader(*_from_export(state), device)
+        if isinstance(state.get("state_dict"), dict):
+            config, weights = from_emg2qwerty(state["state_dict"], path.stem)
+            epoch = state.get("epoch")
+            return Reader(
+                config, weights, Origin(epoch=epoch if isinstance(epoch, int) else None), device
+            )
+    except (ValidationError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    raise ValueError(
+        f"{path}: holds {', '.join(map(str, list(state)[:4])) or 'nothing'}: expected a checkpoint "
+        f"of a training, a file of emgmodels.export, or a checkpoint of emg2qwerty"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        state = load_inert(path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception as error:
+        raise ValueError(f"{path}: is not a checkpoint: {error}") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: holds no weights: expected a checkpoint")
+    return state
+
+
+def _from_training(state: dict[str, Any]) -> tuple[Config, dict[str, Tensor], Origin]:
+    sessions = state.get("sessions", {})
+    known = bool(state["best"])
+    return (
+        Config.model_validate_json(state["config"]),
+        state["best"] or state["model"],
+        Origin(
+            val_cer=state["best_cer"] if known else None,
+            epoch=state["best_epoch"] if known else state["epoch"],
+            train=tuple(sessions.get("train", ())),
+            val=tuple(sessions.get("val", ())),
+        ),
+    )
+
+
+def _from_export(state: dict[str, Any]) -> tuple[Config, dict[str, Tensor], Origin]:
+    card = json.loads(state["card"])
+    expected = f"emgsearch model {FORMAT}"
+    if card["format"] != expected or card["labels"] != list(CLASSES):
+        raise ValueError(
+            f"is of the format {card['format']!r} with {len(card['labels'])} labels: this version "
+            f"reads {expected!r} with its own {len(CLASSES)}"
+        )
+    origin = card["origin"]
+    return (
+        Config.model_validate(card["config"]),
+        state["model"],
+        Origin(**{**origin, "train": tuple(origin["train"]), "val": tuple(origin["val"])}),
+    )
