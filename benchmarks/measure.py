@@ -95,6 +95,14 @@ def matmul(dtype: torch.dtype = torch.float32, size: int = 1536) -> Callable[[],
     return lambda: torch.mm(a, b, out=out)
 
 
+def onednn_matmul(size: int = 1536) -> Callable[[], object]:
+    """Return the same product by oneDNN, which on some processors is faster than torch's choice."""
+    if not torch.backends.mkldnn.is_available():
+        return matmul(size=size)
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    return lambda: torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+
+
 def matmul_operations(size: int = 1536) -> int:
     """Return the floating point operations of ``matmul``, two for each multiply-accumulate."""
     return 2 * size**3

@@ -13,6 +13,7 @@ from benchmarks.measure import Figure, Scope
 
 BENCHMARKS = {
     "windows": "benchmarks.windows",
+    "training_step": "benchmarks.training_step",
 }
 """Module of each benchmark, in the order in which they run."""
 

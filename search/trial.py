@@ -19,6 +19,7 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from emgmodels.config import Config
 from emgmodels.metrics import count_confusions
 from emgmodels.training import EpochResult, best_device, fit
+from emgmodels.training.memory import keep_freed_memory
 from emgmodels.windows import Recording, prepare
 
 CHECKPOINT = "checkpoint.pt"
@@ -61,6 +62,7 @@ class EmgTrial(tune.Trainable):
                 trial ask for checkpoints of their own.
         """
         assert data is not None, "given by tune.with_parameters"
+        keep_freed_memory()
         torch.set_num_threads(cpus)
         self.data, self.save_every = data, save_every
         self.result: EpochResult | None = None

@@ -18,6 +18,7 @@ from emgmodels.config import Config, load_config
 from emgmodels.factory import describe, notation
 from emgmodels.sessions import find_split
 from emgmodels.training.fit import EpochResult, best_device, fit
+from emgmodels.training.memory import keep_freed_memory
 from emgmodels.windows import Recording, open_split
 
 
@@ -39,6 +40,7 @@ def train(
     Example: python -m emgmodels.training best.yaml --data data/ --subject 89335547
     """
     console = Console()
+    keep_freed_memory()
     try:
         settings = _with_options(load_config(config), epochs, seed)
         chosen = find_split(data, subject, split)

@@ -21,6 +21,7 @@ from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
 from emgmodels.factory import Decoder, Framing, build
 from emgmodels.features import SpecAugment, band_indices, electrode_indices
 from emgmodels.metrics import EditCounts, count_edits
+from emgmodels.onednn import fast_products
 from emgmodels.windows import (
     VALIDATION_SECONDS,
     Batch,
@@ -110,8 +111,9 @@ def fit(
         run.load(resume)
     for epoch in range(run.epoch + 1, config.training.epochs + 1):
         begin = time.perf_counter()
-        train_loss = run.train_epoch(epoch, train)
-        val_loss, readings = run.validate(val)
+        with fast_products(run.device):
+            train_loss = run.train_epoch(epoch, train)
+            val_loss, readings = run.validate(val)
         windows = [count_edits(read, typed) for typed, read in readings]
         edits = sum(windows, EditCounts())
         cer = edits.cer if math.isfinite(train_loss) else math.nan
@@ -156,6 +158,13 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def reduced_precision(precision: str, device: torch.device) -> bool:
+    """Return whether a training with this setting uses bfloat16 on a device."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bfloat16"
+
+
 class _Run:
     """The state of one training between epochs."""
 
@@ -163,6 +172,7 @@ class _Run:
         self.config, self.device = config, device
         self.model = build(config.model, config.seed).to(device)
         training = config.training
+        self.reduced = reduced_precision(training.precision, device)
         self.augment = SpecAugment(training.augmentation, config.model.features.hop)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -292,7 +302,9 @@ class _Run:
 
     def _emissions(self, features: Tensor, framing: Framing) -> Tensor:
         """Return the log-probabilities of the labelled window's frames, (N, T, 99)."""
-        return self.model(features)[:, framing.first : framing.first + framing.frames]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+            log_probs = self.model(features)
+        return log_probs[:, framing.first : framing.first + framing.frames]
 
     def _framing(self, seconds: float) -> Framing:
         training = self.config.training

@@ -1,9 +1,10 @@
 """The fast forms of the blocks against plain ones, written out from their descriptions."""
 
+import pytest
 import torch
 from torch.nn.functional import layer_norm, linear
 
-from emgmodels.blocks import RollingNorm, RotationInvariantMLP, SpectrogramNorm, TDSBlock
+from emgmodels.blocks import RollingNorm, RotationInvariantMLP, SpectrogramNorm, TDSBlock, TimeConv
 
 
 def test_rotation_invariant_mlp_is_the_mean_over_rolled_inputs():
@@ -69,3 +70,17 @@ def test_tds_block_written_out():
     y = y + linear(linear(y, first.weight, first.bias).relu(), second.weight, second.bias)
     y = layer_norm(y, (12,), block.fc_norm.weight, block.fc_norm.bias)
     torch.testing.assert_close(block(x), y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5, 9), (2, 3, 4, 31), (1, 3, 1, 4)])
+def test_time_convolution_is_the_textbook_one(shape):
+    conv = TimeConv(3, 3, kernel_size=(1, 4))
+    found = []
+    for call in (conv, lambda x: torch.nn.functional.conv2d(x, conv.weight, conv.bias)):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        y = call(x)
+        conv.zero_grad()
+        y.sin().sum().backward()
+        found.append([y, x.grad, conv.weight.grad, conv.bias.grad])
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)

@@ -185,3 +185,32 @@ def test_sessions_too_short_or_without_keys_are_refused(data, session_paths):
     silent = [type(r)(**{**vars(r), "labels": r.labels[:0]}) for r in val]
     with pytest.raises(ValueError, match="validation sessions hold no keys"):
         next(fit(small(), train, silent))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "conv:1(channels=4,kernel=5) hop:64 mlp:16",
+        "gru:1(hidden=24) hop:64 mlp:16",
+        "transformer:1(heads=2,feedforward=16) hop:64 mlp:16",
+        "s4:1 hop:64 mlp:16",
+    ],
+)
+def test_bfloat16_trains_about_the_same_and_resumes_the_same(data, tmp_path, model):
+    model = parse_notation(model)
+    exact = small(epochs=2, precision="float32").model_copy(update={"model": model})
+    config = small(epochs=2, precision="bfloat16").model_copy(update={"model": model})
+    reference = next(fit(exact, *data))
+    whole = []
+    for result in fit(config, *data):
+        whole.append(result)
+        if result.epoch == 1:
+            result.save(tmp_path / "c.pt")
+    assert whole[0].train_loss != reference.train_loss
+    assert whole[0].train_loss == pytest.approx(reference.train_loss, rel=0.05)
+    assert numbers(fit(config, *data, resume=tmp_path / "c.pt")) == numbers(whole[1:])
+
+
+def test_precision_is_automatically_float32_on_a_cpu(data):
+    whole = next(fit(small(precision="float32"), *data))
+    assert next(fit(small(precision="auto"), *data)).train_loss == whole.train_loss

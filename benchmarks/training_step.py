@@ -1,0 +1,134 @@
+"""A training step of the report's baseline: forward, CTC, backward, Adam; batch of 32.
+
+The plain way is the model as straightforward modules. The floor is the step's multiply-accumulates
+at the rate of a large matrix product, by torch or by oneDNN, whichever is faster.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import Figure, Scope, matmul, matmul_operations, onednn_matmul, ratio
+from benchmarks.plain_model import PlainBaseline
+from emgmodels.ctc import ctc_loss
+from emgmodels.factory import Decoder, build, parse_notation
+from emgmodels.onednn import fast_products
+
+FRAMES = 622
+"""Of a window of 4 s with 1 s of context."""
+TOLERANCE = 2e-3
+"""Largest difference of a log-probability from the reference."""
+
+
+def run(scope: Scope) -> Iterator[Figure]:
+    """Measure a step in float32 and in bfloat16."""
+    windows = 2 if scope.short else 32
+    model, plain = make_models(short=scope.short)
+    features, labels, lengths = make_batch(windows)
+    check_alike(model, plain, features)
+    times_first = features.permute(3, 0, 1, 2, 4).contiguous()
+    ours = step(model, features, labels, lengths)
+    theirs = step(plain, times_first, labels, lengths)
+
+    def reduced() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            ours()
+
+    def fast() -> None:
+        with fast_products(torch.device("cpu")):
+            ours()
+
+    parts: dict[str, Callable[[], object]] = {"plain": theirs, "fast": fast, "bfloat16": reduced}
+    seconds = scope.interleave(
+        {
+            **parts,
+            "matmul": matmul(),
+            "oneDNN": onednn_matmul(),
+            "bfloat16 matmul": matmul(torch.bfloat16),
+        }
+    )
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    best = min(median["matmul"], median["oneDNN"])
+    note = (
+        f"{operations(model) * windows / 1e9:.0f} GFLOP; matrix product: "
+        f"torch {matmul_operations() / median['matmul'] / 1e9:.0f}, "
+        f"oneDNN {matmul_operations() / median['oneDNN'] / 1e9:.0f} GFLOP/s"
+    )
+    for name, wanted, product, text in (
+        ("fast", "1.8 x, 60 % of the floor", best, note),
+        ("bfloat16", "3 x", median["bfloat16 matmul"], "autocast"),
+    ):
+        floor = windows * operations(model) * product / matmul_operations()
+        yield Figure(
+            f"training step, {'float32' if name == 'fast' else name}, {windows} windows",
+            value=median[name],
+            unit="s",
+            reference=median["plain"],
+            ratio=ratio(seconds["plain"], seconds[name]),
+            wanted=wanted,
+            floor=floor,
+            share=floor / median[name],
+            note=text,
+        )
+
+
+def make_models(short: bool = False) -> tuple[Decoder, PlainBaseline]:
+    """Return the baseline from the factory and as plain modules, with the same weights."""
+    text = "conv:1(channels=4,kernel=5) mlp:16" if short else "conv:4 @16ch"
+    model = build(parse_notation(text))
+    plain = PlainBaseline(16, 1, 4, 5) if short else PlainBaseline()
+    plain.load_state_dict(model.state_dict())
+    return model, plain
+
+
+def make_batch(windows: int, frames: int = FRAMES) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (N, B, E, T, F) features, (N, K) labels and their (N,) lengths."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(windows, 2, 16, frames, 33, generator=generator)
+    labels = torch.randint(0, 98, (windows, 20), generator=generator)
+    return features, labels, torch.full((windows,), 20)
+
+
+def check_alike(model: Decoder, plain: PlainBaseline, features: Tensor) -> None:
+    """Fail where log-probabilities or gradients differ from the reference's."""
+    few = features[:2]
+    with fast_products(torch.device("cpu")):
+        ours = model(few)
+        ours.square().mean().backward()
+    theirs = plain(few.permute(3, 0, 1, 2, 4)).transpose(0, 1)
+    theirs.square().mean().backward()
+    torch.testing.assert_close(ours, theirs, atol=TOLERANCE, rtol=0)
+    expected = dict(plain.named_parameters())
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(
+            weight.grad, expected[name].grad, atol=TOLERANCE, rtol=TOLERANCE, msg=name
+        )
+
+
+def step(model: nn.Module, features: Tensor, labels: Tensor, lengths: Tensor) -> Callable[[], None]:
+    """Return an optimiser step of a model that answers windows or, if it is plain, time first."""
+    fused = isinstance(model, Decoder)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
+
+    def one() -> None:
+        log_probs = model(features)
+        log_probs = log_probs if fused else log_probs.transpose(0, 1)
+        loss = ctc_loss(log_probs, labels, lengths)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return one
+
+
+def operations(model: Decoder, frames: int = FRAMES) -> int:
+    """Return the operations of a window's forward and backward pass, by learned weights.
+
+    Backward takes twice the forward's: gradients of weights and of inputs. The features need none.
+    """
+    return 2 * (3 * model.macs(frames) - model.mlp.macs(frames))

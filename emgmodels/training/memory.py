@@ -1,0 +1,29 @@
+"""How a training process keeps its memory: what a step frees, the next step takes again.
+
+glibc hands each large array back to the system when it is freed, and the system clears its pages
+anew for the next: a tenth to a quarter of a training step on a CPU. A process that trains calls
+``keep_freed_memory`` before its first array.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Keep freed memory for this process's next arrays, in large pages where the system has them.
+
+    The process's memory then stays at its peak, which fragmentation makes about a third higher.
+    Does nothing without glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch's first large allocation
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(_MMAP_MAX, 0)
+    mallopt(_TRIM_THRESHOLD, -1)
+    mallopt(_TOP_PAD, 64 << 20)
