@@ -1,4 +1,4 @@
-"""Connectionist temporal classification (Graves et al. 2006): loss, aligned start, decoding."""
+"""The CTC loss, and the framewise loss of the aligned start."""
 
 from __future__ import annotations
 
@@ -64,16 +64,3 @@ def aligned_loss(
     per_label = loss.view(n, length).sum(1) / label_lengths.clamp(min=1)  # (N,)
     timed = (frames >= 0).any(1) | (label_lengths == 0)
     return (per_label * timed).mean()
-
-
-def greedy_decode(log_probs: Tensor) -> list[list[int]]:
-    """Return the labels of the best path of each window: repeats merged, blanks removed.
-
-    Args:
-        log_probs: (N, T, 99) log-probabilities.
-    """
-    path = log_probs.argmax(-1)  # (N, T)
-    kept = path != BLANK
-    kept[:, 1:] &= path[:, 1:] != path[:, :-1]
-    path, kept = path.cpu(), kept.cpu()
-    return [row[keep].tolist() for row, keep in zip(path, kept, strict=True)]

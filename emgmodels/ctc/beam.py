@@ -1,0 +1,241 @@
+"""Prefix beam search over CTC emissions, with a language model that understands backspace.
+
+A prefix is a sequence of keys; its probability is the sum over all alignments that collapse to it
+(Graves et al. 2006; Hannun et al. 2014), kept as those that end in the blank and those that end in
+its last key. Prefixes are ranked by
+
+    log p(prefix | EMG) + weight x log p(text) + bonus x len(text)
+
+where text is what the keys leave on the screen: a backspace takes the last character off again, and
+its language model score and bonus with it. So the second part depends on the prefix alone, and is
+looked up.
+
+All prefixes and keys of a frame are arrays. A frame in which no new prefix can reach the beam, which
+is nearly every frame between two keys, takes only the part that the prefixes themselves go through;
+the bound that tells is exact, so the text is that of a search without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from emgmodels.charset import BLANK, NUM_CLASSES, label_of
+from emgmodels.ctc.trie import PrefixTrie, TypedText
+from emgmodels.language import LanguageModel
+
+WIDTH, LABELS = 50, 20
+WEIGHT, BONUS = 0.5, 0.5
+_NOTHING = NUM_CLASSES
+"""Last key of the empty prefix: a column of emissions that is -inf."""
+_BACKSPACE = label_of("Key.backspace")
+
+
+@dataclass(frozen=True)
+class BeamSearch:
+    """How to search.
+
+    Attributes:
+        width: prefixes that are kept from frame to frame.
+        labels: keys that a frame may bring, the likeliest; the others have probability zero.
+        language: ranks what is typed; None: emissions alone.
+        weight: of the language model's log-probabilities.
+        bonus: for each key that the language model scores, against its liking for short texts.
+    """
+
+    width: int = WIDTH
+    labels: int = LABELS
+    language: LanguageModel | None = None
+    weight: float = WEIGHT
+    bonus: float = BONUS
+
+    def __post_init__(self) -> None:
+        for name in ("width", "labels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+
+    def decode(self, log_probs: Tensor | np.ndarray) -> list[int]:
+        """Return the labels of the best prefix after all frames.
+
+        Args:
+            log_probs: (T, 99) log-probabilities of one window or session.
+        """
+        beam = _Beam(self)
+        beam.advance(np.asarray(log_probs, dtype=np.float64))
+        return beam.best()
+
+
+def beam_decode(log_probs: Tensor, search: BeamSearch | None = None) -> list[list[int]]:
+    """Return the labels of the best prefix of each window, as ``greedy_decode`` does of its path.
+
+    Args:
+        log_probs: (N, T, 99) log-probabilities.
+        search: how to search; None: ``BeamSearch()``.
+    """
+    search = search or BeamSearch()
+    return [search.decode(window) for window in log_probs.cpu()]
+
+
+@dataclass(frozen=True, eq=False)
+class _Grown:
+    """Prefixes of the beam with one more key each.
+
+    Attributes:
+        slot: (M,) where in the beam the prefix is.
+        key: (M,) the key.
+        label: (M,) log-probability, all of it of alignments that end in the key.
+        liking: (M,) of the language model for the text, weighted.
+    """
+
+    slot: np.ndarray
+    key: np.ndarray
+    label: np.ndarray
+    liking: np.ndarray
+
+
+class _Beam:
+    """The prefixes that are kept, as (B,) arrays.
+
+    Attributes:
+        node: of the trie of prefixes.
+        last: last key, ``_NOTHING`` of the empty prefix.
+        blank: log-probability of the alignments that end in the blank.
+        label: of those that end in the last key.
+        total: of both.
+        text: what stands on the screen; 0 without a language model.
+        liking: of the language model for it, weighted.
+        undone: what the liking would be after a backspace.
+        room: what the liking of a prefix can be at most after one other key.
+        child: those whose parent, the prefix without its last key, is in the beam as well.
+        parent: where these parents are.
+        source: where among the frame's ``blank``, ``total`` and -inf stands what the parent hands on.
+    """
+
+    def __init__(self, search: BeamSearch) -> None:
+        self.search = search
+        self.trie = PrefixTrie()
+        language = search.language
+        self.typed = TypedText(language, search.weight, search.bonus) if language else None
+        self.node = np.zeros(1, np.int64)
+        self.last = np.full(1, _NOTHING)
+        self.blank, self.label = np.zeros(1), np.full(1, -np.inf)
+        self.total = np.zeros(1)
+        self.text = np.zeros(1, np.int64)
+        self._settle()
+
+    def advance(self, log_probs: np.ndarray) -> None:
+        """Go through (T, 99) frames."""
+        rows, keys = _likeliest(log_probs, self.search.labels)
+        scores = np.take_along_axis(rows, keys, axis=1)
+        for row, row_keys, row_scores in zip(rows, keys, scores, strict=True):
+            self._step(row, row_keys, row_scores)
+            if self.trie.is_large or (self.typed is not None and self.typed.is_large):
+                self._forget()
+
+    def best(self) -> list[int]:
+        """Return the labels of the best prefix."""
+        return self.trie.labels(int(self.node[np.argmax(self.total + self.liking)]))
+
+    def _step(self, row: np.ndarray, keys: np.ndarray, scores: np.ndarray) -> None:
+        """Go through one frame.
+
+        Args:
+            row: (100,) log-probabilities; -inf of keys that the frame can't bring.
+            keys: (K,) those it can, likeliest first.
+            scores: (K,) their log-probabilities.
+        """
+        handed_on = np.concatenate((self.blank, self.total, _IMPOSSIBLE))[self.source]
+        blank = self.total + row[BLANK]
+        label = row[self.last] + np.logaddexp(self.label, handed_on)
+        total = np.logaddexp(blank, label)
+        floor = -np.inf
+        if len(total) == self.search.width:
+            floor = (total + self.liking).min()
+        reachable = scores > floor - (self.total + self.room).max()
+        if self.typed is not None and row[_BACKSPACE] > floor - (self.total + self.undone).max():
+            reachable |= keys == _BACKSPACE
+        if not reachable.any():
+            self.blank, self.label, self.total = blank, label, total
+            return
+        grown = self._grow(keys[reachable], scores[reachable], floor)
+        self.blank, self.label, self.total = blank, label, total
+        self._select(grown)
+
+    def _grow(self, keys: np.ndarray, scores: np.ndarray, floor: float) -> _Grown:
+        """Return the prefixes with one more key each, those that can reach the beam.
+
+        What is in the beam already is none of them: it has been handed on.
+        """
+        doubled = self.last[:, None] == keys
+        log_probs = np.where(doubled, self.blank[:, None], self.total[:, None]) + scores
+        able = log_probs + self.room[:, None] > floor
+        if self.typed is not None:
+            undo = keys == _BACKSPACE
+            able[:, undo] = log_probs[:, undo] + self.undone[:, None] > floor
+        place = np.full(_NOTHING, -1)
+        place[keys] = np.arange(len(keys))
+        column = place[self.last[self.child]]
+        reached = column >= 0
+        able[self.parent[reached], column[reached]] = False
+        slot, column = able.nonzero()
+        key, label = keys[column], log_probs[slot, column]
+        if self.typed is None:
+            return _Grown(slot, key, label, np.zeros(len(slot)))
+        return _Grown(slot, key, label, self.typed.likings(self.text[slot], key))
+
+    def _select(self, grown: _Grown) -> None:
+        """Keep the best of the prefixes and of the grown ones."""
+        width, size = self.search.width, len(self.node)
+        rank = np.concatenate((self.total + self.liking, grown.label + grown.liking))
+        if len(rank) > width:
+            kept = np.argpartition(rank, len(rank) - width)[-width:]
+            old, new = kept[kept < size], kept[kept >= size] - size
+            if not len(new):
+                return
+        else:
+            old, new = np.arange(size), np.arange(len(grown.key))
+        parent, key, label = grown.slot[new], grown.key[new], grown.label[new]
+        node = self.trie.add(self.node[parent], key)
+        text = self.text[parent]
+        if self.typed is not None:
+            text = self.typed.type(text, key, grown.liking[new])
+        self.node = np.concatenate((self.node[old], node))
+        self.last = np.concatenate((self.last[old], key))
+        self.blank = np.concatenate((self.blank[old], np.full(len(new), -np.inf)))
+        self.label = np.concatenate((self.label[old], label))
+        self.total = np.concatenate((self.total[old], label))
+        self.text = np.concatenate((self.text[old], text))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Derive what stays the same until other prefixes are in the beam."""
+        size = len(self.node)
+        slot = self.trie.slots(self.node)
+        self.child = (slot >= 0).nonzero()[0]
+        self.parent = slot[self.child]
+        doubled = self.last[slot] == self.last
+        self.source = np.where(slot < 0, 2 * size, slot + size * ~doubled)
+        if self.typed is None:
+            self.liking = self.undone = self.room = np.zeros(size)
+        else:
+            self.liking, self.undone = self.typed.standing(self.text)
+            self.room = self.liking + max(self.search.bonus, 0.0)
+
+    def _forget(self) -> None:
+        self.node = self.trie.keep(self.node)
+        if self.typed is not None:
+            self.text = self.typed.keep(self.text)
+
+
+_IMPOSSIBLE = np.array([-np.inf])
+
+
+def _likeliest(log_probs: np.ndarray, labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return emissions without the unlikely keys, and (T, K) the others, likeliest first."""
+    keys = np.argsort(-log_probs[:, :BLANK], axis=1, kind="stable")[:, :labels]
+    rows = np.full((len(log_probs), _NOTHING + 1), -np.inf)
+    rows[:, BLANK] = log_probs[:, BLANK]
+    np.put_along_axis(rows, keys, np.take_along_axis(log_probs, keys, axis=1), axis=1)
+    return rows, keys
