@@ -32,7 +32,9 @@ class PlainLanguage:
         import kenlm
 
         self.new, self.weight, self.bonus = kenlm.State, weight, bonus
-        self.model = kenlm.Model(str(path))
+        settings = kenlm.Config()
+        settings.show_progress, settings.arpa_complain = False, kenlm.ARPALoadComplain.NONE
+        self.model = kenlm.Model(str(path), settings)
         self.begin, empty = self.new(), self.new()
         self.model.BeginSentenceWrite(self.begin)
         self.model.NullContextWrite(empty)

@@ -14,6 +14,7 @@ from benchmarks.measure import Figure, Scope
 BENCHMARKS = {
     "windows": "benchmarks.windows",
     "training_step": "benchmarks.training_step",
+    "beam_search": "benchmarks.beam_search",
 }
 """Module of each benchmark, in the order in which they run."""
 

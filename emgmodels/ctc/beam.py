@@ -10,9 +10,9 @@ where text is what the keys leave on the screen: a backspace takes the last char
 its language model score and bonus with it. So the second part depends on the prefix alone, and is
 looked up.
 
-All prefixes and keys of a frame are arrays. A frame in which no new prefix can reach the beam, which
-is nearly every frame between two keys, takes only the part that the prefixes themselves go through;
-the bound that tells is exact, so the text is that of a search without it.
+All prefixes and keys of a frame are arrays, and a frame in which no new prefix can reach the beam
+only moves the scores of those in it. What can't reach the beam is told by an upper bound of its
+score, so the text is that of a search without it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class _Beam:
         room: what the liking of a prefix can be at most after one other key.
         child: those whose parent, the prefix without its last key, is in the beam as well.
         parent: where these parents are.
-        source: where among the frame's ``blank``, ``total`` and -inf stands what the parent hands on.
+        source: where among ``blank``, ``total`` and -inf of the beam the parent hands on from.
     """
 
     def __init__(self, search: BeamSearch) -> None:

@@ -134,7 +134,9 @@ def _windows(stream: np.ndarray, line: np.ndarray, n: int) -> np.ndarray:
     return code[line[:count] == line[n - 1 : n - 1 + count]]
 
 
-def _continuations(ngrams: np.ndarray, counts: np.ndarray, longer: np.ndarray, n: int) -> np.ndarray:
+def _continuations(
+    ngrams: np.ndarray, counts: np.ndarray, longer: np.ndarray, n: int
+) -> np.ndarray:
     """Return after how many keys each n-gram was seen; how often, where ``<s>`` begins it."""
     _, seen = np.unique(
         np.concatenate((longer % _BASE**n, ngrams)), return_counts=True

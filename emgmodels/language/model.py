@@ -9,7 +9,7 @@ What a key means to the model:
   Where nothing was scored since ``<s>``, it has the score of ``<unk>`` instead. So an enter ends a
   line for a model of lines, and a space ends a word for a model of words.
 - Shift types no character. Where the vocabulary lacks it, it is silent: neither scored nor an end.
-- Backspace is never asked for: a decoder goes back to where the deleted character was not yet typed.
+- Backspace is never asked for: a decoder goes back to before the deleted character was typed.
 """
 
 from __future__ import annotations

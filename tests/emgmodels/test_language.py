@@ -102,7 +102,9 @@ def test_states_and_scores_are_those_of_kenlm(arpa, lines):
         key = np.array([label])
         total += float(language.scores(state, key)[0])
         state = language.successors(state, key)
-    assert total == pytest.approx(math.log(10) * model.score(words(lines[270]), eos=False), rel=1e-5)
+    assert total == pytest.approx(
+        math.log(10) * model.score(words(lines[270]), eos=False), rel=1e-5
+    )
     enter = np.array([label_of("Key.enter")])
     assert language.successors(state, enter) == START
 
@@ -137,5 +139,5 @@ def test_what_is_no_model_of_characters_is_refused(tmp_path):
         LanguageModel(tmp_path / "two.arpa")
     with pytest.raises(ValueError, match="no text"):
         write_arpa([], 3, tmp_path / "empty.arpa")
-    with pytest.raises(ValueError, match="order 7: .* 2 to 6"):
+    with pytest.raises(ValueError, match=r"order 7: .* 2 to 6"):
         write_arpa([encode("ab")], 7, tmp_path / "long.arpa")
