@@ -26,7 +26,19 @@ LEAST_OPERATIONS = 1 << 20
 
 def fast_products(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which linear layers on a device are as fast as they can be."""
-    return _OneDnnProducts() if device.type == "cpu" and _onednn_is_faster() else nullcontext()
+    fast = device.type == "cpu" and not is_traced() and _onednn_is_faster()
+    return _OneDnnProducts() if fast else nullcontext()
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """Return ``nn.functional.linear(x, weight)`` as fast as it can be, outside of any context."""
+    with fast_products(x.device):
+        return linear(x, weight)
+
+
+def is_traced() -> bool:
+    """Return whether torch is recording operations to compile or export them."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 class OneDnnLinear(torch.autograd.Function):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from emgmodels.config import AugmentationConfig, FeaturesConfig
@@ -101,7 +102,7 @@ def test_spec_augment_masks_spans_of_the_given_size_with_the_mean():
     config = AugmentationConfig(time_masks=2, time_mask_ms=80, frequency_masks=1)
     augment = SpecAugment(config, hop=16)  # masks of up to 10 frames and 4 bins
     x = torch.randn(40, 2, 3, 100, 33, generator=torch.Generator().manual_seed(1))
-    y = augment(x, torch.Generator().manual_seed(2))
+    y = augment(x.clone(), torch.Generator().manual_seed(2))
     changed = (x != y).all(1).all(1)  # (N, T, F)
     seen_time = seen_frequency = 0
     for n in range(40):
@@ -123,3 +124,20 @@ def test_spec_augment_off_changes_nothing():
     augment = SpecAugment(AugmentationConfig(time_masks=0, frequency_masks=0), hop=16)
     x = torch.randn(2, 2, 3, 50, 33)
     assert torch.equal(augment(x.clone(), torch.Generator()), x)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 64), (3, 2, 5, 333), (1, 2, 16, 10_001)])
+def test_features_in_pieces_are_those_of_the_whole(shape):
+    """What a CPU computes a few electrodes at a time is what another device computes at once."""
+    emg = 50 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    for config in (FeaturesConfig(), FeaturesConfig(bins=6), FeaturesConfig(n_fft=32, hop=10)):
+        module = LogSpectrogram(config)
+        whole = module(emg.clone().requires_grad_()).detach()
+        torch.testing.assert_close(module(emg), whole, atol=2e-3, rtol=0)
+
+
+def test_spec_augment_in_place_is_that_of_one_mask():
+    augment = SpecAugment(AugmentationConfig(), hop=16)
+    x = torch.randn(5, 2, 3, 100, 33, generator=torch.Generator().manual_seed(1))
+    whole = augment(x.clone().requires_grad_(), torch.Generator().manual_seed(3))
+    torch.testing.assert_close(augment(x, torch.Generator().manual_seed(3)), whole.detach())
