@@ -192,9 +192,9 @@ class SpecAugment(nn.Module):
         in_frequency = _masked(n, bins, self.frequency_masks, self.frequency_width, generator)
         if features.device.type == "cpu" and not features.requires_grad:
             for window, rows, columns in zip(features, in_time, in_frequency, strict=True):
-                mean = float(window.mean())
-                window.index_fill_(2, rows.nonzero().flatten(), mean)
-                window.index_fill_(3, columns.nonzero().flatten(), mean)
+                fill = float(window.mean())
+                window.index_fill_(2, rows.nonzero().flatten(), fill)
+                window.index_fill_(3, columns.nonzero().flatten(), fill)
             return features
         mask = in_time[:, :, None] | in_frequency[:, None, :]  # (N, T, F)
         mask = mask[:, None, None].to(features.device)
