@@ -150,6 +150,12 @@ class Decoder(nn.Module):
                 raise ValueError(f"the {name} stage cannot be streamed: {problem}") from None
         return Chain([*flows, Flow(self._classify)])
 
+    @property
+    def lookahead_ms(self) -> float:
+        """EMG after a frame's first sample that its output waits for (ms)."""
+        features = self.spectrogram
+        return 1000 * (self.lookahead * features.hop + features.n_fft) / SAMPLE_RATE
+
     def output_length(self, frames: int) -> int:
         """Return the number of output frames for that many input frames."""
         for stage in self._stages():
@@ -249,7 +255,7 @@ def describe(config: ModelConfig) -> Summary:
     return Summary(
         parameters=_parameters(model),
         macs_per_second=model.macs(frames) * SAMPLE_RATE / window,
-        lookahead_ms=1000 * (model.lookahead * spectrogram.hop + spectrogram.n_fft) / SAMPLE_RATE,
+        lookahead_ms=model.lookahead_ms,
         context_ms=1000 * consumed / SAMPLE_RATE,
         frame_rate=SAMPLE_RATE / framing.step,
         stages=_stage_rows(model, frames),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,18 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from emgmodels.charset import BLANK, CLASSES, decode
-from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE, Config
+from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE, Config, ModelConfig
 from emgmodels.ctc import greedy_decode
 from emgmodels.evaluation import one_pass_emissions, stitched_emissions
 from emgmodels.export.emg2qwerty import from_emg2qwerty
 from emgmodels.export.inert import load_inert
-from emgmodels.factory import build, describe, notation
+from emgmodels.factory import Decoder, build, notation
 from emgmodels.features import as_emg, band_indices, electrode_indices
 from emgmodels.stream import Stream
 from emgmodels.windows import Recording
 
 FORMAT = 1
-"""Version of the file that ``Reader.save`` writes."""
+"""Version of the file that ``python -m emgmodels.export --to torch`` writes."""
 _NORMS = {
     "electrode": "each electrode by the mean and deviation of its training data, in the weights",
     "bin": "each bin of each electrode by the mean and deviation of its training data, in the "
@@ -64,26 +65,20 @@ class Reader:
 
     Args:
         config: architecture and training.
-        weights: state of the model.
+        model: the network with its weights; it is put into evaluation mode.
         origin: where the weights come from.
-        device: where to compute.
 
     Attributes:
-        model: the network, in evaluation mode.
         frame_seconds: time from one frame of ``emissions`` to the next (s).
     """
 
     def __init__(
         self,
         config: Config,
-        weights: dict[str, Tensor],
+        model: Decoder,
         origin: Origin,
-        device: str | torch.device = "cpu",
     ) -> None:
-        self.config, self.origin = config, origin
-        self.model = build(config.model)
-        self.model.load_state_dict(weights)
-        self.model.to(device).eval()
+        self.config, self.model, self.origin = config, model.eval(), origin
         self.step = self.model.spectrogram.hop * self.model.stride
         self.frame_seconds = self.step / SAMPLE_RATE
 
@@ -130,7 +125,7 @@ class Reader:
         """Return all that a program needs to use the model, as JSON has it."""
         model, config = self.model, self.config.model
         features = config.features
-        lookahead = describe(config).lookahead_ms
+        lookahead = model.lookahead_ms
         return {
             "format": f"emgsearch model {FORMAT}",
             "architecture": notation(config),
@@ -171,21 +166,23 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Reader:
     state = _read(path)
     try:
         if {"config", "model", "best"} <= set(state):
-            return Reader(*_from_training(state), device)
-        if {"card", "model"} <= set(state):
-            return Reader(*_from_export(state), device)
-        if isinstance(state.get("state_dict"), dict):
+            reader = _from_training(state)
+        elif {"card", "model"} <= set(state):
+            reader = _from_export(state)
+        elif isinstance(state.get("state_dict"), dict):
             config, weights = from_emg2qwerty(state["state_dict"], path.stem)
             epoch = state.get("epoch")
-            return Reader(
-                config, weights, Origin(epoch=epoch if isinstance(epoch, int) else None), device
+            origin = Origin(epoch=epoch if isinstance(epoch, int) else None)
+            reader = Reader(config, _built(config.model, weights), origin)
+        else:
+            raise ValueError(
+                f"holds {', '.join(map(str, list(state)[:4])) or 'nothing'}: expected a checkpoint "
+                f"of a training, a file of emgmodels.export, or a checkpoint of emg2qwerty"
             )
     except (ValidationError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
-    raise ValueError(
-        f"{path}: holds {', '.join(map(str, list(state)[:4])) or 'nothing'}: expected a checkpoint "
-        f"of a training, a file of emgmodels.export, or a checkpoint of emg2qwerty"
-    )
+    reader.model.to(device)
+    return reader
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -202,22 +199,20 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _from_training(state: dict[str, Any]) -> tuple[Config, dict[str, Tensor], Origin]:
+def _from_training(state: dict[str, Any]) -> Reader:
     sessions = state.get("sessions", {})
     known = bool(state["best"])
-    return (
-        Config.model_validate_json(state["config"]),
-        state["best"] or state["model"],
-        Origin(
-            val_cer=state["best_cer"] if known else None,
-            epoch=state["best_epoch"] if known else state["epoch"],
-            train=tuple(sessions.get("train", ())),
-            val=tuple(sessions.get("val", ())),
-        ),
+    config = Config.model_validate_json(state["config"])
+    origin = Origin(
+        val_cer=state["best_cer"] if known else None,
+        epoch=state["best_epoch"] if known else state["epoch"],
+        train=tuple(sessions.get("train", ())),
+        val=tuple(sessions.get("val", ())),
     )
+    return Reader(config, _built(config.model, state["best"] or state["model"]), origin)
 
 
-def _from_export(state: dict[str, Any]) -> tuple[Config, dict[str, Tensor], Origin]:
+def _from_export(state: dict[str, Any]) -> Reader:
     card = json.loads(state["card"])
     expected = f"emgsearch model {FORMAT}"
     if card["format"] != expected or card["labels"] != list(CLASSES):
@@ -225,9 +220,28 @@ def _from_export(state: dict[str, Any]) -> tuple[Config, dict[str, Tensor], Orig
             f"is of the format {card['format']!r} with {len(card['labels'])} labels: this version "
             f"reads {expected!r} with its own {len(CLASSES)}"
         )
+    config = Config.model_validate(card["config"])
     origin = card["origin"]
-    return (
-        Config.model_validate(card["config"]),
-        state["model"],
-        Origin(**{**origin, "train": tuple(origin["train"]), "val": tuple(origin["val"])}),
-    )
+    origin = Origin(**{**origin, "train": tuple(origin["train"]), "val": tuple(origin["val"])})
+    return Reader(config, _built(config.model, state["model"], state.get("shape")), origin)
+
+
+def _built(config: ModelConfig, weights: dict[str, Tensor], shape: str | None = None) -> Decoder:
+    """Return a model with its weights.
+
+    Args:
+        config: the architecture.
+        weights: its state.
+        shape: ``config.json`` of its language model, which then need not be on this machine.
+    """
+    if shape is None:
+        model = build(config)
+    else:
+        values = config.model_dump()
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "config.json").write_text(shape, encoding="utf-8")
+            values["encoder"]["pretrained"].update(name=folder, weights="random")
+            model = build(ModelConfig.model_validate(values))
+        model.config = config
+    model.load_state_dict(weights)
+    return model

@@ -53,7 +53,7 @@ class DiagonalStateSpace(nn.Module):
             x: inputs.
             state: complex state after the inputs before; None: there were none.
         """
-        scaled, output = self._recurrence()
+        scaled, output = self.recurrence()
         frames = x.shape[-1]
         ages = torch.arange(frames, device=x.device)
         decay = (scaled[..., None] * ages).exp()  # (D, pairs, T)
@@ -67,7 +67,7 @@ class DiagonalStateSpace(nn.Module):
 
     def kernel(self, frames: int) -> Tensor:
         """Return the (D, T) response of each feature to an impulse."""
-        scaled, output = self._recurrence()
+        scaled, output = self.recurrence()
         within = torch.arange(min(frames, _BLOCK), device=scaled.device)
         response = (scaled[..., None] * within).exp()  # (D, pairs, T of a block)
         blocks = [
@@ -76,7 +76,7 @@ class DiagonalStateSpace(nn.Module):
         ]
         return torch.cat(blocks, dim=-1)[:, :frames]
 
-    def _recurrence(self) -> tuple[Tensor, Tensor]:
+    def recurrence(self) -> tuple[Tensor, Tensor]:
         """Return (D, pairs) logarithms of the factor from frame to frame, and output weights."""
         rate = torch.complex(-self.log_decay.exp(), self.frequency)
         scaled = rate * self.log_step.exp()[:, None]

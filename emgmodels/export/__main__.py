@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from emgmodels.export.files import write_emg2qwerty, write_torch
+from emgmodels.export.onnx import write_onnx
 from emgmodels.factory import notation
 from emgmodels.reader import Reader, load
 
@@ -24,11 +25,16 @@ class Target(enum.StrEnum):
     """What to write."""
 
     TORCH = "torch"
+    ONNX = "onnx"
     EMG2QWERTY = "emg2qwerty"
 
 
-SUFFIXES = {Target.TORCH: "-model.pt", Target.EMG2QWERTY: "-emg2qwerty.ckpt"}
-WRITERS = {Target.TORCH: write_torch, Target.EMG2QWERTY: write_emg2qwerty}
+TARGETS = {
+    Target.TORCH: ("-model.pt", write_torch),
+    Target.ONNX: (".onnx", write_onnx),
+    Target.EMG2QWERTY: ("-emg2qwerty.ckpt", write_emg2qwerty),
+}
+"""End of the file's name, and what writes it."""
 
 
 @app.command(
@@ -47,14 +53,16 @@ def export(
     """Write a trained model to a file of its own, with the weights of its best epoch.
 
     torch: weights and all that is needed to use them, for emgmodels.load.
+    onnx: one graph from EMG to log-probabilities, described in its metadata.
     emg2qwerty: a Lightning checkpoint for its TDS convolution module.
     """
     try:
         reader = load(checkpoint)
-        path = out or checkpoint.with_name(checkpoint.stem + SUFFIXES[to])
+        suffix, write = TARGETS[to]
+        path = out or checkpoint.with_name(checkpoint.stem + suffix)
         if path.exists() and path.samefile(checkpoint):
             raise ValueError(f"{path}: is the checkpoint itself: name another file with --out")
-        WRITERS[to](reader, path)
+        write(reader, path)
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None

@@ -11,13 +11,17 @@ from typing import Any
 import torch
 
 from emgmodels.export.emg2qwerty import to_emg2qwerty
+from emgmodels.pretrained import PretrainedStage
 from emgmodels.reader import Reader
 
 
 def write_torch(reader: Reader, path: Path) -> None:
     """Write weights and card to one file, which ``emgmodels.load`` reads."""
-    card = json.dumps(reader.card(), ensure_ascii=False)
-    _save({"card": card, "model": _weights(reader)}, path)
+    state = {"card": json.dumps(reader.card(), ensure_ascii=False), "model": _weights(reader)}
+    for stage in reader.model.stages:
+        if isinstance(stage, PretrainedStage):
+            state["shape"] = stage.model.config.to_json_string(use_diff=False)
+    _save(state, path)
 
 
 def write_emg2qwerty(reader: Reader, path: Path) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from emgmodels.charset import BLANK, decode
 from emgmodels.config import SAMPLE_RATE, TrainingConfig
-from emgmodels.factory import Decoder, describe
+from emgmodels.factory import Decoder
 from emgmodels.features import as_emg, band_indices, electrode_indices
 from emgmodels.windows import mirrored
 
@@ -38,7 +38,7 @@ class Stream:
         config, features = model.config, model.spectrogram
         self.model = model
         self.text = ""
-        self.latency_ms = describe(config).lookahead_ms
+        self.latency_ms = model.lookahead_ms
         self._flow = model.flow()
         self._context = (
             round(training.past_seconds * SAMPLE_RATE),

@@ -192,7 +192,7 @@ def test_their_checkpoint_computes_the_same_emissions_here(sizes, tmp_path):
 def test_our_checkpoint_computes_the_same_emissions_there(text, sizes, tmp_path):
     config = Config(model=parse_notation(text))
     ours = trained(build(config.model, seed=3))
-    reader = Reader(config, ours.state_dict(), Origin(epoch=5))
+    reader = Reader(config, ours, Origin(epoch=5))
     write_emg2qwerty(reader, tmp_path / "ours.ckpt")
     state = torch.load(tmp_path / "ours.ckpt", weights_only=True)
     assert state["hyper_parameters"] == sizes
@@ -232,7 +232,7 @@ def test_windows_are_scored_as_there(tmp_path):
 )
 def test_what_its_module_cannot_be_is_refused(text, reason, tmp_path):
     config = Config(model=parse_notation(text))
-    reader = Reader(config, build(config.model).state_dict(), Origin())
+    reader = Reader(config, build(config.model), Origin())
     with pytest.raises(ValueError, match=reason):
         write_emg2qwerty(reader, tmp_path / "no.ckpt")
     assert not list(tmp_path.iterdir())
