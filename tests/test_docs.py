@@ -1,0 +1,179 @@
+"""The documentation holds: its examples run, its links lead somewhere, its reference is current."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from emgmodels.config import Config
+from search.results import COMPLETE, CURVE_METRICS, RunFolder, TrialRecord
+from search.space import load_space
+from search.space.__main__ import app as space_app
+from search.space.reference import updated
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """Return the code blocks of a page in these languages, without the indentation of a list."""
+    fenced = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", page.read_text(), re.S | re.M)
+    return [
+        re.sub(rf"^{indent}", "", code, flags=re.M)
+        for indent, language, code in fenced
+        if language in languages
+    ]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return the words of each ``python -m`` line in a page."""
+    lines = [line for block in blocks(page, "bash", "") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("python -m ")]
+
+
+@pytest.fixture
+def run_folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with ``runs/deep-001`` and ``spaces`` in it, as the examples expect."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spaces").symlink_to(ROOT / "spaces")
+    folder = RunFolder.create(tmp_path / "runs", "deep")
+    folder.write_space(load_space(ROOT / "spaces" / "deep.yaml").resolved())
+    trial = TrialRecord(0, Config(), COMPLETE)
+    trial.add({"epoch": 1, **dict.fromkeys(CURVE_METRICS, 12.5)})
+    folder.trials[0] = trial
+    folder.flush()
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples_run(page, run_folder):
+    names: dict[str, object] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        for code in blocks(page, "python"):
+            example = compile(code, str(page), "exec")
+            if '"DIR"' not in code:  # which stands for the reader's own data
+                exec(example, names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_their_options_exist(page):
+    for _, _, module, *rest in commands(page):
+        with contextlib.suppress(ModuleNotFoundError):
+            module = importlib.import_module(f"{module}.__main__").__name__
+        app = getattr(importlib.import_module(module), "app", None)
+        if app is None:
+            continue
+        command = typer.main.get_command(app)
+        if subcommands := getattr(command, "commands", None):
+            command = subcommands[rest.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in rest if word.startswith("--")} <= known, (page.name, rest)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_are_there(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_pictures_are_small():
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert picture.stat().st_size < 300_000, picture.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_spaces_load_and_can_be_trained(page, tmp_path):
+    for code in blocks(page, "yaml"):
+        if "model:" not in code or page.name == "extend.md":
+            continue
+        path = tmp_path / "space.yaml"
+        path.write_text(code)
+        assert load_space(path).check(samples=20).feasible
+
+
+def test_reference_of_the_space_file_is_current():
+    page = ROOT / "docs" / "space.md"
+    assert updated(page.read_text()) == page.read_text(), (
+        "run: python -m search.space --write docs/space.md"
+    )
+
+
+def test_reference_is_written_into_a_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- keys: begin -->\nas it was\n<!-- keys: end -->\nafter\n")
+    assert CliRunner().invoke(space_app, ["--write", str(page)]).exit_code == 0
+    written = page.read_text()
+    assert written.startswith("before\n")
+    assert written.endswith("\nafter\n")
+    assert "| `learning_rate` | number above 0, at most 1 | `0.001` |" in written
+    assert "as it was" not in written
+    page.write_text("no marks")
+    refused = CliRunner().invoke(space_app, ["--write", str(page)])
+    assert refused.exit_code == 2
+    assert "page.md: the page holds no <!-- keys: begin -->" in refused.stderr
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory) -> Path:
+    """The project with the worked examples applied."""
+    folder = tmp_path_factory.mktemp("extended")
+    for package in ("emgmodels", "search"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / package, ignore=ignored)
+    for number, code in enumerate(blocks(ROOT / "docs" / "extend.md", "diff")):
+        (folder / f"{number}.diff").write_text(code)
+        applied = run_in(folder, "git", "apply", "--recount", f"{number}.diff")
+        assert applied.returncode == 0, applied.stderr
+    return folder
+
+
+def run_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_stage_of_the_worked_example_is_built_and_searched(extended):
+    line = "gated:2 gru:1 @16ch"
+    built = run_in(extended, sys.executable, "-m", "emgmodels.factory", line)
+    assert built.returncode == 0, built.stderr
+    assert re.search(r"gated .*500 x 768", built.stdout)
+    [space] = blocks(ROOT / "docs" / "extend.md", "yaml")
+    (extended / "gated.yaml").write_text(space)
+    program = (
+        "import numpy as np; from search.space import load_space\n"
+        "from search.space.draws import RandomDraw\n"
+        "space, rng = load_space('gated.yaml'), np.random.default_rng(0)\n"
+        "assert space.check(samples=5).share == 1\n"
+        "print({space.suggest(RandomDraw(rng)).model.encoder.order for _ in range(20)})"
+    )
+    found = run_in(extended, sys.executable, "-c", program)
+    assert found.returncode == 0, found.stderr
+    assert "('gated', 'recurrent')" in found.stdout
+    assert "('recurrent', 'gated')" in found.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_scheduler_of_the_worked_example_is_replayed(extended):
+    rows = ["run,epoch,val_cer,val_loss"]
+    for run in range(10):
+        rows += [f"{run},{e},{(6 + run) * 10 / e},{(6 + run) / e}" for e in range(1, 13)]
+    (extended / "curves.csv").write_text("\n".join(rows))
+    [line] = [words for words in commands(ROOT / "docs" / "extend.md") if "margin" in words]
+    done = run_in(extended, sys.executable, *line[1:], "--repeats", "5", "--trials", "8")
+    assert done.returncode == 0, done.stderr
+    assert "margin grace 3 eta 1.3" in done.stdout
+    assert float(re.search(r"([\d.]+) %", done.stdout)[1]) < 80
