@@ -37,7 +37,8 @@ def confusions(counts: Mapping[tuple[str, str], int], data: str) -> Plot:
     title = "Keys that were misread most, and as what"
     with drawing(title, data, COLUMN, 1.1 + 0.18 * max(4, len(keys))) as figure:
         axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        if keys:
+            axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for row, column in zip(*np.nonzero(shares >= _WRITTEN), strict=True):
             axes.annotate(
                 f"{100 * shares[row, column]:.0f}",
