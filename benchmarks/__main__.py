@@ -20,6 +20,7 @@ from rich.console import Console
 
 from benchmarks import registry, results
 from benchmarks.measure import Scope
+from emgmodels.training.memory import keep_freed_memory
 
 
 class Clock(StrEnum):
@@ -71,6 +72,8 @@ def run(
         raise typer.Exit(2) from None
     scope = Scope(short, repeats, threads or os.cpu_count() or 1, CLOCKS[clock])
     torch.set_num_threads(scope.threads)
+    if not short:
+        keep_freed_memory()  # as every training process does
     setting = {**results.describe_setting(scope), "clock": clock.value}
     console.print(results.setting_line(setting))
     found: dict[str, results.Entry] = {}

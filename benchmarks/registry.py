@@ -13,7 +13,9 @@ from benchmarks.measure import Figure, Scope
 
 BENCHMARKS = {
     "windows": "benchmarks.windows",
+    "preparing": "benchmarks.preparing",
     "training_step": "benchmarks.training_step",
+    "validation": "benchmarks.validation",
     "beam_search": "benchmarks.beam_search",
 }
 """Module of each benchmark, in the order in which they run."""

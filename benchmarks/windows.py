@@ -14,7 +14,16 @@ import numpy as np
 import torch
 
 from benchmarks import data, plain
-from benchmarks.measure import Figure, Scope, copy, copy_bytes, matmul, matmul_operations, ratio
+from benchmarks.measure import (
+    Figure,
+    Scope,
+    copy,
+    copy_bytes,
+    matmul,
+    matmul_operations,
+    onednn_matmul,
+    ratio,
+)
 from emgmodels.config import AugmentationConfig, FeaturesConfig
 from emgmodels.features import LogSpectrogram, SpecAugment
 from emgmodels.windows import Cut, batches, prepare
@@ -56,12 +65,13 @@ def run(scope: Scope) -> Iterator[Figure]:
             "plain": lambda: drain(slow()),
             "fast": lambda: drain(fast()),
             "matmul": matmul(),
+            "oneDNN": onednn_matmul(),
             "copy": copy(),
         }
     )
     median = {name: statistics.median(values) for name, values in seconds.items()}
     floor = count * max(
-        _operations() * median["matmul"] / matmul_operations(),
+        _operations() * min(median["matmul"], median["oneDNN"]) / matmul_operations(),
         _bytes() * median["copy"] / copy_bytes(),
     )
     yield Figure(

@@ -204,8 +204,8 @@ class SpecAugment(nn.Module):
 
 def _fourier_basis(n_fft: int, frequencies: Tensor) -> Tensor:
     """Return (n_fft, F, 2) cosines and sines under a Hann window of energy one."""
-    window = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
     time = torch.arange(n_fft, dtype=torch.float64)
+    window = 0.5 - 0.5 * (time * (2 * math.pi / n_fft)).cos()  # Hann, periodic
     angle = torch.outer(time, frequencies.double()) * (2 * math.pi / n_fft)
     basis = torch.stack([angle.cos(), -angle.sin()], dim=2)
     return basis * (window / window.square().sum().sqrt())[:, None, None]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import START, make_session
 
-from emgmodels import windows
 from emgmodels.sessions import Keystroke, read_session, write_session
 from emgmodels.windows import Cut, batches, prepare, usable_rotation, window_starts
+from emgmodels.windows import cache as cache_module
 
 ALL = tuple(range(16))
 
@@ -49,8 +49,8 @@ def test_a_second_opening_reads_no_session_file(cache, tmp_path, monkeypatch):
     path = tmp_path / "a.hdf5"
     write_session(path, make_session(seconds=2))
     prepare([path])
-    monkeypatch.setattr(windows, "read_session", None)
-    monkeypatch.setattr(windows.hashlib, "file_digest", None)
+    monkeypatch.setattr(cache_module, "read_session", None)
+    monkeypatch.setattr(cache_module.hashlib, "file_digest", None)
     assert prepare([path])[0].samples == 4000
 
 
@@ -83,7 +83,7 @@ def test_an_interrupted_conversion_leaves_nothing(cache, tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(windows.np, "save", full)
+        broken.setattr(cache_module.np, "save", full)
         with pytest.raises(OSError, match="No space"):
             prepare([path])
     assert converted(cache) == []

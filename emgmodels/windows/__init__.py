@@ -1,0 +1,39 @@
+"""From session files to batches of windows, through memory-mapped recordings.
+
+A session file is converted once per machine into a *recording*: the EMG as a memory-mapped array,
+electrode by electrode so that a window is a few contiguous reads, and the ground truth as sorted
+arrays. All trials on a machine share its pages. The cache lies in ``$EMGSEARCH_CACHE``, or in
+``~/.cache/emgsearch``, and is keyed by content: a changed file is converted again, a renamed or
+copied one is not. To look at it:
+
+    python -m emgmodels.windows list
+    python -m emgmodels.windows clear
+"""
+
+from emgmodels.windows.batches import (
+    Batch,
+    Cut,
+    batches,
+    milliseconds,
+    mirrored,
+    usable_rotation,
+    window_starts,
+)
+from emgmodels.windows.cache import cache_folder, open_split, prepare
+from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
+
+__all__ = [
+    "VALIDATION_SECONDS",
+    "Batch",
+    "Cut",
+    "Recording",
+    "batches",
+    "cache_folder",
+    "check_recordings",
+    "milliseconds",
+    "mirrored",
+    "open_split",
+    "prepare",
+    "usable_rotation",
+    "window_starts",
+]

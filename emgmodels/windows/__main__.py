@@ -1,0 +1,94 @@
+"""The cache of recordings on this machine.
+
+python -m emgmodels.windows list
+python -m emgmodels.windows prepare data/             # convert ahead of a search
+python -m emgmodels.windows clear                     # remove what nobody has open
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from emgmodels.sessions import find_session_files
+from emgmodels.windows import cache
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.command("list")
+def list_recordings() -> None:
+    """List the recordings in the cache, the least recently opened first."""
+    found = cache.entries()
+    table = Table()
+    for column in ("session", "GB", "days since opened", "in use", "converted from"):
+        table.add_column(
+            column, justify="right" if column in ("GB", "days since opened") else "left"
+        )
+    for entry in found:
+        days = (time.time() - entry.opened) / 86_400
+        table.add_row(
+            entry.name or "(damaged)",
+            f"{entry.bytes / 1e9:.3f}",
+            f"{days:.1f}",
+            "yes" if entry.in_use else "",
+            entry.source,
+        )
+    console = Console(highlight=False)
+    if found:
+        console.print(table)
+    total = sum(entry.bytes for entry in found) / 1e9
+    console.print(
+        f"{len(found)} recordings, {total:.2f} GB of {_limit() / 1e9:g} GB "
+        f"(EMGSEARCH_CACHE_GB), in {cache.cache_folder()}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def prepare(
+    data: Annotated[Path, typer.Argument(help="Folder with session files.")],
+) -> None:
+    """Convert the sessions of a folder, so that a search starts at once.
+
+    Example: python -m emgmodels.windows prepare data/
+    """
+    try:
+        paths = list(find_session_files(data).values())
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("sessions", total=len(paths))
+            recordings = cache.prepare(paths, lambda _: bar.advance(task))
+    except (ValueError, OSError) as error:
+        _fail(error)
+    hours = sum(recording.samples for recording in recordings) / 2000 / 3600
+    typer.echo(f"{len(recordings)} recordings, {hours:.2f} hours, in {cache.cache_folder()}")
+
+
+@app.command()
+def clear() -> None:
+    """Remove the recordings that no process has open, and what killed conversions left."""
+    freed = cache.clear()
+    left = sum(entry.in_use for entry in cache.entries())
+    typer.echo(f"{freed / 1e6:.1f} MB freed; {left} recordings are in use and stay")
+
+
+def _limit() -> int:
+    try:
+        return cache.cache_limit()
+    except ValueError as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    app()

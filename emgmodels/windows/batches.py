@@ -1,0 +1,200 @@
+"""Windows cut out of recordings into batches, by copying from the memory map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emgmodels.config import BANDS, SAMPLE_RATE
+from emgmodels.windows.recording import Recording
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Windows of one length, with their labels.
+
+    Attributes:
+        emg: (N, B, E, S) samples, context included.
+        labels: (N, K) labels, padded with 0.
+        label_lengths: (N,) labels of each window.
+        label_samples: (N, K) samples from the window's start to the key press; -1 where padded
+            or where the session has no key times.
+    """
+
+    emg: Tensor
+    labels: Tensor
+    label_lengths: Tensor
+    label_samples: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with EMG and key times on a device; CTC takes its labels from either."""
+        if device.type == "cpu":
+            return self
+        return Batch(
+            self.emg.to(device),
+            self.labels.to(device),
+            self.label_lengths,
+            self.label_samples.to(device),
+        )
+
+
+def window_starts(
+    recordings: Sequence[Recording], window: int, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Return windows that tile the recordings: (W, 2) recording index and first sample.
+
+    Args:
+        recordings: what to tile; one shorter than a window has none.
+        window: samples of a window.
+        rng: shifts each recording's grid by a random phase and shuffles the windows; None tiles
+            from the first sample, in order. Both give the same number of windows.
+    """
+    tiles = []
+    for index, recording in enumerate(recordings):
+        count = recording.samples // window
+        if count == 0:
+            continue
+        phase = int(rng.integers(window)) if rng is not None else 0
+        starts = np.minimum(phase + window * np.arange(count), recording.samples - window)
+        tiles.append(np.stack([np.full(count, index), starts], axis=1))
+    windows = np.concatenate(tiles) if tiles else np.empty((0, 2), dtype=np.int64)
+    return windows if rng is None else rng.permutation(windows)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How windows are cut out of recordings; follows from the model and its training.
+
+    Attributes:
+        window: samples of the labelled window.
+        before: samples before it.
+        samples: samples in all.
+        electrodes: electrodes of each band, in the model's order.
+        bands: bands used, left is 0.
+        rotation: training only: largest rotation of a band, in electrodes.
+        band_jitter: training only: largest shift between the bands, in samples.
+        crops: training only: a batch's windows are shortened by up to so many steps.
+        step: samples of such a step: those between the model's output frames.
+    """
+
+    window: int
+    before: int
+    samples: int
+    electrodes: tuple[int, ...]
+    bands: tuple[int, ...] = tuple(range(BANDS))
+    rotation: int = 0
+    band_jitter: int = 0
+    crops: int = 0
+    step: int = 1
+
+
+def batches(
+    recordings: Sequence[Recording],
+    windows: np.ndarray,
+    batch_size: int,
+    cut: Cut,
+    rng: np.random.Generator | None = None,
+) -> Iterator[Batch]:
+    """Yield the windows as batches.
+
+    Args:
+        recordings: the recordings that the windows index.
+        windows: (W, 2) recording index and first sample, from ``window_starts``.
+        batch_size: windows a batch; the last may have fewer.
+        cut: how to cut.
+        rng: draws rotations, jitter and crops; None for validation and test, which have none.
+    """
+    for low in range(0, len(windows), batch_size):
+        chosen = windows[low : low + batch_size]
+        count, shortened = len(chosen), cut
+        rotation = np.zeros((count, BANDS), dtype=np.int64)
+        shift = np.zeros((count, BANDS), dtype=np.int64)
+        if rng is not None:
+            rotation = rng.integers(-cut.rotation, cut.rotation + 1, (count, BANDS))
+            offset = rng.integers(-cut.band_jitter, cut.band_jitter + 1, count)
+            shift = np.stack([offset // 2, offset // 2 - offset], axis=1)
+            chosen, shortened = _crop(chosen, cut, rng)
+        yield _batch(recordings, chosen, shortened, rotation, shift)
+
+
+def usable_rotation(electrodes: int, rotation: int) -> int:
+    """Return by how many of the used electrodes a band may be rotated.
+
+    A rotation is limited in angle, not in electrodes: with fewer of them around the wrist, there
+    may be none within reach.
+    """
+    return rotation * electrodes // 16
+
+
+def mirrored(places: np.ndarray, total: int) -> np.ndarray:
+    """Return the sample of a recording that stands at each place, before and after it too.
+
+    Args:
+        places: samples from the recording's first; it is mirrored at its ends.
+        total: samples of the recording.
+    """
+    if total == 1:
+        return np.zeros_like(places)
+    return np.abs((places + total - 1) % (2 * total - 2) - (total - 1))
+
+
+def milliseconds(ms: float) -> int:
+    """Return the samples of a duration."""
+    return round(ms * SAMPLE_RATE / 1000)
+
+
+def _crop(windows: np.ndarray, cut: Cut, rng: np.random.Generator) -> tuple[np.ndarray, Cut]:
+    """Return shorter windows at random places inside those given, and how to cut them."""
+    if cut.crops == 0:
+        return windows, cut
+    removed = cut.step * int(rng.integers(cut.crops + 1))
+    offset = rng.integers(removed + 1, size=len(windows))
+    shorter = replace(cut, window=cut.window - removed, samples=cut.samples - removed)
+    return windows + np.stack([np.zeros_like(offset), offset], axis=1), shorter
+
+
+def _batch(
+    recordings: Sequence[Recording],
+    windows: np.ndarray,
+    cut: Cut,
+    rotation: np.ndarray,
+    shift: np.ndarray,
+) -> Batch:
+    shape = (len(windows), len(cut.bands), len(cut.electrodes), cut.samples)
+    emg = np.empty(shape, dtype=np.float32)
+    spans = []
+    for n, (index, start) in enumerate(windows.tolist()):
+        recording = recordings[index]
+        for out, band in zip(emg[n], cut.bands, strict=True):
+            rows = np.roll(cut.electrodes, rotation[n, band])
+            _copy(recording.emg[band], rows, start - cut.before + shift[n, band], out)
+        spans.append(recording.label_span(start, start + cut.window))
+    longest = max(high - low for low, high in spans)
+    labels = np.zeros((len(windows), longest), dtype=np.int64)
+    samples = np.full((len(windows), longest), -1, dtype=np.int64)
+    for n, ((index, start), (low, high)) in enumerate(zip(windows.tolist(), spans, strict=True)):
+        recording = recordings[index]
+        labels[n, : high - low] = recording.labels[low:high]
+        if recording.has_key_times:
+            samples[n, : high - low] = recording.first[low:high] - start
+    return Batch(
+        torch.from_numpy(emg),
+        torch.from_numpy(labels),
+        torch.tensor([high - low for low, high in spans]),
+        torch.from_numpy(samples),
+    )
+
+
+def _copy(source: np.ndarray, rows: np.ndarray, start: int, out: np.ndarray) -> None:
+    """Copy ``source[rows, start : start + S]`` to ``out`` (E, S), mirrored at the ends."""
+    total, samples = source.shape[1], out.shape[1]
+    low, high = max(start, 0), min(start + samples, total)
+    for e, row in enumerate(rows):
+        out[e, low - start : high - start] = source[row, low:high]
+    if low > start or high < start + samples:
+        outside = np.r_[start:low, high : start + samples]
+        out[:, outside - start] = source[rows][:, mirrored(outside, total)]

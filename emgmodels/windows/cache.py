@@ -1,0 +1,317 @@
+"""The cache of recordings on this machine: converted once, kept until there is no room.
+
+A recording's folder is made beside its place, locked, and moved there when it is complete, so that
+an interrupted conversion leaves nothing but a folder that the next one removes. Whoever opens a
+recording holds a shared lock on its ``recording.json``; what is locked is never evicted. Beyond
+``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from emgmodels.config import BANDS, SAMPLE_RATE
+from emgmodels.sessions import Session, Split, read_session
+from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
+
+FORMAT = 1
+"""Version of the cache's layout, part of its key."""
+DEFAULT_LIMIT = 100.0
+"""Gigabytes that recordings may take."""
+_META = "recording.json"
+_UNFINISHED = ".converting-"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recording in the cache.
+
+    Attributes:
+        folder: where it is.
+        name: its session; empty if the folder is damaged.
+        source: file that it was converted from.
+        bytes: its size.
+        opened: when it was opened last (unix seconds).
+        in_use: some process has it open.
+    """
+
+    folder: Path
+    name: str
+    source: str
+    bytes: int
+    opened: float
+    in_use: bool
+
+
+def cache_folder() -> Path:
+    """Return the folder of converted recordings on this machine."""
+    default = Path.home() / ".cache" / "emgsearch"
+    return Path(os.environ.get("EMGSEARCH_CACHE", default)) / "recordings"
+
+
+def cache_limit() -> int:
+    """Return the bytes that recordings may take.
+
+    Raises:
+        ValueError: ``$EMGSEARCH_CACHE_GB`` is not a size.
+    """
+    text = os.environ.get("EMGSEARCH_CACHE_GB", str(DEFAULT_LIMIT))
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not limit >= 0:
+        raise ValueError(f"EMGSEARCH_CACHE_GB={text}: must be gigabytes, such as 100")
+    return int(min(limit * 1e9, 2**62))
+
+
+def prepare(
+    paths: Sequence[Path], progress: Callable[[Path], None] | None = None
+) -> list[Recording]:
+    """Return the recordings of session files, converting those that are not in the cache.
+
+    Several processes may prepare the same files at once. What they have open stays in the cache,
+    even where it is larger than its limit.
+
+    Args:
+        paths: session files.
+        progress: called with each path when its recording is ready.
+
+    Raises:
+        ValueError: a file is not a session; see ``sessions.read_session``.
+    """
+    recordings, limit, converted = [], cache_limit(), False
+    for path in paths:
+        folder = cache_folder() / _content_key(path)
+        recording = _open(folder)
+        while recording is None:  # evicted again between conversion and opening, at worst
+            _convert(read_session(path), folder, path)
+            recording, converted = _open(folder), True
+        recordings.append(recording)
+        if progress is not None:
+            progress(path)
+    if converted:
+        _remove_unfinished()
+        evict(limit)
+    return recordings
+
+
+def open_split(
+    split: Split, progress: Callable[[Path], None] | None = None
+) -> tuple[list[Recording], list[Recording], list[str]]:
+    """Return training and validation recordings, and what the user should know of them.
+
+    Sessions shorter than a window are left out. The test sessions are not touched.
+
+    Args:
+        split: which sessions.
+        progress: called with each path when its recording is ready.
+
+    Raises:
+        ValueError: a file is not a session, no session is long enough, or there are no keys.
+    """
+    warnings: list[str] = []
+    subsets = []
+    for name, paths in (("training", split.train), ("validation", split.val)):
+        recordings = prepare(paths, progress)
+        for recording in recordings:
+            if recording.samples < VALIDATION_SECONDS * SAMPLE_RATE:
+                seconds = recording.samples / SAMPLE_RATE
+                warnings.append(
+                    f"{name} session {recording.name} is left out: its {seconds:.1f} s are less "
+                    f"than a window of {VALIDATION_SECONDS:g} s"
+                )
+        long_enough = [r for r in recordings if r.samples >= VALIDATION_SECONDS * SAMPLE_RATE]
+        check_recordings(long_enough, name, VALIDATION_SECONDS)
+        subsets.append(long_enough)
+    return subsets[0], subsets[1], warnings
+
+
+def entries() -> list[Entry]:
+    """Return what is in the cache, the least recently opened first."""
+    found = [_entry(path) for path in cache_folder().glob("*") if _is_recording(path)]
+    return sorted(found, key=lambda entry: entry.opened)
+
+
+def evict(limit: int) -> int:
+    """Remove the least recently opened recordings until the rest fits, but none that is in use.
+
+    Args:
+        limit: bytes that may stay.
+
+    Returns:
+        Bytes freed.
+    """
+    found = entries()
+    total, freed = sum(entry.bytes for entry in found), 0
+    for entry in found:
+        if total - freed > limit and not entry.in_use and _remove(entry.folder):
+            freed += entry.bytes
+    return freed
+
+
+def clear() -> int:
+    """Remove every recording that is not in use, and what killed conversions left; return bytes."""
+    _remove_unfinished()
+    freed = evict(-1)
+    shutil.rmtree(cache_folder() / "sources", ignore_errors=True)
+    return freed
+
+
+def _content_key(path: Path) -> str:
+    """Return the hash of a file's content, remembered for as long as the file stays as it is."""
+    try:
+        stat = path.stat()
+        memo = cache_folder() / "sources" / _digest(str(path.resolve()).encode())
+        signature = f"{FORMAT} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+        if memo.is_file():
+            known, _, key = memo.read_text(encoding="ascii").partition("\n")
+            if known == signature:
+                return key
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    key = _digest(f"{FORMAT} {content.hexdigest()}".encode())
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=memo.parent, delete=False) as scratch:
+        scratch.write(f"{signature}\n{key}")
+    os.replace(scratch.name, memo)
+    return key
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _convert(session: Session, folder: Path, source: Path) -> None:
+    """Write a recording's folder in one step: complete, or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    labels = session.labels()
+    scratch = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
+    try:
+        with open(scratch / _META, "w", encoding="utf-8") as meta:
+            fcntl.flock(meta, fcntl.LOCK_EX)
+            _write_emg(session, scratch / "emg.npy")
+            np.save(scratch / "labels.npy", labels.label.astype(np.int64))
+            np.save(scratch / "first.npy", np.searchsorted(session.time, labels.start, "left"))
+            np.save(scratch / "last.npy", np.searchsorted(session.time, labels.start, "right") - 1)
+            values = {
+                "name": session.name,
+                "has_key_times": labels.has_key_times,
+                "source": str(source.resolve()),
+            }
+            json.dump(values, meta)
+            meta.flush()
+            try:
+                scratch.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # unless another process was first, with the same content
+                    raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_emg(session: Session, path: Path) -> None:
+    emg = session.emg.reshape(len(session.time), -1)  # (S, B x 16)
+    out = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.float32, shape=(emg.shape[1], len(emg))
+    )
+    step = 1 << 14  # rows that stay in the cache of a core while they are transposed
+    for low in range(0, len(emg), step):
+        out[:, low : low + step] = emg[low : low + step].T
+    out.flush()
+
+
+def _open(folder: Path) -> Recording | None:
+    """Return a recording, kept in the cache while it lives; None where there is none."""
+    try:
+        file = open(folder / _META, encoding="utf-8")  # noqa: SIM115
+        fcntl.flock(file, fcntl.LOCK_SH)
+        os.utime(folder / _META)
+        meta = json.loads(file.read())
+        emg = np.load(folder / "emg.npy", mmap_mode="r")
+        return Recording(
+            name=meta["name"],
+            emg=emg.reshape(BANDS, -1, emg.shape[1]),
+            labels=np.load(folder / "labels.npy"),
+            first=np.load(folder / "first.npy"),
+            last=np.load(folder / "last.npy"),
+            has_key_times=meta["has_key_times"],
+            in_use=file,
+        )
+    except FileNotFoundError:
+        return None
+
+
+def _is_recording(path: Path) -> bool:
+    return path.is_dir() and path.name != "sources" and not path.name.startswith(".")
+
+
+def _entry(folder: Path) -> Entry:
+    try:
+        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
+        opened = (folder / _META).stat().st_mtime
+        size = sum(path.stat().st_size for path in folder.iterdir())
+    except (OSError, ValueError):
+        return Entry(folder, "", "", 0, 0.0, in_use=False)
+    with _locked(folder) as free:
+        return Entry(folder, meta["name"], meta.get("source", ""), size, opened, not free)
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a recording in one step; return whether it was free to be removed."""
+    with _locked(folder) as free:
+        if not free:
+            return False
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder.parent) as scratch:
+            folder.rename(Path(scratch) / "evicted")
+    return True
+
+
+def _remove_unfinished() -> None:
+    """Remove what killed processes left half written."""
+    for scratch in cache_folder().glob(f"{_UNFINISHED}*"):
+        with _locked(scratch) as free:
+            young = not (scratch / _META).exists() and time.time() - _made(scratch) < 60
+            if free and not young:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _made(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock against whoever would open it; yield whether it could be had."""
+    file: IO[str] | None = None
+    try:
+        file = open(folder / _META, encoding="utf-8")  # noqa: SIM115
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
+    except BlockingIOError:
+        free = False
+    except FileNotFoundError:
+        free = True
+    try:
+        yield free
+    finally:
+        if file is not None:
+            file.close()

@@ -1,0 +1,117 @@
+"""The cache of recordings: its limit, what is in use, what a killed conversion leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import make_session
+from typer.testing import CliRunner
+
+from emgmodels.sessions import write_session
+from emgmodels.windows import cache, prepare
+from emgmodels.windows.__main__ import app
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Three session files of 2 s, half a megabyte each, and an empty cache."""
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "cache"))
+    paths = [tmp_path / f"{i}.hdf5" for i in range(3)]
+    for i, path in enumerate(paths):
+        write_session(path, make_session(seconds=2, seed=i, name=f"s{i}"))
+    return paths
+
+
+def names():
+    return [entry.name for entry in cache.entries()]
+
+
+def opened_long_ago(*days):
+    for entry, ago in zip(sorted(cache.entries(), key=lambda e: e.name), days, strict=True):
+        os.utime(entry.folder / "recording.json", (1e9 - ago, 1e9 - ago))
+
+
+def test_beyond_the_limit_the_least_recently_opened_go(files, monkeypatch):
+    prepare(files[:2])
+    opened_long_ago(1, 2)
+    monkeypatch.setenv("EMGSEARCH_CACHE_GB", str(1.2e-3))
+    prepare(files[2:])
+    assert names() == ["s0", "s2"]
+    assert prepare(files[1:2])[0].samples == 4000
+
+
+def test_what_is_in_use_stays_whatever_the_limit(files, monkeypatch):
+    kept = prepare(files[:1])
+    opened_long_ago(1)
+    monkeypatch.setenv("EMGSEARCH_CACHE_GB", "0")
+    more = prepare(files[1:])
+    assert sorted(names()) == ["s0", "s1", "s2"]
+    assert all(entry.in_use for entry in cache.entries())
+    assert cache.clear() == 0
+    del more
+    assert cache.clear() > 0
+    assert names() == ["s0"]
+    assert float(kept[0].emg[0, 0, 5]) == float(prepare(files[:1])[0].emg[0, 0, 5])
+
+
+def test_a_recording_of_another_process_is_in_use(files):
+    code = (
+        "import sys; from pathlib import Path; from emgmodels.windows import prepare;"
+        "kept = prepare([Path(sys.argv[1])]); print('open', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(files[0])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        assert other.stdout.readline() == b"open\n"
+        assert cache.clear() == 0
+    finally:
+        other.communicate()
+    assert cache.clear() > 0
+
+
+def test_a_killed_conversion_breaks_nothing_and_is_cleared_away(files):
+    code = (
+        "import sys, time; from pathlib import Path; from emgmodels.windows import cache\n"
+        "def hang(*_): print('half', flush=True); time.sleep(60)\n"
+        "cache.np.save = hang; cache.prepare([Path(sys.argv[1])])"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(files[0])],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert other.stdout.readline() == b"half\n"
+    prepare(files[1:2])
+    assert len(list(cache.cache_folder().glob(".converting-*"))) == 1  # alive, so not touched
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    assert names() == ["s1"]
+    assert prepare(files[:1])[0].samples == 4000
+    assert not list(cache.cache_folder().glob(".converting-*"))
+
+
+def test_the_commands_prepare_list_and_clear(files):
+    run = CliRunner().invoke
+    done = run(app, ["prepare", str(files[0].parent)])
+    assert done.exit_code == 0, done.output
+    listed = run(app, ["list"], env={"COLUMNS": "300"})
+    assert listed.exit_code == 0, listed.output
+    assert all(text in listed.output for text in ("s0", "s1", "s2", str(files[2]), "100 GB"))
+    assert "0.0 MB freed" not in run(app, ["clear"]).output
+    assert "0 recordings" in run(app, ["list"]).output
+
+
+def test_mistakes_are_named(files, monkeypatch):
+    done = CliRunner().invoke(app, ["prepare", "/nowhere"])
+    assert done.exit_code == 2
+    assert "/nowhere" in done.output
+    monkeypatch.setenv("EMGSEARCH_CACHE_GB", "much")
+    with pytest.raises(ValueError, match="EMGSEARCH_CACHE_GB=much"):
+        prepare(files)
+    assert CliRunner().invoke(app, ["list"]).exit_code == 2
