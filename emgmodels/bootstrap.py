@@ -9,12 +9,15 @@ that what makes a window hard for all of them does not blur how they differ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from emgmodels.metrics import EditCounts
 
 DRAWS = 2000
+TOLD_APART = 0.05
+"""A model whose ``p_best`` is below is not the best of those compared."""
 _CELLS = 2_000_000
 """Windows drawn at once, which bounds the memory."""
 
@@ -51,6 +54,77 @@ def cer_intervals(
     return np.quantile(resampled_cers(errors, characters, rng, draws), [0.025, 0.975], axis=0).T
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What ``compare`` found of K models.
+
+    Attributes:
+        means: (K,) mean CER over each model's trainings (%).
+        sds: (K,) standard deviation of the CER over trainings (points).
+        intervals: (K, 2) 95 % interval of the mean CER, over seeds and text (%).
+        differences: (K, 2) 95 % interval of the mean CER less that of the lowest (points).
+        p_best: (K,) p-value of each model's being as good as the best.
+    """
+
+    means: np.ndarray
+    sds: np.ndarray
+    intervals: np.ndarray
+    differences: np.ndarray
+    p_best: np.ndarray
+
+
+def compare(
+    errors: Sequence[np.ndarray],
+    characters: np.ndarray,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+) -> Comparison:
+    """Compare models that were each trained with several seeds, on the same windows.
+
+    What is compared is the CER that an architecture has on average over seeds and text of the same
+    kind. Both are random, and every seed meets every window. Windows are many: they are drawn with
+    replacement, the same for all models. Seeds are few, and a few values drawn with replacement
+    vary too little and never leave their range; so their share is drawn from Student's t, with
+    the variance over seeds pooled over the models. A window's luck with a seed counts on both
+    sides, as in Owen's pigeonhole bootstrap (2007), which errs towards caution.
+
+    ``p_best`` is that of the model confidence set (Hansen, Lunde and Nason 2011): while the models
+    that are left differ by more than draws without a difference do, the worst is taken out.
+    However many are compared, the chance that one as good as the best falls below 0.05 is at most
+    about 5 %.
+
+    Args:
+        errors: of each model, (N, W) edits of its N trainings in each window; N is 2 or more.
+        characters: (W,) characters of each window; at least one has some.
+        rng: draws windows and seeds.
+        draws: how often.
+    """
+    assert all(len(trainings) > 1 for trainings in errors)
+    cers = [100.0 * trainings.sum(axis=1) / characters.sum() for trainings in errors]
+    means = np.array([rates.mean() for rates in cers])
+    sds = np.array([rates.std(ddof=1) for rates in cers])
+    counts = np.array([len(rates) for rates in cers])
+    pooled = np.stack([trainings.mean(axis=0) for trainings in errors])
+    by_text = resampled_cers(pooled, characters, rng, draws) - means
+    pooled_sd = np.sqrt(np.average(sds**2, weights=counts - 1))
+    freedom = counts.sum() - len(counts)
+    by_seed = pooled_sd * _student(freedom, by_text.shape, rng) / np.sqrt(counts)
+    moved = by_text + by_seed
+    ends = [0.025, 0.975]
+    best = int(means.argmin())
+    apart = means - means[best] + np.quantile(moved - moved[:, [best]], ends, axis=0)
+    text_variance = (by_text[:, :, None] - by_text[:, None, :]).var(axis=0)
+    variance = pooled_sd**2 / counts
+    errors_of_differences = np.sqrt(text_variance + variance[:, None] + variance)
+    return Comparison(
+        means=means,
+        sds=sds,
+        intervals=np.maximum(0.0, means + np.quantile(moved, ends, axis=0)).T,
+        differences=apart.T,
+        p_best=_confidence_set(means, moved, errors_of_differences),
+    )
+
+
 def resampled_cers(
     errors: np.ndarray, characters: np.ndarray, rng: np.random.Generator, draws: int = DRAWS
 ) -> np.ndarray:
@@ -68,6 +142,34 @@ def resampled_cers(
         kept = drawn > 0
         rates.append(100.0 * (times @ errors.T.astype(float))[kept] / drawn[kept, None])
     return np.concatenate(rates)
+
+
+def _student(freedom: int, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Return draws of Student's t whose rows share one estimate of the variance."""
+    scale = np.sqrt(rng.chisquare(freedom, size=(shape[0], 1)) / freedom)
+    return rng.normal(size=shape) / scale
+
+
+def _confidence_set(means: np.ndarray, moved: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return (K,) p-values of the model confidence set.
+
+    Args:
+        means: (K,) what is compared; lower is better.
+        moved: (draws, K) how far chance moves it.
+        scales: (K, K) standard errors of the differences.
+    """
+    p_values, p_value = np.ones(len(means)), 0.0
+    left = list(range(len(means)))
+    while len(left) > 1:
+        scale = np.maximum(scales[np.ix_(left, left)], np.finfo(float).tiny)
+        found = (means[left][:, None] - means[left]) / scale
+        by_chance = np.abs(moved[:, left, None] - moved[:, None, left]) / scale
+        reached = by_chance.max(axis=(1, 2)) >= found.max()
+        p_value = max(p_value, float(reached.mean()))
+        worst = left[int(found.max(axis=1).argmax())]
+        p_values[worst] = p_value
+        left.remove(worst)
+    return p_values
 
 
 def _times_drawn(windows: int, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

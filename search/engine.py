@@ -20,7 +20,7 @@ from ray.tune.schedulers import TrialScheduler
 from search.console import Progress
 from search.recorder import Recorder
 from search.results import RunFolder
-from search.sampler import OptunaSampler
+from search.sampler import ListedConfigs, OptunaSampler
 from search.storage import ENGINE_FOLDER
 from search.tensorboard import TrialBoards
 from search.trial import EmgTrial, TrialData
@@ -121,7 +121,7 @@ def choose_resources(cpus: float | None, gpus: float | None, cluster: bool) -> R
 
 
 def run_trials(
-    sampler: OptunaSampler,
+    sampler: OptunaSampler | ListedConfigs,
     scheduler: TrialScheduler,
     data: TrialData,
     resources: Resources,
@@ -130,7 +130,7 @@ def run_trials(
     progress: Progress,
 ) -> None:
     """Run a search's trials to their end; Ctrl-C ends it early, with nothing lost."""
-    settings = sampler.space.search
+    settings = sampler.settings
     recorder = Recorder(folder, boards, progress, scheduler)
     tuner = tune.Tuner(
         _trainable(data, resources, settings.save_every),
@@ -139,7 +139,7 @@ def run_trials(
             mode="min",
             search_alg=sampler,
             scheduler=scheduler,
-            num_samples=settings.trials,
+            num_samples=sampler.trials,
             time_budget_s=settings.time_budget,
             reuse_actors=True,
             trial_name_creator=_trial_name,

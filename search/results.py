@@ -252,6 +252,14 @@ class RunFolder:
         """Return the trials, best first."""
         return sorted(self.trials.values(), key=lambda trial: trial.sort_key)
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether Ctrl-C ended the search."""
+        return any(
+            trial.state == CUT_OFF and trial.reason.endswith("interrupted")
+            for trial in self.trials.values()
+        )
+
     def is_due(self) -> bool:
         """Return whether it is time to ``flush`` again."""
         return time.monotonic() >= self._due

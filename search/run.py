@@ -26,6 +26,8 @@ from emgmodels.pretrained import check_weights
 from emgmodels.sessions import Split, find_split
 from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import Recording, cache_folder, open_split, prepare
+from search import seeds
+from search.confirm import check_options, confirm_winners, refuse_confirmation
 from search.console import Progress, trials_table
 from search.engine import Resources, choose_resources, engine, resume_trials, run_trials
 from search.lock import running
@@ -49,6 +51,8 @@ def search(
     time_budget: str | float | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    repeats: int | None = None,
+    confirm: int | None = None,
     out: str | Path = "runs",
     storage: str | Path | None = None,
     cpus_per_trial: float | None = None,
@@ -72,6 +76,9 @@ def search(
         time_budget: seconds, or a duration such as ``8m``, instead of ``search.time_budget``.
         epochs: epochs of a whole training, instead of ``training.epochs``.
         seed: seed of every random choice, instead of ``search.seed``.
+        repeats: trainings of each suggestion, instead of ``search.repeats``; with ``confirm``, of
+            each winner.
+        confirm: how many winners to train again when the search is over; see ``search.confirm``.
         out: where run folders are made.
         storage: where results go when a cluster searches: a folder that all nodes share, instead of
             ``out``, or an object store's URI (``s3://``, ``gs://``), to which the run folder is
@@ -90,6 +97,8 @@ def search(
     """
     console = Console(quiet=quiet)
     place, parent = _storage(storage, out)
+    if confirm is not None:
+        check_options(confirm, repeats)
     loaded = load_space(
         space,
         demo=data is None,
@@ -98,6 +107,7 @@ def search(
             *_option("search.time_budget", time_budget),
             *_option("training.epochs", epochs),
             *_option("search.seed", seed),
+            *_option("search.repeats", repeats if confirm is None else None),
             *overrides,
         ],
     )
@@ -132,12 +142,20 @@ def search(
         _say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
         with (
             running(folder.path),
-            Progress(console, loaded.search.trials, loaded.search.time_budget) as progress,
+            Progress(console, sampler.trials, loaded.search.time_budget) as progress,
         ):
             run_trials(sampler, scheduler, trial_data, resources, folder, boards, progress)
     if sampler.exhausted:
         _say(console, f"note: no more trials: {sampler.exhausted}")
     _print_ranking(console, folder, synthetic=data is None)
+    if confirm is not None and not folder.is_interrupted:
+        confirm_winners(
+            folder.path,
+            top=confirm,
+            repeats=repeats,
+            address=address,
+            quiet=quiet,
+        )
     return read_trials(folder.path)
 
 
@@ -174,6 +192,7 @@ def resume(
     )
     folder.checkpoints = space.search.checkpoints
     facts = folder.read_environment()
+    refuse_confirmation(folder.path, facts)
     split = facts["split"]
     trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
     prepare([Path(path) for path in (*trial_data.train, *trial_data.val)])
@@ -207,7 +226,8 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def command(
     space: Annotated[
-        Path | None, typer.Argument(help="Space file, such as spaces/deep.yaml.")
+        Path | None,
+        typer.Argument(help="Space file, such as spaces/deep.yaml; with --confirm also a run."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with session files; without it, a synthetic typist.")
@@ -220,6 +240,16 @@ def command(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a whole training.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", help="Train the best K again, with --repeats seeds, and compare."
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Seeds of each suggestion, or of each of --confirm (there 5)."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
     storage: Annotated[
         str | None,
@@ -251,15 +281,25 @@ def command(
       python -m search.run spaces/deep.yaml --data DIR --set "model.electrodes={choice: [4, 8]}"
       python -m search.run --resume runs/deep-001
       python -m search.run spaces/deep.yaml --data DIR --address auto --storage s3://bucket/runs
+      python -m search.run runs/deep-001 --confirm 3 --repeats 5
     """
     try:
         if resumed is not None:
             if space is not None:
                 raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
             resume(resumed, time_budget=time_budget, out=out, address=address, quiet=quiet)
+            run = out / Place(resumed).name if is_uri(resumed) else Path(resumed)
+            if confirm is not None and not RunFolder.open(run).is_interrupted:
+                _confirm(run, confirm, repeats, address, quiet)
             return
         if space is None:
             raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
+        if space.is_dir():
+            _refuse(space, data=data, subject=subject, split=split, trials=trials, epochs=epochs)
+            _refuse(space, seed=seed, set=overrides, time_budget=time_budget, storage=storage)
+            _refuse(space, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
+            _confirm(space, confirm, repeats, address, quiet)
+            return
         search(
             space,
             data=data,
@@ -269,6 +309,8 @@ def command(
             time_budget=time_budget,
             epochs=epochs,
             seed=seed,
+            repeats=repeats,
+            confirm=confirm,
             out=out,
             storage=storage,
             cpus_per_trial=cpus_per_trial,
@@ -286,6 +328,33 @@ _DEMO = """\
 No --data: this is a demo, on a synthetic typist. Its error rates say nothing about people.
 For session files of emg2qwerty or your own: python -m search.run {space} --data DIR"""
 _SHOWN = 15
+
+
+def _confirm(
+    run: Path, top: int | None, repeats: int | None, address: str | None, quiet: bool
+) -> None:
+    if top is None:
+        raise ValueError(
+            f"{run}: is a folder: name a space file, or train the best of a run again with "
+            f"--confirm K"
+        )
+    confirm_winners(
+        run,
+        top=top,
+        repeats=repeats,
+        address=address,
+        quiet=quiet,
+    )
+
+
+def _refuse(run: Path, **options: object) -> None:
+    """Raise ValueError for options that a run folder has answered already."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{run}: its winners are trained as they were in its search: leave out "
+            f"{', '.join(given)}"
+        )
 
 
 def _option(path: str, value: object) -> list[str]:
@@ -439,6 +508,10 @@ def _print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None
         f"{len(ranking)} trials, {ended} of them ended early; {epochs} epochs of the {whole} that "
         f"training all to the end would have taken.",
     )
+    groups = seeds.by_configuration(ranking)
+    if len(groups) < len(ranking) and any(len(group.trials) > 1 for group in groups):
+        rows = seeds.table(groups[:_SHOWN]).to_pylist()
+        seeds.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
     if ranking and ranking[0].best:
         _say(console, f"Best: {notation(ranking[0].config.model)}")
     if cut_off := sum(trial.state == CUT_OFF for trial in ranking):

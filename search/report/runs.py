@@ -17,6 +17,7 @@ import pyarrow.parquet
 import yaml
 
 from emgmodels.factory import notation, parse_notation
+from search import seeds
 from search.results import (
     CUT_OFF,
     FAILED,
@@ -24,6 +25,7 @@ from search.results import (
     RUNNING,
     STOPPED,
     WAITING,
+    RunFolder,
     read_curves,
     read_trials,
 )
@@ -107,6 +109,10 @@ class Run:
     environment: dict[str, Any]
     trials: list[Trial]
     """Best first."""
+    confirmed: list[dict[str, Any]]
+    """Rows of ``confirm.parquet``, the lowest mean CER first; none where there is no such file."""
+    over_seeds: list[dict[str, Any]]
+    """Rows of ``seeds.table`` where configurations were trained with several seeds, else none."""
 
     @property
     def name(self) -> str:
@@ -236,7 +242,13 @@ def read_run(path: str | Path) -> Run:
         mine = columns["trial"] == row["trial"]
         curve = {name: column[mine] for name, column in columns.items()}
         trials.append(_trial(row, curve, test.get(row["trial"], math.nan)))
-    return Run(path, space, _read_environment(path / "environment.json"), trials)
+    confirmed = path / "confirm.parquet"
+    again = pyarrow.parquet.read_table(confirmed).to_pylist() if confirmed.is_file() else []
+    repeated = space.search.repeats > 1
+    groups = seeds.by_configuration(RunFolder.open(path).trials.values()) if repeated else []
+    over_seeds = seeds.table(groups).to_pylist()
+    environment = _read_environment(path / "environment.json")
+    return Run(path, space, environment, trials, again, over_seeds)
 
 
 def searched(run: Run) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search import seeds
 from search.console import duration
 from search.report.runs import Run, Trial, interval, lookahead, number
 
@@ -116,6 +117,12 @@ def ranking_csv(run: Run) -> str:
     writer.writerow("trial" if name == "number" else name for name in columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return written.getvalue()
+
+
+def over_seeds(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return a ranking of configurations by their mean CER over seeds."""
+    columns = seeds.cells(rows)
+    return Table(list(columns), list(zip(*columns.values(), strict=True)), left=("architecture",))
 
 
 def failures(run: Run) -> Table:

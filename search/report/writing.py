@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from search import seeds
 from search.console import duration
 from search.report import figures, tables
 from search.report.page import Page
@@ -19,6 +20,11 @@ from search.report.style import Plot
 SYNTHETIC = (
     "These sessions were typed by a simulated typist. Error rates on them compare architectures "
     "with each other, and say nothing about people."
+)
+CONFIRMED = "Each was trained again, to its last epoch, with seeds that the search did not use."
+OVER_SEEDS = (
+    "Behind the mean CER: standard deviation and range over seeds. Above the best: 95 % interval "
+    "of the distance (points). p: of being as good as the best, all that are compared considered."
 )
 _ON_PAGE = 20
 _IN_MARKDOWN = 50
@@ -105,6 +111,12 @@ def _leaderboard(run: Run) -> str:
     lines.append(tables.ranking(run, run.trials[:_IN_MARKDOWN]).markdown())
     if len(run.trials) > _IN_MARKDOWN:
         lines.append(f"All {len(run.trials)} trials are in `leaderboard.csv`.")
+    if run.over_seeds:
+        lines += ["## Over seeds", seeds.verdict(run.over_seeds), OVER_SEEDS]
+        lines.append(tables.over_seeds(run.over_seeds).markdown())
+    if run.confirmed:
+        lines += ["## The best again", seeds.verdict(run.confirmed), f"{CONFIRMED} {OVER_SEEDS}"]
+        lines.append(tables.over_seeds(run.confirmed).markdown())
     if matches(run):
         lines += ["## Beside the technical report", basis(run), side_by_side(run).markdown()]
     if run.failed:
@@ -125,6 +137,14 @@ def _page(run: Run, plots: dict[str, Plot], notes: list[str]) -> str:
         tables.ranking(run, run.trials) if long else None,
         f"all {len(run.trials)} trials",
     )
+    if run.over_seeds:
+        page.section("Over seeds")
+        page.text(f"{seeds.verdict(run.over_seeds)} {OVER_SEEDS}")
+        page.table(tables.over_seeds(run.over_seeds))
+    if run.confirmed:
+        page.section("The best again")
+        page.text(f"{seeds.verdict(run.confirmed)} {CONFIRMED} {OVER_SEEDS}")
+        page.table(tables.over_seeds(run.confirmed))
     _add_plots(page, "Learning curves", plots, "learning_curves")
     _add_plots(page, "What it cost", plots, "progress")
     _add_plots(page, "What mattered", plots, "importance", "orders", "effects")

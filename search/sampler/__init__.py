@@ -9,6 +9,7 @@ which pauses most trials does not keep the sampler in the dark until the search 
 Suggestions that cannot be trained, or that are equal to an earlier one, never reach a worker.
 """
 
+from search.sampler.listed import ListedConfigs
 from search.sampler.methods import SAMPLERS, make_sampler
 from search.sampler.searcher import RAY_TRIAL, SKIPPED, OptunaSampler, trial_seed
 from search.sampler.study import SearchStudy, open_study
@@ -17,6 +18,7 @@ __all__ = [
     "RAY_TRIAL",
     "SAMPLERS",
     "SKIPPED",
+    "ListedConfigs",
     "OptunaSampler",
     "SearchStudy",
     "make_sampler",

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import pickle
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from emgmodels.config import Config, ModelConfig, TrainingConfig
 from emgmodels.factory import describe, notation
 from search.sampler.methods import POINTS, make_sampler, planned_points
 from search.sampler.study import SearchStudy, open_study
-from search.space import Space
+from search.space import SearchConfig, Space
 from search.space.draws import RandomDraw
 
 RAY_TRIAL = "trial_id"
@@ -57,10 +58,21 @@ class OptunaSampler(Searcher):
         self._opened: SearchStudy | None = None
         self._running: dict[str, _Running] = {}
         self._numbers: dict[tuple[ModelConfig, TrainingConfig], int] = {}
+        self._trainings: Counter[tuple[ModelConfig, TrainingConfig]] = Counter()
         self._plan: Iterator[dict[str, Any]] = iter(())
 
     def __reduce__(self) -> tuple[type[OptunaSampler], tuple[Space, Path | None]]:
         return OptunaSampler, (self.space, self.journal)
+
+    @property
+    def settings(self) -> SearchConfig:
+        """How the space is searched."""
+        return self.space.search
+
+    @property
+    def trials(self) -> int:
+        """Trials that the search is to train."""
+        return self.space.search.trials * self.space.search.repeats
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
         """Return the next configuration for Ray Tune.
@@ -71,7 +83,8 @@ class OptunaSampler(Searcher):
         """
         study = self._study()
         enough = len(self._numbers) >= self.space.search.trials
-        if enough or (found := self._next(study)) is None:
+        found = (None if enough else self._next(study)) or self._again(study)
+        if found is None:
             return Searcher.FINISHED
         trial, config = found
         seed = trial_seed(self.space.search.seed, trial.number)
@@ -79,7 +92,8 @@ class OptunaSampler(Searcher):
         config = config.model_copy(update={"name": name, "seed": seed})
         trial.set_user_attr(RAY_TRIAL, trial_id)
         trial.set_user_attr("architecture", notation(config.model))
-        self._numbers[_key(config)] = trial.number
+        self._numbers.setdefault(_key(config), trial.number)
+        self._trainings[_key(config)] += 1
         self._running[trial_id] = _Running(trial, config)
         return {"config": config.model_dump(mode="json"), "number": trial.number, "seed": seed}
 
@@ -143,7 +157,7 @@ class OptunaSampler(Searcher):
             self.space.name, len(self.space.search.objectives), self.journal, self._sampler
         )
         study.add_trials(trials)
-        self._running, self._numbers = {}, {}
+        self._running, self._numbers, self._trainings = {}, {}, Counter()
         started = []
         for frozen in study.recorded():
             trial_id = frozen.user_attrs.get(RAY_TRIAL)
@@ -151,7 +165,8 @@ class OptunaSampler(Searcher):
                 _skip(study, optuna.Trial(study, frozen._trial_id), "its search was killed")
             elif trial_id is not None and SKIPPED not in frozen.user_attrs:
                 config = self._recorded(frozen)
-                self._numbers[_key(config)] = frozen.number
+                self._numbers.setdefault(_key(config), frozen.number)
+                self._trainings[_key(config)] += 1
                 started.append(frozen.system_attrs.get("fixed_params"))
                 if frozen.state == TrialState.RUNNING:
                     trial = optuna.Trial(study, frozen._trial_id)
@@ -182,6 +197,18 @@ class OptunaSampler(Searcher):
             f"break a constraint"
         )
         return None
+
+    def _again(self, study: SearchStudy) -> tuple[optuna.Trial, Config] | None:
+        """Return the configuration that was trained least often, for another seed."""
+        repeats = self.space.search.repeats
+        if repeats == 1 or not self._trainings:
+            return None
+        (model, training), times = min(self._trainings.items(), key=lambda item: item[1])
+        if times >= repeats:
+            return None
+        study.enqueue_trial(self.space.params_of(Config(model=model, training=training)))
+        trial = study.ask()
+        return trial, self.space.suggest(trial)
 
     def _ask(
         self, study: SearchStudy, params: dict[str, Any] | None, tries: int

@@ -106,7 +106,8 @@ class SearchConfig(Frozen):
     checkpoints: PositiveInt = 3
     """Trials, the best ones, whose checkpoints are kept."""
     repeats: PositiveInt = 1
-    """Trainings of the winner, each with its own seed."""
+    """Trainings of each suggestion, each with its own seed; several take a sampler that does not
+    learn from results, and scheduler none."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed that every random choice of the search follows from."""
 

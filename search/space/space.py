@@ -351,6 +351,14 @@ def _search_mistakes(space: Space) -> Iterator[str]:
             space.params_of({"model": _partial(known)})
         except OutsideError as error:
             yield f"search.start_with[{index}]: {error}"
+    search = space.search
+    learns = search.sampler not in ("grid", "random", "quasirandom")
+    if search.repeats > 1 and (learns or search.scheduler.name != "none"):
+        yield (
+            f"search.repeats: {search.repeats} seeds of each suggestion are trained to the end: "
+            f"take sampler grid, random or quasirandom, which learn from no seed's luck, and "
+            f"scheduler none; or search with one seed, then --confirm K --repeats N"
+        )
     if space.search.sampler == "grid":
         try:
             next(space.grid())

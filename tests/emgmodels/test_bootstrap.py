@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from emgmodels.bootstrap import cer_interval, cer_intervals, resampled_cers
+from emgmodels.bootstrap import (
+    TOLD_APART,
+    cer_interval,
+    cer_intervals,
+    compare,
+    resampled_cers,
+)
 from emgmodels.metrics import EditCounts
 
 
@@ -59,3 +65,67 @@ def test_intervals_do_not_depend_on_how_many_models_are_asked_for_at_once():
     together = cer_intervals(errors, characters, np.random.default_rng(1))
     alone = cer_intervals(errors[2:], characters, np.random.default_rng(1))
     assert together[2] == pytest.approx(alone[0])
+
+
+def trained(rng, worse: list[float], seeds: int = 3, windows: int = 120):
+    """Return what ``compare`` takes: models whose CER is 15 % and so many points worse.
+
+    A window is easier for one architecture, and luckier with one seed, than for another; a seed
+    moves the whole CER by 4 % of it.
+    """
+    characters = rng.integers(8, 30, size=windows)
+    hard = rng.gamma(4, 1 / 4, size=windows)
+    errors = []
+    for points in worse:
+        own = hard * rng.gamma(16, 1 / 16, size=windows)
+        level = (0.15 + points / 100) * np.exp(0.04 * rng.normal(size=(seeds, 1)))
+        luck = rng.gamma(16, 1 / 16, size=(seeds, windows))
+        errors.append(rng.poisson(level * own * luck * characters))
+    return errors, characters
+
+
+def test_equal_models_with_different_seeds_are_seldom_told_apart():
+    rng = np.random.default_rng(0)
+    sets = [compare(*trained(rng, [0, 0, 0]), rng, draws=400) for _ in range(150)]
+    assert sum((found.p_best < TOLD_APART).any() for found in sets) / 150 <= 0.08
+    assert len({int(found.p_best.argmax()) for found in sets}) == 3
+
+
+def test_a_worse_model_is_told_apart_and_the_equal_ones_stay():
+    rng = np.random.default_rng(0)
+    sets = [compare(*trained(rng, [0, 0, 6], seeds=4), rng, draws=400) for _ in range(60)]
+    assert sum(found.p_best[2] < TOLD_APART for found in sets) >= 55
+    assert sum((found.p_best[:2] < TOLD_APART).any() for found in sets) <= 6
+
+
+def test_more_seeds_tell_more():
+    rng = np.random.default_rng(0)
+    few, many = (
+        np.mean([compare(*trained(rng, [0, 3], n), rng, 400).p_best[1] for _ in range(40)])
+        for n in (2, 6)
+    )
+    assert many < few / 2
+
+
+def test_a_comparison_says_mean_spread_and_distance():
+    errors, characters = trained(np.random.default_rng(0), [0, 5, 9], seeds=4, windows=300)
+    found = compare(errors, characters, np.random.default_rng(1))
+    cers = [100 * model.sum(axis=1) / characters.sum() for model in errors]
+    assert found.means == pytest.approx([rates.mean() for rates in cers])
+    assert found.sds == pytest.approx([rates.std(ddof=1) for rates in cers])
+    assert (found.intervals[:, 0] < found.means).all()
+    assert (found.intervals[:, 1] > found.means).all()
+    assert found.differences[0] == pytest.approx([0, 0])
+    low, high = found.differences[2]
+    assert low < found.means[2] - found.means[0] < high
+    assert found.p_best[0] == 1
+    again = compare(errors, characters, np.random.default_rng(1))
+    assert np.array_equal(again.p_best, found.p_best)
+
+
+def test_identical_models_are_not_told_apart():
+    errors, characters = trained(np.random.default_rng(0), [0], seeds=3)
+    found = compare([errors[0], errors[0]], characters, np.random.default_rng(0))
+    assert found.p_best == pytest.approx([1, 1])
+    same = np.repeat(errors[0][:1], 2, axis=0)  # and no spread over seeds either
+    assert compare([same, same], characters, np.random.default_rng(0)).p_best.min() == 1

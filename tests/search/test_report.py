@@ -22,7 +22,7 @@ from emgmodels.config import Config
 from emgmodels.factory import notation, parse_notation
 from search.halving import Decision, Halving
 from search.intervals import Windows
-from search.report import read_run, write_comparison, write_report
+from search.report import read_run, write_comparison, write_report, writing
 from search.report.__main__ import app
 from search.report.figures import orders, pareto_front
 from search.report.importance import LEAST_TRIALS, importances
@@ -50,12 +50,12 @@ search: {sampler: random, seed: 5, scheduler: {name: asha, grace: 4, eta: 2}}
 PUBLISHED_BY_NUMBER = [p.architecture for p in PUBLISHED if "pretrained" not in p.architecture]
 
 
-def fixed(*architectures: str) -> str:
+def fixed(*architectures: str, repeats: int = 1) -> str:
     """Return a space that is a list of architectures, each trained whole."""
     models = [
         parse_notation(text).model_dump(mode="json", exclude_unset=True) for text in architectures
     ]
-    search = {"sampler": "grid", "scheduler": "none"}
+    search = {"sampler": "grid", "scheduler": "none", "repeats": repeats}
     space = {
         "name": "fixed",
         "model": {"choice": models},
@@ -120,7 +120,7 @@ def make_run(
     rungs = [] if space.search.scheduler.name == "none" else [4, 8, 16]
     halving = Halving(rungs, 24, eta=2, pausing=False)
     rng = np.random.default_rng(space.search.seed)
-    for index in range(trials):
+    for index in range(sampler.trials):
         suggestion = sampler.suggest(f"t{index}")
         assert isinstance(suggestion, dict)
         record = TrialRecord(suggestion["number"], Config.model_validate(suggestion["config"]))
@@ -193,6 +193,24 @@ def test_every_ranking_shows_the_interval_of_a_cer(run):
         assert text in (run / path).read_text()
     row = next(csv.DictReader((run / "report" / "leaderboard.csv").open()))
     assert float(row["val_cer_low"]) == best.val_cer_low
+
+
+def test_seeds_of_one_architecture_are_ranked_by_their_mean(tmp_path):
+    text = fixed("gru:4 conv:4 @16ch", "conv:4 @16ch", repeats=3)
+    run = read_run(make_run(tmp_path, text, trials=2))
+    assert len(run.trials) == 6
+    first, second = run.over_seeds
+    assert first["architecture"] == "gru:4 conv:4 @16ch"
+    for row in run.over_seeds:
+        cers = [t.val_cer for t in run.trials if str(t.number) in row["trials"].split()]
+        assert len(cers) == row["trainings"] == 3
+        assert row["mean_cer"] == pytest.approx(np.mean(cers))
+        assert row["sd"] == pytest.approx(np.std(cers, ddof=1))
+    assert second["p_best"] < 0.05
+    for text in (writing._page(run, {}, []), writing._leaderboard(run)):  # no figures: fast
+        assert "Over seeds" in text
+        assert f"{first['mean_cer']:.2f}" in text
+        assert "Rank 1 is better than all others" in text
 
 
 def test_page_fetches_nothing_and_shows_every_figure(run):

@@ -1,6 +1,7 @@
 import importlib.util
 import math
 import pickle
+from collections import Counter
 
 import optuna
 import pytest
@@ -195,6 +196,37 @@ def test_nothing_is_suggested_twice_and_a_small_space_ends(space_of, name):
         drawn.append(config_of(suggestion).model.electrodes)
     assert sorted(drawn) == [1, 2, 3, 4, 5, 6]
     assert sampler.exhausted == "all 6 configurations of the space were suggested"
+
+
+SEEDS = "{sampler: %s, scheduler: none, trials: 4, repeats: 3}"
+
+
+@pytest.mark.parametrize("name", ["grid", "random", "quasirandom"])
+def test_every_suggestion_is_repeated_with_other_seeds(space_of, journal, name):
+    rate = "training.learning_rate={choice: [1e-4, 1e-3, 1e-2]}"
+    space = space_of(SPACE, f"search={SEEDS % name}", rate)
+    sampler = OptunaSampler(space, journal)
+    assert sampler.trials == 12
+    found = []
+    for index in range(7):
+        found.append(sampler.suggest(f"a{index}"))
+        finish(sampler, f"a{index}")
+    sampler = OptunaSampler(space, journal)  # from the journal alone, after a kill
+    while (suggestion := sampler.suggest(f"b{len(found)}")) != Searcher.FINISHED:
+        found.append(suggestion)
+        finish(sampler, f"b{len(found) - 1}")
+    keys = [(config_of(s).model, config_of(s).training) for s in found]
+    assert len(set(keys[:4])) == 4  # each once before any again
+    assert set(Counter(keys).values()) == {3}
+    assert len({s["seed"] for s in found}) == len({s["number"] for s in found}) == 12
+
+
+@pytest.mark.parametrize(
+    "section", ["{repeats: 2, scheduler: none}", "{repeats: 2, sampler: grid}"]
+)
+def test_repeats_are_refused_where_one_seed_would_decide(space_of, section):
+    with pytest.raises(SpaceError, match=r"repeats: 2 seeds .*--confirm K"):
+        space_of(ELECTRODES, f"search={section}")
 
 
 def test_a_sampler_that_keeps_suggesting_the_same_is_helped_out(space_of):

@@ -1,0 +1,211 @@
+"""Trains the best of a search again, with several seeds each, and says which differ for certain.
+
+python -m search.run spaces/deep.yaml --confirm 3 --repeats 5      at the end of a search
+python -m search.run runs/deep-001 --confirm 3 --repeats 5         of a search that is over
+
+The lowest CER of many trials is partly luck, of its seed and of its validation windows. Here every
+winner starts anew with seeds that the search did not use, and is trained to its last epoch. The
+trainings have a run folder of their own, ``RUN/confirm``; ``RUN/confirm.parquet`` and ``.csv`` hold
+their ranking. What is complete there is not trained again, so the same command goes on after an
+interruption, and a higher ``--repeats`` adds seeds.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from rich.console import Console
+
+from emgmodels.config import Config
+from emgmodels.windows import prepare
+from search import seeds
+from search.console import Progress
+from search.engine import Resources, choose_resources, engine, run_trials
+from search.lock import running
+from search.results import COMPLETE, STOPPED, RunFolder, TrialRecord
+from search.sampler import ListedConfigs, trial_seed
+from search.schedule import make_scheduler
+from search.space import load_space
+from search.storage import ENGINE_FOLDER, Place
+from search.tensorboard import TrialBoards
+from search.trial import TrialData
+
+FOLDER = "confirm"
+"""Run folder of the trainings, inside that of the search."""
+_REPEATS = 5
+
+
+def confirm_winners(
+    run: str | Path,
+    *,
+    top: int = 3,
+    repeats: int | None = None,
+    address: str | None = None,
+    quiet: bool = False,
+) -> pa.Table:
+    """Train the best trials of a search again and compare them.
+
+    Args:
+        run: the run folder of the search.
+        top: how many of its trials, of different configurations.
+        repeats: trainings of each, with a seed of its own; without it, 5.
+        address: a running Ray cluster's address.
+        quiet: print nothing.
+
+    Returns:
+        One row a configuration, the lowest mean CER first: ``seeds.table`` with the search's own
+        ``trial`` and ``search_cer``.
+
+    Raises:
+        ValueError: it is not a run folder, no trial has a CER, or an option is out of range.
+    """
+    console = Console(quiet=quiet)
+    repeats = check_options(top, repeats)
+    folder = RunFolder.open(Path(run))
+    winners = _winners(folder, top)
+    facts = folder.read_environment()
+    refuse_confirmation(folder.path, facts)
+    split = facts["split"]
+    data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
+    prepare([Path(path) for path in (*data.train, *data.val)])
+    resources = Resources(**facts["resources_per_trial"])
+    into = _open(folder, facts, repeats)
+    plan = list(_missing(into, winners, repeats, facts["seed"]))
+    if plan:
+        for line in (
+            f"Confirming the best {len(winners)} of {folder.path} with {repeats} seeds each: "
+            f"{len(plan)} trainings to the end, into {into.path}",
+            "Ctrl-C ends it with what is complete; the same command goes on.",
+        ):
+            _say(console, line)
+        with engine(address, resources.cpus), running(into.path):
+            choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
+            _train(into, plan, data, resources, console)
+    table = _write(folder, into)
+    missing = len(list(_missing(into, winners, repeats, facts["seed"])))
+    _show(console, folder, table, missing)
+    return table
+
+
+def check_options(top: int, repeats: int | None) -> int:
+    """Return with how many seeds winners are confirmed.
+
+    Raises:
+        ValueError: so many winners cannot be confirmed with so many seeds.
+    """
+    repeats = _REPEATS if repeats is None else repeats
+    if top < 1:
+        raise ValueError(f"--confirm {top}: must be 1 or more, the best so many")
+    if repeats < 2:
+        raise ValueError(f"--repeats {repeats}: must be 2 or more, to see how far seeds differ")
+    return repeats
+
+
+def refuse_confirmation(path: Path, facts: Mapping[str, Any]) -> None:
+    """Raise ValueError for the folder of a confirmation where that of a search is asked for."""
+    if FOLDER in facts:
+        raise ValueError(
+            f"{path}: holds the trainings that confirm {facts[FOLDER]}; to go on with them: "
+            f"python -m search.run {facts[FOLDER]} --confirm K --repeats N"
+        )
+
+
+def _winners(folder: RunFolder, top: int) -> list[TrialRecord]:
+    """Return the best trials of different configurations."""
+    found: dict[Any, TrialRecord] = {}
+    for trial in folder.ranking():
+        if trial.best and len(found) < top:
+            found.setdefault(seeds.configuration(trial.config), trial)
+    if not found:
+        raise ValueError(f"{folder.path}: no trial has a validation CER, so there is no winner")
+    return list(found.values())
+
+
+def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
+    """Return the folder of the trainings, without those that were cut off or failed."""
+    path = folder.path / FOLDER
+    path.mkdir(exist_ok=True)
+    space = load_space(folder.path / "space.yaml")
+    search = space.search
+    settings = {"sampler": "random", "scheduler": "none", "repeats": repeats}
+    settings |= {"save_every": search.save_every, "checkpoints": search.checkpoints}
+    RunFolder(path).write_space(space.resolved() | {"search": settings})
+    storage = Place(facts["storage"]) / FOLDER if facts.get("storage") else None
+    into = RunFolder.open(path, storage)
+    into.checkpoints = search.checkpoints
+    kept = ("seed", "subject", "synthetic", "split", "resources_per_trial")
+    known = {name: facts[name] for name in kept if name in facts}
+    into.write_environment({**known, "storage": storage and storage.uri, FOLDER: str(folder.path)})
+    into.trials = {n: trial for n, trial in into.trials.items() if _is_done(trial)}
+    return into
+
+
+def _is_done(trial: TrialRecord) -> bool:
+    """Return whether a training ended by itself; one that diverged was stopped."""
+    return trial.state in (COMPLETE, STOPPED)
+
+
+def _missing(
+    into: RunFolder, winners: Sequence[TrialRecord], repeats: int, seed: int
+) -> Iterator[tuple[int, Config]]:
+    """Yield number and configuration of each training that is not done, seed by seed."""
+    done = [trial.config for trial in into.trials.values() if _is_done(trial)]
+    known = {(*seeds.configuration(config), config.seed) for config in done}
+    number = max(into.trials, default=-1)
+    for repeat in range(1, repeats + 1):
+        own = trial_seed(seed, -repeat)  # a trial's own number is never negative
+        for winner in winners:
+            if (*seeds.configuration(winner.config), own) not in known:
+                number += 1
+                name = f"{winner.config.name}-seed-{repeat}"
+                yield number, winner.config.model_copy(update={"seed": own, "name": name})
+
+
+def _train(
+    into: RunFolder,
+    plan: Sequence[tuple[int, Config]],
+    data: TrialData,
+    resources: Resources,
+    console: Console,
+) -> None:
+    shutil.rmtree(into.path / ENGINE_FOLDER, ignore_errors=True)
+    space = load_space(into.path / "space.yaml")
+    scheduler = make_scheduler("none", max_epochs=max(c.training.epochs for _, c in plan))
+    facts = into.read_environment()
+    on = "synthetic data" if facts.get("synthetic") else f"subject {facts.get('subject')}"
+    boards = TrialBoards(into.path / "tensorboard", space.parameters(), on)
+    with Progress(console, len(plan) + len(into.trials)) as progress:
+        sampler = ListedConfigs(plan, space.search)
+        run_trials(sampler, scheduler, data, resources, into, boards, progress)
+
+
+def _write(folder: RunFolder, into: RunFolder) -> pa.Table:
+    """Write the ranking over seeds beside the tables of the search, and return it."""
+    groups = seeds.by_configuration(trial for trial in into.trials.values() if _is_done(trial))
+    found = {seeds.configuration(trial.config): trial for trial in reversed(folder.ranking())}
+    origins = [found[seeds.configuration(group.config)] for group in groups]
+    cers = [trial.best["val_cer"] if trial.best else None for trial in origins]
+    table = seeds.table(groups)
+    table = table.add_column(1, "trial", pa.array([t.number for t in origins], pa.int64()))
+    table = table.add_column(3, "search_cer", pa.array(cers, pa.float64()))
+    pa.parquet.write_table(table, folder.path / "confirm.parquet")
+    pa.csv.write_csv(table, folder.path / "confirm.csv")
+    return table
+
+
+def _show(console: Console, folder: RunFolder, table: pa.Table, missing: int) -> None:
+    if table.num_rows:
+        seeds.show(console, "The best again, by mean CER over seeds", table.to_pylist())
+    if missing:
+        _say(console, f"{missing} trainings are missing: the same command goes on with them.")
+    _say(console, f"In {folder.path}: confirm.csv, confirm.parquet; trainings in {FOLDER}/")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
