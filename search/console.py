@@ -1,10 +1,12 @@
-"""What a person sees while a search runs: one live table, or plain lines in a pipe."""
+"""What a person sees while a search runs: a live table in a terminal or notebook, else lines."""
 
 from __future__ import annotations
 
+import io
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,6 +18,10 @@ from search.results import COMPLETE, FAILED, PAUSED, RUNNING, STOPPED, TrialReco
 
 _STYLES = {RUNNING: "cyan", PAUSED: "dim", COMPLETE: "green", STOPPED: "dim", FAILED: "red"}
 _SHOWN = 12
+_WIDE, _NARROW = 96, 72
+"""Characters below which a table has no room for intervals, and none for losses."""
+_CELL_WIDTH = 110
+_CELL = '<pre style="white-space:pre;overflow-x:auto;line-height:normal">{code}</pre>'
 _REFRESH = 0.5
 """Seconds between drawings of the live table."""
 _HEARTBEAT = 30.0
@@ -23,27 +29,35 @@ _HEARTBEAT = 30.0
 
 
 class Progress:
-    """Shows a search's trials: a live table in a terminal, a line an event anywhere else.
+    """Shows a search's trials: a live table in a terminal or a notebook, else a line an event.
 
     Args:
         console: where to write.
         trials: trials that the search may train; None: unknown.
         time_budget: seconds that the search may take; None: unlimited.
+        verbose: write a line for each epoch too.
     """
 
     def __init__(
-        self, console: Console, trials: int | None, time_budget: float | None = None
+        self,
+        console: Console,
+        trials: int | None,
+        time_budget: float | None = None,
+        verbose: bool = False,
     ) -> None:
         self.console, self.trials, self.time_budget = console, trials, time_budget
+        self.verbose = verbose
         self._begin = time.monotonic()
         self._drawn = 0.0
-        self._live: Live | None = None
+        self._live: Live | _Cell | None = None
 
     def __enter__(self) -> Progress:
         self._begin = self._drawn = time.monotonic()
         if self.console.is_terminal:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
+        elif self.console.is_jupyter and not self.console.quiet:
+            self._live = _Cell()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -63,6 +77,16 @@ class Progress:
         else:
             self._print(self._status(ranking()))
 
+    def reported(self, trial: TrialRecord) -> None:
+        """Show an epoch, where the user asked for every one."""
+        if self.verbose:
+            row = trial.curve[-1]
+            self._print(
+                f"{trial.name}: epoch {trial.epoch}/{trial.config.training.epochs}, "
+                f"CER {row['val_cer']:.2f} %, loss {row['train_loss']:.3f} in training and "
+                f"{row['val_loss']:.3f} in validation, {duration(row['seconds'])} on {trial.node}"
+            )
+
     def ended(self, trial: TrialRecord) -> None:
         """Show that a trial ended, where there is no live table that does."""
         if self._live is None:
@@ -70,7 +94,8 @@ class Progress:
             self._print(f"{trial.name}: {_score(trial)}; {trial.reason}")
 
     def _view(self, ranking: list[TrialRecord]) -> Group:
-        return Group(trials_table(ranking[:_SHOWN]), Text(self._status(ranking), style="bold"))
+        table = trials_table(ranking[:_SHOWN], width=self.console.width)
+        return Group(table, Text(self._status(ranking), style="bold"))
 
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -87,29 +112,58 @@ class Progress:
         return f"{elapsed}{left}; {begun} ({counts or 'none yet'}){best}"
 
 
-def trials_table(ranking: list[TrialRecord], title: str | None = None) -> Table:
-    """Return a table of trials in the order given."""
+class _Cell:
+    """A notebook's output that is drawn anew in its place."""
+
+    def __init__(self) -> None:
+        from IPython.display import display
+
+        self._handle = display(self._page(Text("")), display_id=True)
+
+    def update(self, view: Any, refresh: bool = True) -> None:
+        self._handle.update(self._page(view))
+
+    def stop(self) -> None:
+        self._handle.update(self._page(Text("")))
+
+    def _page(self, view: Any) -> Any:
+        from IPython.display import HTML
+
+        page = Console(record=True, file=io.StringIO(), width=_CELL_WIDTH, force_jupyter=False)
+        page.print(view)
+        return HTML(page.export_html(inline_styles=True, code_format=_CELL))
+
+
+def trials_table(ranking: list[TrialRecord], title: str | None = None, width: int = _WIDE) -> Table:
+    """Return a table of trials in the order given.
+
+    Args:
+        ranking: the trials.
+        title: above the table.
+        width: characters that it may take; what a narrow terminal has no room for is left out.
+    """
+    columns: dict[str, Callable[[TrialRecord], str]] = {
+        "epoch": lambda trial: f"{trial.epoch}/{trial.config.training.epochs}",
+        "loss": lambda trial: f"{trial.curve[-1]['val_loss']:.3f}" if trial.curve else "",
+        "CER %": lambda trial: f"{trial.best['val_cer']:.2f}" if trial.best else "",
+        "95 %": lambda trial: "{:.1f} to {:.1f}".format(*trial.interval) if trial.interval else "",
+    }
+    left_out = {"95 %"} if width < _WIDE else set()
+    left_out |= {"loss"} if width < _NARROW else set()
     table = Table(title=title, title_justify="left", expand=False)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold", ratio=1)
-    table.add_column("epoch", justify="right", no_wrap=True)
-    table.add_column("loss", justify="right", no_wrap=True)
-    table.add_column("CER %", justify="right", no_wrap=True)
-    table.add_column("95 %", justify="right", no_wrap=True)
+    shown = [text for name, text in columns.items() if name not in left_out]
+    for name in columns:
+        if name not in left_out:
+            table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for rank, trial in enumerate(ranking, start=1):
-        last, best = (trial.curve[-1] if trial.curve else None), trial.best
-        table.add_row(
-            str(rank),
-            f"{trial.number:03d}",
-            notation(trial.config.model, brief=True),
-            f"{trial.epoch}/{trial.config.training.epochs}",
-            f"{last['val_loss']:.3f}" if last else "",
-            f"{best['val_cer']:.2f}" if best else "",
-            f"{trial.interval[0]:.1f} to {trial.interval[1]:.1f}" if trial.interval else "",
-            Text(trial.state, style=_STYLES.get(trial.state, "")),
-        )
+        state = Text(trial.state, style=_STYLES.get(trial.state, ""))
+        architecture = notation(trial.config.model, brief=True)
+        texts = (text(trial) for text in shown)
+        table.add_row(str(rank), f"{trial.number:03d}", architecture, *texts, state)
     return table
 
 

@@ -45,13 +45,16 @@ class Resources:
 
 
 @contextmanager
-def engine(address: str | None, cpus_per_trial: float | None) -> Iterator[None]:
+def engine(
+    address: str | None, cpus_per_trial: float | None, verbose: bool = False
+) -> Iterator[None]:
     """Start Ray on this machine, or connect to a cluster, for the time of a search.
 
     Args:
         address: a running cluster's address, ``auto`` for the one on this machine; None starts one
             that listens on this machine only and ends with the search.
         cpus_per_trial: what a trial will ask for, so that one fits on a small machine.
+        verbose: show Ray's own messages, and what the trials' processes write.
 
     Raises:
         ValueError: there is no cluster at the address.
@@ -59,7 +62,8 @@ def engine(address: str | None, cpus_per_trial: float | None) -> Iterator[None]:
     if ray.is_initialized():  # by the notebook that calls
         yield
         return
-    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    level = "INFO" if verbose else "ERROR"
+    quiet: dict[str, Any] = {"logging_level": level, "log_to_driver": verbose}
     if address is None:
         cores = max(os.cpu_count() or 1, math.ceil(cpus_per_trial or 1))
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}

@@ -67,6 +67,7 @@ class Recorder(tune.Callback):
         self.boards.report(record.slug, record.curve[-1])
         if (reading := result.pop("reading", None)) is not None:
             self.boards.search.read(record, reading)
+        self.progress.reported(record)
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A checkpoint is there: at a rung, or at the end."""

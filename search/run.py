@@ -60,6 +60,7 @@ def search(
     address: str | None = None,
     overrides: Sequence[str] = (),
     quiet: bool = False,
+    verbose: bool = False,
 ) -> pa.Table:
     """Search a space and return its trials as a table, best first.
 
@@ -88,6 +89,7 @@ def search(
         address: a running Ray cluster's address.
         overrides: ``path.to.key=value``, applied last.
         quiet: print nothing.
+        verbose: also print a line for each epoch, and what Ray and the trials' processes say.
 
     Returns:
         One row a trial: rank, architecture, val_cer (%), epochs, state, parameters, every setting.
@@ -124,7 +126,7 @@ def search(
     trial_data, shortest = _open(chosen, loaded, [warning] if warning else [], console)
     loaded = loaded.within(shortest)
     loaded.check(seed=loaded.search.seed)
-    with engine(address, cpus_per_trial):
+    with engine(address, cpus_per_trial, verbose):
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
         if address is not None:
             _check_cluster(trial_data, resources, place or parent, console)
@@ -142,7 +144,7 @@ def search(
         _say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
         with (
             running(folder.path),
-            Progress(console, sampler.trials, loaded.search.time_budget) as progress,
+            Progress(console, sampler.trials, loaded.search.time_budget, verbose) as progress,
         ):
             run_trials(sampler, scheduler, trial_data, resources, folder, boards, progress)
     if sampler.exhausted:
@@ -166,6 +168,7 @@ def resume(
     out: str | Path = "runs",
     address: str | None = None,
     quiet: bool = False,
+    verbose: bool = False,
 ) -> pa.Table:
     """Go on with a search that Ctrl-C, a killed process or a reboot ended early.
 
@@ -178,6 +181,7 @@ def resume(
         out: where a run folder from storage is fetched to.
         address: a running Ray cluster's address.
         quiet: print nothing.
+        verbose: also print a line for each epoch, and what Ray and the trials' processes say.
 
     Returns:
         As ``search``.
@@ -197,7 +201,7 @@ def resume(
     trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
     prepare([Path(path) for path in (*trial_data.train, *trial_data.val)])
     resources = Resources(**facts["resources_per_trial"])
-    with engine(address, resources.cpus):
+    with engine(address, resources.cpus, verbose):
         choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
         if address is not None:
             storage = folder.mirror.place if folder.mirror else folder.path
@@ -206,7 +210,10 @@ def resume(
         boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
         _say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
         budget = space.search.time_budget
-        with running(folder.path), Progress(console, space.search.trials, budget) as progress:
+        with (
+            running(folder.path),
+            Progress(console, space.search.trials, budget, verbose) as progress,
+        ):
             resume_trials(
                 trial_data,
                 resources,
@@ -271,6 +278,9 @@ def command(
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also print epochs, and what Ray and workers say.")
+    ] = False,
 ) -> None:
     """Search a space of architectures and rank them by validation character error rate.
 
@@ -287,7 +297,14 @@ def command(
         if resumed is not None:
             if space is not None:
                 raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
-            resume(resumed, time_budget=time_budget, out=out, address=address, quiet=quiet)
+            resume(
+                resumed,
+                time_budget=time_budget,
+                out=out,
+                address=address,
+                quiet=quiet,
+                verbose=verbose,
+            )
             run = out / Place(resumed).name if is_uri(resumed) else Path(resumed)
             if confirm is not None and not RunFolder.open(run).is_interrupted:
                 _confirm(run, confirm, repeats, address, quiet)
@@ -318,6 +335,7 @@ def command(
             address=address,
             overrides=overrides or (),
             quiet=quiet,
+            verbose=verbose,
         )
     except (ValueError, OSError) as error:
         typer.echo(f"error: {redact(str(error))}", err=True)
@@ -500,7 +518,8 @@ def _print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None
     epochs = sum(trial.epoch for trial in ranking)
     whole = sum(trial.config.training.epochs for trial in ranking)
     data = "synthetic data" if synthetic else "this data"
-    console.print(trials_table(ranking[:_SHOWN], f"Ranking by validation CER, on {data}"))
+    title = f"Ranking by validation CER, on {data}"
+    console.print(trials_table(ranking[:_SHOWN], title, console.width))
     if len(ranking) > _SHOWN:
         _say(console, f"... and {len(ranking) - _SHOWN} more in {folder.path / 'trials.csv'}")
     _say(
