@@ -154,7 +154,7 @@ def run_trials(
             storage_path=_storage(folder),
             callbacks=[recorder],
             failure_config=tune.FailureConfig(max_failures=_RETRIES),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True, num_to_keep=1),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True, num_to_keep=3),
             verbose=0,
         ),
     )

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
+import time
 from collections.abc import Container
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
+
+_FORCE_EVERY = 1.0
+"""Seconds between two writings of the journal through to the disk."""
 
 
 class SearchStudy(optuna.Study):
@@ -29,6 +36,25 @@ class SearchStudy(optuna.Study):
         trials = map(_as_pruned, super()._get_trials(False, None, use_cache))
         wanted = [trial for trial in trials if states is None or trial.state in states]
         return copy.deepcopy(wanted) if deepcopy else wanted
+
+
+class JournalFile(JournalFileBackend):
+    """Optuna's journal, forced to the disk once a second instead of at each of a trial's 15 lines.
+
+    A process that is killed loses no line. A power failure loses those of the last second, and Ray
+    has no snapshot of the trials they are about either.
+    """
+
+    _forced = 0.0
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        with get_lock_file(self._lock), open(self._file_path, "ab") as file:
+            file.write(lines.encode())
+            file.flush()
+            if time.monotonic() - self._forced >= _FORCE_EVERY:
+                os.fsync(file.fileno())
+                self._forced = time.monotonic()
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
@@ -56,7 +82,7 @@ def open_study(
     storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
     if journal is not None:
         _drop_torn_line(journal)
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        storage = optuna.storages.JournalStorage(JournalFile(str(journal)))
     minimize: Literal["minimize"] = "minimize"
     study = optuna.create_study(
         storage=storage, study_name=name, directions=[minimize] * objectives, load_if_exists=True
