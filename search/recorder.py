@@ -121,7 +121,7 @@ class Recorder(tune.Callback):
     def _record(self, trial: Trial) -> TrialRecord:
         number = trial.config["number"]
         if number not in self.folder.trials:
-            record = TrialRecord(number, Config.model_validate(trial.config["config"]))
+            record = TrialRecord(number, Config.model_validate_json(trial.config["config"]))
             self.folder.trials[number] = record
             model, training = record.config.model, record.config.training
             values = flatten(model.model_dump(mode="json"), "model")

@@ -55,7 +55,7 @@ class EmgTrial(tune.Trainable):
         """Start the training of a suggestion.
 
         Args:
-            config: ``{"config": Config as a mapping, ...}``, from the sampler.
+            config: ``{"config": Config as JSON, ...}``, from the sampler.
             data: sessions to train and validate on.
             cpus: torch threads.
             save_every: seconds of training that a lost node may cost; scheduler and end of the
@@ -74,7 +74,7 @@ class EmgTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start the next trial in the same process."""
-        self.suggestion = Config.model_validate(new_config["config"])
+        self.suggestion = Config.model_validate_json(new_config["config"])
         self._start(None)
         return True
 

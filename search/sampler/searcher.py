@@ -78,8 +78,9 @@ class OptunaSampler(Searcher):
         """Return the next configuration for Ray Tune.
 
         Returns:
-            ``config``: a ``Config`` as plain values, with its own seed; ``number``: of the trial in
-            the study; ``seed``. Or ``Searcher.FINISHED``.
+            ``config``: a ``Config`` with its own seed, as JSON (of a mapping Ray would keep a dozen
+            statistics for each number); ``number``: of the trial in the study; ``seed``. Or
+            ``Searcher.FINISHED``.
         """
         study = self._study()
         enough = len(self._numbers) >= self.space.search.trials
@@ -95,7 +96,7 @@ class OptunaSampler(Searcher):
         self._numbers.setdefault(_key(config), trial.number)
         self._trainings[_key(config)] += 1
         self._running[trial_id] = _Running(trial, config)
-        return {"config": config.model_dump(mode="json"), "number": trial.number, "seed": seed}
+        return {"config": config.model_dump_json(), "number": trial.number, "seed": seed}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record the validation CER of an epoch."""

@@ -43,7 +43,7 @@ def journal(tmp_path):
 
 
 def config_of(suggestion):
-    return Config.model_validate(suggestion["config"])
+    return Config.model_validate_json(suggestion["config"])
 
 
 def result(epoch, cer, best=None, **more):
@@ -161,7 +161,7 @@ def test_equal_seeds_suggest_equally(space_of, name):
 
     first = suggested(0)
     assert suggested(0) == first
-    assert [s["config"]["model"] for s in suggested(1)] != [s["config"]["model"] for s in first]
+    assert [config_of(s).model for s in suggested(1)] != [config_of(s).model for s in first]
 
 
 @pytest.mark.parametrize(("name", "package"), [("gp", "scipy"), ("cmaes", "cmaes")])
@@ -434,9 +434,9 @@ def test_ray_tunes_trials_arrive_in_the_study(space_of, journal, tmp_path):
     import ray
 
     def train(suggestion):
-        training = suggestion["config"]["training"]
-        for epoch in range(1, training["epochs"] + 1):
-            cer = 100.0 / epoch + 10 * (training["learning_rate"] > 1e-3)
+        training = config_of(suggestion).training
+        for epoch in range(1, training.epochs + 1):
+            cer = 100.0 / epoch + 10 * (training.learning_rate > 1e-3)
             tune.report({"epoch": epoch, "val_cer": cer})
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
