@@ -123,7 +123,7 @@ def make_run(
     for index in range(sampler.trials):
         suggestion = sampler.suggest(f"t{index}")
         assert isinstance(suggestion, dict)
-        record = TrialRecord(suggestion["number"], Config.model_validate(suggestion["config"]))
+        record = TrialRecord(suggestion["number"], Config.model_validate_json(suggestion["config"]))
         folder.trials[record.number] = record
         if index in fail:
             record.state, record.reason = FAILED, "out of GPU memory"
@@ -282,7 +282,7 @@ def test_history_follows_the_order_in_which_epochs_ended(tmp_path):
     sampler = OptunaSampler(space, tmp_path / "study.journal")
     records = []
     for name in ("a", "b"):
-        config = Config.model_validate(sampler.suggest(name)["config"])
+        config = Config.model_validate_json(sampler.suggest(name)["config"])
         records.append(TrialRecord(len(records), config, RUNNING))
         folder.trials[len(records) - 1] = records[-1]
     row = made_up_curve(records[0].config, np.random.default_rng(0))[0]

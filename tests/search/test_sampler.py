@@ -434,7 +434,7 @@ def test_ray_tunes_trials_arrive_in_the_study(space_of, journal, tmp_path):
     import ray
 
     def train(suggestion):
-        training = config_of(suggestion).training
+        training = Config.model_validate_json(suggestion["config"]).training
         for epoch in range(1, training.epochs + 1):
             cer = 100.0 / epoch + 10 * (training.learning_rate > 1e-3)
             tune.report({"epoch": epoch, "val_cer": cer})
