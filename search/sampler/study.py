@@ -48,6 +48,7 @@ class JournalFile(JournalFileBackend):
     _forced = 0.0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append lines."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with get_lock_file(self._lock), open(self._file_path, "ab") as file:
             file.write(lines.encode())
