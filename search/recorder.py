@@ -51,6 +51,7 @@ class Recorder(tune.Callback):
         record = self._record(trial)
         record.state, record.reason = RUNNING, ""
         record.node = trial.node_ip or ""
+        self.folder.append(record)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
@@ -64,6 +65,7 @@ class Recorder(tune.Callback):
             return
         record.add({**result, "arrived": self.folder.elapsed})
         result.pop("best_windows", None)  # else Ray would write it into every snapshot
+        self.folder.append_epochs(record)
         self.boards.report(record.slug, record.curve[-1])
         if (reading := result.pop("reading", None)) is not None:
             self.boards.search.read(record, reading)
@@ -139,8 +141,9 @@ class Recorder(tune.Callback):
         return self.folder.ranking()
 
     def _ended(self, record: TrialRecord) -> None:
+        self.folder.append(record)
         self.boards.end(record.slug, failed=record.state == FAILED)
-        self.folder.keep_best_checkpoints()
+        self.folder.keep_best_checkpoints(record)
         self.progress.ended(record)
 
     def _why(self, trial: Trial) -> str:

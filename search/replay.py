@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
+
+from search.tables import curves_of
 
 NEAR_BEST = 0.4
 """CER points: what the same configuration differs by from seed to seed."""
@@ -109,11 +110,11 @@ def read_curves(path: Path) -> list[Curve]:
     """
     folder = path.is_dir()
     file, name = (path / "curves.parquet", "trial") if folder else (path, "run")
-    if not file.is_file():
+    if not (file.is_file() or (folder and curves_of(path).exists())):
         wanted = "a run folder with its curves.parquet, or a CSV of curves"
         raise ValueError(f"{file}: does not exist; give {wanted}")
     try:
-        table = (pa.parquet.read_table if folder else pa.csv.read_csv)(file)
+        table = curves_of(path).read() if folder else pa.csv.read_csv(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(f"{file}: is not a table: {str(error).splitlines()[0]}") from None
     needed = [name, "epoch", "val_cer", "val_loss"]

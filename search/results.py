@@ -10,47 +10,38 @@ import contextlib
 import heapq
 import json
 import math
-import os
-import platform
 import re
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-import torch
 import yaml
 
 from emgmodels.config import Config, dump_config
 from emgmodels.factory import describe, notation
 from search import intervals
+from search.environment import environment
 from search.intervals import Windows
 from search.storage import Mirror, Place, StoredFile, redact
+from search.tables import CURVE_METRICS, GrowingTable, curves_of, replace, trials_of
 
 WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
 COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
 CUT_OFF = "cut off"
 """By the end of the search; it can go on if the search is resumed."""
 STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
-CURVE_METRICS = (
-    *("train_loss", "val_loss", "val_cer", "val_ier", "val_der", "val_ser"),
-    *("best_val_cer", "learning_rate", "seconds", "arrived"),
-)
-"""Columns of the learning curves; ``arrived``: seconds of searching when the epoch was reported,
-the time between an interruption and ``--resume`` left out."""
 TIME_IS_UP = "the time budget was spent"
 """How the reason of a trial ends that the time budget cut off."""
 _OFTEN = 5.0
-"""Seconds between two writings of the tables, at least."""
-_WRITING_SHARE = 20
-"""The tables rest at least so many times as long as their writing takes."""
+"""Seconds between two writings of the tables' files, at least."""
+_WRITTEN_ANEW = 100_000
+"""Bytes of tables' files that are written anew for each second of a search, at most."""
 
 
 @dataclass
@@ -63,9 +54,13 @@ class TrialRecord:
     reason: str = ""
     node: str = ""
     curve: list[dict[str, float]] = field(default_factory=list)
+    """Epochs; of a trial that ended as it should, only the last, and the table has all."""
+    seconds: float = 0.0
     best: dict[str, float] | None = None
     checkpoint: StoredFile | None = None
     windows: Windows | None = None
+    fresh: list[dict[str, float]] = field(default_factory=list)
+    """Epochs that the table does not have yet."""
 
     def add(self, metrics: Mapping[str, Any]) -> None:
         """Take in an epoch's metrics; ``best`` is the epoch with the lowest validation CER.
@@ -79,8 +74,11 @@ class TrialRecord:
         repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
         if repeated:
             self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]
+            self.seconds = sum(known["seconds"] for known in self.curve)
             self.best = None
         self.curve.append(row)
+        self.fresh.append(row)
+        self.seconds += row["seconds"]
         for known in self.curve if repeated else [row]:
             if math.isfinite(known["val_cer"]) and (
                 self.best is None or known["val_cer"] < self.best["val_cer"]
@@ -118,12 +116,17 @@ class TrialRecord:
         """Ranks trials: lowest validation CER first, those without one last."""
         return (self.best["val_cer"] if self.best else math.inf, self.number)
 
-    def row(self, rank: int) -> dict[str, Any]:
-        """Return the trial's row of the trials table."""
+    @property
+    def version(self) -> tuple[object, ...]:
+        """What changes when the trial's row changes."""
+        best = self.best and self.best["epoch"]
+        return self.state, self.reason, self.node, self.epoch, self.seconds, best, self.interval
+
+    def row(self) -> dict[str, Any]:
+        """Return the trial's row of the trials table, without its rank."""
         summary, best = describe(self.config.model), self.best
         low, high = self.interval or (None, None)
         return {
-            "rank": rank,
             "trial": self.number,
             "architecture": notation(self.config.model),
             "val_cer": best["val_cer"] if best else None,
@@ -136,7 +139,7 @@ class TrialRecord:
             "parameters": summary.parameters,
             "macs_per_second": summary.macs_per_second,
             "lookahead_ms": summary.lookahead_ms,
-            "seconds": sum(row["seconds"] for row in self.curve),
+            "seconds": self.seconds,
             "node": self.node,
             "seed": self.config.seed,
             "config": self.config.model_dump_json(),
@@ -148,8 +151,9 @@ class TrialRecord:
 class RunFolder:
     """Writes the folder of one search.
 
-    Tables are written whole, at intervals that grow with the time a write takes, so that writing
-    stays a small share of a search of any size; ``flush`` writes what is new.
+    Epochs, and the rows of trials that begin or end, are appended to the tables at once. What else
+    has changed follows with ``flush``, which also brings all of it into the files that others
+    read; it is due again after a time that grows with their size.
 
     Attributes:
         checkpoints: trials, the best ones, whose checkpoints are kept.
@@ -167,10 +171,13 @@ class RunFolder:
         self.mirror = None if place is None else Mirror(path, place)
         self.checkpoints = 3
         self.trials: dict[int, TrialRecord] = {}
+        self._tables = trials_of(path), curves_of(path)
+        self._written: dict[int, tuple[object, ...]] = {}
         self._due = 0.0
         self._begin = time.monotonic()
         self.unsent = ""
         self._copied: dict[Path, str] = {}
+        self._last_kept = (math.inf, sys.maxsize)
 
     @classmethod
     def create(cls, parent: Path, name: str, storage: Place | None = None) -> RunFolder:
@@ -202,7 +209,7 @@ class RunFolder:
         if not (path / "space.yaml").is_file():
             raise ValueError(f"{path}: is not the folder of a search: it holds no space.yaml")
         folder = cls(path, place)
-        if not (path / "trials.parquet").is_file():
+        if not trials_of(path).exists():
             return folder
         rows = read_trials(path).to_pylist()
         for row in rows:
@@ -210,7 +217,7 @@ class RunFolder:
             folder.trials[row["trial"]] = TrialRecord(
                 row["trial"], config, row["state"], row["reason"], row["node"]
             )
-        for row in read_curves(path).to_pylist():
+        for row in read_curves(path).to_pylist() if curves_of(path).exists() else ():
             folder.trials[row["trial"]].add(row)
         if (path / "windows.parquet").is_file():
             windows = intervals.from_table(read_windows(path))
@@ -220,6 +227,11 @@ class RunFolder:
                     folder.trials[row["trial"]].windows = found
         arrived = (row["arrived"] for trial in folder.trials.values() for row in trial.curve)
         folder._begin -= max(filter(math.isfinite, arrived), default=0.0)
+        for row in rows:
+            record = folder.trials[row["trial"]]
+            folder._note(record)
+            if row["epochs"] != record.epoch:  # its process was killed before the row followed
+                del folder._written[record.number]
         return folder
 
     @property
@@ -260,31 +272,31 @@ class RunFolder:
             for trial in self.trials.values()
         )
 
+    def append(self, trial: TrialRecord) -> None:
+        """Append a trial's new epochs, and its row if it has changed."""
+        self._append([trial])
+
+    def append_epochs(self, trial: TrialRecord) -> None:
+        """Append a trial's new epochs; its row follows with ``append`` or ``flush``."""
+        if trial.fresh:
+            self._tables[1].append([_epoch(trial.number, row) for row in trial.fresh])
+            trial.fresh = []
+
     def is_due(self) -> bool:
         """Return whether it is time to ``flush`` again."""
         return time.monotonic() >= self._due
 
     def flush(self) -> None:
-        """Write all tables and ``best.yaml`` as they are now."""
-        begin = time.monotonic()
+        """Write the tables' files and ``best.yaml`` as they are now."""
         self._write_windows()
-        ranking = self.ranking()
-        trials = _table([trial.row(rank) for rank, trial in enumerate(ranking, start=1)])
-        _replace(self.path / "trials.parquet", lambda to: pa.parquet.write_table(trials, to))
-        _replace(self.path / "trials.csv", lambda to: pa.csv.write_csv(trials, to))
-        curves = self._curves()
-        _replace(self.path / "curves.parquet", lambda to: pa.parquet.write_table(curves, to))
-        if ranking and ranking[0].best:
-            config = ranking[0].config.model_copy(update={"name": self.path.name})
-            header = (
-                f"# {notation(config.model)}\n# Best of {self.path.name}: validation CER "
-                f"{ranking[0].best['val_cer']:.2f} % after {ranking[0].best['epoch']:.0f} epochs.\n"
-                f"# Train it again: python -m emgmodels.training {self.path / 'best.yaml'}\n"
-            )
-            _write(self.path / "best.yaml", header + dump_config(config))
+        self._append(self.trials.values())
+        trials, _ = (table.bring_in() for table in self._tables)
+        replace(self.path / "trials.csv", lambda to: pa.csv.write_csv(trials, to))
+        self._write_best()
         self.send()
-        now = time.monotonic()
-        self._due = now + max(_OFTEN, _WRITING_SHARE * (now - begin))
+        size = sum(path.stat().st_size for path in self.path.glob("*.parquet"))
+        size += (self.path / "trials.csv").stat().st_size
+        self._due = time.monotonic() + max(_OFTEN, size / _WRITTEN_ANEW)
 
     def send(self, *names: str) -> None:
         """Copy what is new, or these files of it, to storage; what can't be sent is sent later."""
@@ -302,20 +314,29 @@ class RunFolder:
         folder.mkdir(exist_ok=True)
         _write(folder / f"{trial.slug}.txt", text)
 
-    def keep_best_checkpoints(self) -> None:
-        """Copy new checkpoints of the best few into ``checkpoints/`` and delete the losers'."""
+    def keep_best_checkpoints(self, ended: TrialRecord | None = None) -> None:
+        """Copy new checkpoints of the best few into ``checkpoints/`` and delete the losers'.
+
+        Args:
+            ended: the only trial with news; nothing is done unless it is one of the best few.
+        """
+        if ended is not None and ended.sort_key > self._last_kept:
+            return
         folder = self.path / "checkpoints"
         folder.mkdir(exist_ok=True)
         wanted: set[Path] = set()
-        for trial in heapq.nsmallest(
+        best = heapq.nsmallest(
             self.checkpoints, self.trials.values(), key=lambda trial: trial.sort_key
-        ):
+        )
+        if len(best) == self.checkpoints:
+            self._last_kept = best[-1].sort_key
+        for trial in best:
             kept, source = folder / f"{trial.slug}.pt", trial.checkpoint
             if trial.best is None:
                 continue
             if source is not None and self._copied.get(kept) != source.path:
                 with contextlib.suppress(OSError):  # Ray replaced it by a newer one
-                    _replace(kept, source.copy_to)
+                    replace(kept, source.copy_to)
                     self._copied[kept] = source.path
             wanted.add(kept)
         for path in folder.glob("*.pt"):
@@ -323,29 +344,45 @@ class RunFolder:
                 path.unlink()
                 self._copied.pop(path, None)
 
+    def _append(self, trials: Iterable[TrialRecord]) -> None:
+        rows = []
+        for trial in trials:
+            self.append_epochs(trial)
+            if self._written.get(trial.number) != trial.version:
+                rows.append(trial.row())
+                self._note(trial)
+        if rows:
+            self._tables[0].append(rows)
+
+    def _note(self, trial: TrialRecord) -> None:
+        """Note that the tables have all of a trial, and let go of what only they need."""
+        self._written[trial.number] = trial.version
+        trial.fresh = []
+        if trial.state in (COMPLETE, STOPPED):
+            trial.curve = trial.curve[-1:]
+
+    def _write_best(self) -> None:
+        best = min(self.trials.values(), key=lambda trial: trial.sort_key, default=None)
+        if best is None or best.best is None:
+            return
+        config = best.config.model_copy(update={"name": self.path.name})
+        header = (
+            f"# {notation(config.model)}\n# Best of {self.path.name}: validation CER "
+            f"{best.best['val_cer']:.2f} % after {best.best['epoch']:.0f} epochs.\n"
+            f"# Train it again: python -m emgmodels.training {self.path / 'best.yaml'}\n"
+        )
+        _write(self.path / "best.yaml", header + dump_config(config))
+
     def _write_windows(self) -> None:
         """Complete the intervals, and write the windows they come from where there are news."""
         found = {number: trial.best_windows for number, trial in self.trials.items()}
         known = {number: windows for number, windows in found.items() if windows is not None}
         if intervals.add_intervals(known.values()):
             table = intervals.to_table(known)
-            _replace(
+            replace(
                 self.path / "windows.parquet",
                 lambda to: pa.parquet.write_table(table, to, compression="zstd"),
             )
-
-    def _curves(self) -> pa.Table:
-        rows = [
-            {"trial": trial.number, "epoch": int(row["epoch"])}
-            | {name: float(row[name]) for name in CURVE_METRICS}
-            for trial in sorted(self.trials.values(), key=lambda trial: trial.number)
-            for row in trial.curve
-        ]
-        schema = pa.schema(
-            [("trial", pa.int64()), ("epoch", pa.int64())]
-            + [(name, pa.float64()) for name in CURVE_METRICS]
-        )
-        return pa.Table.from_pylist(rows, schema=schema)
 
 
 def read_trials(run: str | Path) -> pa.Table:
@@ -354,7 +391,7 @@ def read_trials(run: str | Path) -> pa.Table:
     Raises:
         ValueError: the folder is not a run folder, or has no trial yet.
     """
-    return _read(Path(run) / "trials.parquet")
+    return _read(trials_of(Path(run)))
 
 
 def read_curves(run: str | Path) -> pa.Table:
@@ -363,7 +400,7 @@ def read_curves(run: str | Path) -> pa.Table:
     Raises:
         ValueError: the folder is not a run folder, or has no trial yet.
     """
-    return _read(Path(run) / "curves.parquet")
+    return _read(curves_of(Path(run)))
 
 
 def read_windows(run: str | Path) -> pa.Table:
@@ -374,23 +411,10 @@ def read_windows(run: str | Path) -> pa.Table:
     Raises:
         ValueError: the folder holds none.
     """
-    return _read(Path(run) / "windows.parquet")
-
-
-def environment() -> dict[str, Any]:
-    """Return what a result depends on beside its configuration."""
-    packages = ("emgsearch", "ray", "torch", "optuna", "numpy", "pyarrow", "h5py", "pydantic")
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])],
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: _version(name) for name in packages},
-        "commit": _commit(),
-        "cpus": os.cpu_count(),
-        "gpus": gpus,
-    }
+    path = Path(run) / "windows.parquet"
+    if not path.is_file():
+        raise ValueError(f"{run}: holds no windows.parquet: it has no epoch yet, or is of old")
+    return pa.parquet.read_table(path)
 
 
 def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -408,55 +432,19 @@ def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return dict(walk(values, prefix))
 
 
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    columns = {name: None for row in rows for name in row}
-    return pa.table({name: _column([row.get(name) for row in rows]) for name in columns})
+def _epoch(trial: int, row: Mapping[str, float]) -> dict[str, float]:
+    """Return a row of the curves table."""
+    return {"trial": trial, **row, "epoch": int(row["epoch"])}
 
 
-def _column(values: list[Any]) -> pa.Array:
-    """Return a column; where a setting is a number here and a list there, all of it is text."""
-    if any(isinstance(value, str) for value in values):
-        values = [value if value is None else str(value) for value in values]
-    return pa.array(values)
-
-
-def _read(path: Path) -> pa.Table:
-    if not path.is_file():
+def _read(table: GrowingTable) -> pa.Table:
+    if not table.exists():
         raise ValueError(
-            f"{path.parent}: holds no {path.name}: give the folder of a search, such as "
-            f"runs/deep-001, that has begun its first trial"
+            f"{table.path.parent}: holds no {table.path.name}: give the folder of a search, such "
+            f"as runs/deep-001, that has begun its first trial"
         )
-    return pa.parquet.read_table(path)
+    return table.read()
 
 
 def _write(path: Path, text: str) -> None:
-    _replace(path, lambda to: to.write_text(text, encoding="utf-8"))
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write a file in one step, so that a reader sees the old one or the new one."""
-    scratch = path.with_name(f".{path.name}.tmp")
-    write(scratch)
-    os.replace(scratch, path)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    root = Path(__file__).resolve().parent.parent
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
+    replace(path, lambda to: to.write_text(text, encoding="utf-8"))

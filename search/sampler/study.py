@@ -16,6 +16,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
+from search.tables import drop_torn_line
+
 _FORCE_EVERY = 1.0
 """Seconds between two writings of the journal through to the disk."""
 
@@ -82,7 +84,7 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
     if journal is not None:
-        _drop_torn_line(journal)
+        drop_torn_line(journal)
         storage = optuna.storages.JournalStorage(JournalFile(str(journal)))
     minimize: Literal["minimize"] = "minimize"
     study = optuna.create_study(
@@ -94,13 +96,3 @@ def open_study(
             f"{objectives}: start a new run"
         )
     return SearchStudy(name, storage, sampler, optuna.pruners.NopPruner())
-
-
-def _drop_torn_line(journal: Path) -> None:
-    """Cut off a last line that a power failure left unfinished; Optuna could not read past it."""
-    if not journal.exists():
-        return
-    with journal.open("r+b") as file:
-        written = file.read()
-        if written and not written.endswith(b"\n"):
-            file.truncate(written.rfind(b"\n") + 1)

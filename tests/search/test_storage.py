@@ -39,7 +39,7 @@ def test_a_search_refuses_such_a_uri_before_anything_is_written(uri, tmp_path):
 
 
 def test_the_environment_file_redacts_the_command(monkeypatch):
-    from search.results import environment
+    from search.environment import environment
 
     monkeypatch.setattr("sys.argv", ["run.py", "--data", f"s3://KEY:{SECRET}@bucket/data"])
     assert SECRET not in str(environment())
