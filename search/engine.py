@@ -132,12 +132,13 @@ def run_trials(
     folder: RunFolder,
     boards: TrialBoards,
     progress: Progress,
+    trainable: type[EmgTrial] = EmgTrial,
 ) -> None:
     """Run a search's trials to their end; Ctrl-C ends it early, with nothing lost."""
     settings = sampler.settings
     recorder = Recorder(folder, boards, progress, scheduler)
     tuner = tune.Tuner(
-        _trainable(data, resources, settings.save_every),
+        _trainable(trainable, data, resources, settings.save_every),
         tune_config=tune.TuneConfig(
             metric="val_cer",
             mode="min",
@@ -181,7 +182,9 @@ def resume_trials(
     path = _storage(folder, ENGINE_FOLDER)
     if not tune.Tuner.can_restore(path):
         raise ValueError(f"{folder.path}: cannot be resumed: it holds no snapshot of its trials")
-    tuner = tune.Tuner.restore(path, _trainable(data, resources, save_every), resume_errored=True)
+    tuner = tune.Tuner.restore(
+        path, _trainable(EmgTrial, data, resources, save_every), resume_errored=True
+    )
     local: Any = tuner._local_tuner  # restore() takes neither callbacks nor a time budget
     local._tune_config.time_budget_s = time_budget
     recorder = Recorder(folder, boards, progress, local._tune_config.scheduler)
@@ -189,9 +192,11 @@ def resume_trials(
     _fit(tuner, recorder, time_budget)
 
 
-def _trainable(data: TrialData, resources: Resources, save_every: float) -> Any:
+def _trainable(
+    trial: type[EmgTrial], data: TrialData, resources: Resources, save_every: float
+) -> Any:
     return tune.with_resources(
-        tune.with_parameters(EmgTrial, data=data, cpus=resources.threads, save_every=save_every),
+        tune.with_parameters(trial, data=data, cpus=resources.threads, save_every=save_every),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
 

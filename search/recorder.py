@@ -57,6 +57,7 @@ class Recorder(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """An epoch is over."""
+        _forget_statistics(trial)
         record = self._record(trial)
         record.node = result.get("node_ip", record.node)
         if "failure" in result:
@@ -153,3 +154,8 @@ class Recorder(tune.Callback):
         if record.state == COMPLETE:
             return f"trained all {record.epoch} epochs"
         return f"stopped by the scheduler at epoch {record.epoch}"
+
+
+def _forget_statistics(trial: Trial) -> None:
+    """Drop what Ray computes of every metric of every trial, 36 KB each, and nobody here reads."""
+    trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}

@@ -113,7 +113,7 @@ def search(
             *overrides,
         ],
     )
-    scheduler = _scheduler(loaded)
+    scheduler = scheduler_of(loaded)
     OptunaSampler(loaded)  # refuses what it lacks before anything is written
     for stage in loaded.pretrained(seed=loaded.search.seed):
         check_weights(stage)
@@ -416,7 +416,7 @@ def _check_cluster(
     _say(console, f"The cluster is ready: trials run on {fit} of its {len(nodes)} nodes.")
 
 
-def _scheduler(space: Space) -> TrialScheduler:
+def scheduler_of(space: Space) -> TrialScheduler:
     """Return the scheduler that a space asks for; its rungs follow from how its trials start."""
     training = space.training.plain()
     epochs = training.get("epochs", TrainingConfig().epochs)

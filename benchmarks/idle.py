@@ -1,0 +1,109 @@
+"""Searches of trials that do nothing: what is left is the search's own cost."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle, tune
+from rich.console import Console
+
+from search.console import Progress
+from search.engine import Resources, engine, run_trials
+from search.results import RunFolder
+from search.run import scheduler_of
+from search.sampler import OptunaSampler
+from search.space import load_space
+from search.tables import CURVE_METRICS
+from search.tensorboard import TrialBoards
+from search.trial import CHECKPOINT, EmgTrial, TrialData
+
+SPACE = Path(__file__).resolve().parent.parent / "spaces" / "deep.yaml"
+
+
+class IdleTrial(EmgTrial):
+    """Reports made-up epochs of a suggestion, and trains nothing."""
+
+    def step(self) -> dict[str, Any]:
+        self.epoch += 1
+        cer = 20 + self.suggestion.seed % 997 / 20 + 30 / self.epoch
+        made_up = dict.fromkeys(CURVE_METRICS, 1.0) | {"val_cer": cer, "best_val_cer": cer}
+        last = self.epoch >= self.suggestion.training.epochs
+        return {**made_up, "epoch": self.epoch, "best_epoch": self.epoch, "done": last}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        (Path(checkpoint_dir) / CHECKPOINT).write_text(str(self.epoch))
+
+    def load_checkpoint(self, checkpoint_dir: Any) -> None:
+        self.epoch = int((Path(checkpoint_dir) / CHECKPOINT).read_text())
+
+    def _start(self, checkpoint: Path | None) -> None:
+        self.epoch = 0
+
+
+class BareTrial(tune.Trainable):
+    """Ray Tune's own cost: nothing is done, nothing is kept."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
+
+    def step(self) -> dict[str, Any]:
+        return {"val_cer": 1.0, "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        pass
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        pass
+
+
+class Ends(tune.Callback):
+    """When each trial ended (s)."""
+
+    def __init__(self) -> None:
+        self.begin = time.monotonic()
+        self.times: list[float] = []
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        return tune.Callback, ()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self.times.append(time.monotonic() - self.begin)
+
+
+def search_idly(parent: Path, overrides: list[str]) -> RunFolder:
+    """Search ``spaces/deep.yaml`` as ``search.run`` does, with trials that do nothing."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    space = load_space(SPACE, overrides=overrides)
+    with engine(None, None):
+        folder = RunFolder.create(parent, space.name)
+        folder.write_space(space.resolved())
+        sampler = OptunaSampler(space, folder.path / "study.journal")
+        boards = TrialBoards(folder.path / "tensorboard", space.parameters(), "no data")
+        with Progress(Console(quiet=True), space.search.trials) as progress:
+            run_trials(
+                *(sampler, scheduler_of(space), TrialData((), ()), Resources(1, 0)),
+                *(folder, boards, progress),
+                trainable=IdleTrial,
+            )
+    return folder
+
+
+def run_bare(parent: Path, trials: int) -> list[float]:
+    """Run so many trials on Ray Tune alone; return when each ended (s)."""
+    ends = Ends()
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with engine(None, None):
+        tune.Tuner(
+            tune.with_resources(BareTrial, {"cpu": 1}),
+            param_space={"x": tune.uniform(0, 1)},
+            tune_config=tune.TuneConfig(
+                metric="val_cer", mode="min", num_samples=trials, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                name="bare", storage_path=str(parent), callbacks=[ends], verbose=0
+            ),
+        ).fit()
+    return ends.times
