@@ -112,5 +112,9 @@ def _train(
     return last
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(train)
+
+
 if __name__ == "__main__":
-    typer.run(train)
+    app(prog_name="python -m emgmodels.training")
