@@ -6,7 +6,7 @@ window of each trial, and computes intervals for all trials with news at once, o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from emgmodels.bootstrap import cer_intervals
 
 _SEED = 0
 """Of the windows drawn, the same for all trials of all searches."""
+_AT_ONCE = 500
+"""Trials whose intervals are computed at once, which bounds the memory."""
 
 
 @dataclass
@@ -43,7 +45,7 @@ def add_intervals(windows: Iterable[Windows]) -> bool:
     for found in windows:
         if found.interval is None:
             alike.setdefault(found.characters.tobytes(), []).append(found)
-    for group in alike.values():
+    for group in (part for same in alike.values() for part in _parts(same)):
         edits = np.stack([found.edits for found in group])
         intervals = cer_intervals(edits, group[0].characters, np.random.default_rng(_SEED))
         for found, (low, high) in zip(group, intervals.tolist(), strict=True):
@@ -74,3 +76,8 @@ def from_table(table: pa.Table) -> dict[int, Windows]:
         trial.as_py(): Windows(epoch.as_py(), edits.values.to_numpy(), characters.values.to_numpy())
         for trial, epoch, edits, characters in zip(*columns, strict=True)
     }
+
+
+def _parts(windows: list[Windows]) -> Iterator[list[Windows]]:
+    for first in range(0, len(windows), _AT_ONCE):
+        yield windows[first : first + _AT_ONCE]

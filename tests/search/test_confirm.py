@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.csv
@@ -59,7 +60,7 @@ def searched(tmp_path_factory) -> Path:
     return folder.path
 
 
-def confirm(*arguments: object) -> str:
+def run_search(*arguments: object) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "search.run", *map(str, arguments)],
         capture_output=True,
@@ -74,7 +75,7 @@ def confirm(*arguments: object) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_winners_are_trained_again_compared_and_extended(searched):
-    printed = confirm(searched, "--confirm", 2, "--repeats", 2)
+    printed = run_search(searched, "--confirm", 2, "--repeats", 2)
     own = {row["trial"]: row for row in read_trials(searched).to_pylist()}
     winners = [row["trial"] for row in list(own.values())[:2]]
     rows = pyarrow.parquet.read_table(searched / "confirm.parquet").to_pylist()
@@ -101,7 +102,7 @@ def test_winners_are_trained_again_compared_and_extended(searched):
     into.trials[3].state = CUT_OFF
     into.flush()
     kept = {number: trainings[number]["seconds"] for number in range(3)}
-    printed = confirm(searched, "--confirm", 2, "--repeats", 3)
+    printed = run_search(searched, "--confirm", 2, "--repeats", 3)
     assert "3 trainings to the end" in printed  # the one cut off, and a third seed for both
     after = {row["trial"]: row for row in read_trials(searched / "confirm").to_pylist()}
     assert {number: after[number]["seconds"] for number in range(3)} == kept
@@ -115,6 +116,28 @@ def test_winners_are_trained_again_compared_and_extended(searched):
     refused = CliRunner().invoke(app, ["--resume", str(searched / "confirm")])
     assert refused.exit_code == 2
     assert f"{searched} --confirm K" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_search_over_seeds_is_confirmed_at_its_end(searched, tmp_path):
+    sessions = [{"user": "12345678", "session": f"s{i}"} for i in range(2)]
+    split = {"user": "12345678", "dataset": {"train": sessions[:1], "val": sessions[1:]}}
+    (tmp_path / "split.yaml").write_text(yaml.safe_dump(split))
+    printed = run_search(
+        *(searched / "space.yaml", "--data", searched.parent, "--split", tmp_path / "split.yaml"),
+        *("--set", "search={sampler: grid, scheduler: none, trials: 2, repeats: 2}"),
+        *("--confirm", 1, "--repeats", 3, "--out", tmp_path),
+    )
+    rows = read_trials(tmp_path / "tiny-001").to_pylist()
+    assert len(rows) == 4
+    assert len({row["seed"] for row in rows}) == 4
+    assert sorted(Counter(row["architecture"] for row in rows).values()) == [2, 2]
+    assert "Ranking by mean CER over seeds" in printed
+    (row,) = pyarrow.parquet.read_table(tmp_path / "tiny-001" / "confirm.parquet").to_pylist()
+    assert row["trial"] == rows[0]["trial"]
+    assert row["trainings"] == 3
+    assert row["cer_low"] < row["mean_cer"] < row["cer_high"]
 
 
 @pytest.mark.parametrize(
