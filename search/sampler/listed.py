@@ -32,7 +32,7 @@ class ListedConfigs(Searcher):
             return Searcher.FINISHED
         number, config = self.configs[self._next]
         self._next += 1
-        return {"config": config.model_dump(mode="json"), "number": number, "seed": config.seed}
+        return {"config": config.model_dump_json(), "number": number, "seed": config.seed}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

@@ -62,7 +62,7 @@ def test_a_trial_goes_on_from_a_checkpoint_that_ray_deletes_at_once(session_path
     arguments = {"data": TrialData(tuple(paths[:2]), tuple(paths[2:])), "save_every": 1e-6}
     first, second = EmgTrial.__new__(EmgTrial), EmgTrial.__new__(EmgTrial)
     for trial in (first, second):
-        trial.setup({"config": config.model_dump(mode="json")}, **arguments)
+        trial.setup({"config": config.model_dump_json()}, **arguments)
     assert first.step()["should_checkpoint"]
     first.save_checkpoint(str(tmp_path))
     expected = first.step()
