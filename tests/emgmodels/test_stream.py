@@ -1,5 +1,6 @@
 """A stream reads what one pass over the session reads, however its EMG is cut into chunks."""
 
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -7,13 +8,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from emgmodels.charset import decode
-from emgmodels.config import TrainingConfig
+from emgmodels.config import Config, TrainingConfig
 from emgmodels.ctc import greedy_decode
 from emgmodels.evaluation import one_pass_emissions
+from emgmodels.export.files import write_torch
 from emgmodels.factory import STAGES, build, describe, parse_notation
+from emgmodels.reader import Origin, Reader
+from emgmodels.sessions import read_session
 from emgmodels.stream import Stream
+from emgmodels.stream.__main__ import app, play
 from emgmodels.windows import Recording
 
 STREAMED = {
@@ -156,3 +162,47 @@ def test_emg_of_another_shape_is_refused():
     stream = Stream(model_of(CASES[0]), SHORT)
     with pytest.raises(ValueError, match=r"EMG of shape \(2, 16, 100\): expected \(samples"):
         stream.push(np.zeros((2, 16, 100)))
+
+
+def written(text, folder):
+    model = model_of(text)
+    reader = Reader(Config(model=model.config, training=SHORT), model, Origin())
+    write_torch(reader, folder / "model.pt")
+    return reader, str(folder / "model.pt")
+
+
+def test_the_command_prints_what_one_pass_reads(session_paths, tmp_path):
+    reader, file = written(CASES[2], tmp_path)
+    arguments = [file, str(session_paths[0]), "--fast", "--chunk-ms", "33", "--seconds", "5"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    text = reader(read_session(session_paths[0]).emg[:10_000], one_pass=True)
+    assert done.stdout == text + "\n"
+    assert f"{len(text)} keys in 5.0 s, CER" in done.stderr
+    assert "real-time factor" in done.stderr
+    assert "a key waits for 32 ms of EMG" in done.stderr
+
+
+def test_a_session_is_played_at_its_own_pace(capsys):
+    stream = Stream(model_of(CASES[2]), SHORT)
+    begin = time.perf_counter()
+    took = play(stream, session(2000), 100, fast=False)
+    assert time.perf_counter() - begin >= 1
+    assert len(took) == 20
+    assert capsys.readouterr().out == stream.text
+
+
+def test_bad_input_is_one_message(session_paths, tmp_path):
+    _, file = written("gru:1(hidden=9) mlp:10 @2ch", tmp_path)
+    for arguments, message in [
+        ([file, str(session_paths[0])], "the recurrent stage cannot be streamed"),
+        ([str(tmp_path / "no.pt"), str(session_paths[0])], "no.pt: cannot be read"),
+    ]:
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 2
+        assert done.stderr.startswith("error: ")
+        assert message in done.stderr
+    _, file = written(CASES[2], tmp_path)
+    done = CliRunner().invoke(app, [file, str(tmp_path / "no.hdf5")])
+    assert done.exit_code == 2
+    assert "no.hdf5: does not exist" in done.stderr
