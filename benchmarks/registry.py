@@ -17,6 +17,7 @@ BENCHMARKS = {
     "training_step": "benchmarks.training_step",
     "validation": "benchmarks.validation",
     "beam_search": "benchmarks.beam_search",
+    "streaming": "benchmarks.streaming",
 }
 """Module of each benchmark, in the order in which they run."""
 
