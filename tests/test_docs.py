@@ -14,9 +14,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from conftest import make_session
 from typer.testing import CliRunner
 
 from emgmodels.config import Config
+from emgmodels.export.files import write_torch
+from emgmodels.factory import build, parse_notation
+from emgmodels.reader import Origin, Reader
+from emgmodels.sessions import write_session
 from search.results import COMPLETE, CURVE_METRICS, RunFolder, TrialRecord
 from search.space import load_space
 from search.space.__main__ import app as space_app
@@ -44,7 +49,7 @@ def commands(page: Path) -> list[list[str]]:
 
 @pytest.fixture
 def run_folder(tmp_path, monkeypatch) -> Path:
-    """A working folder with ``runs/deep-001`` and ``spaces`` in it, as the examples expect."""
+    """A working folder with ``runs/deep-001``, a session and ``spaces``, as examples expect."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spaces").symlink_to(ROOT / "spaces")
     folder = RunFolder.create(tmp_path / "runs", "deep")
@@ -53,6 +58,10 @@ def run_folder(tmp_path, monkeypatch) -> Path:
     trial.add({"epoch": 1, **dict.fromkeys(CURVE_METRICS, 12.5)})
     folder.trials[0] = trial
     folder.flush()
+    live = Config(model=parse_notation("gru:1(hidden=8,bidirectional=false) mlp:8 hop:64 @16ch"))
+    reader = Reader(live, build(live.model), Origin())
+    write_torch(reader, folder.path / "checkpoints" / "BEST.pt")
+    write_session(tmp_path / "session.hdf5", make_session(seconds=6))
     return tmp_path
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,16 @@ def _weights(reader: Reader) -> dict[str, torch.Tensor]:
     return {name: tensor.cpu() for name, tensor in reader.model.state_dict().items()}
 
 
-def _save(state: dict[str, Any], path: Path) -> None:
-    """Write a file in one step: complete, or not at all."""
+@contextmanager
+def complete(path: Path) -> Iterator[Path]:
+    """Yield where to write a file that then takes its place whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
+        scratch = Path(folder) / path.name
+        yield scratch
+        os.replace(scratch, path)
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    with complete(path) as scratch:
         torch.save(state, scratch)
-    os.replace(scratch.name, path)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
 from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE
+from emgmodels.export.files import complete
 from emgmodels.factory import Decoder
 from emgmodels.features import band_indices, electrode_indices
 from emgmodels.reader import Reader
@@ -47,11 +46,8 @@ def write_onnx(reader: Reader, path: Path) -> None:
     for key, value in reader.card().items():
         program.model.metadata_props[key] = json.dumps(value, ensure_ascii=False)
     program.model.producer_name = "emgsearch"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        scratch = Path(folder) / "model.onnx"
+    with complete(path) as scratch:
         program.save(scratch, external_data=False)
-        os.replace(scratch, path)
 
 
 class _Graph(nn.Module):
