@@ -21,7 +21,7 @@ from torch import Tensor
 
 from emgmodels.charset import NUM_CLASSES, decode
 from emgmodels.config import SAMPLE_RATE, ModelConfig, TrainingConfig
-from emgmodels.ctc import greedy_decode
+from emgmodels.ctc import BeamSearch, greedy_decode
 from emgmodels.factory import Decoder
 from emgmodels.features import band_indices, electrode_indices
 from emgmodels.metrics import EditCounts, count_edits
@@ -41,6 +41,7 @@ class Transcript:
 
     Attributes:
         way: ``STITCHED``, ``ONE_PASS`` or ``WINDOWS``.
+        search: how the emissions were decoded; None: greedily.
         target: labels of the session's ground truth.
         predicted: labels that the model read; of ``WINDOWS``, those of each window in turn.
         chunks: edits of each 4 s of the session.
@@ -49,6 +50,7 @@ class Transcript:
     """
 
     way: str
+    search: BeamSearch | None
     target: list[int]
     predicted: list[int]
     chunks: list[EditCounts]
@@ -61,18 +63,61 @@ class Transcript:
         return sum(self.chunks, EditCounts())
 
 
-def transcribe(
-    model: Decoder, recording: Recording, training: TrainingConfig, way: str
-) -> Transcript:
-    """Return what a model reads in a session by greedy decoding.
+@dataclass(frozen=True, eq=False)
+class Emissions:
+    """What a model made of one session, to be decoded in any way.
+
+    Attributes:
+        way: ``STITCHED``, ``ONE_PASS`` or ``WINDOWS``.
+        log_probs: (T, 99) log-probabilities of the session, or of each of its windows.
+        target: labels of the session's ground truth.
+        window_targets: of ``WINDOWS``, the labels of each window.
+        ends: labels of the target by the end of each 4 s.
+        seconds: time from EMG to emissions (s).
+        duration: length of the EMG (s).
+    """
+
+    way: str
+    log_probs: list[Tensor]
+    target: list[int]
+    window_targets: list[list[int]]
+    ends: list[int]
+    seconds: float
+    duration: float
+
+    def read(self, search: BeamSearch | None = None) -> Transcript:
+        """Decode: by beam search, or greedily.
+
+        One sequence is held against the session's whole ground truth, each window against its own.
+        """
+        begin = time.perf_counter()
+        texts = [_decode(log_probs, search) for log_probs in self.log_probs]
+        seconds = time.perf_counter() - begin
+        predicted = [label for text in texts for label in text]
+        if self.way == WINDOWS:
+            chunks = list(map(count_edits, texts, self.window_targets))
+        else:
+            chunks = edits_by_chunk(predicted, self.target, self.ends)
+        return Transcript(
+            self.way,
+            search,
+            self.target,
+            predicted,
+            chunks,
+            self.seconds + seconds,
+            self.duration,
+        )
+
+
+def emit(model: Decoder, recording: Recording, training: TrainingConfig, way: str) -> Emissions:
+    """Return what a model makes of a session.
 
     Args:
         model: in evaluation mode.
         recording: the session.
         training: how the model was trained; windows get the context that they had there.
-        way: ``STITCHED`` and ``ONE_PASS`` decode one sequence against the session's whole ground
-            truth; ``WINDOWS`` scores each 4 s window by itself, as a search does, without what is
-            left at the session's end.
+        way: ``STITCHED`` and ``ONE_PASS`` are one sequence; ``WINDOWS`` are the 4 s windows that a
+            search scores, without what is left at the session's end.
 
     Raises:
         ValueError: the model can't take the session in one pass.
@@ -81,15 +126,20 @@ def transcribe(
     begin = time.perf_counter()
     low, high = recording.label_span(0, recording.samples)
     target = recording.labels[low:high].tolist()
+    targets: list[list[int]] = []
     if way == WINDOWS:
-        predicted, chunks = _score_windows(model, recording, training)
+        log_probs, targets = _window_emissions(model, recording, training)
     else:
-        emissions = {STITCHED: stitched_emissions, ONE_PASS: one_pass_emissions}[way]
-        predicted = greedy_decode(emissions(model, recording, training)[None])[0]
-        chunks = edits_by_chunk(predicted, target, _chunk_ends(recording, low, len(target)))
-    seconds = time.perf_counter() - begin
-    return Transcript(
-        way, target, predicted, chunks, seconds, duration=recording.samples / SAMPLE_RATE
+        whole = {STITCHED: stitched_emissions, ONE_PASS: one_pass_emissions}[way]
+        log_probs = [whole(model, recording, training)]
+    return Emissions(
+        way,
+        log_probs,
+        target,
+        targets,
+        _chunk_ends(recording, low, len(target)),
+        seconds=time.perf_counter() - begin,
+        duration=recording.samples / SAMPLE_RATE,
     )
 
 
@@ -240,21 +290,24 @@ def _features(model: Decoder, emg: Tensor) -> Tensor:
     )
 
 
-def _score_windows(
+def _window_emissions(
     model: Decoder, recording: Recording, training: TrainingConfig
-) -> tuple[list[int], list[EditCounts]]:
+) -> tuple[list[Tensor], list[list[int]]]:
+    """Return the log-probabilities and the target of each window."""
     window = round(VALIDATION_SECONDS * SAMPLE_RATE)
     starts = window_starts([recording], window)[:, 1]
-    predicted: list[int] = []
-    chunks = []
+    found: list[Tensor] = []
+    targets: list[list[int]] = []
     for batch, log_probs in _emissions(model, recording, starts, window, training):
+        found += log_probs
         lengths = batch.label_lengths.tolist()
-        for read, labels, length in zip(
-            greedy_decode(log_probs), batch.labels.tolist(), lengths, strict=True
-        ):
-            predicted += read
-            chunks.append(count_edits(read, labels[:length]))
-    return predicted, chunks
+        rows = zip(batch.labels.tolist(), lengths, strict=True)
+        targets += [labels[:length] for labels, length in rows]
+    return found, targets
+
+
+def _decode(log_probs: Tensor, search: BeamSearch | None) -> list[int]:
+    return search.decode(log_probs) if search else greedy_decode(log_probs[None])[0]
 
 
 def _chunk_ends(recording: Recording, low: int, characters: int) -> list[int]:

@@ -27,7 +27,7 @@ from emgmodels.ctc.trie import PrefixTrie, TypedText
 from emgmodels.language import LanguageModel
 
 WIDTH, LABELS = 50, 20
-WEIGHT, BONUS = 0.5, 0.5
+WEIGHT, BONUS = 0.6, 1.0
 _NOTHING = NUM_CLASSES
 """Last key of the empty prefix: a column of emissions that is -inf."""
 _BACKSPACE = label_of("Key.backspace")
@@ -50,6 +50,11 @@ class BeamSearch:
     language: LanguageModel | None = None
     weight: float = WEIGHT
     bonus: float = BONUS
+
+    @property
+    def name(self) -> str:
+        """What a table calls it."""
+        return f"beam {self.width}" + (f" + {self.language.path.name}" if self.language else "")
 
     def __post_init__(self) -> None:
         for name in ("width", "labels"):

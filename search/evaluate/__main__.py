@@ -2,6 +2,7 @@
 
 python -m search.evaluate runs/deep-001                     the best trial, on validation sessions
 python -m search.evaluate runs/deep-001 --top 3 --test      the best three, on test sessions too
+python -m search.evaluate runs/deep-001 --lm lm.arpa --tune-lm      with a language model
 
 Nothing else in this project opens a test session, and the run folder records when this did.
 """
@@ -21,10 +22,16 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bars
 
+from emgmodels.ctc import BeamSearch
+from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
+from emgmodels.factory import Decoder
+from emgmodels.language import LanguageModel
 from emgmodels.sessions import find_session_files
 from emgmodels.training import best_device, load_best
-from emgmodels.windows import prepare
-from search.evaluate.evaluation import SETS, Evaluation, evaluate_trial
+from emgmodels.windows import Recording, prepare
+from search.evaluate.evaluation import GREEDY, SETS, Evaluation, evaluate_trial
+from search.evaluate.page import write_files
+from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
 from search.results import RunFolder, TrialRecord
 
@@ -36,6 +43,11 @@ def evaluate(
     *,
     top: int = 1,
     test: bool = False,
+    lm: str | Path | None = None,
+    beam: int | None = None,
+    lm_weight: float = WEIGHT,
+    insertion_bonus: float = BONUS,
+    tune_lm: bool = False,
     data: str | Path | None = None,
     lines: int = 3,
     device: str | None = None,
@@ -44,12 +56,18 @@ def evaluate(
     """Evaluate the best trials of a search, print what was found, and return it as a table.
 
     The table is in the run folder as ``evaluation.parquet`` too, beside the rows of earlier
-    evaluations of other trials and sets; ``evaluation.json`` says what was looked at and when.
+    evaluations of other trials and sets; ``evaluation.json`` says what was looked at and when, and
+    ``evaluation/`` holds a page with all texts, and the keyboard as picture, of each trial and set.
 
     Args:
         run: the run folder.
         top: trials, best first, of those whose checkpoints were kept.
         test: look at the test sessions too.
+        lm: a language model, ARPA or KenLM's binary: decode by beam search too.
+        beam: width of the beam; None: 50 with a language model, else no beam search.
+        lm_weight: weight of the language model's log-probabilities.
+        insertion_bonus: for each key that the language model scores.
+        tune_lm: find weight and bonus on the validation sessions, for each trial.
         data: folder where the session files are now; None: where the search found them.
         lines: lines of text to show for each trial and set.
         device: where to compute; None: the GPU if there is one.
@@ -61,15 +79,17 @@ def evaluate(
         stitched.
 
     Raises:
-        ValueError: it is not a run folder, it has no checkpoint, or session files are missing.
+        ValueError: it is not a run folder, it has no checkpoint, session files are missing, or the
+            language model can't be read.
     """
+    search = _beam_search(lm, beam, lm_weight, insertion_bonus, tune_lm)
     console = _console(quiet)
     folder = RunFolder.open(Path(run))
     facts = folder.read_environment()
     trials = _with_checkpoints(folder, top)
     subsets = ("val", "test") if test else ("val",)
     paths = {subset: _locate(folder, facts, subset, data) for subset in subsets}
-    _record(folder, paths, trials)
+    _record(folder, paths, trials, search)
     where = torch.device(device) if device else best_device()
     synthetic = bool(facts.get("synthetic"))
     _say(console, _introduction(paths, where, synthetic))
@@ -79,12 +99,17 @@ def evaluate(
     evaluations: list[Evaluation] = []
     for trial in trials:
         model = load_best(_checkpoint(folder, trial), where)
+        if tune_lm and search:
+            search = _tuned(console, trial, model, recordings["val"], search)
+        searches = (None, search) if search else (None,)
         for subset in subsets:
             title = f"{trial.name}, {SETS[subset]}"
             with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
                 sessions = bars.track(recordings[subset], description=title)
-                evaluations.append(evaluate_trial(trial, model, subset, sessions))
+                evaluations.append(evaluate_trial(trial, model, subset, sessions, searches))
             show(console, evaluations[-1], synthetic, lines)
+            pages = write_files(folder.path / "evaluation", evaluations[-1], synthetic)
+            _say(console, f"Written: {pages[0]}, with the keyboard as {pages[1].name} and .svg")
     path = folder.path / "evaluation.parquet"
     table = write_table(path, evaluations, where, synthetic)
     _say(console, f"Written: {path}")
@@ -98,12 +123,27 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(
     epilog="Examples:\n\npython -m search.evaluate runs/deep-001\n\n"
-    "python -m search.evaluate runs/deep-001 --top 3 --test"
+    "python -m search.evaluate runs/deep-001 --top 3 --test\n\n"
+    "python -m search.evaluate runs/deep-001 --lm lm.arpa --tune-lm"
 )
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder, such as runs/deep-001.")],
     top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 1,
     test: Annotated[bool, typer.Option("--test", help="Look at the test sessions too.")] = False,
+    lm: Annotated[
+        Path | None,
+        typer.Option(help="Language model, ARPA or KenLM's binary; emgmodels.language makes one."),
+    ] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Width of the beam; default: 50 with --lm.")
+    ] = None,
+    lm_weight: Annotated[float, typer.Option(min=0, help="Weight of the language model.")] = WEIGHT,
+    insertion_bonus: Annotated[
+        float, typer.Option(help="Bonus for each key that the language model scores.")
+    ] = BONUS,
+    tune_lm: Annotated[
+        bool, typer.Option("--tune-lm", help="Find weight and bonus on validation sessions.")
+    ] = False,
     data: Annotated[
         Path | None, typer.Option(help="Where the session files are now, if they were moved.")
     ] = None,
@@ -115,11 +155,25 @@ def command(
 
     Each session is read in 4 s windows whose emissions are stitched, and in
     one pass; beside them stands the score of single windows, by which the
-    search ranked. Test sessions are opened with --test alone, and the run
-    folder records that they were.
+    search ranked. With --lm or --beam, a beam search stands beside greedy
+    decoding. Test sessions are opened with --test alone, and the run folder
+    records that they were.
     """
     try:
-        evaluate(run, top=top, test=test, data=data, lines=lines, device=device, quiet=quiet)
+        evaluate(
+            run,
+            top=top,
+            test=test,
+            lm=lm,
+            beam=beam,
+            lm_weight=lm_weight,
+            insertion_bonus=insertion_bonus,
+            tune_lm=tune_lm,
+            data=data,
+            lines=lines,
+            device=device,
+            quiet=quiet,
+        )
     except (ValueError, OSError, RuntimeError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
@@ -165,7 +219,42 @@ def _locate(
     return paths
 
 
-def _record(folder: RunFolder, paths: dict[str, list[Path]], trials: Sequence[TrialRecord]) -> None:
+def _beam_search(
+    lm: str | Path | None, beam: int | None, weight: float, bonus: float, tune_lm: bool
+) -> BeamSearch | None:
+    if lm is None:
+        if tune_lm:
+            raise ValueError("--tune-lm: there is no language model to tune: name one with --lm")
+        return BeamSearch(width=beam) if beam else None
+    return BeamSearch(beam or WIDTH, language=LanguageModel(lm), weight=weight, bonus=bonus)
+
+
+def _tuned(
+    console: Console,
+    trial: TrialRecord,
+    model: Decoder,
+    recordings: Sequence[Recording],
+    search: BeamSearch,
+) -> BeamSearch:
+    """Return the search with weight and bonus found on validation sessions."""
+    emissions = validation_emissions(trial, model, recordings)
+    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(f"{trial.name}, tuning", total=None)
+        found, cer = tune(emissions, search, lambda search, cer: bars.advance(task))
+    _say(
+        console,
+        f"{trial.name}: CER {cer:.2f} % on validation sessions with --lm-weight {found.weight:g} "
+        f"--insertion-bonus {found.bonus:g}, which were chosen on them",
+    )
+    return found
+
+
+def _record(
+    folder: RunFolder,
+    paths: dict[str, list[Path]],
+    trials: Sequence[TrialRecord],
+    search: BeamSearch | None,
+) -> None:
     """Note in ``evaluation.json``, before any session is opened, what is going to be looked at."""
     path = folder.path / "evaluation.json"
     known = _records(folder)
@@ -173,6 +262,8 @@ def _record(folder: RunFolder, paths: dict[str, list[Path]], trials: Sequence[Tr
         "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "trials": [trial.number for trial in trials],
+        "decoders": [GREEDY, *([search.name] if search else [])],
+        "language_model": str(search.language.path) if search and search.language else None,
         "sessions": {subset: [file.stem for file in files] for subset, files in paths.items()},
     }
     path.write_text(json.dumps([*known, entry], indent=2), encoding="utf-8")
@@ -196,7 +287,7 @@ def _introduction(paths: dict[str, list[Path]], device: torch.device, synthetic:
     threads = f" with {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     note = "\nSynthetic data: its error rates say nothing about people." if synthetic else ""
     return (
-        f"Sessions: {counts}. Greedy decoding on {device}{threads}; 95 % intervals by bootstrap "
+        f"Sessions: {counts}. Decoding on {device}{threads}; 95 % intervals by bootstrap "
         f"over the sessions' 4 s windows.{note}"
     )
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from emgmodels.bootstrap import cer_interval
-from emgmodels.evaluation import ONE_PASS, STITCHED, WINDOWS, Transcript, transcribe
-from emgmodels.factory import Decoder
+from emgmodels.ctc import BeamSearch
+from emgmodels.evaluation import ONE_PASS, STITCHED, WINDOWS, Transcript, emit
+from emgmodels.factory import Decoder, describe, notation
 from emgmodels.metrics import EditCounts
 from emgmodels.windows import Recording
 from search.results import TrialRecord
 
+GREEDY = "greedy"
 SETS = {"val": "validation", "test": "test"}
 PARTING = 3.0
 """Points of CER between stitched and one pass that are worth a warning."""
@@ -29,14 +31,21 @@ class Row:
     Attributes:
         session: its name; None: all sessions of the set.
         way: ``STITCHED``, ``ONE_PASS`` or ``WINDOWS``.
+        search: how the emissions were decoded; None: greedily.
         transcripts: of the sessions, one each.
         seed: draws the interval.
     """
 
     session: str | None
     way: str
+    search: BeamSearch | None
     transcripts: list[Transcript]
     seed: int
+
+    @property
+    def decoder(self) -> str:
+        """What a table calls the way of decoding."""
+        return self.search.name if self.search else GREEDY
 
     @property
     def edits(self) -> EditCounts:
@@ -71,12 +80,14 @@ class Evaluation:
     Attributes:
         trial: as the search recorded it.
         subset: ``val`` or ``test``.
+        searches: how emissions were decoded; None: greedily.
         transcripts: session, and what was read in it, one way after the other.
         notes: what the user should know.
     """
 
     trial: TrialRecord
     subset: str
+    searches: Sequence[BeamSearch | None] = (None,)
     transcripts: list[tuple[str, Transcript]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -92,16 +103,25 @@ class Evaluation:
         """
         seed = self.trial.config.seed
         for way in (STITCHED, ONE_PASS, WINDOWS):
-            of_way = [found for _, found in self.transcripts if found.way == way]
-            if len(of_way) == len(self.sessions):
-                yield Row(None, way, of_way, seed)
-        for name, found in self.transcripts:
-            yield Row(name, found.way, [found], seed)
+            for search in self.searches:
+                found = [transcript for _, transcript in self.read(way, search)]
+                if len(found) == len(self.sessions):
+                    yield Row(None, way, search, found, seed)
+        for name, read in self.transcripts:
+            yield Row(name, read.way, read.search, [read], seed)
 
-    def cer(self, way: str) -> float:
+    def read(self, way: str, search: BeamSearch | None) -> list[tuple[str, Transcript]]:
+        """Return sessions and what was read in them in one way."""
+        return [
+            (name, found)
+            for name, found in self.transcripts
+            if found.way == way and found.search is search
+        ]
+
+    def cer(self, way: str, search: BeamSearch | None = None) -> float:
         """Return the CER of the whole set (%), NaN where there is none."""
         for row in self.rows():
-            if row.session is None and row.way == way:
+            if row.session is None and row.way == way and row.search is search:
                 return row.edits.cer
         return math.nan
 
@@ -126,6 +146,7 @@ def evaluate_trial(
     model: Decoder,
     subset: str,
     recordings: Iterable[Recording],
+    searches: Sequence[BeamSearch | None] = (None,),
 ) -> Evaluation:
     """Read sessions in every way.
 
@@ -134,15 +155,27 @@ def evaluate_trial(
         model: in evaluation mode.
         subset: ``val`` or ``test``.
         recordings: sessions of that subset.
+        searches: how to decode emissions; None: greedily.
     """
-    evaluation = Evaluation(trial, subset)
+    evaluation = Evaluation(trial, subset, searches)
     for recording in recordings:
         for way in (STITCHED, ONE_PASS, WINDOWS):
             try:
-                found = transcribe(model, recording, trial.config.training, way)
-                evaluation.transcripts.append((recording.name, found))
+                emissions = emit(model, recording, trial.config.training, way)
             except (MemoryError, ValueError) as error:
                 if way != ONE_PASS:
                     raise
                 evaluation.notes.append(f"note: {recording.name} was not read in one pass: {error}")
+                continue
+            evaluation.transcripts.extend(
+                (recording.name, emissions.read(search)) for search in searches
+            )
     return evaluation
+
+
+def reach(evaluation: Evaluation) -> str:
+    """Return how far into the future its model looks, and its architecture, in a line."""
+    config = evaluation.trial.config.model
+    lookahead = describe(config).lookahead_ms
+    far = f"{lookahead:.0f} ms" if math.isfinite(lookahead) else "all of its input"
+    return f"Look-ahead: {far}; {notation(config)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from emgmodels.evaluation import STITCHED, WINDOWS, align
 from emgmodels.factory import describe, notation
-from search.evaluate.evaluation import SETS, Evaluation
+from search.evaluate.evaluation import GREEDY, SETS, Evaluation, reach
 
 _COLUMNS = 76
 """Characters of a line of text with its errors marked, at most."""
@@ -30,6 +29,9 @@ _SCHEMA = pa.schema(
         ("set", pa.string()),
         ("session", pa.string()),
         ("way", pa.string()),
+        ("decoder", pa.string()),
+        ("lm_weight", pa.float64()),
+        ("insertion_bonus", pa.float64()),
         *((name, pa.float64()) for name in ("cer", "cer_low", "cer_high", "ier", "der", "ser")),
         *((name, pa.int64()) for name in ("insertions", "deletions", "substitutions")),
         *((name, pa.int64()) for name in ("characters", "chunks")),
@@ -52,11 +54,8 @@ def show(console: Console, evaluation: Evaluation, synthetic: bool, lines: int) 
         lines: lines of text.
     """
     console.print(_table(evaluation, synthetic))
-    config = evaluation.trial.config.model
-    lookahead = describe(config).lookahead_ms
-    reach = f"{lookahead:.0f} ms" if math.isfinite(lookahead) else "all of its input"
     for line in (
-        f"Look-ahead: {reach}; {notation(config)}",
+        reach(evaluation),
         *evaluation.notes,
         *evaluation.warnings(),
     ):
@@ -88,6 +87,7 @@ def write_table(
         row["trial"]: row["cer"]
         for row in rows
         if (row["set"], row["session"], row["way"]) == ("test", None, STITCHED)
+        and row.get("decoder") in (None, GREEDY)
     }
     for row in rows:
         row["test_cer"] = test_cers.get(row["trial"])
@@ -104,6 +104,7 @@ def _table(evaluation: Evaluation, synthetic: bool) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("session", overflow="fold")
     table.add_column("way", no_wrap=True)
+    table.add_column("decoder", overflow="fold")
     for name in ("CER %", "95 %", "ins", "del", "sub", "keys", "x real time"):
         table.add_column(name, justify="right", no_wrap=True)
     several = len(evaluation.sessions) > 1
@@ -114,24 +115,25 @@ def _table(evaluation: Evaluation, synthetic: bool) -> Table:
         table.add_row(
             Text(row.session or f"all {len(row.transcripts)}"),
             row.way,
+            Text(row.decoder),
             f"{edits.cer:.2f}",
             f"{low:.1f} – {high:.1f}",
             *(f"{rate:.2f}" for rate in (edits.ier, edits.der, edits.ser)),
             f"{edits.target}",
             f"{row.seconds / row.duration:.4f}",
-            end_section=row.way == WINDOWS,
+            end_section=row.way == WINDOWS and row.search is evaluation.searches[-1],
         )
     return table
 
 
 def _show_text(console: Console, evaluation: Evaluation, lines: int) -> None:
     """Print true and read text of the first session, stitched, with the errors marked."""
-    session, found = next(
-        (name, found) for name, found in evaluation.transcripts if found.way == STITCHED
-    )
+    search = evaluation.searches[-1]
+    session, found = evaluation.read(STITCHED, search)[0]
     rows = align(found.target, found.predicted)
+    decoder = search.name if search else GREEDY
     console.print(
-        f"{session} from its beginning; S: another key, D: left out, I: one too many",
+        f"{session} from its beginning, {decoder}; S: another key, D: left out, I: one too many",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -151,13 +153,16 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     config = evaluation.trial.config.model
     for row in evaluation.rows():
-        edits, (low, high) = row.edits, row.interval
+        edits, (low, high), search = row.edits, row.interval, row.search
         yield {
             "trial": evaluation.trial.number,
             "architecture": notation(config),
             "set": evaluation.subset,
             "session": row.session,
             "way": row.way,
+            "decoder": row.decoder,
+            "lm_weight": search.weight if search and search.language else None,
+            "insertion_bonus": search.bonus if search and search.language else None,
             "cer": edits.cer,
             "cer_low": low,
             "cer_high": high,

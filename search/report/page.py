@@ -69,9 +69,11 @@ class Page:
         if more is not None:
             self.folded(summary, more.html())
 
-    def folded(self, summary: str, inner: str) -> None:
+    def folded(self, summary: str, inner: str, is_open: bool = False) -> None:
         """Add HTML behind a line to click on."""
-        self._parts.append(f"<details><summary>{_escaped(summary)}</summary>{inner}</details>")
+        opened = " open" if is_open else ""
+        line = f"<summary>{_escaped(summary)}</summary>"
+        self._parts.append(f"<details{opened}>{line}{inner}</details>")
 
     def plots(self, plots: Iterable[Plot]) -> None:
         """Add figures; narrow ones stand side by side."""

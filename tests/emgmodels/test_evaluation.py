@@ -11,10 +11,10 @@ from emgmodels.evaluation import (
     WINDOWS,
     align,
     edits_by_chunk,
+    emit,
     one_pass_bytes,
     one_pass_emissions,
     stitched_emissions,
-    transcribe,
 )
 from emgmodels.factory import build, parse_notation
 from emgmodels.metrics import EditCounts, count_edits
@@ -62,12 +62,12 @@ def test_every_key_of_the_session_is_in_the_ground_truth(recording):
     model = model_of(FINITE[0])
     low, high = recording.label_span(0, recording.samples)
     for way in (STITCHED, ONE_PASS):
-        found = transcribe(model, recording, TrainingConfig(), way)
+        found = emit(model, recording, TrainingConfig(), way).read()
         assert found.target == recording.labels[low:high].tolist()
         assert found.edits.target == len(found.target)
         assert found.edits.cer == pytest.approx(count_edits(found.predicted, found.target).cer)
         assert found.duration == recording.samples / 2000
-    windows = transcribe(model, recording, TrainingConfig(), WINDOWS)
+    windows = emit(model, recording, TrainingConfig(), WINDOWS).read()
     assert len(windows.chunks) == 5
     assert windows.edits.target < len(found.target)
 
@@ -78,7 +78,7 @@ def test_a_session_shorter_than_a_window_is_read_whole(recording):
     stitched = stitched_emissions(model, short, TrainingConfig())
     assert torch.equal(stitched, one_pass_emissions(model, short, TrainingConfig()))
     assert len(stitched) == 5001 // 16
-    assert transcribe(model, short, TrainingConfig(), WINDOWS).chunks == []
+    assert emit(model, short, TrainingConfig(), WINDOWS).read().chunks == []
 
 
 def test_a_session_too_long_for_the_memory_is_refused(recording, monkeypatch):

@@ -10,7 +10,7 @@ import emgmodels
 from emgmodels.charset import CLASSES, decode
 from emgmodels.config import Config, TrainingConfig
 from emgmodels.ctc import greedy_decode
-from emgmodels.evaluation import STITCHED, transcribe
+from emgmodels.evaluation import STITCHED, emit
 from emgmodels.export.files import write_torch
 from emgmodels.factory import parse_notation
 from emgmodels.sessions import read_session
@@ -37,9 +37,8 @@ def checkpoint(session_paths, tmp_path_factory):
 def test_a_training_reads_what_its_evaluation_reads(checkpoint, session_paths):
     reader = emgmodels.load(checkpoint)
     emg = read_session(session_paths[2]).emg
-    found = transcribe(
-        load_best(checkpoint), prepare(session_paths[2:])[0], CONFIG.training, STITCHED
-    )
+    recording = prepare(session_paths[2:])[0]
+    found = emit(load_best(checkpoint), recording, CONFIG.training, STITCHED).read()
     assert reader(emg) == decode(found.predicted)
     assert len(reader(emg)) > 10
     assert reader(torch.from_numpy(emg).double()) == reader(emg)

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 from conftest import make_session
+from pyarrow.fs import LocalFileSystem
 from typer.testing import CliRunner
 
+from emgmodels.charset import CLASSES
 from emgmodels.config import Config
+from emgmodels.ctc import BeamSearch
 from emgmodels.evaluation import Transcript
 from emgmodels.factory import build, parse_notation
-from emgmodels.metrics import EditCounts
+from emgmodels.language import typed_lines, write_arpa
+from emgmodels.metrics import EditCounts, count_confusions
 from emgmodels.sessions import write_session
 from emgmodels.training import fit
 from emgmodels.windows import prepare
 from search.evaluate import Evaluation, evaluate_trial
 from search.evaluate.__main__ import app
+from search.evaluate.keyboard import keys_of
+from search.evaluate.tuning import tune
 from search.results import COMPLETE, RunFolder, TrialRecord
+from search.storage import StoredFile
 
 TRAINING = {
     "epochs": 5,
@@ -55,8 +64,8 @@ def trained(tmp_path_factory) -> Path:
         folder.trials[number] = trial
         for result in fit(config, recordings[:2], recordings[2:]):
             trial.add(result.metrics())
-            trial.checkpoint = parent / f"{number}.pt"
-            result.save(trial.checkpoint)
+            result.save(parent / f"{number}.pt")
+            trial.checkpoint = StoredFile(LocalFileSystem(), str(parent / f"{number}.pt"))
     folder.flush()
     folder.keep_best_checkpoints()
     return folder.path
@@ -142,7 +151,7 @@ def test_the_test_cer_is_there_for_the_report_and_stays(run):
 
 
 def transcript(way: str, errors: int) -> Transcript:
-    return Transcript(way, [0] * 100, [0] * 100, [EditCounts(0, 0, errors, 100)], 1.0, 60.0)
+    return Transcript(way, None, [0] * 100, [0] * 100, [EditCounts(0, 0, errors, 100)], 1.0, 60.0)
 
 
 def test_a_model_that_reads_otherwise_in_one_pass_is_told(run):
@@ -151,7 +160,7 @@ def test_a_model_that_reads_otherwise_in_one_pass_is_told(run):
 
     def warnings(stitched, one_pass, windows=windows):
         found = [transcript("stitched", stitched), transcript("one pass", one_pass), windows]
-        return list(Evaluation(best, "val", [("s2", each) for each in found]).warnings())
+        return list(Evaluation(best, "val", (None,), [("s2", each) for each in found]).warnings())
 
     assert warnings(37, 38) == []
     assert "37.0 % stitched and 94.0 % in one pass" in warnings(37, 94)[0]
@@ -169,6 +178,109 @@ def test_a_session_that_a_stage_cannot_take_at_once_is_said(run, session_paths, 
     (note,) = found.notes
     assert "s0 was not read in one pass" in note
     assert "1024 at most" in note
+
+
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory) -> Path:
+    """A model of the keys that the sessions have, and of a few that they lack."""
+    path = tmp_path_factory.mktemp("lm") / "keys.arpa"
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("abcdefghijkl"), size=40)) for _ in range(40)]
+    write_arpa(typed_lines(texts), 3, path)
+    return path
+
+
+def test_beam_search_stands_beside_greedy_decoding(run, language_model):
+    arguments = (run, "--lm", language_model, "--beam", 8, "--lm-weight", 0.3)
+    printed = evaluate(*arguments, "--insertion-bonus", 0.5)
+    rows = rows_of(run)
+    name = "beam 8 + keys.arpa"
+    assert {(row["decoder"], row["way"]) for row in rows} == {
+        (decoder, way)
+        for decoder in ("greedy", name)
+        for way in ("stitched", "one pass", "windows")
+    }
+    assert {row["lm_weight"] for row in rows} == {None, 0.3}
+    assert {row["insertion_bonus"] for row in rows} == {None, 0.5}
+    assert f"s2 from its beginning, {name}" in printed
+    (record,) = json.loads((run / "evaluation.json").read_text())
+    assert record["decoders"] == ["greedy", name]
+    assert record["language_model"] == str(language_model)
+    best = RunFolder.open(run).ranking()[0]
+    for row in rows:
+        if (row["decoder"], row["way"]) == ("greedy", "windows"):
+            assert row["cer"] == pytest.approx(best.best["val_cer"])
+    evaluate(run, "--beam", 8, "--quiet")
+    assert {row["decoder"] for row in rows_of(run)} == {"greedy", "beam 8"}
+
+
+def test_the_page_has_every_text_with_its_errors_and_the_keyboard(run):
+    printed = evaluate(run)
+    slug = RunFolder.open(run).ranking()[0].slug
+    files = {path.name for path in (run / "evaluation").iterdir()}
+    assert files == {f"{slug}-val{end}" for end in (".html", "-keyboard.png", "-keyboard.svg")}
+    assert f"{slug}-val.html" in printed
+    page = (run / "evaluation" / f"{slug}-val.html").read_text()
+    assert "Synthetic data." in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    (row,) = (r for r in rows_of(run) if (r["session"], r["way"]) == ("s2", "stitched"))
+    for kind, name in ("S", "substitutions"), ("D", "deletions"), ("I", "insertions"):
+        assert page.count(f'<span class="{kind}"') == 2 * row[name]
+    assert (run / "evaluation" / f"{slug}-val-keyboard.png").read_bytes()[1:4] == b"PNG"
+    svg = (run / "evaluation" / f"{slug}-val-keyboard.svg").read_text()
+    assert svg.count('<g id="patch_') > 51
+
+
+def test_tuning_looks_at_validation_sessions_and_holds_for_test(run, language_model):
+    printed = evaluate(run, "--lm", language_model, "--tune-lm", "--test")
+    found = re.search(
+        r"CER (\S+) % on validation .* --lm-weight (\S+) --insertion-bonus (\S+),", printed
+    )
+    cer, weight, bonus = map(float, found.groups())
+    rows = [row for row in rows_of(run) if row["lm_weight"] is not None]
+    assert {row["set"] for row in rows} == {"val", "test"}
+    assert {(row["lm_weight"], row["insertion_bonus"]) for row in rows} == {(weight, bonus)}
+    (tuned,) = (
+        row["cer"]
+        for row in rows
+        if (row["set"], row["session"], row["way"]) == ("val", None, "stitched")
+    )
+    assert round(tuned, 2) == cer
+    assert "no language model to tune" in evaluate(run, "--tune-lm", code=2)
+    assert "nothing.arpa" in evaluate(run, "--lm", run / "nothing.arpa", code=2)
+
+
+class Scored:
+    """Emissions whose errors depend on weight and bonus alone: a bowl."""
+
+    def __init__(self, weight, bonus):
+        self.at, self.tried = (weight, bonus), []
+
+    def read(self, search):
+        self.tried.append((search.weight, search.bonus))
+        far = 100 * (search.weight - self.at[0]) ** 2 + 20 * (search.bonus - self.at[1]) ** 2
+        return transcript("stitched", round(100 * far))
+
+
+@pytest.mark.parametrize("bottom", [(0.0, -1.0), (0.9, 1.75), (2.1, 3.0)])
+def test_tuning_walks_to_the_bottom(bottom):
+    emissions = Scored(*bottom)
+    found, cer = tune([emissions], BeamSearch())
+    assert abs(found.weight - bottom[0]) <= 0.1
+    assert abs(found.bonus - bottom[1]) <= 0.25
+    assert cer <= 225
+    assert len(emissions.tried) == len(set(emissions.tried)) < 45
+
+
+def test_a_press_belongs_to_its_key_with_and_without_shift():
+    """Two presses of A, one read as s; one of 1 left out; one enter too many."""
+    keys = keys_of(count_confusions([("aA", "sA"), ("1b", "b"), ("b", "⏎b")]))
+    by_name = {key.characters: key for key in keys}
+    assert len(keys) == 47 + 4
+    assert set("".join(by_name)) == set(CLASSES)
+    a, one, enter = by_name["aA"], by_name["1!"], by_name["⏎"]
+    assert (a.pressed, a.rate, a.confused["s"]) == (2, 0.5, 1)
+    assert (one.deleted, one.rate, enter.inserted, enter.pressed) == (1, 1.0, 1, 0)
 
 
 def test_what_cannot_be_evaluated_is_said_in_one_message(run, tmp_path):

@@ -1,0 +1,116 @@
+"""An evaluation as files to keep: a page with all texts and their errors, the keyboard as picture.
+
+The page is one file that opens offline.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+
+from emgmodels.charset import decode
+from emgmodels.evaluation import STITCHED, align
+from emgmodels.metrics import count_confusions
+from search.evaluate.evaluation import GREEDY, SETS, Evaluation, reach
+from search.evaluate.keyboard import keyboard
+from search.report.page import Page
+from search.report.tables import Table
+
+_COLUMNS = 92
+"""Characters of a line of text."""
+_KINDS = {"S": "another key", "D": "left out", "I": "one too many"}
+_HEADERS = (
+    *("session", "way", "decoder", "CER %", "95 %"),
+    *("ins %", "del %", "sub %", "keys", "x real time"),
+)
+_STYLE = """<style>
+.text { font: .82rem/1.35 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+.text pre { margin: .5rem 0; white-space: pre; overflow-x: auto; }
+.S, .D, .I { border-radius: 2px; font-weight: 600; color: #111418; }
+.S { background: #f0c35e; } .D { background: #f2a48a; } .I { background: #9ccbee; }
+</style>"""
+
+
+def write_files(folder: Path, evaluation: Evaluation, synthetic: bool) -> list[Path]:
+    """Write the page of an evaluation, and its keyboard as PNG and SVG.
+
+    Both show the last of the evaluation's decoders, on whole sessions, stitched.
+
+    Args:
+        folder: where; it is made if it isn't there.
+        evaluation: what to write.
+        synthetic: whether the sessions were written by a synthetic typist.
+
+    Returns:
+        The files: page, PNG, SVG.
+    """
+    folder.mkdir(exist_ok=True)
+    search = evaluation.searches[-1]
+    found = evaluation.read(STITCHED, search)
+    subset = f"{'synthetic ' if synthetic else ''}{SETS[evaluation.subset]}"
+    decoder = search.name if search else GREEDY
+    sessions = f"{len(found)} {subset} session{'s' * (len(found) > 1)}"
+    data = f"{evaluation.trial.name}, {decoder}, {sessions}"
+    counts = count_confusions((decode(x.target), decode(x.predicted)) for _, x in found)
+    plot = keyboard(counts, data)
+    page = Page(f"{evaluation.trial.name} on {subset} sessions", reach(evaluation))
+    if synthetic:
+        page.banner("Synthetic data.", "These error rates say nothing about people.")
+    for line in (*evaluation.notes, *evaluation.warnings()):
+        page.text(line)
+    page.section("Error rates")
+    page.table(_table(evaluation))
+    page.section("Keyboard")
+    page.plots([plot])
+    page.section("What was typed, and what was read")
+    page.text(
+        f"Whole sessions, stitched, {decoder}. Above the truth, below what was read; marked are "
+        + ", ".join(f"{name} ({mark})" for mark, name in _KINDS.items())
+        + "."
+    )
+    for place, (name, transcript) in enumerate(found):
+        rows = align(transcript.target, transcript.predicted)
+        text = f"{_STYLE}<div class='text'>{''.join(_lines(*rows))}</div>"
+        page.folded(f"{name}: CER {transcript.edits.cer:.2f} %", text, is_open=place == 0)
+    stem = f"{evaluation.trial.slug}-{evaluation.subset}"
+    paths = [folder / f"{stem}.html", *(folder / f"{stem}-keyboard.{x}" for x in ("png", "svg"))]
+    paths[0].write_text(page.render(), encoding="utf-8")
+    paths[1].write_bytes(plot.png()[0])
+    paths[2].write_text(plot.svg(), encoding="utf-8")
+    return paths
+
+
+def _table(evaluation: Evaluation) -> Table:
+    rows = []
+    for row in evaluation.rows():
+        edits, (low, high) = row.edits, row.interval
+        rows.append(
+            (
+                row.session or f"all {len(row.transcripts)}",
+                row.way,
+                row.decoder,
+                f"{edits.cer:.2f}",
+                f"{low:.1f} – {high:.1f}",
+                *(f"{rate:.2f}" for rate in (edits.ier, edits.der, edits.ser)),
+                f"{edits.target}",
+                f"{row.seconds / row.duration:.4f}",
+            )
+        )
+    return Table(_HEADERS, rows, left=("session", "way", "decoder"))
+
+
+def _lines(true: str, read: str, marks: str) -> Iterator[str]:
+    """Yield two lines of text at a time, as HTML with the errors marked."""
+    for low in range(0, len(true), _COLUMNS):
+        part = slice(low, low + _COLUMNS)
+        yield "<pre>"
+        for row in (true[part], read[part]):
+            for character, mark in zip(row, marks[part], strict=True):
+                shown = html.escape(character)
+                if mark == " ":
+                    yield shown
+                else:
+                    yield f'<span class="{mark}" title="{_KINDS[mark]}">{shown}</span>'
+            yield "\n"
+        yield "</pre>"
