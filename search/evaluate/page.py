@@ -83,7 +83,10 @@ def write_files(folder: Path, evaluation: Evaluation, synthetic: bool) -> list[P
 
 def _table(evaluation: Evaluation) -> Table:
     rows = []
+    several = len(evaluation.sessions) > 1
     for row in evaluation.rows():
+        if row.session is None and not several:
+            continue
         edits, (low, high) = row.edits, row.interval
         rows.append(
             (
