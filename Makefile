@@ -1,18 +1,22 @@
 # make search   a first search on synthetic EMG, from nothing
 # make test     the whole test suite
+# make test-cluster   machines on one machine, with faults: needs root, sshd and rsync
 # make check    lint, format, types, tests: what CI runs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: search test check lint format setup clean
+.PHONY: search test test-cluster check lint format setup cluster-setup clean
 
 search: $(READY)
 	$(BIN)/python -m search.run spaces/deep.yaml
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+test-cluster: $(READY)
+	$(BIN)/python -m pytest tests/cluster -m cluster -rs
 
 check: lint test
 
@@ -36,6 +40,12 @@ $(READY): constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 	@echo "$(VENV) is ready."
+
+# What a node of a cluster needs: no tests, no linters; Ray's dashboard and cloud clients.
+cluster-setup:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
