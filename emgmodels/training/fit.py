@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from emgmodels.windows import (
     batches,
     check_recordings,
     milliseconds,
+    recordings_on,
     usable_rotation,
     window_starts,
 )
@@ -111,7 +113,7 @@ def fit(
         run.load(resume)
     for epoch in range(run.epoch + 1, config.training.epochs + 1):
         begin = time.perf_counter()
-        with fast_products(run.device):
+        with nullcontext() if config.training.compile else fast_products(run.device):
             train_loss = run.train_epoch(epoch, train)
             val_loss, readings = run.validate(val)
         windows = [count_edits(read, typed) for typed, read in readings]
@@ -172,6 +174,7 @@ class _Run:
         self.config, self.device = config, device
         self.model = build(config.model, config.seed).to(device)
         training = config.training
+        self.forward = torch.compile(self.model) if training.compile else self.model
         self.reduced = reduced_precision(training.precision, device)
         self.augment = SpecAugment(training.augmentation, config.model.features.hop)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
@@ -207,7 +210,8 @@ class _Run:
         total = torch.zeros((), device=self.device)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**62)))
-            for batch in batches(recordings, windows, training.batch_size, cut, rng):
+            loaded = recordings_on(self.device, tuple(recordings))
+            for batch in batches(recordings, windows, training.batch_size, cut, rng, loaded):
                 self._set_learning_rate(steps)
                 loss = self._loss(batch.to(self.device), epoch, generator)
                 self.optimizer.zero_grad(set_to_none=True)
@@ -227,7 +231,11 @@ class _Run:
         self.model.eval()
         windows = window_starts(recordings, self.val_cut.window)
         total, readings = 0.0, []
-        for batch in batches(recordings, windows, self.config.training.batch_size, self.val_cut):
+        size, loaded = (
+            self.config.training.batch_size,
+            recordings_on(self.device, tuple(recordings)),
+        )
+        for batch in batches(recordings, windows, size, self.val_cut, device=loaded):
             batch = batch.to(self.device)
             log_probs = self._emissions(self.model.spectrogram(batch.emg), self.val_framing)
             loss = ctc_loss(log_probs, batch.labels, batch.label_lengths)
@@ -303,7 +311,7 @@ class _Run:
     def _emissions(self, features: Tensor, framing: Framing) -> Tensor:
         """Return the log-probabilities of the labelled window's frames, (N, T, 99)."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
-            log_probs = self.model(features)
+            log_probs = self.forward(features)
         return log_probs[:, framing.first : framing.first + framing.frames]
 
     def _framing(self, seconds: float) -> Framing:

@@ -20,12 +20,14 @@ from emgmodels.windows.batches import (
     window_starts,
 )
 from emgmodels.windows.cache import cache_folder, open_split, prepare
+from emgmodels.windows.device import DeviceRecordings, recordings_on
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
 
 __all__ = [
     "VALIDATION_SECONDS",
     "Batch",
     "Cut",
+    "DeviceRecordings",
     "Recording",
     "batches",
     "cache_folder",
@@ -34,6 +36,7 @@ __all__ = [
     "mirrored",
     "open_split",
     "prepare",
+    "recordings_on",
     "usable_rotation",
     "window_starts",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from emgmodels.config import BANDS, SAMPLE_RATE
+from emgmodels.windows.device import DeviceRecordings
 from emgmodels.windows.recording import Recording
 
 
@@ -98,6 +99,7 @@ def batches(
     batch_size: int,
     cut: Cut,
     rng: np.random.Generator | None = None,
+    device: DeviceRecordings | None = None,
 ) -> Iterator[Batch]:
     """Yield the windows as batches.
 
@@ -107,6 +109,7 @@ def batches(
         batch_size: windows a batch; the last may have fewer.
         cut: how to cut.
         rng: draws rotations, jitter and crops; None for validation and test, which have none.
+        device: the recordings on a device, to gather the EMG there; None copies it from the files.
     """
     for low in range(0, len(windows), batch_size):
         chosen = windows[low : low + batch_size]
@@ -118,7 +121,11 @@ def batches(
             offset = rng.integers(-cut.band_jitter, cut.band_jitter + 1, count)
             shift = np.stack([offset // 2, offset // 2 - offset], axis=1)
             chosen, shortened = _crop(chosen, cut, rng)
-        yield _batch(recordings, chosen, shortened, rotation, shift)
+        if device is None:
+            emg = _copied(recordings, chosen, shortened, rotation, shift)
+        else:
+            emg = device.cut(chosen, shortened, rotation, shift)
+        yield _batch(emg, recordings, chosen, shortened)
 
 
 def usable_rotation(electrodes: int, rotation: int) -> int:
@@ -157,22 +164,26 @@ def _crop(windows: np.ndarray, cut: Cut, rng: np.random.Generator) -> tuple[np.n
     return windows + np.stack([np.zeros_like(offset), offset], axis=1), shorter
 
 
-def _batch(
+def _copied(
     recordings: Sequence[Recording],
     windows: np.ndarray,
     cut: Cut,
     rotation: np.ndarray,
     shift: np.ndarray,
-) -> Batch:
+) -> Tensor:
     shape = (len(windows), len(cut.bands), len(cut.electrodes), cut.samples)
     emg = np.empty(shape, dtype=np.float32)
-    spans = []
     for n, (index, start) in enumerate(windows.tolist()):
-        recording = recordings[index]
         for out, band in zip(emg[n], cut.bands, strict=True):
             rows = np.roll(cut.electrodes, rotation[n, band])
-            _copy(recording.emg[band], rows, start - cut.before + shift[n, band], out)
-        spans.append(recording.label_span(start, start + cut.window))
+            _copy(recordings[index].emg[band], rows, start - cut.before + shift[n, band], out)
+    return torch.from_numpy(emg)
+
+
+def _batch(emg: Tensor, recordings: Sequence[Recording], windows: np.ndarray, cut: Cut) -> Batch:
+    spans = [
+        recordings[index].label_span(start, start + cut.window) for index, start in windows.tolist()
+    ]
     longest = max(high - low for low, high in spans)
     labels = np.zeros((len(windows), longest), dtype=np.int64)
     samples = np.full((len(windows), longest), -1, dtype=np.int64)
@@ -182,7 +193,7 @@ def _batch(
         if recording.has_key_times:
             samples[n, : high - low] = recording.first[low:high] - start
     return Batch(
-        torch.from_numpy(emg),
+        emg,
         torch.from_numpy(labels),
         torch.tensor([high - low for low, high in spans]),
         torch.from_numpy(samples),

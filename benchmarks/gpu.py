@@ -1,0 +1,120 @@
+"""Training on a GPU: windows a second by precision, the input's share, share of the chip's rates.
+
+Without a GPU its rows stand as unmeasured; a short run then takes the same way on the CPU.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from benchmarks import data
+from benchmarks.measure import Figure, Scope
+from emgmodels.config import Config
+from emgmodels.factory import parse_notation
+from emgmodels.training.fit import _Run
+from emgmodels.windows import (
+    DeviceRecordings,
+    Recording,
+    batches,
+    prepare,
+    recordings_on,
+    window_starts,
+)
+
+MODELS = {
+    "baseline": "conv:4 @16ch",
+    "report's best": "transformer:2(heads=8,feedforward=512) gru:4(hidden=384) conv:4 @16ch",
+}
+SETTINGS: dict[str, dict[str, object]] = {
+    "float32": {"precision": "float32"},
+    "bfloat16": {"precision": "bfloat16"},
+    "bfloat16, compiled": {"precision": "bfloat16", "compile": True},
+}
+SUBJECT_WINDOWS = round(5.5 * 3600 / 4)
+"""Training windows of the report's subject."""
+
+
+def run(scope: Scope) -> Iterator[Figure]:
+    """Measure epochs of several models, or say that they are unmeasured."""
+    there = torch.cuda.is_available()
+    for name, text in MODELS.items():
+        for setting, values in SETTINGS.items():
+            title = f"{name}, {setting}"
+            if there:
+                yield from _epochs(scope, title, text, values, torch.device("cuda"))
+            elif scope.short and setting == "bfloat16" and name == "baseline":
+                small = "conv:1(channels=4,kernel=5) mlp:16"
+                yield from _epochs(scope, title, small, values, torch.device("cpu"))
+            else:
+                yield Figure(f"training windows, {title}", None, "windows/s")
+                yield Figure(f"50 epochs of a 5.5-hour subject, {title}", None, "s")
+    for trials in (1, 2, 4, 8):
+        yield Figure(f"trials an hour, {trials} on one GPU", None, "trials/h")
+
+
+def _epochs(
+    scope: Scope, title: str, text: str, values: dict[str, object], device: torch.device
+) -> Iterator[Figure]:
+    recordings = prepare(data.sessions(1, 0.5 if scope.short else 20.0))
+    config = Config.model_validate({"model": parse_notation(text), "training": values})
+    training = _Run(config, device)
+    rate = _operations_a_second(device, config.training.precision == "bfloat16")
+    seconds = scope.interleave(
+        {
+            "epoch": _whole(lambda: training.train_epoch(1, recordings), device),
+            "input": _whole(lambda: _input(training, recordings), device),
+        }
+    )
+    windows = len(window_starts(recordings, training.train_cut.window))
+    epoch = statistics.median(seconds["epoch"])
+    frames = training.model.spectrogram.frames(training.train_framing.samples)
+    operations = 2 * windows * (3 * training.model.macs(frames) - training.model.mlp.macs(frames))
+    yield Figure(
+        f"training windows, {title}",
+        value=windows / epoch,
+        unit="windows/s",
+        floor=rate * windows / operations,
+        share=operations / rate / epoch,
+        note=f"input alone: {statistics.median(seconds['input']) / epoch:.0%} of the time",
+    )
+    yield Figure(
+        f"50 epochs of a 5.5-hour subject, {title}",
+        value=50 * epoch * SUBJECT_WINDOWS / windows,
+        unit="s",
+        note="training alone, from one epoch of 20 minutes",
+    )
+
+
+def _input(training: _Run, recordings: list[Recording]) -> None:
+    """Gather, transform and mask an epoch's windows, without a model."""
+    loaded = recordings_on(training.device, tuple(recordings))
+    if loaded is None:
+        loaded = DeviceRecordings(recordings, training.device)
+    windows = window_starts(recordings, training.train_cut.window)
+    generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    for batch in batches(recordings, windows, 32, training.train_cut, rng, loaded):
+        training.augment(training.model.spectrogram(batch.emg), generator)
+
+
+def _whole(part: Callable[[], object], device: torch.device) -> Callable[[], None]:
+    """Return a part that ends when the device has done all of it."""
+
+    def run_to_the_end() -> None:
+        part()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return run_to_the_end
+
+
+def _operations_a_second(device: torch.device, reduced: bool) -> float:
+    """Return the rate of a large matrix product on the device."""
+    size = 8192 if device.type == "cuda" else 512
+    dtype = torch.bfloat16 if reduced else torch.float32
+    a = torch.randn(size, size, device=device).to(dtype)
+    seconds = Scope().interleave({"product": _whole(lambda: a @ a, device)}, turns=5)["product"]
+    return 2 * size**3 / statistics.median(seconds)
