@@ -12,6 +12,7 @@ interruption, and a higher ``--repeats`` adds seeds.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -128,7 +129,7 @@ def _winners(folder: RunFolder, top: int) -> list[TrialRecord]:
 
 
 def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
-    """Return the folder of the trainings, without those that were cut off or failed."""
+    """Return the folder of the trainings, as far as there are any."""
     path = folder.path / FOLDER
     path.mkdir(exist_ok=True)
     space = load_space(folder.path / "space.yaml")
@@ -142,7 +143,6 @@ def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
     kept = ("seed", "subject", "synthetic", "split", "resources_per_trial")
     known = {name: facts[name] for name in kept if name in facts}
     into.write_environment({**known, "storage": storage and storage.uri, FOLDER: str(folder.path)})
-    into.trials = {n: trial for n, trial in into.trials.items() if _is_done(trial)}
     return into
 
 
@@ -155,14 +155,17 @@ def _missing(
     into: RunFolder, winners: Sequence[TrialRecord], repeats: int, seed: int
 ) -> Iterator[tuple[int, Config]]:
     """Yield number and configuration of each training that is not done, seed by seed."""
-    done = [trial.config for trial in into.trials.values() if _is_done(trial)]
-    known = {(*seeds.configuration(config), config.seed) for config in done}
-    number = max(into.trials, default=-1)
+    known = {
+        (*seeds.configuration(trial.config), trial.config.seed): trial
+        for trial in into.trials.values()
+    }
+    free = itertools.count(max(into.trials, default=-1) + 1)
     for repeat in range(1, repeats + 1):
         own = trial_seed(seed, -repeat)  # a trial's own number is never negative
         for winner in winners:
-            if (*seeds.configuration(winner.config), own) not in known:
-                number += 1
+            begun = known.get((*seeds.configuration(winner.config), own))
+            if begun is None or not _is_done(begun):
+                number = next(free) if begun is None else begun.number
                 name = f"{winner.config.name}-seed-{repeat}"
                 yield number, winner.config.model_copy(update={"seed": own, "name": name})
 
@@ -180,7 +183,8 @@ def _train(
     facts = into.read_environment()
     on = "synthetic data" if facts.get("synthetic") else f"subject {facts.get('subject')}"
     boards = TrialBoards(into.path / "tensorboard", space.parameters(), on)
-    with Progress(console, len(plan) + len(into.trials)) as progress:
+    done = sum(map(_is_done, into.trials.values()))
+    with Progress(console, len(plan) + done) as progress:
         sampler = ListedConfigs(plan, space.search)
         run_trials(sampler, scheduler, data, resources, into, boards, progress)
 
