@@ -111,7 +111,8 @@ def progress(run: Run) -> Plot:
     return Plot(
         figure,
         title,
-        f"The search found {_finite(history.best)[-1]:.2f} % in {spent} epochs and "
+        f"The search found {_finite(history.best)[-1]:.2f} % in {spent} epochs"
+        f"{f', {run.elapsed / 3600:.3g} h' if math.isfinite(run.elapsed) else ''} and "
         f"{history.hours[-1]:.3g} h of training time (added up over trials that may have run side "
         f"by side). Training each of its {len(run.ranked)} trials to the last epoch takes "
         f"{history.whole_epochs} epochs and about {history.whole_hours:.3g} h: {saved:.0f} % of "

@@ -195,7 +195,7 @@ class Run:
     @cached_property
     def history(self) -> History:
         """The search in the order in which epochs ended."""
-        arrival = _arrivals(self.path / "study.journal")
+        arrival = self._arrived or _arrivals(self.path / "study.journal")
         epochs = sorted(
             (arrival.get((trial.number, epoch), math.inf), trial.number, epoch, cer, seconds)
             for trial in self.trials
@@ -213,6 +213,24 @@ class Run:
             whole_epochs=sum(trial.max_epochs for trial in trained),
             whole_hours=sum(t.max_epochs * t.curve["seconds"].mean() for t in trained) / 3600,
         )
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of searching up to the last epoch; NaN where the run does not say."""
+        return max(self._arrived.values(), default=math.nan)
+
+    @cached_property
+    def _arrived(self) -> dict[tuple[int, int], float]:
+        """When each epoch of each trial was reported (s), where the curves say so."""
+        found = {
+            (trial.number, epoch): when
+            for trial in self.trials
+            if "arrived" in trial.curve
+            for epoch, when in zip(
+                trial.curve["epoch"].tolist(), trial.curve["arrived"].tolist(), strict=True
+            )
+        }
+        return found if all(map(math.isfinite, found.values())) else {}
 
 
 def read_run(path: str | Path) -> Run:
@@ -330,13 +348,13 @@ def _test_cers(path: Path) -> dict[int, float]:
     return dict(found)
 
 
-def _arrivals(journal: Path) -> dict[tuple[int, int], int]:
+def _arrivals(journal: Path) -> dict[tuple[int, int], float]:
     """Return the place of every (trial, epoch) in the order in which the study heard of them.
 
     The journal's lines are in order of time. It is read, and never opened as a study, because the
     search may be writing to it.
     """
-    places: dict[tuple[int, int], int] = {}
+    places: dict[tuple[int, int], float] = {}
     if not journal.is_file():
         return places
     with journal.open(encoding="utf-8") as lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -224,6 +225,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         facts.insert(0, ("best validation CER", f"{number(best.val_cer)} %"))
         facts.append(("epochs trained", f"{len(history.best)} of {history.whole_epochs}"))
         facts.append(("training time", duration(3600 * float(history.hours[-1]))))
+        if math.isfinite(run.elapsed):
+            facts.append(("time of the search", duration(run.elapsed)))
         facts.append(("best: parameters", f"{best.parameters:,}"))
         facts.append(("best: look-ahead", lookahead(best.lookahead_ms)))
     return facts

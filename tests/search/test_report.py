@@ -291,11 +291,30 @@ def test_history_follows_the_order_in_which_epochs_ended(tmp_path):
         records[which].add(metrics)
         sampler.on_trial_result("ab"[which], metrics)
     folder.flush()
-    history = read_run(tmp_path).history
+    told = read_run(tmp_path)
+    assert math.isnan(told.elapsed)
+    history = told.history
     assert history.best.tolist() == [90, 80, 80, 80, 40]
     assert history.hours.tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05])
     assert history.whole_epochs == 48
     assert history.whole_hours == pytest.approx(0.48)
+
+
+def test_history_follows_the_time_of_arrival_where_the_curves_have_it(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    folder = RunFolder(tmp_path)
+    folder.write_environment({})
+    for number in range(2):
+        folder.trials[number] = TrialRecord(number, Config(), RUNNING)
+    row = made_up_curve(Config(), np.random.default_rng(0))[0]
+    for trial, epoch, cer, when in ((1, 1, 80, 20.0), (0, 1, 90, 30.0), (0, 2, 50, 7200.0)):
+        folder.trials[trial].add(row | {"epoch": epoch, "val_cer": cer, "arrived": when})
+    folder.flush()
+    run = read_run(tmp_path)
+    assert run.history.best.tolist() == [80, 80, 50]
+    assert run.elapsed == 7200
+    write_report(run, tmp_path / "report")
+    assert "time of the search</dt><dd>2h 00m" in (tmp_path / "report/report.html").read_text()
 
 
 def test_importance_tells_what_decides_from_what_does_not(tmp_path):
