@@ -12,6 +12,7 @@ from rich.console import Console
 
 from search.console import Progress
 from search.engine import Resources, engine, run_trials
+from search.recorder import Recorder
 from search.results import RunFolder
 from search.run import scheduler_of
 from search.sampler import OptunaSampler
@@ -83,11 +84,10 @@ def search_idly(parent: Path, overrides: list[str]) -> RunFolder:
         sampler = OptunaSampler(space, folder.path / "study.journal")
         boards = TrialBoards(folder.path / "tensorboard", space.parameters(), "no data")
         with Progress(Console(quiet=True), space.search.trials) as progress:
-            run_trials(
-                *(sampler, scheduler_of(space), TrialData((), ()), Resources(1, 0)),
-                *(folder, boards, progress),
-                trainable=IdleTrial,
-            )
+            scheduler = scheduler_of(space)
+            recorder = Recorder(folder, boards, progress, scheduler, space.search)
+            data, resources = TrialData((), ()), Resources(1, 0)
+            run_trials(sampler, scheduler, data, resources, recorder, trainable=IdleTrial)
     return folder
 
 

@@ -29,6 +29,7 @@ from search import seeds
 from search.console import Progress
 from search.engine import Resources, choose_resources, engine, run_trials
 from search.lock import running
+from search.recorder import Recorder
 from search.results import COMPLETE, STOPPED, RunFolder, TrialRecord
 from search.sampler import ListedConfigs, trial_seed
 from search.schedule import make_scheduler
@@ -186,7 +187,8 @@ def _train(
     done = sum(map(_is_done, into.trials.values()))
     with Progress(console, len(plan) + done) as progress:
         sampler = ListedConfigs(plan, space.search)
-        run_trials(sampler, scheduler, data, resources, into, boards, progress)
+        recorder = Recorder(into, boards, progress, scheduler, space.search)
+        run_trials(sampler, scheduler, data, resources, recorder)
 
 
 def _write(folder: RunFolder, into: RunFolder) -> pa.Table:

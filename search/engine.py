@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +15,15 @@ from ray import tune
 from ray._private import ray_constants
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import SearchGenerator
 
-from search.console import Progress
-from search.recorder import Recorder
+from search.failures import DISK_FULL, RETRIES, is_disk_full
+from search.recorder import Recorder, SearchEnded
 from search.results import RunFolder
 from search.sampler import ListedConfigs, OptunaSampler
 from search.storage import ENGINE_FOLDER
-from search.tensorboard import TrialBoards
 from search.trial import EmgTrial, TrialData
 
-_RETRIES = 2
 _OBJECT_STORE_BYTES = 128 * 2**20
 
 
@@ -44,7 +42,7 @@ class Resources:
         return max(1, math.floor(self.cpus))
 
 
-@contextmanager
+@contextlib.contextmanager
 def engine(
     address: str | None, cpus_per_trial: float | None, verbose: bool = False
 ) -> Iterator[None]:
@@ -69,7 +67,7 @@ def engine(
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
     try:
-        with _on_loopback() if address is None else nullcontext():
+        with _on_loopback() if address is None else contextlib.nullcontext():
             ray.init(address=address, **quiet)
     except ConnectionError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers there: {error}") from None
@@ -79,7 +77,7 @@ def engine(
         ray.shutdown()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _on_loopback() -> Iterator[None]:
     """Let Ray's processes listen on 127.0.0.1, where they are told to.
 
@@ -129,67 +127,76 @@ def run_trials(
     scheduler: TrialScheduler,
     data: TrialData,
     resources: Resources,
-    folder: RunFolder,
-    boards: TrialBoards,
-    progress: Progress,
+    recorder: Recorder,
     trainable: type[EmgTrial] = EmgTrial,
 ) -> None:
     """Run a search's trials to their end; Ctrl-C ends it early, with nothing lost."""
-    settings = sampler.settings
-    recorder = Recorder(folder, boards, progress, scheduler)
     tuner = tune.Tuner(
-        _trainable(trainable, data, resources, settings.save_every),
+        _trainable(trainable, data, resources, sampler.settings.save_every),
         tune_config=tune.TuneConfig(
             metric="val_cer",
             mode="min",
-            search_alg=sampler,
+            search_alg=Suggestions(sampler),
             scheduler=scheduler,
             num_samples=sampler.trials,
-            time_budget_s=settings.time_budget,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
             name=ENGINE_FOLDER,
-            storage_path=_storage(folder),
+            storage_path=_storage(recorder.folder),
             callbacks=[recorder],
-            failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True, num_to_keep=3),
             verbose=0,
         ),
     )
-    _fit(tuner, recorder, settings.time_budget)
+    _fit(tuner, recorder)
 
 
 def resume_trials(
+    sampler: OptunaSampler,
+    scheduler: TrialScheduler,
     data: TrialData,
     resources: Resources,
-    folder: RunFolder,
-    boards: TrialBoards,
-    progress: Progress,
-    time_budget: float | None,
-    save_every: float,
+    recorder: Recorder,
 ) -> None:
     """Go on with a search that was interrupted or killed, from Ray's snapshot of it.
 
     Ended trials stay as they are, paused ones stay paused, and those that were running go on from
-    their last checkpoint.
+    their last checkpoint. Where the space now asks for more trials, they follow.
 
     Raises:
         ValueError: Ray has no snapshot of the search.
     """
-    path = _storage(folder, ENGINE_FOLDER)
+    path = _storage(recorder.folder, ENGINE_FOLDER)
     if not tune.Tuner.can_restore(path):
-        raise ValueError(f"{folder.path}: cannot be resumed: it holds no snapshot of its trials")
-    tuner = tune.Tuner.restore(
-        path, _trainable(EmgTrial, data, resources, save_every), resume_errored=True
-    )
-    local: Any = tuner._local_tuner  # restore() takes neither callbacks nor a time budget
-    local._tune_config.time_budget_s = time_budget
-    recorder = Recorder(folder, boards, progress, local._tune_config.scheduler)
+        raise ValueError(
+            f"{recorder.folder.path}: cannot be resumed: it holds no snapshot of its trials"
+        )
+    trainable = _trainable(EmgTrial, data, resources, sampler.space.search.save_every)
+    tuner = tune.Tuner.restore(path, trainable)
+    local: Any = tuner._local_tuner  # restore() takes none of these
+    local._tune_config.search_alg = Suggestions(sampler)
+    local._tune_config.scheduler = scheduler
     local.get_run_config().callbacks = [recorder]
-    _fit(tuner, recorder, time_budget)
+    _fit(tuner, recorder)
+
+
+class Suggestions(SearchGenerator):
+    """Ray Tune's source of trials: as many as the sampler's space says, also after a restore."""
+
+    def __init__(self, sampler: OptunaSampler | ListedConfigs) -> None:
+        super().__init__(sampler)
+        self.sampler = sampler
+
+    def __reduce__(self) -> tuple[type[Suggestions], tuple[OptunaSampler | ListedConfigs]]:
+        return Suggestions, (self.sampler,)
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a snapshot, in which the search may have been over."""
+        super().set_state({**state, "total_samples": self.sampler.trials, "finished": False})
 
 
 def _trainable(
@@ -209,10 +216,16 @@ def _storage(folder: RunFolder, name: str = "") -> str:
     return (place / name).uri if name else place.uri
 
 
-def _fit(tuner: tune.Tuner, recorder: Recorder, time_budget: float | None) -> None:
-    begin = time.monotonic()
-    tuner.fit()
-    recorder.finish(time_budget is not None and time.monotonic() - begin >= time_budget)
+def _fit(tuner: tune.Tuner, recorder: Recorder) -> None:
+    try:
+        tuner.fit()
+    except SearchEnded:
+        pass
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        recorder.ending = DISK_FULL
+    recorder.finish()
 
 
 def _trial_name(trial: Trial) -> str:

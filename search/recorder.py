@@ -1,15 +1,27 @@
-"""What Ray Tune's trials report, recorded: run folder, TensorBoard, console."""
+"""What Ray Tune's trials report, recorded: run folder, TensorBoard, console.
+
+Also watched from here, once around Ray's loop: trials that hang, a disk that fills up, a search of
+which every trial fails, and the time budget.
+"""
 
 from __future__ import annotations
 
+import math
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from emgmodels.config import Config
+from search import failures
 from search.console import Progress
 from search.results import (
     COMPLETE,
@@ -24,9 +36,26 @@ from search.results import (
     TrialRecord,
     flatten,
 )
+from search.space import SearchConfig
 from search.storage import StoredFile
 from search.tensorboard import TrialBoards
 from search.trial import CHECKPOINT
+
+_PATIENCE = 600.0
+"""Seconds without a report after which a trial may be taken for hung, at least."""
+_PATIENCE_EPOCHS = 20
+"""The same, in durations of the longest epoch seen."""
+_HOPELESS = 5
+"""Failed trials without a single epoch after which a search is given up; three for each slot where
+that is more."""
+_SPARE_BYTES = 8 * 2**20
+"""A disk with less free space counts as full."""
+_LOOK = 1.0
+"""Seconds between two looks at what may be wrong."""
+
+
+class SearchEnded(Exception):
+    """Ends a search that runs outside the main thread, where no signal can."""
 
 
 class Recorder(tune.Callback):
@@ -38,13 +67,55 @@ class Recorder(tune.Callback):
         boards: TrialBoards,
         progress: Progress,
         scheduler: TrialScheduler,
+        settings: SearchConfig,
     ) -> None:
+        """Record a search.
+
+        Args:
+            folder: where its tables are written.
+            boards: TensorBoard's event files.
+            progress: what a person sees.
+            scheduler: who can say why a trial ended.
+            settings: when to end, and after how long a trial without a report is taken for hung.
+
+        Attributes:
+            ending: why the search ends before its time; empty where nothing but a signal ends it.
+        """
         self.folder, self.boards, self.progress = folder, boards, progress
         self.explain: Callable[[str], str] | None = getattr(scheduler, "why", None)
+        self.ending = ""
+        self._begin = time.monotonic()
+        self._settings = settings
+        self._heard: dict[str, tuple[Trial, float]] = {}
+        self._hung: dict[str, str] = {}
+        self._looked = 0.0
+        epochs = [row for record in folder.trials.values() for row in record.curve]
+        self._longest_epoch = max((row["seconds"] for row in epochs), default=0.0)
+        folder.reserve()
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Leave nothing in Ray's snapshots: a resumed search brings its own recorder."""
         return tune.Callback, ()
+
+    @property
+    def failure(self) -> str:
+        """Why the search failed as a whole, and what to do; empty where it did not."""
+        path, records = self.folder.path, self.folder.trials.values()
+        if self.ending == failures.DISK_FULL:
+            return (
+                f"{path}: the disk is full. What was trained is in the tables; make space, then go "
+                f"on with: python -m search.run --resume {path}"
+            )
+        reasons = Counter(record.reason for record in records if record.state == FAILED)
+        if not reasons or (
+            any(record.curve for record in records) and reasons.total() < len(records)
+        ):
+            return ""
+        reason, count = reasons.most_common(1)[0]
+        return (
+            f"{path}: none of {len(records)} trials could be trained; {count} of them: {reason}. "
+            f"All that is known of each is in {path / 'failures'}"
+        )
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial got its slot, for the first time or again."""
@@ -52,12 +123,14 @@ class Recorder(tune.Callback):
         record.state, record.reason = RUNNING, ""
         record.node = trial.node_ip or ""
         self.folder.append(record)
+        self._heard[trial.trial_id] = trial, time.monotonic()
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """An epoch is over."""
         _forget_statistics(trial)
+        self._heard[trial.trial_id] = trial, time.monotonic()
         record = self._record(trial)
         record.node = result.get("node_ip", record.node)
         if "failure" in result:
@@ -65,6 +138,7 @@ class Recorder(tune.Callback):
             self.folder.write_failure(record, result["traceback"])
             return
         record.add({**result, "arrived": self.folder.elapsed})
+        self._longest_epoch = max(self._longest_epoch, result["seconds"])
         result.pop("best_windows", None)  # else Ray would write it into every snapshot
         self.folder.append_epochs(record)
         self.boards.report(record.slug, record.curve[-1])
@@ -91,11 +165,15 @@ class Recorder(tune.Callback):
         self._ended(record)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """A trial's process died more often than it is started again."""
+        """A trial failed more often than it is started again."""
         record = self._record(trial)
         record.state = FAILED
-        record.reason = "its process ended without a word, out of memory perhaps"
+        record.reason = f"{self._note_failure(trial)}, {1 + failures.RETRIES} times"
         self._ended(record)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A trial failed and is started again."""
+        self._record(trial).reason = f"starts again: {self._note_failure(trial)}"
 
     def get_state(self) -> None:
         """Send the study, since Ray is about to take a snapshot: in storage it is never older."""
@@ -108,18 +186,67 @@ class Recorder(tune.Callback):
             ranking = self._ranking(trials)
             self.folder.flush()
             self.boards.search.update(ranking, self.folder.elapsed)
+        if not self.ending and time.monotonic() - self._looked >= _LOOK:
+            self._looked = time.monotonic()
+            self._end_hung()
+            if why := self._reason_to_end():
+                self._end(why)
 
-    def finish(self, time_is_up: bool) -> None:
+    def finish(self) -> None:
         """Give the trials that the end of the search cut off their reason, and write everything."""
+        self.folder.release()
         for record in self.folder.trials.values():
             if record.state in (RUNNING, PAUSED, WAITING):
-                end = TIME_IS_UP if time_is_up else "the search was interrupted"
+                end = self.ending or "the search was interrupted"
                 record.reason = f"{record.state} at epoch {record.epoch} when {end}"
                 record.state = CUT_OFF
                 self.boards.end(record.slug, failed=False)
         self.folder.keep_best_checkpoints()
         self.folder.flush()
         self.boards.search.update(self.folder.ranking(), self.folder.elapsed, final=True)
+
+    def _end(self, why: str) -> None:
+        """End the search as Ctrl-C does: with a snapshot from which it can go on."""
+        self.ending = why
+        self.folder.release()
+        if threading.current_thread() is not threading.main_thread():
+            raise SearchEnded(why)
+        signal.raise_signal(signal.SIGUSR1)  # Ray's handler lets its loop end
+
+    def _reason_to_end(self) -> str:
+        budget = self._settings.time_budget
+        if budget is not None and time.monotonic() - self._begin >= budget:
+            return TIME_IS_UP
+        if shutil.disk_usage(self.folder.path).free < _SPARE_BYTES:
+            return failures.DISK_FULL
+        records = self.folder.trials.values()
+        failed = sum(record.state == FAILED for record in records)
+        if failed >= max(_HOPELESS, 3 * len(self._heard)) and not self._longest_epoch:
+            return "no trial could be trained"
+        return ""
+
+    def _end_hung(self) -> None:
+        """End the processes of trials without a report for too long; Ray starts them again."""
+        limit = self._settings.hang_after
+        if limit is None:
+            epochs = _PATIENCE_EPOCHS * self._longest_epoch
+            limit = max(_PATIENCE, epochs) if epochs else math.inf
+        now = time.monotonic()
+        for trial_id, (trial, heard) in list(self._heard.items()):
+            if trial.status != Trial.RUNNING:
+                del self._heard[trial_id]
+            elif now - heard > limit and (actor := trial.temporary_state.ray_actor):
+                self._heard[trial_id] = trial, now
+                self._hung[trial_id] = f"hung: no report within {limit:.0f} s"
+                ray.kill(actor)
+
+    def _note_failure(self, trial: Trial) -> str:
+        """Write down why a trial failed, and return it in one line."""
+        text = failures.last_failure(trial)
+        self.folder.write_failure(self._record(trial), text)
+        if failures.is_disk_full(text) and not self.ending:
+            self._end(failures.DISK_FULL)
+        return self._hung.pop(trial.trial_id, None) or failures.summary(text)
 
     def _record(self, trial: Trial) -> TrialRecord:
         number = trial.config["number"]

@@ -38,6 +38,9 @@ CUT_OFF = "cut off"
 STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
 TIME_IS_UP = "the time budget was spent"
 """How the reason of a trial ends that the time budget cut off."""
+_RESERVE = ".reserve"
+_RESERVED_BLOCKS = 32
+"""Blocks of 1 MiB that are held for the last writing."""
 _OFTEN = 5.0
 """Seconds between two writings of the tables' files, at least."""
 _WRITTEN_ANEW = 100_000
@@ -271,6 +274,16 @@ class RunFolder:
             trial.state == CUT_OFF and trial.reason.endswith("interrupted")
             for trial in self.trials.values()
         )
+
+    def reserve(self) -> None:
+        """Hold some space on the disk for the last writing, should it fill up."""
+        with (self.path / _RESERVE).open("wb") as file:
+            for _ in range(_RESERVED_BLOCKS):
+                file.write(bytes(2**20))
+
+    def release(self) -> None:
+        """Give the reserved space back."""
+        (self.path / _RESERVE).unlink(missing_ok=True)
 
     def append(self, trial: TrialRecord) -> None:
         """Append a trial's new epochs, and its row if it has changed."""

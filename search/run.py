@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
 import typer
+from optuna.trial import FrozenTrial
 from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 from rich.progress import Progress as Bars
@@ -30,10 +31,12 @@ from search import seeds
 from search.confirm import check_options, confirm_winners, refuse_confirmation
 from search.console import Progress, trials_table
 from search.engine import Resources, choose_resources, engine, resume_trials, run_trials
+from search.failures import SearchFailedError
 from search.lock import running
 from search.preflight import check_cluster
+from search.recorder import Recorder
 from search.results import CUT_OFF, STOPPED, RunFolder, read_trials
-from search.sampler import OptunaSampler
+from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import make_scheduler
 from search.space import Space, TypistConfig, load_space
 from search.storage import Place, fetch, is_uri, redact
@@ -58,6 +61,7 @@ def search(
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | None = None,
     address: str | None = None,
+    warm_start: Sequence[str | Path] = (),
     overrides: Sequence[str] = (),
     quiet: bool = False,
     verbose: bool = False,
@@ -87,6 +91,8 @@ def search(
         cpus_per_trial: cores of a trial; one, or a share of the machine for each GPU.
         gpus_per_trial: GPUs of a trial, or a fraction; one, where there is one.
         address: a running Ray cluster's address.
+        warm_start: folders of earlier searches that the sampler learns from; their trials that the
+            space contains are not trained again.
         overrides: ``path.to.key=value``, applied last.
         quiet: print nothing.
         verbose: also print a line for each epoch, and what Ray and the trials' processes say.
@@ -96,6 +102,7 @@ def search(
 
     Raises:
         ValueError: the space, the data or an option is wrong; nothing has started then.
+        SearchFailedError: every trial failed, or the disk is full.
     """
     console = Console(quiet=quiet)
     place, parent = _storage(storage, out)
@@ -113,8 +120,8 @@ def search(
             *overrides,
         ],
     )
-    scheduler = scheduler_of(loaded)
-    OptunaSampler(loaded)  # refuses what it lacks before anything is written
+    scheduler_of(loaded)  # these two refuse what they lack before anything is written
+    OptunaSampler(loaded)
     for stage in loaded.pretrained(seed=loaded.search.seed):
         check_weights(stage)
     warning = loaded.check(seed=loaded.search.seed).warning
@@ -126,30 +133,21 @@ def search(
     trial_data, shortest = _open(chosen, loaded, [warning] if warning else [], console)
     loaded = loaded.within(shortest)
     loaded.check(seed=loaded.search.seed)
+    learnt = [trial for run in warm_start for trial in _learn(loaded, run, chosen, console)]
     with engine(address, cpus_per_trial, verbose):
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
         if address is not None:
             _check_cluster(trial_data, resources, place or parent, console)
         folder = RunFolder.create(parent, loaded.name, place)
-        folder.checkpoints = loaded.search.checkpoints
         folder.write_space(loaded.resolved())
         kept = folder.mirror.place.uri if folder.mirror else None
         facts = _facts(loaded, chosen, trial_data, resources, data is None)
         folder.write_environment({**facts, "storage": kept})
-        sampler = OptunaSampler(loaded, folder.path / "study.journal")
-        boards = TrialBoards(
-            folder.path / "tensorboard", loaded.parameters(), _data(data is None, chosen.subject)
-        )
         folder.send()
         _say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
-        with (
-            running(folder.path),
-            Progress(console, sampler.trials, loaded.search.time_budget, verbose) as progress,
-        ):
-            run_trials(sampler, scheduler, trial_data, resources, folder, boards, progress)
-    if sampler.exhausted:
-        _say(console, f"note: no more trials: {sampler.exhausted}")
-    _print_ranking(console, folder, synthetic=data is None)
+        sampler = OptunaSampler(loaded, folder.path / _JOURNAL, learnt)
+        with running(folder.path):
+            _conduct(run_trials, folder, sampler, trial_data, resources, console, verbose)
     if confirm is not None and not folder.is_interrupted:
         confirm_winners(
             folder.path,
@@ -164,19 +162,21 @@ def search(
 def resume(
     run: str | Path,
     *,
+    add_trials: int = 0,
     time_budget: str | float | None = None,
     out: str | Path = "runs",
     address: str | None = None,
     quiet: bool = False,
     verbose: bool = False,
 ) -> pa.Table:
-    """Go on with a search that Ctrl-C, a killed process or a reboot ended early.
+    """Go on with a search that Ctrl-C, a killed process or a reboot ended early, or make it longer.
 
     Ended trials stay, paused ones stay paused, and those that were running go on from their last
     checkpoint, under the space, the sessions and the resources of the run folder.
 
     Args:
         run: the run folder, or its URI in storage.
+        add_trials: architectures to train beyond those that the search was to train.
         time_budget: how long to go on; without it, as long as the search was given at first.
         out: where a run folder from storage is fetched to.
         address: a running Ray cluster's address.
@@ -191,10 +191,12 @@ def resume(
     """
     console = Console(quiet=quiet)
     folder = _reopen(run, Path(out))
-    space = load_space(
-        folder.path / "space.yaml", overrides=_option("search.time_budget", time_budget)
-    )
-    folder.checkpoints = space.search.checkpoints
+    more = []
+    if add_trials:
+        known = load_space(folder.path / "space.yaml").search.trials
+        more = [f"search.trials={known + add_trials}"]
+    budget = _option("search.time_budget", time_budget)
+    space = load_space(folder.path / "space.yaml", overrides=[*more, *budget])
     facts = folder.read_environment()
     refuse_confirmation(folder.path, facts)
     split = facts["split"]
@@ -206,24 +208,13 @@ def resume(
         if address is not None:
             storage = folder.mirror.place if folder.mirror else folder.path
             _check_cluster(trial_data, resources, storage, console)
-        on = _data(facts["synthetic"], facts["subject"])
-        boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
         _say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
-        budget = space.search.time_budget
-        with (
-            running(folder.path),
-            Progress(console, space.search.trials, budget, verbose) as progress,
-        ):
-            resume_trials(
-                trial_data,
-                resources,
-                folder,
-                boards,
-                progress,
-                budget,
-                space.search.save_every,
-            )
-    _print_ranking(console, folder, synthetic=facts["synthetic"])
+        with running(folder.path):
+            if more:
+                lasting = load_space(folder.path / "space.yaml", overrides=more)
+                folder.write_space(lasting.resolved())
+            sampler = OptunaSampler(space, folder.path / _JOURNAL)
+            _conduct(resume_trials, folder, sampler, trial_data, resources, console, verbose)
     return read_trials(folder.path)
 
 
@@ -271,12 +262,19 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Another value for a key of the space."),
     ] = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Learn from the trials of an earlier search; repeatable."),
+    ] = None,
     resumed: Annotated[
         str | None,
         typer.Option(
             "--resume", metavar="RUN", help="Go on with the search of a run folder, or its URI."
         ),
     ] = None,
+    add_trials: Annotated[
+        int, typer.Option(min=0, help="With --resume: architectures to train beyond the first.")
+    ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Also print epochs, and what Ray and workers say.")
@@ -289,7 +287,9 @@ def command(
       python -m search.run spaces/deep.yaml
       python -m search.run spaces/deep.yaml --data DIR --subject 89335547 --trials 200
       python -m search.run spaces/deep.yaml --data DIR --set "model.electrodes={choice: [4, 8]}"
+      python -m search.run spaces/deep.yaml --data DIR --warm-start runs/deep-001
       python -m search.run --resume runs/deep-001
+      python -m search.run --resume runs/deep-001 --add-trials 32
       python -m search.run spaces/deep.yaml --data DIR --address auto --storage s3://bucket/runs
       python -m search.run runs/deep-001 --confirm 3 --repeats 5
     """
@@ -299,6 +299,7 @@ def command(
                 raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
             resume(
                 resumed,
+                add_trials=add_trials,
                 time_budget=time_budget,
                 out=out,
                 address=address,
@@ -309,6 +310,8 @@ def command(
             if confirm is not None and not RunFolder.open(run).is_interrupted:
                 _confirm(run, confirm, repeats, address, quiet)
             return
+        if add_trials:
+            raise ValueError("--add-trials continues an earlier search: name it with --resume RUN")
         if space is None:
             raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
         if space.is_dir():
@@ -333,6 +336,7 @@ def command(
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             address=address,
+            warm_start=warm_start or (),
             overrides=overrides or (),
             quiet=quiet,
             verbose=verbose,
@@ -340,12 +344,16 @@ def command(
     except (ValueError, OSError) as error:
         typer.echo(f"error: {redact(str(error))}", err=True)
         raise typer.Exit(2) from None
+    except SearchFailedError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 _DEMO = """\
 No --data: this is a demo, on a synthetic typist. Its error rates say nothing about people.
 For session files of emg2qwerty or your own: python -m search.run {space} --data DIR"""
 _SHOWN = 15
+_JOURNAL = "study.journal"
 
 
 def _confirm(
@@ -510,6 +518,47 @@ def _data(synthetic: bool, subject: str) -> str:
 
 def _minutes(recordings: list[Recording]) -> str:
     return f"{sum(r.samples for r in recordings) / SAMPLE_RATE / 60:.0f} minutes"
+
+
+def _learn(space: Space, run: str | Path, split: Split, console: Console) -> list[FrozenTrial]:
+    """Return the trials of an earlier search that fit a space, and say how many do not."""
+    found = earlier_trials(space, run)
+    total = len(found.trials) + found.left_out.total()
+    _say(console, f"Learning from {len(found.trials)} of the {total} trials of {run}")
+    for reason, count in found.left_out.most_common(_SHOWN):
+        _say(console, f"    {count} left out: {reason}")
+    validated = RunFolder.open(Path(run)).read_environment()["split"]["val"]
+    if {Path(path).name for path in validated} != {path.name for path in split.val}:
+        _say(
+            console, f"note: {run} was validated on other sessions; its CERs are taken as they are"
+        )
+    return found.trials
+
+
+def _conduct(
+    run: Callable[..., None],
+    folder: RunFolder,
+    sampler: OptunaSampler,
+    data: TrialData,
+    resources: Resources,
+    console: Console,
+    verbose: bool,
+) -> None:
+    """Train a search's trials by ``run_trials`` or ``resume_trials``, and print its ranking."""
+    space = sampler.space
+    folder.checkpoints = space.search.checkpoints
+    scheduler = scheduler_of(space)
+    facts = folder.read_environment()
+    on = _data(facts["synthetic"], facts["subject"])
+    boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
+    with Progress(console, sampler.trials, space.search.time_budget, verbose) as progress:
+        recorder = Recorder(folder, boards, progress, scheduler, space.search)
+        run(sampler, scheduler, data, resources, recorder)
+    if sampler.exhausted:
+        _say(console, f"note: no more trials: {sampler.exhausted}")
+    _print_ranking(console, folder, synthetic=facts["synthetic"])
+    if recorder.failure:
+        raise SearchFailedError(recorder.failure)
 
 
 def _print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:

@@ -133,8 +133,11 @@ def merge_curves(known: pa.Table, rows: Sequence[Row]) -> pa.Table:
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file in one step, so that a reader sees the old one or the new one."""
     scratch = path.with_name(f".{path.name}.tmp")
-    write(scratch)
-    os.replace(scratch, path)
+    try:
+        write(scratch)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def drop_torn_line(path: Path) -> None:

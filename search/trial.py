@@ -21,6 +21,7 @@ from emgmodels.metrics import count_confusions
 from emgmodels.training import EpochResult, best_device, fit
 from emgmodels.training.memory import keep_freed_memory
 from emgmodels.windows import Recording, prepare
+from search.failures import PassingError, explain, may_pass
 
 CHECKPOINT = "checkpoint.pt"
 """File name of a training's state inside a Ray Tune checkpoint."""
@@ -42,7 +43,7 @@ class EmgTrial(tune.Trainable):
 
     Ray reuses the process for the next trial (``reset_config``), pauses it by ``save_checkpoint``
     and goes on by ``load_checkpoint``. An error inside the training is the trial's result, not the
-    search's end: it is reported as ``failure`` and the trial is done.
+    search's end: it is reported as ``failure`` and the trial is done, unless it may pass.
     """
 
     def setup(
@@ -84,9 +85,11 @@ class EmgTrial(tune.Trainable):
             self.result = next(self.results)
         except Exception as error:
             self.result = None
+            if may_pass(error):
+                raise PassingError(explain(error)) from error
             return {
                 "epoch": self.epoch + 1,
-                "failure": explain_failure(error),
+                "failure": explain(error),
                 "traceback": traceback.format_exc(),
                 "val_cer": float("nan"),
                 "val_loss": float("nan"),
@@ -147,15 +150,6 @@ def recordings(data: TrialData) -> tuple[list[Recording], list[Recording]]:
         prepare([Path(path) for path in data.train]),
         prepare([Path(path) for path in data.val]),
     )
-
-
-def explain_failure(error: Exception) -> str:
-    """Return one line for the trials table."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return "out of GPU memory"
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return "out of memory"
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def _reading(texts: Sequence[tuple[str, str]]) -> dict[str, Any]:

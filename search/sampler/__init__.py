@@ -1,26 +1,29 @@
 """What to train next: Optuna behind Ray Tune's ``Searcher``, with a durable study.
 
 A trial that the scheduler stopped is ``PRUNED`` at its last epoch, with its validation CER of every
-epoch; one that trained to the end is ``COMPLETE`` with its lowest; one that crashed is ``FAIL``. A
-training that diverged or ran out of memory is pruned and marked infeasible, which ranks it last.
+epoch; one that trained to the end is ``COMPLETE`` with its lowest. A training that diverged
+or failed is pruned and marked infeasible, which ranks it last.
 Trials that are paused or still running already count with what they have shown, so that a scheduler
 which pauses most trials does not keep the sampler in the dark until the search is over.
 
 Suggestions that cannot be trained, or that are equal to an earlier one, never reach a worker.
 """
 
+from search.sampler.earlier import Earlier, earlier_trials
 from search.sampler.listed import ListedConfigs
-from search.sampler.methods import SAMPLERS, make_sampler
-from search.sampler.searcher import RAY_TRIAL, SKIPPED, OptunaSampler, trial_seed
+from search.sampler.methods import SAMPLERS, make_sampler, trial_seed
+from search.sampler.searcher import RAY_TRIAL, SKIPPED, OptunaSampler
 from search.sampler.study import SearchStudy, open_study
 
 __all__ = [
     "RAY_TRIAL",
     "SAMPLERS",
     "SKIPPED",
+    "Earlier",
     "ListedConfigs",
     "OptunaSampler",
     "SearchStudy",
+    "earlier_trials",
     "make_sampler",
     "open_study",
     "trial_seed",

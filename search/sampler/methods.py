@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,6 +31,12 @@ def make_sampler(search: SearchConfig) -> BaseSampler:
         return SAMPLERS[search.sampler](search)
 
 
+def trial_seed(seed: int, number: int) -> int:
+    """Return the seed of a trial: a hash of the search's seed and the trial's number."""
+    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
+
+
 def planned_points(space: Space) -> Iterator[dict[str, Any]]:
     """Yield the parameters that a sampler knows in advance, if it knows any."""
     if space.search.sampler in POINTS:
@@ -42,8 +49,22 @@ def _tpe(search: SearchConfig) -> BaseSampler:
     )
 
 
+class _NumberedRandom(optuna.samplers.RandomSampler):
+    """Values that follow from seed and number of a trial alone.
+
+    So a search that was killed and resumed draws what it would have drawn.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._seed = seed
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        super().__init__(trial_seed(self._seed, trial.number))
+
+
 def _random(search: SearchConfig) -> BaseSampler:
-    return optuna.samplers.RandomSampler(seed=search.seed)
+    return _NumberedRandom(search.seed)
 
 
 def _gp(search: SearchConfig) -> BaseSampler:

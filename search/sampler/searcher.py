@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import pickle
-from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from emgmodels.config import Config, ModelConfig, TrainingConfig
-from emgmodels.factory import describe, notation
-from search.sampler.methods import POINTS, make_sampler, planned_points
+from emgmodels.factory import notation
+from search.sampler.earlier import EARLIER, TRAINED, objectives
+from search.sampler.methods import POINTS, make_sampler, planned_points, trial_seed
 from search.sampler.study import SearchStudy, open_study
 from search.space import SearchConfig, Space
 from search.space.draws import RandomDraw
@@ -40,12 +40,18 @@ class OptunaSampler(Searcher):
         exhausted: why there are no more suggestions although more trials were asked for, or None.
     """
 
-    def __init__(self, space: Space, journal: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        journal: str | Path | None = None,
+        earlier: Sequence[FrozenTrial] = (),
+    ) -> None:
         """Sample a space.
 
         Args:
             space: the space; its ``search`` section says how.
             journal: Optuna's journal file; an existing one is continued. None: in memory.
+            earlier: trials of other searches, for a new study to begin with.
 
         Raises:
             ValueError: the sampler needs a package that is not installed.
@@ -59,6 +65,9 @@ class OptunaSampler(Searcher):
         self._running: dict[str, _Running] = {}
         self._numbers: dict[tuple[ModelConfig, TrainingConfig], int] = {}
         self._trainings: Counter[tuple[ModelConfig, TrainingConfig]] = Counter()
+        self._earlier = earlier
+        self._trained_earlier: dict[tuple[ModelConfig, TrainingConfig], str] = {}
+        self._lost: deque[FrozenTrial] = deque()
         self._plan: Iterator[dict[str, Any]] = iter(())
 
     def __reduce__(self) -> tuple[type[OptunaSampler], tuple[Space, Path | None]]:
@@ -83,20 +92,19 @@ class OptunaSampler(Searcher):
             ``Searcher.FINISHED``.
         """
         study = self._study()
+        if self._lost:
+            return self._suggest_again(study, self._lost.popleft(), trial_id)
         enough = len(self._numbers) >= self.space.search.trials
         found = (None if enough else self._next(study)) or self._again(study)
         if found is None:
             return Searcher.FINISHED
         trial, config = found
-        seed = trial_seed(self.space.search.seed, trial.number)
-        name = f"{self.space.name}-{trial.number}"
-        config = config.model_copy(update={"name": name, "seed": seed})
         trial.set_user_attr(RAY_TRIAL, trial_id)
         trial.set_user_attr("architecture", notation(config.model))
         self._numbers.setdefault(_key(config), trial.number)
         self._trainings[_key(config)] += 1
         self._running[trial_id] = _Running(trial, config)
-        return {"config": config.model_dump_json(), "number": trial.number, "seed": seed}
+        return self._suggestion(config, trial.number)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record the validation CER of an epoch."""
@@ -113,32 +121,43 @@ class OptunaSampler(Searcher):
         if result is not None:
             self._record(running, result)
         trial, values = running.trial, running.values
-        if error or (not values and result is None):
+        if not error and not values and result is None:
             study.tell(trial, state=TrialState.FAIL)
-        elif math.isinf(running.best) or (result is not None and _diverged(result)):
+        elif error or math.isinf(running.best) or (result is not None and _diverged(result)):
             trial.set_constraint("trainable", 1.0)
             study.tell(trial, state=TrialState.PRUNED)
         elif max(values) < running.config.training.epochs:
             study.tell(trial, state=TrialState.PRUNED)
         else:
-            study.tell(trial, self._objectives(running.best, running.config))
+            study.tell(trial, objectives(self.space, running.best, running.config))
 
     def save(self, checkpoint_path: str) -> None:
         """Write what the journal does not hold: the sampler's state, and which trials run."""
         study = self._study()
         trials = None if self.journal is not None else study.recorded()
-        state = {"running": list(self._running), "sampler": study.sampler, "trials": trials}
+        state = {
+            "running": list(self._running),
+            "known": len(study.recorded()),
+            "lost": [frozen.number for frozen in self._lost],
+            "sampler": study.sampler,
+            "trials": trials,
+        }
         Path(checkpoint_path).write_bytes(pickle.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on from ``save`` and the journal.
 
-        Trials in the journal that were suggested after the save are unknown to Ray: they are told
-        as failed, and may be suggested again.
+        Trials in the journal that were suggested after the save are unknown to Ray: they come
+        next, under the numbers that they had.
         """
         state = pickle.loads(Path(checkpoint_path).read_bytes())
         self._sampler = state["sampler"]
-        self._open(set(state["running"]), state["trials"] or ())
+        lost = set(state["lost"])
+        self._open(
+            set(state["running"]),
+            state["trials"] or (),
+            lambda number: number >= state["known"] or number in lost,
+        )
 
     def _study(self) -> SearchStudy:
         """Return the study, opened at first use."""
@@ -152,34 +171,74 @@ class OptunaSampler(Searcher):
                 self._opened.sampler = make_sampler(search)
         return self._opened
 
-    def _open(self, running: Container[str], trials: Sequence[FrozenTrial] = ()) -> None:
-        """Open the study, add trials to it, and take up those it has."""
+    def _open(
+        self,
+        running: Container[str],
+        trials: Sequence[FrozenTrial] = (),
+        is_lost: Callable[[int], bool] = lambda number: False,
+    ) -> None:
+        """Open the study, add trials to it, and take up those it has.
+
+        Args:
+            running: Ray's names of the trials that go on; others that ran are given up.
+            trials: to add.
+            is_lost: tells by its number whether Ray has forgotten a trial.
+        """
         study = self._opened = open_study(
             self.space.name, len(self.space.search.objectives), self.journal, self._sampler
         )
-        study.add_trials(trials)
+        study.add_trials(trials if trials or study.recorded() else self._earlier)
         self._running, self._numbers, self._trainings = {}, {}, Counter()
+        self._lost = deque()
         started = []
         for frozen in study.recorded():
             trial_id = frozen.user_attrs.get(RAY_TRIAL)
-            if frozen.state == TrialState.RUNNING and trial_id not in running:
+            lost = trial_id is not None and is_lost(frozen.number)
+            unfinished = frozen.state == TrialState.RUNNING
+            if unfinished and not lost and trial_id not in running:
                 _skip(study, optuna.Trial(study, frozen._trial_id), "its search was killed")
+            elif frozen.user_attrs.get(TRAINED):
+                key = _key(self._recorded(frozen))
+                self._trained_earlier[key] = frozen.user_attrs[EARLIER]
             elif trial_id is not None and SKIPPED not in frozen.user_attrs:
                 config = self._recorded(frozen)
                 self._numbers.setdefault(_key(config), frozen.number)
                 self._trainings[_key(config)] += 1
                 started.append(frozen.system_attrs.get("fixed_params"))
-                if frozen.state == TrialState.RUNNING:
-                    trial = optuna.Trial(study, frozen._trial_id)
-                    values = dict(frozen.intermediate_values)
-                    lowest = _lowest(*values.values())
-                    self._running[trial_id] = _Running(trial, config, values, lowest)
+                if lost:
+                    self._lost.append(frozen)
+                elif unfinished:
+                    self._take_up(study, frozen, config, trial_id)
         starts = (params for params in self.space.start_points() if params not in started)
         self._plan = itertools.chain(starts, planned_points(self.space))
 
+    def _take_up(
+        self, study: SearchStudy, frozen: FrozenTrial, config: Config, trial_id: str
+    ) -> None:
+        """Go on with a trial that did not end."""
+        values = dict(frozen.intermediate_values)
+        trial = optuna.Trial(study, frozen._trial_id)
+        self._running[trial_id] = _Running(trial, config, values, _lowest(*values.values()))
+
+    def _suggest_again(
+        self, study: SearchStudy, frozen: FrozenTrial, trial_id: str
+    ) -> dict[str, Any]:
+        """Suggest a trial that Ray has forgotten; what is told of it already stays."""
+        config = self._recorded(frozen)
+        if frozen.state == TrialState.RUNNING:
+            self._take_up(study, frozen, config, trial_id)
+            self._running[trial_id].trial.set_user_attr(RAY_TRIAL, trial_id)
+        return self._suggestion(config, frozen.number)
+
+    def _suggestion(self, config: Config, number: int) -> dict[str, Any]:
+        seed = trial_seed(self.space.search.seed, number)
+        config = config.model_copy(update={"name": f"{self.space.name}-{number}", "seed": seed})
+        return {"config": config.model_dump_json(), "number": number, "seed": seed}
+
     def _next(self, study: SearchStudy) -> tuple[optuna.Trial, Config] | None:
         """Return a configuration to train: planned, else the sampler's, else a random one."""
-        if self.space.size is not None and len(self._numbers) >= self.space.size:
+        tried = len(self._numbers) + len(self._trained_earlier)
+        if self.space.size is not None and tried >= self.space.size:
             self.exhausted = f"all {self.space.size} configurations of the space were suggested"
             return None
         for params in self._plan:
@@ -246,6 +305,8 @@ class OptunaSampler(Searcher):
         """Return why a configuration is not to be trained, or None."""
         if (number := self._numbers.get(_key(config))) is not None:
             return f"the same as trial {number}"
+        if (other := self._trained_earlier.get(_key(config))) is not None:
+            return f"the same as {other}"
         return self.space.violation(config)
 
     def _whole(self, params: dict[str, Any]) -> Config | None:
@@ -273,23 +334,6 @@ class OptunaSampler(Searcher):
         running.best = _lowest(running.best, cer, result.get("best_val_cer", math.inf))
         if len(self.space.search.objectives) == 1:
             running.trial.report(cer, epoch)
-
-    def _objectives(self, cer: float, config: Config) -> list[float]:
-        summary = describe(config.model)
-        known = {
-            "val_cer": cer,
-            "parameters": float(summary.parameters),
-            "macs": summary.macs_per_second,
-            # A model that sees its whole window waits for ever; Optuna compares finite numbers.
-            "lookahead_ms": min(summary.lookahead_ms, 1e6),
-        }
-        return [known[name] for name in self.space.search.objectives]
-
-
-def trial_seed(seed: int, number: int) -> int:
-    """Return the seed of a trial: a hash of the search's seed and the trial's number."""
-    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big")
 
 
 @dataclass

@@ -62,6 +62,9 @@ class Constraints(Frozen):
     """Most trainable parameters."""
     max_macs: Annotated[float, Field(gt=0)] | None = None
     """Most multiply-accumulates for one second of EMG."""
+    max_memory_mb: Annotated[float, Field(gt=0)] | None = None
+    """Most memory that a training step may need (MB of 2**20 bytes), as ``emgmodels.memory``
+    estimates it at the batch size; a process's own few hundred MB come on top."""
     max_lookahead_ms: Annotated[float, Field(ge=0)] | None = None
     """Longest EMG that an output waits for (ms); a model that sees its whole window has no end."""
     max_context_ms: Annotated[float, Field(ge=0)] | None = None
@@ -105,6 +108,11 @@ class SearchConfig(Frozen):
     """Training that a lost node may cost a trial: seconds, or a duration such as 10m."""
     checkpoints: PositiveInt = 3
     """Trials, the best ones, whose checkpoints are kept."""
+    hang_after: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(seconds)
+    ] = None
+    """Seconds, or a duration, without a report after which a trial is started again; without it, 20
+    times the longest epoch seen and at least 10 minutes."""
     repeats: PositiveInt = 1
     """Trainings of each suggestion, each with its own seed; several take a sampler that does not
     learn from results, and scheduler none."""

@@ -24,6 +24,7 @@ from emgmodels.config import (
     explain,
 )
 from emgmodels.factory import describe, parse_notation
+from emgmodels.memory import training_bytes
 from search.space.distributions import Choice, Fixed, Node, OutsideError
 from search.space.draws import Draw, RandomDraw, combinations
 from search.space.files import merged, read_layers
@@ -274,6 +275,9 @@ class Space:
             limit = getattr(self.constraints, name)
             if limit is not None and value > limit:
                 return name, f"{value:,.10g} {unit}, more than {name} {limit:,.10g}"
+        limit = self.constraints.max_memory_mb
+        if limit is not None and (needed := training_bytes(config) / 2**20) > limit:
+            return "max_memory_mb", f"{needed:,.0f} MB to train, more than max_memory_mb {limit:,g}"
         return None
 
     def _check_start_points(self, seed: int) -> None:

@@ -11,7 +11,9 @@ from ray.tune.search import Searcher
 
 from emgmodels.config import Config
 from emgmodels.factory import describe, notation
-from search.sampler import SAMPLERS, SKIPPED, OptunaSampler, trial_seed
+from emgmodels.memory import training_bytes
+from search.results import CURVE_METRICS, RunFolder, TrialRecord
+from search.sampler import SAMPLERS, SKIPPED, OptunaSampler, earlier_trials, trial_seed
 from search.space import SpaceError, load_space
 
 SPACE = """
@@ -100,14 +102,16 @@ def test_a_paused_trial_that_ends_without_another_result_is_pruned(space_of, jou
     assert trial.intermediate_values == {1: 90}
 
 
-def test_a_crashed_trial_and_one_that_never_began_have_failed(space_of, journal):
+def test_a_crashed_trial_is_infeasible_and_one_that_never_began_has_failed(space_of, journal):
     sampler = OptunaSampler(space_of(), journal)
     sampler.suggest("a")
     sampler.suggest("b")
     sampler.on_trial_result("a", result(1, 90))
     sampler.on_trial_complete("a", error=True)
     sampler.on_trial_complete("b")
-    assert [trial.state for trial in recorded(journal)] == [TrialState.FAIL, TrialState.FAIL]
+    crashed, never = recorded(journal)
+    assert (crashed.state, never.state) == (TrialState.PRUNED, TrialState.FAIL)
+    assert max(crashed.constraints.values()) > 0
 
 
 @pytest.mark.parametrize(
@@ -257,6 +261,16 @@ def test_constraints_hold_for_every_suggestion_and_cost_no_trial(space_of, journ
         assert "max_parameters" in trial.user_attrs[SKIPPED]
 
 
+def test_every_suggestion_can_be_trained_in_the_memory_there_is(space_of):
+    text = SPACE.replace("epochs: 9", "epochs: 9, batch_size: {choice: [2, 64]}")
+    limit = "constraints.max_memory_mb=200"
+    space = space_of(text, limit, "search.trials=4", "search.sampler=random")
+    sampler = OptunaSampler(space)
+    configs = [config_of(sampler.suggest(str(index))) for index in range(4)]
+    assert {config.training.batch_size for config in configs} == {2}
+    assert all(training_bytes(config) <= 200 * 2**20 for config in configs)
+
+
 def test_a_sampler_that_finds_nothing_more_says_why(space_of):
     space = space_of(ELECTRODES, "search.trials=9")
     limit = describe(Config.model_validate({"model": {"electrodes": 3}}).model).parameters
@@ -363,30 +377,34 @@ def test_a_restored_sampler_suggests_what_the_first_would_have(space_of, journal
     assert drawn == expected
 
 
-def test_after_a_kill_unknown_trials_are_given_up_and_known_ones_go_on(space_of, journal, tmp_path):
-    sampler = OptunaSampler(space_of(), journal)
+def test_after_a_kill_trials_that_ray_has_forgotten_come_again(space_of, journal, tmp_path):
+    space = space_of(SPACE, "search.sampler=random")
+    sampler = OptunaSampler(space, journal)
     for key in "ab":
         sampler.suggest(key)
         sampler.on_trial_result(key, result(1, 90))
     sampler.save(str(tmp_path / "state"))
-    lost = sampler.suggest("c")
+    ran, ended = sampler.suggest("c"), sampler.suggest("d")
     sampler.on_trial_complete("b", result(9, 40))
+    sampler.on_trial_complete("d", result(9, 35))
 
-    restored = OptunaSampler(space_of(), journal)
+    restored = OptunaSampler(space, journal)
     restored.restore(str(tmp_path / "state"))
-    a, b, c = recorded(journal)
-    assert (a.state, b.state, c.state) == (
-        TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL,
-    )  # fmt: skip
+    assert restored.suggest("c again") == ran
+    restored.save(str(tmp_path / "state"))
+    restored = OptunaSampler(space, journal)
+    restored.restore(str(tmp_path / "state"))
+    assert restored.suggest("d again") == ended
     restored.on_trial_result("a", result(1, 90))
     restored.on_trial_complete("a", result(2, 80))
-    restored.on_trial_result("b", result(9, 40))
-    restored.on_trial_complete("b", result(9, 40))
-    again = restored.suggest("d")
-    assert config_of(again).model == config_of(lost).model
-    a, b, *_ = recorded(journal)
+    for key in ("b", "c again", "d again"):
+        restored.on_trial_result(key, result(8, 41))
+        restored.on_trial_complete(key, result(9, 40))
+    a, b, c, d = recorded(journal)
     assert (a.state, a.intermediate_values) == (TrialState.PRUNED, {1: 90, 2: 80})
-    assert (b.state, b.value) == (TrialState.COMPLETE, 40)
+    assert [trial.value for trial in (b, c, d)] == [40, 40, 35]
+    uninterrupted = OptunaSampler(space)
+    assert restored.suggest("e") == [uninterrupted.suggest(key) for key in "abcde"][4]
 
 
 def test_a_longer_search_goes_on_from_the_journal(space_of, journal):
@@ -424,6 +442,81 @@ def test_a_journal_of_another_space_is_refused(space_of, journal):
         OptunaSampler(space_of(SPACE, "search.objectives=[val_cer, macs]"), journal).suggest("b")
     with pytest.raises(ValueError, match="trial 0 is not of the space small"):
         OptunaSampler(space_of(SPACE, "model.mlp_features={choice: [5, 7]}"), journal).suggest("b")
+
+
+# Learning from another search
+
+
+FEW = ("search.sampler=random", "training.learning_rate=0.001")
+
+
+@pytest.fixture
+def earlier_run(space_of, tmp_path):
+    """Eight trials of the space: one in four diverged, one in four ended early."""
+    space = space_of(SPACE, *FEW)
+    sampler = OptunaSampler(space)
+    folder = RunFolder.create(tmp_path, "earlier")
+    folder.write_space(space.resolved())
+    for number in range(8):
+        config = config_of(sampler.suggest(str(number)))
+        record = folder.trials[number] = TrialRecord(number, config, state="complete")
+        for epoch in range(1, 5 if number % 4 == 1 else 10):
+            row = dict.fromkeys(CURVE_METRICS, 1.0)
+            cer = math.nan if number % 4 == 3 and epoch == 9 else 20.0 + number
+            record.add(row | {"epoch": epoch, "val_cer": cer})
+    folder.flush()
+    return folder
+
+
+def test_trials_of_an_earlier_search_are_known_and_never_suggested_again(
+    space_of, earlier_run, journal
+):
+    space = space_of(SPACE, *FEW)
+    found = earlier_trials(space, earlier_run.path)
+    assert not found.left_out
+    sampler = OptunaSampler(space, journal, found.trials)
+    suggestion = sampler.suggest("a")
+    assert suggestion["number"] >= 8
+    again = OptunaSampler(space, journal)
+    more = [sampler.suggest(str(index)) for index in range(12)] + [again.suggest("b")]
+    trained = {trial.config.model for trial in earlier_run.trials.values()}
+    assert not trained & {config_of(each).model for each in (suggestion, *more)}
+    told = recorded(journal)[:8]
+    for number, trial in enumerate(told):
+        assert trial.user_attrs["earlier"] == f"trial {number} of {earlier_run.path}"
+        assert (trial.state == TrialState.COMPLETE) == (number % 2 == 0)
+        assert (max(trial.constraints.values(), default=0) > 0) == (number % 4 == 3)
+    assert told[4].value == 24
+    assert told[1].intermediate_values == dict.fromkeys(range(1, 5), 21)
+
+
+def test_earlier_trials_that_do_not_fit_are_left_out_with_the_reason(space_of, earlier_run):
+    space = space_of(SPACE, *FEW, "model.mlp_features={choice: [16, 24]}")
+    found = earlier_trials(space, earlier_run.path)
+    wide = [t for t in earlier_run.trials.values() if t.config.model.mlp_features == 32]
+    assert 0 < len(wide) < 8
+    assert len(found.trials) == 8 - len(wide)
+    reason = "model.mlp_features: 32 is not in the space (it has 16, 24)"
+    assert found.left_out == {reason: len(wide)}
+    with pytest.raises(ValueError, match=r"holds no space\.yaml"):
+        earlier_trials(space, earlier_run.path / "none")
+
+
+def test_trials_of_other_epochs_are_learnt_from_and_may_be_trained_again(space_of, earlier_run):
+    longer = space_of(ELECTRODES.replace("epochs: 9", "epochs: 12"))
+    shorter = space_of(ELECTRODES.replace("epochs: 9", "epochs: 3"))
+    folder = RunFolder(earlier_run.path)
+    record = folder.trials[0] = TrialRecord(0, next(space_of(ELECTRODES).grid()), state="complete")
+    for epoch in range(1, 10):
+        record.add(dict.fromkeys(CURVE_METRICS, 1.0) | {"epoch": epoch, "val_cer": 20.0})
+    folder.flush()
+    for space, epochs in ((longer, 9), (shorter, 3)):
+        [trial] = earlier_trials(space, folder.path).trials
+        assert trial.state == TrialState.PRUNED
+        assert max(trial.intermediate_values) == epochs
+        sampler = OptunaSampler(space, earlier=[trial])
+        drawn = {config_of(sampler.suggest(str(index))).model.electrodes for index in range(6)}
+        assert drawn == {1, 2, 3, 4, 5, 6}
 
 
 # On the engine

@@ -1,0 +1,75 @@
+"""What goes wrong in trials: what is worth another try, and how it is told.
+
+An error that would come again ends its trial. Where others may have caused it (memory, files, a
+process that was killed, a process that hangs) Ray Tune starts the trial again in a new process,
+from its last checkpoint, a few times.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+import torch
+from ray.tune.experiment import Trial
+
+RETRIES = 2
+"""How often a trial is started again."""
+DISK_FULL = "the disk was full"
+
+
+class PassingError(Exception):
+    """An error inside a training that may not come again; the message is one line."""
+
+
+class SearchFailedError(RuntimeError):
+    """A search that cannot go on as things are; the message says what to do."""
+
+
+def may_pass(error: Exception) -> bool:
+    """Return whether an error may be gone in a new process, and at another time."""
+    return isinstance(error, MemoryError | OSError) or _is_memory(error) or _is_cuda(error)
+
+
+def explain(error: Exception) -> str:
+    """Return one line for the trials table."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "out of GPU memory"
+    if isinstance(error, MemoryError) or _is_memory(error):
+        return "out of memory"
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def last_failure(trial: Trial) -> str:
+    """Return what Ray Tune noted when a trial failed last."""
+    noted = Path(trial.error_file) if trial.error_file else None
+    text = noted.read_text(encoding="utf-8", errors="replace") if noted else ""
+    return re.split(r"^Failure # .*\n", text, flags=re.MULTILINE)[-1].strip()
+
+
+def summary(text: str) -> str:
+    """Return one line for what Ray Tune noted of a failure."""
+    if found := re.search(rf"{PassingError.__name__}: (.*)", text):
+        return found[1]
+    if re.search(r"running low on memory|memory monitor|OutOfMemoryError", text):
+        return "out of memory: Ray ended its process before the machine ran out"
+    if re.search(r"\bdied\b|\bdead\b", text):
+        return "its process was killed, or crashed"
+    return text.splitlines()[-1] if text else "unknown"
+
+
+def is_disk_full(error: BaseException | str) -> bool:
+    """Return whether an error, or what was noted of one, comes from a disk without space."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return bool(re.search(r"No space left on device|[Dd]isk quota exceeded", str(error)))
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _is_cuda(error: Exception) -> bool:
+    """Return whether the GPU's state may be broken for everything that this process does next."""
+    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)

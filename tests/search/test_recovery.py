@@ -1,0 +1,272 @@
+"""Searches that are killed, go on, grow, and fail: real processes, real signals."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+
+import search.engine
+from search import run
+from search.failures import SearchFailedError
+from search.results import RunFolder, read_curves, read_trials
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SPACE = """
+name: tiny
+model:
+  features: {hop: 64, bins: 6}
+  norm: bin
+  electrodes: 4
+  mlp_features: {choice: [8, 10, 12]}
+  encoder:
+    order: {permutation: [recurrent, conv]}
+    recurrent: {layers: 1, hidden: {choice: [8, 10, 12]}}
+    conv: {layers: {choice: [0, 1]}, channels: 4, kernel: 4}
+training: {epochs: 5, batch_size: 4, learning_rate: 0.01, warmup_steps: 3}
+search: {trials: 5, sampler: random, seed: 3, scheduler: none}
+"""
+
+
+@pytest.fixture(scope="module")
+def data(session_paths) -> Path:
+    return session_paths[0].parent
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+def results(folder: Path) -> dict[int, tuple]:
+    """Return what a search came to: of each trial its config, and CER and loss of every epoch."""
+    curves: dict[int, list] = {}
+    for row in read_curves(folder).to_pylist():
+        curves.setdefault(row["trial"], []).append((row["epoch"], row["val_cer"], row["val_loss"]))
+    return {
+        row["trial"]: (row["config"], row["state"], curves.get(row["trial"], []))
+        for row in read_trials(folder).to_pylist()
+    }
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """Ray, started once for the searches that run in this process."""
+    with search.engine.engine(None, None):
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(engine, space, data, tmp_path_factory) -> dict[int, tuple]:
+    """An uninterrupted search in which every trial is trained to the end."""
+    out = tmp_path_factory.mktemp("whole")
+    run.search(space, data=data, out=out, quiet=True)
+    found = results(out / "tiny-001")
+    assert {state for _, state, _ in found.values()} == {"complete"}
+    return found
+
+
+def study(folder: Path) -> optuna.Study:
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
+    return optuna.load_study(study_name="tiny", storage=optuna.storages.JournalStorage(backend))
+
+
+def epochs_so_far(folder: Path) -> int:
+    """Return how many epochs a running search has reported."""
+    try:
+        return sum(trial.epoch for trial in RunFolder.open(folder).trials.values())
+    except ValueError:
+        return 0
+
+
+@contextlib.contextmanager
+def killed(start: list[str]) -> Iterator[subprocess.Popen]:
+    """Run a command, and kill it with all that it started."""
+    process = subprocess.Popen(start, start_new_session=True)
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for_epochs(folder: Path, epochs: int) -> None:
+    deadline = time.monotonic() + 300
+    while epochs_so_far(folder) < epochs:
+        assert time.monotonic() < deadline, f"less than {epochs} epochs within a minute"
+        time.sleep(0.05)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "search.run", *map(str, arguments), "--quiet"]
+
+
+@pytest.mark.timeout(600)
+def test_a_search_killed_at_any_moment_comes_to_what_an_uninterrupted_one_does(
+    data, space, whole, tmp_path
+):
+    """The same trials, under the same numbers, with the same CER of every epoch."""
+    folder = tmp_path / "tiny-001"
+    start = command(space, "--data", data, "--out", tmp_path)
+    for epochs in (1, 14):  # before the first snapshot, and with trials that ended since the last
+        with killed(start):
+            wait_for_epochs(folder, epochs)
+        start = command("--resume", folder)
+    run.resume(folder, quiet=True)
+    assert results(folder) == whole
+
+
+def test_trials_added_later_are_those_of_a_longer_search(data, space, whole, tmp_path):
+    run.search(space, data=data, out=tmp_path, trials=2, quiet=True)
+    run.resume(tmp_path / "tiny-001", add_trials=1, quiet=True)
+    run.resume(tmp_path / "tiny-001", add_trials=2, quiet=True)
+    assert results(tmp_path / "tiny-001") == whole
+
+
+def test_a_search_learns_from_an_earlier_one_and_trains_none_of_its_trials(
+    data, space, tmp_path, capsys
+):
+    options = {"data": data, "out": tmp_path, "epochs": 1, "trials": 2}
+    small = ["search.sampler=grid", "model.encoder.recurrent.hidden=8", "model.mlp_features=8"]
+    first = run.search(space, overrides=small, quiet=True, **options)
+    second = run.search(space, overrides=small, warm_start=[tmp_path / "tiny-001"], **options)
+    assert f"Learning from 2 of the 2 trials of {tmp_path / 'tiny-001'}" in capsys.readouterr().out
+    assert second.num_rows == 1, "two of the three configurations were trained before"
+    assert second["architecture"][0] not in first["architecture"]
+
+
+def test_a_search_whose_time_was_up_goes_on(data, space, whole, tmp_path):
+    table = run.search(space, data=data, out=tmp_path, time_budget=1, quiet=True)
+    assert table.num_rows < len(whole)
+    run.resume(tmp_path / "tiny-001", time_budget=600, quiet=True)
+    assert results(tmp_path / "tiny-001") == whole
+
+
+class Saboteur(threading.Thread):
+    """Does harm to a search in this process, once it has trained two epochs."""
+
+    def __init__(self, folder: Path, harm: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.harm = folder, harm
+        self.start()
+
+    def run(self) -> None:
+        wait_for_epochs(self.folder, 2)
+        self.harm()
+
+
+def signal_a_trial(how: signal.Signals) -> None:
+    import psutil  # Ray brings its own
+
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.name().startswith("ray::") and "Trainable" in process.name():
+                process.send_signal(how)
+                return
+    raise AssertionError("no process of a trial was found")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+def test_a_trial_whose_process_is_killed_or_hangs_is_started_again(
+    how, data, space, whole, tmp_path
+):
+    Saboteur(tmp_path / "tiny-001", functools.partial(signal_a_trial, how))
+    run.search(space, data=data, out=tmp_path, overrides=["search.hang_after=20"], quiet=True)
+    [noted] = (tmp_path / "tiny-001" / "failures").iterdir()
+    assert "died" in noted.read_text()
+    assert results(tmp_path / "tiny-001") == whole
+
+
+def test_trials_without_memory_or_without_numbers_are_recorded_and_the_search_goes_on(
+    data, space, tmp_path
+):
+    table = run.search(
+        space,
+        data=data,
+        out=tmp_path,
+        quiet=True,
+        overrides=[
+            "search.sampler=grid",
+            "search.trials=4",
+            "training.learning_rate={choice: [0.01, 1.0]}",
+            "training.gradient_clip=null",
+            "model.mlp_features=8",
+            "model.encoder.order=[recurrent]",
+            "model.encoder.conv=null",
+            "model.encoder.recurrent.hidden={choice: [8, 10_000_000]}",
+        ],
+    )
+    rows = {
+        (row["model.encoder.recurrent.hidden"], row["training.learning_rate"]): row
+        for row in table.to_pylist()
+    }
+    print(rows)
+    assert rows[8, 0.01]["rank"] == 1
+    assert rows[8, 0.01]["state"] == "complete"
+    for rate in (0.01, 1.0):
+        assert rows[10_000_000, rate]["state"] == "failed"
+        assert rows[10_000_000, rate]["reason"] == "out of memory, 3 times"
+    trials = study(tmp_path / "tiny-001").trials
+    for row in rows.values():
+        infeasible = max(trials[row["trial"]].constraints.values(), default=0) > 0
+        assert infeasible == (row["state"] != "complete")
+
+
+def test_a_search_whose_trials_all_fail_ends_early_with_the_reason(data, space, tmp_path):
+    with pytest.raises(SearchFailedError, match=r"none of \d trials could be trained; .* 40 s"):
+        run.search(
+            space,
+            data=data,
+            out=tmp_path,
+            quiet=True,
+            overrides=["search.trials=16", "training.window_seconds=40"],
+        )
+    assert len(list((tmp_path / "tiny-001" / "failures").iterdir())) >= 5
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A disk of 48 MB."""
+    mounting = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounting.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounting.stderr.strip()}")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_full_disk_ends_the_search_and_with_space_it_goes_on(data, space, whole, small_disk):
+    filler = small_disk / "filler"
+
+    def fill() -> None:
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(2**16))
+
+    folder = small_disk / "tiny-001"
+    Saboteur(folder, fill)
+    with pytest.raises(SearchFailedError, match="the disk is full"):
+        run.search(space, data=data, out=small_disk, quiet=True)
+    assert any(state == "cut off" for _, state, _ in results(folder).values())
+    filler.unlink()
+    run.resume(folder, quiet=True)
+    assert results(folder) == whole
