@@ -72,7 +72,7 @@ def _epochs(
     windows = len(window_starts(recordings, training.train_cut.window))
     epoch = statistics.median(seconds["epoch"])
     frames = training.model.spectrogram.frames(training.train_framing.samples)
-    operations = 2 * windows * (3 * training.model.macs(frames) - training.model.mlp.macs(frames))
+    operations = 2 * windows * 3 * training.model.macs(frames)
     yield Figure(
         f"training windows, {title}",
         value=windows / epoch,
