@@ -76,13 +76,23 @@ class SchedulerConfig(Frozen):
     """Which trials go on; what is left out is the scheduler's own default."""
 
     name: SchedulerName = "asha"
-    """The scheduler; ``none`` trains every trial to its last epoch."""
+    """The scheduler; ``none`` trains every trial to its last epoch, ``pbt`` is refused."""
     grace: PositiveInt | None = None
     """Epochs that every trial is given before it is compared."""
     eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
     """One trial in eta goes on from rung to rung."""
     rank_by: Ranking | None = None
     """What is compared at a rung."""
+
+    @model_validator(mode="after")
+    def _check_name(self) -> SchedulerConfig:
+        if self.name == "pbt":
+            raise ValueError(
+                "scheduler pbt copies weights from trial to trial and changes settings on the way: "
+                "what it finds is of one architecture only, and no configuration that could be "
+                "trained again. Take asha, and let the space vary the settings of training"
+            )
+        return self
 
 
 class SearchConfig(Frozen):

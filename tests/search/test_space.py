@@ -692,3 +692,8 @@ def test_names_are_those_of_samplers_and_schedulers():
     assert set(get_args(SamplerName)) == set(SAMPLERS)
     assert set(get_args(SchedulerName)) == set(SCHEDULERS)
     assert set(get_args(Ranking)) == set(RANKINGS)
+
+
+def test_a_scheduler_that_changes_what_is_trained_is_refused_with_the_reason(space_of):
+    with pytest.raises(SpaceError, match=r"search.*pbt copies weights .* Take asha"):
+        space_of("search: {scheduler: pbt}")
