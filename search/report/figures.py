@@ -24,6 +24,7 @@ from search.report.marks import (
     short,
     strip,
 )
+from search.report.pareto import WHOLE_OR_NOT, pareto
 from search.report.runs import HIGHLIGHTED, Run, Trial, setting
 from search.report.style import (
     CER_CEILING,
@@ -232,41 +233,6 @@ def effects(run: Run) -> Plot:
     return Plot(figure, title, _STRIPS)
 
 
-def pareto(run: Run) -> Plot:
-    """Draw CER against parameters, with the trials that no other beats in both."""
-    front = pareto_front(run)
-    title = "Validation CER against size"
-    with drawing(title, _about(run), COLUMN, 3.6) as figure:
-        axes = figure.subplots()
-        dots(
-            axes,
-            run.ranked,
-            [trial.parameters for trial in run.ranked],
-            [trial.val_cer for trial in run.ranked],
-        )
-        sizes = [trial.parameters for trial in front]
-        axes.step(
-            [*sizes, max(trial.parameters for trial in run.ranked)],
-            [*(trial.val_cer for trial in front), front[-1].val_cer],
-            where="post",
-            color=INK,
-            linewidth=0.9,
-            zorder=1,
-        )
-        axes.set_xlabel("trainable parameters")
-        plain_log(axes, [trial.parameters for trial in run.ranked])
-        cer_axis(axes, [trial.val_cer for trial in run.ranked], "y")
-        axes.margins(x=0.12)
-        legend_of_marks(figure, run)
-        _number_front(axes, front)
-    return Plot(
-        figure,
-        title,
-        f"The line is the Pareto front: nothing smaller was better than its {len(front)} trials, "
-        f"numbered where there is room. {_MARKS}",
-    )
-
-
 def comparison(runs: Sequence[Run]) -> Plot:
     """Draw the best CER so far of several searches against epochs and hours."""
     title = "Best validation CER so far, search by search"
@@ -310,19 +276,7 @@ FIGURES = {
     "pareto": pareto,
 }
 """Every figure of one search by its file's name; each raises ValueError where it has too little."""
-_MARKS = (
-    "Filled marks trained to the last epoch, hollow ones ended earlier and might have improved."
-)
-_STRIPS = f"One mark a trial, a bar at the median of each value. {_MARKS}"
-
-
-def pareto_front(run: Run) -> list[Trial]:
-    """Return the trials that none beats in both CER and parameters, smallest first."""
-    front: list[Trial] = []
-    for trial in sorted(run.ranked, key=lambda trial: (trial.parameters, trial.val_cer)):
-        if not front or trial.val_cer < front[-1].val_cer:
-            front.append(trial)
-    return front
+_STRIPS = f"One mark a trial, a bar at the median of each value. {WHOLE_OR_NOT}"
 
 
 def _effect(axes: Axes, run: Run, name: str) -> None:
@@ -346,25 +300,6 @@ def _effect(axes: Axes, run: Run, name: str) -> None:
         plain_log(axes, present)
     having = [t for t, value in zip(run.ranked, values, strict=True) if value is not None]
     dots(axes, having, present, [min(trial.val_cer, CER_CEILING) for trial in having])
-
-
-def _number_front(axes: Axes, front: Sequence[Trial]) -> None:
-    """Write trial numbers below left of the front, where nothing stands, from the best on."""
-    taken: list[np.ndarray] = []
-    for trial in reversed(front):
-        point = (trial.parameters, min(trial.val_cer, CER_CEILING))
-        place = axes.transAxes.inverted().transform(axes.transData.transform(point))
-        if all(abs(place - other)[0] > 0.1 or abs(place - other)[1] > 0.06 for other in taken):
-            taken.append(place)
-            axes.annotate(
-                f"{trial.number:03d}",
-                point,
-                xytext=(-4, -2),
-                textcoords="offset points",
-                ha="right",
-                va="top",
-                size=6.5,
-            )
 
 
 def _value(trial: Trial, name: str) -> Any:

@@ -13,6 +13,7 @@ from search import seeds
 from search.console import duration
 from search.report import figures, tables
 from search.report.page import Page
+from search.report.pareto import pareto_front
 from search.report.published import basis, matches, side_by_side
 from search.report.replication import redrawn
 from search.report.runs import Run, lookahead, number, searched, setting
@@ -154,7 +155,7 @@ def _page(run: Run, plots: dict[str, Plot], notes: list[str]) -> str:
     _add_plots(page, "How settings go together", plots, "parallel_coordinates")
     _add_plots(page, "Error rate against size", plots, "pareto")
     if plots:
-        page.table(tables.ranking(run, figures.pareto_front(run)))
+        page.table(tables.ranking(run, pareto_front(run)))
     redrawn_names = [name for name in plots if name.startswith("report_figure")]
     if matches(run):
         page.section("Beside the technical report")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 import re
@@ -24,8 +25,9 @@ from search.halving import Decision, Halving
 from search.intervals import Windows
 from search.report import read_run, write_comparison, write_report, writing
 from search.report.__main__ import app
-from search.report.figures import orders, pareto_front
+from search.report.figures import orders
 from search.report.importance import LEAST_TRIALS, importances
+from search.report.pareto import pareto, pareto_front
 from search.report.published import PUBLISHED, basis, matches, side_by_side
 from search.report.replication import redrawn
 from search.report.tables import Table, ranking
@@ -353,6 +355,18 @@ def test_pareto_front_holds_what_nothing_beats(run):
         )
     ]
     assert set(pareto_front(found)) == set(found.ranked) - set(beaten)
+
+
+def test_each_further_objective_has_a_panel_of_its_own(run):
+    found = read_run(run)
+    assert len(pareto(found).figure.axes) == 1
+    chosen = found.space.search.model_copy(update={"objectives": ("val_cer", "macs")})
+    space = dataclasses.replace(found.space, search=chosen)
+    both = pareto(dataclasses.replace(found, space=space))
+    assert [axes.get_xlabel() for axes in both.figure.axes] == [
+        "trainable parameters",
+        "multiply-accumulates per second of EMG",
+    ]
 
 
 def test_every_order_of_stages_has_a_row(run):
