@@ -63,7 +63,7 @@ class Stage(nn.Module):
             ValueError: it depends on more than can be carried: on the window's end, or on a past
                 without limit. The message says which setting would stream.
         """
-        raise NotImplementedError
+        raise ValueError("it has no flow: take another stage, or write one of emgmodels.flows")
 
     def _bridged(self, *flows: Flow) -> Chain:
         """Return flows behind the bridge."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from emgmodels.charset import BLANK, CLASSES, decode
 from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE, Config, ModelConfig
-from emgmodels.ctc import greedy_decode
+from emgmodels.ctc import BeamSearch, greedy_decode
 from emgmodels.evaluation import one_pass_emissions, stitched_emissions
 from emgmodels.export.emg2qwerty import from_emg2qwerty
 from emgmodels.export.inert import load_inert
@@ -82,8 +82,10 @@ class Reader:
         self.step = self.model.spectrogram.hop * self.model.stride
         self.frame_seconds = self.step / SAMPLE_RATE
 
-    def __call__(self, emg: np.ndarray | Tensor, *, one_pass: bool = False) -> str:
-        """Return the text of a recording by greedy decoding, one symbol a key.
+    def __call__(
+        self, emg: np.ndarray | Tensor, *, one_pass: bool = False, beam: BeamSearch | None = None
+    ) -> str:
+        """Return the text of a recording, one symbol a key.
 
         Backspace, enter and shift are keys like others: ``⌫ ⏎ ⇧``.
 
@@ -93,17 +95,20 @@ class Reader:
                 A model of fewer electrodes takes its own.
             one_pass: give the model the recording as a whole, as ``stream`` does, and not in 4 s
                 windows whose emissions are stitched.
+            beam: search for the likeliest text, with a language model if it has one; None: greedy
+                decoding.
 
         Raises:
             ValueError: the EMG has another shape.
         """
         log_probs = torch.from_numpy(self.emissions(emg, one_pass=one_pass))
-        return decode(greedy_decode(log_probs[None])[0])
+        return decode(beam.decode(log_probs) if beam else greedy_decode(log_probs[None])[0])
 
     def emissions(self, emg: np.ndarray | Tensor, *, one_pass: bool = False) -> np.ndarray:
         """Return (T, 99) log-probabilities of the keys, and last of the blank, frame by frame.
 
-        Frame j begins ``j x frame_seconds`` into the recording. The arguments are those of a call.
+        Frame j begins ``j x frame_seconds`` into the recording. EMG and ``one_pass`` are as in a
+        call.
         """
         signal = as_emg(emg).permute(1, 2, 0).contiguous().numpy()  # (B, 16, S)
         if signal.shape[2] < self.model.spectrogram.hop:

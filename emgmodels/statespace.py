@@ -54,16 +54,14 @@ class DiagonalStateSpace(nn.Module):
             state: complex state after the inputs before; None: there were none.
         """
         scaled, output = self.recurrence()
-        frames = x.shape[-1]
-        ages = torch.arange(frames, device=x.device)
-        decay = (scaled[..., None] * ages).exp()  # (D, pairs, T)
-        after = torch.einsum("ndt,dpt->ndp", x.to(decay.dtype), decay.flip(-1))
-        y = self(x)
-        if state is not None:
-            decay = decay * scaled[..., None].exp()  # of the state before, at each frame
-            y = y + 2 * torch.einsum("ndp,dpt->ndt", state * output, decay).real
-            after = after + state * decay[..., -1]
-        return y, after
+        factor = scaled.exp()
+        if state is None:
+            state = factor.new_zeros(x.shape[0], *factor.shape)
+        outputs = []
+        for frame in x.unbind(-1):
+            state = factor * state + frame[..., None]
+            outputs.append(2 * (state * output).real.sum(-1))
+        return torch.stack(outputs, -1) + x * self.skip[:, None], state
 
     def kernel(self, frames: int) -> Tensor:
         """Return the (D, T) response of each feature to an impulse."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "sessions": ("emgmodels.sessions.__main__", "Look at session files."),
     "train": ("emgmodels.training.__main__", "Train one model."),
     "export": ("emgmodels.export.__main__", "Write a trained model for use elsewhere."),
+    "stream": ("emgmodels.stream.__main__", "Play a session and read it as if it were live."),
 }
 """Name, module with an ``app``, and what it is for: a module is imported when its command is."""
 

@@ -9,7 +9,7 @@ import torch
 import emgmodels
 from emgmodels.charset import CLASSES, decode
 from emgmodels.config import Config, TrainingConfig
-from emgmodels.ctc import greedy_decode
+from emgmodels.ctc import BeamSearch, greedy_decode
 from emgmodels.evaluation import STITCHED, emit
 from emgmodels.export.files import write_torch
 from emgmodels.factory import parse_notation
@@ -45,6 +45,7 @@ def test_a_training_reads_what_its_evaluation_reads(checkpoint, session_paths):
     emissions = reader.emissions(emg)
     assert emissions.shape == (len(emg) // 64, 99)
     assert reader.frame_seconds == 64 / 2000
+    assert reader(emg, beam=BeamSearch(width=5)) == decode(BeamSearch(width=5).decode(emissions))
     assert decode(greedy_decode(torch.from_numpy(emissions)[None])[0]) == reader(emg)
 
 
