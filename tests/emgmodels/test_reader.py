@@ -57,6 +57,15 @@ def test_it_knows_where_it_comes_from(checkpoint):
     assert (origin.train, origin.val) == (("s0", "s1"), ("s2",))
 
 
+def test_the_weights_are_those_of_the_best_epoch(checkpoint, session_paths, tmp_path):
+    state = torch.load(checkpoint, weights_only=True)
+    state["model"]["head.bias"] += torch.arange(99)
+    torch.save(state, tmp_path / "later.pt")
+    emg = read_session(session_paths[2]).emg[:9000]
+    expected = emgmodels.load(checkpoint).emissions(emg)
+    np.testing.assert_array_equal(emgmodels.load(tmp_path / "later.pt").emissions(emg), expected)
+
+
 def test_an_exported_file_is_the_same_reader(checkpoint, session_paths, tmp_path):
     reader = emgmodels.load(checkpoint)
     write_torch(reader, tmp_path / "model.pt")

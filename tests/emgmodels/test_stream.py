@@ -103,13 +103,13 @@ def test_the_emissions_are_those_of_one_pass(text, training, monkeypatch):
     seen = []
     classify = model._classify
     monkeypatch.setattr(model, "_classify", lambda x: seen.append(classify(x)) or seen[-1])
-    emg = session(7013)
+    emg = session(12_013)
     expected = in_one_piece(model, emg, training)
     seen.clear()
     stream = Stream(model, training)
-    sizes = np.random.default_rng(1).integers(1, 200, size=100)
+    sizes = np.random.default_rng(1).integers(1, 200, size=150)
     said = "".join(stream.push(chunk) for chunk in chunks_of(emg, sizes)) + stream.finish()
-    found = torch.cat(seen, 1)[0, model.framing(7013, *stream._context).first :][: len(expected)]
+    found = torch.cat(seen, 1)[0, model.framing(12_013, *stream._context).first :][: len(expected)]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert said == stream.text == decode(greedy_decode(expected[None])[0])
     assert len(said) > 5
