@@ -88,7 +88,7 @@ class TrialBoards:
             if number:
                 info.hparams[name].number_value = values.get(name, 0)
             else:
-                info.hparams[name].string_value = str(values.get(name, _ABSENT))
+                info.hparams[name].string_value = str(values.get(name, "")) or _ABSENT
         append(
             self.folder / slug, _hparams(metadata.SESSION_START_INFO_TAG, session_start_info=info)
         )
