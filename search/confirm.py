@@ -24,7 +24,6 @@ import pyarrow.parquet
 from rich.console import Console
 
 from emgmodels.config import Config
-from emgmodels.windows import prepare
 from search import seeds
 from search.console import Progress
 from search.engine import Resources, choose_resources, engine, run_trials
@@ -36,7 +35,7 @@ from search.schedule import make_scheduler
 from search.space import load_space
 from search.storage import ENGINE_FOLDER, Place
 from search.tensorboard import TrialBoards
-from search.trial import TrialData
+from search.trial import TrialData, recordings
 
 FOLDER = "confirm"
 """Run folder of the trainings, inside that of the search."""
@@ -75,7 +74,7 @@ def confirm_winners(
     refuse_confirmation(folder.path, facts)
     split = facts["split"]
     data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
-    prepare([Path(path) for path in (*data.train, *data.val)])
+    recordings(data)
     resources = Resources(**facts["resources_per_trial"])
     into = _open(folder, facts, repeats)
     plan = list(_missing(into, winners, repeats, facts["seed"]))

@@ -26,7 +26,7 @@ from emgmodels.factory import notation
 from emgmodels.pretrained import check_weights
 from emgmodels.sessions import Split, find_split
 from emgmodels.synthetic import VERSION, write_subject
-from emgmodels.windows import Recording, cache_folder, open_split, prepare
+from emgmodels.windows import Recording, cache_folder, open_split
 from search import seeds
 from search.confirm import check_options, confirm_winners, refuse_confirmation
 from search.console import Progress, trials_table
@@ -39,9 +39,9 @@ from search.results import CUT_OFF, STOPPED, RunFolder, read_trials
 from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import make_scheduler
 from search.space import Space, TypistConfig, load_space
-from search.storage import Place, fetch, is_uri, redact
+from search.storage import Place, fetch, fetch_sessions, is_uri, redact
 from search.tensorboard import TrialBoards
-from search.trial import TrialData
+from search.trial import TrialData, recordings
 
 
 def search(
@@ -73,8 +73,8 @@ def search(
 
     Args:
         space: the space file.
-        data: folder with session files; None searches on a synthetic typist, under the space's
-            ``demo`` section.
+        data: folder with session files, or its URI in an object store; None searches on a
+            synthetic typist, under the space's ``demo`` section.
         subject: whose sessions; may be left out where the folder has one subject.
         split: emg2qwerty's split file.
         trials: architectures to train, instead of the space's ``search.trials``.
@@ -129,11 +129,15 @@ def search(
         choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
     if data is None:
         _say(console, _DEMO.format(space=space))
-    chosen = _choose_sessions(loaded, data, subject, split)
+    uri = str(data).rstrip("/") if data is not None and is_uri(data) else None
+    sessions = data if uri is None else fetch_sessions(uri)
+    chosen = _choose_sessions(loaded, sessions, subject, split)
     trial_data, shortest = _open(chosen, loaded, [warning] if warning else [], console)
     loaded = loaded.within(shortest)
     loaded.check(seed=loaded.search.seed)
     learnt = [trial for run in warm_start for trial in _learn(loaded, run, chosen, console)]
+    if uri is not None and sessions is not None:
+        trial_data = trial_data.moved(Path(sessions), Place(uri))
     with engine(address, cpus_per_trial, verbose):
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
         if address is not None:
@@ -156,6 +160,7 @@ def search(
             address=address,
             quiet=quiet,
         )
+        folder.send()
     return read_trials(folder.path)
 
 
@@ -201,7 +206,7 @@ def resume(
     refuse_confirmation(folder.path, facts)
     split = facts["split"]
     trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
-    prepare([Path(path) for path in (*trial_data.train, *trial_data.val)])
+    recordings(trial_data)
     resources = Resources(**facts["resources_per_trial"])
     with engine(address, resources.cpus, verbose):
         choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
@@ -228,7 +233,8 @@ def command(
         typer.Argument(help="Space file, such as spaces/deep.yaml; with --confirm also a run."),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder with session files; without it, a synthetic typist.")
+        str | None,
+        typer.Option(help="Folder with session files, or its URI; without it, a synthetic typist."),
     ] = None,
     subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
     split: Annotated[Path | None, typer.Option(help="emg2qwerty's split file.")] = None,
@@ -516,6 +522,22 @@ def _data(synthetic: bool, subject: str) -> str:
     return "synthetic data" if synthetic else f"subject {subject}"
 
 
+def _send(console: Console, folder: RunFolder) -> None:
+    """Copy what was written last to storage, and say where everything is."""
+    folder.send()
+    if folder.mirror is None:
+        return
+    uri = folder.mirror.place.uri
+    if folder.unsent:
+        _say(
+            console,
+            f"note: not all of it could be copied to {uri}: {folder.unsent}: to try again, "
+            f"python -m search.run --resume {folder.path}",
+        )
+    else:
+        _say(console, f"... and in {uri}: python -m search.storage fetch {uri}")
+
+
 def _minutes(recordings: list[Recording]) -> str:
     return f"{sum(r.samples for r in recordings) / SAMPLE_RATE / 60:.0f} minutes"
 
@@ -557,6 +579,7 @@ def _conduct(
     if sampler.exhausted:
         _say(console, f"note: no more trials: {sampler.exhausted}")
     _print_ranking(console, folder, synthetic=facts["synthetic"])
+    _send(console, folder)
     if recorder.failure:
         raise SearchFailedError(recorder.failure)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.fs
 import typer
 
+from emgmodels.sessions.splits import SUFFIX
 from emgmodels.windows import cache_folder
 
 ENGINE_FOLDER = ".ray"
@@ -220,14 +222,50 @@ def fetch(place: Place, folder: Path) -> Path:
             continue
         if target.is_file() and _same(target, info):
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = target.with_name(f".{target.name}.tmp")
-        with fs.open_input_stream(info.path) as stream:
-            scratch.write_bytes(stream.read())
-        if info.mtime_ns is not None:
-            os.utime(scratch, ns=(info.mtime_ns, info.mtime_ns))
-        os.replace(scratch, target)
+        _copy_down(fs, info, target)
     return folder
+
+
+def fetch_sessions(uri: str) -> Path:
+    """Bring the session files of an object store's folder into this machine's cache.
+
+    Args:
+        uri: the folder; files two levels of subfolders deep are found as well.
+
+    Returns:
+        A folder with the same files.
+
+    Raises:
+        ValueError: there are none.
+    """
+    place = Place(uri.rstrip("/"))
+    names = [n for n in place.files() if n.endswith(SUFFIX) and n.count("/") <= 2]
+    if not names:
+        raise ValueError(f"{place.uri}: no session files: looked for *{SUFFIX} there")
+    for name in names:
+        local_file((place / name).uri)
+    return _cached(place.uri)
+
+
+def local_file(source: str) -> Path:
+    """Return a file on this machine: a path as it is, what a URI names brought into the cache.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not is_uri(source):
+        return Path(source)
+    fs, path = Place(source).open()
+    try:
+        info = fs.get_file_info(path)
+    except OSError as error:
+        raise ValueError(f"{source}: cannot be read: {redact(str(error))}") from None
+    if info.type != pa.fs.FileType.File:
+        raise ValueError(f"{source}: is not there")
+    target = _cached(source)
+    if not (target.is_file() and _same(target, info)):
+        _copy_down(fs, info, target)
+    return target
 
 
 def local_run(run: str | Path) -> Path:
@@ -285,6 +323,26 @@ def _local(folder: Path) -> dict[str, Path]:
         and path.relative_to(folder).parts[0] != ENGINE_FOLDER
         and not path.name.startswith(".")
     }
+
+
+def _cached(uri: str) -> Path:
+    """Return where a URI's content lies on this machine."""
+    parts = urlsplit(uri)
+    names = PurePosixPath(parts.path.lstrip("/")).parts
+    if ".." in names:
+        raise ValueError(f"{uri}: must not hold '..'")
+    return cache_folder().parent.joinpath("data", f"{parts.scheme}-{parts.netloc}", *names)
+
+
+def _copy_down(fs: Any, info: Any, target: Path) -> None:
+    """Bring a file here in one step, with its time."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as folder:
+        scratch = Path(folder) / target.name
+        StoredFile(fs, info.path).copy_to(scratch)
+        if info.mtime_ns is not None:
+            os.utime(scratch, ns=(info.mtime_ns, info.mtime_ns))
+        os.replace(scratch, target)
 
 
 def _copy_up(fs: Any, source: Path, target: str) -> None:

@@ -22,6 +22,7 @@ from emgmodels.training import EpochResult, best_device, fit
 from emgmodels.training.memory import keep_freed_memory
 from emgmodels.windows import Recording, prepare
 from search.failures import PassingError, explain, may_pass
+from search.storage import Place, local_file
 
 CHECKPOINT = "checkpoint.pt"
 """File name of a training's state inside a Ray Tune checkpoint."""
@@ -30,12 +31,21 @@ _SAMPLES = 6
 
 @dataclass(frozen=True)
 class TrialData:
-    """What a trial trains on: paths that every node can read."""
+    """What a trial trains on: paths, or an object store's URIs, that every node can read."""
 
     train: tuple[str, ...]
     """Training session files."""
     val: tuple[str, ...]
     """Validation session files."""
+
+    def moved(self, folder: Path, place: Place) -> TrialData:
+        """Return the same files in an object store, of which ``folder`` has copies."""
+        root = folder.resolve()
+        train, val = (
+            tuple((place / Path(path).relative_to(root).as_posix()).uri for path in paths)
+            for paths in (self.train, self.val)
+        )
+        return TrialData(train, val)
 
 
 class EmgTrial(tune.Trainable):
@@ -147,8 +157,8 @@ class EmgTrial(tune.Trainable):
 def recordings(data: TrialData) -> tuple[list[Recording], list[Recording]]:
     """Return training and validation recordings, opened once in a process."""
     return (
-        prepare([Path(path) for path in data.train]),
-        prepare([Path(path) for path in data.val]),
+        prepare([local_file(source) for source in data.train]),
+        prepare([local_file(source) for source in data.val]),
     )
 
 

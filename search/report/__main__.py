@@ -17,6 +17,7 @@ from search.report.published import basis, matches, side_by_side
 from search.report.runs import Run
 from search.report.tables import comparison, ranking
 from search.report.writing import SYNTHETIC
+from search.storage import local_run
 
 _SHOWN = 15
 _PIPED_WIDTH = 140
@@ -29,7 +30,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     "python -m search.report runs/deep-001 runs/deep-002 --out comparison"
 )
 def command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders; several are compared.")],
+    runs: Annotated[
+        list[str], typer.Argument(help="Run folders, or their URIs; several are compared.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write to: RUN/report, or beside the first run of several."),
@@ -45,7 +48,7 @@ def command(
     if not console.is_terminal:
         console = Console(quiet=quiet, width=max(console.width, _PIPED_WIDTH))
     try:
-        read = [read_run(path) for path in runs]
+        read = [read_run(local_run(run)) for run in runs]
         if len(read) == 1:
             _report(console, read[0], out or read[0].path / "report")
         else:

@@ -1,0 +1,129 @@
+"""Data and results in an object store, on one machine; the server is real."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import make_session
+from objects import SECRET, s3_server
+
+from emgmodels.sessions import write_session
+from search.results import read_trials
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+SPACE = """
+name: stored
+model:
+  features: {hop: 64, bins: 6}
+  norm: bin
+  electrodes: {choice: [4, 8]}
+  mlp_features: 8
+  encoder: {order: [recurrent], recurrent: {layers: 1, hidden: {choice: [6, 8]}}}
+training: {epochs: 3, batch_size: 4}
+search: {trials: 3, sampler: random, seed: 1, scheduler: {name: asha, grace: 1, eta: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def environment():
+    with s3_server("127.0.0.1") as found:
+        yield {**os.environ, **found}
+
+
+@pytest.fixture(scope="module")
+def searched(environment, tmp_path_factory):
+    """A folder in which a search ran with data and results in the store."""
+    folder = tmp_path_factory.mktemp("objects")
+    (folder / "data").mkdir()
+    (folder / "stored.yaml").write_text(SPACE)
+    for i in range(3):
+        write_session(folder / f"data/s{i}.hdf5", make_session(9, seed=i, name=f"s{i}"))
+    upload = (
+        "import boto3, pathlib\n"
+        "for p in pathlib.Path('data').glob('*'):\n"
+        "    boto3.client('s3').upload_file(str(p), 'emg', f'sessions/a/{p.name}')"
+    )
+    subprocess.run([sys.executable, "-c", upload], env=environment, cwd=folder, check=True)
+    for path in (folder / "data").glob("*"):
+        path.unlink()
+    done = command(
+        environment, folder, "search.run", "stored.yaml", "--data", "s3://emg/sessions",
+        "--storage", "s3://emg/runs",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def command(environment, folder, module: str, *arguments: str):
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
+        timeout=500,
+        check=False,
+    )
+
+
+def test_the_run_folder_is_whole_in_storage(environment, searched):
+    done = command(environment, searched, "search.storage", "list", "s3://emg/runs")
+    assert done.stdout.split() == ["s3://emg/runs/stored-001"]
+    done = command(
+        environment, searched, "search.storage", "fetch", "s3://emg/runs/stored-001", "--to", "here"
+    )
+    assert done.returncode == 0, done.stderr
+    here, there = searched / "here", searched / "runs/stored-001"
+    for path in there.rglob("*"):
+        if path.is_file() and not path.name.startswith("."):
+            assert (here / path.relative_to(there)).read_bytes() == path.read_bytes(), path
+    assert all(cer is not None for cer in read_trials(here)["val_cer"].to_pylist())
+    assert list((here / "checkpoints").glob("*.pt"))
+
+
+def test_a_report_is_made_from_the_uri(environment, searched):
+    done = command(
+        environment, searched, "search.report", "s3://emg/runs/stored-001", "--out", "report"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "stored-001" in (searched / "report/report.html").read_text()
+
+
+def test_tensorboard_reads_the_uri(environment, searched):
+    """With boto3, its own Python reader does; the address of the test's server is its own too."""
+    read = (
+        "from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer\n"
+        "runs = EventMultiplexer().AddRunsFromDirectory('s3://emg/runs/stored-001/tensorboard')\n"
+        "runs.Reload()\n"
+        "print(sum('cer/validation' in runs.Runs()[run]['scalars'] for run in runs.Runs()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", read],
+        env={**environment, "S3_ENDPOINT": environment["AWS_ENDPOINT_URL"]},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "3"
+
+
+def test_what_is_not_there_is_named(environment, searched):
+    for arguments in (
+        ("search.report", "s3://emg/runs/none"),
+        ("search.run", "--resume", "s3://emg/none"),
+        ("search.run", "stored.yaml", "--data", "s3://emg/none"),
+    ):
+        done = command(environment, searched, *arguments)
+        assert done.returncode == 2, arguments
+        assert "s3://emg/" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_no_credential_is_written(searched):
+    files = [path for path in Path(searched).rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
