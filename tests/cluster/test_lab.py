@@ -42,8 +42,8 @@ model:
     order: [recurrent, conv]
     recurrent: {layers: 1, hidden: {choice: [8, 12]}}
     conv: {layers: {choice: [0, 1]}, channels: 4, kernel: 4}
-training: {epochs: 15, batch_size: 2, learning_rate: 5.0e-3, warmup_steps: 3}
-search: {trials: 6, sampler: random, seed: 3, scheduler: none, save_every: 0.01}
+training: {epochs: 8, batch_size: 2, learning_rate: 5.0e-3, warmup_steps: 3}
+search: {trials: 4, sampler: random, seed: 3, scheduler: none, save_every: 0.01}
 """
 
 
@@ -218,7 +218,7 @@ def test_the_preflight_names_the_node_and_the_fix(lab):
 def test_a_machine_dies(lab, undisturbed):
     process = lab.start("s3://emg/dies")
     chance = random.Random(time.time_ns())
-    epochs = chance.randrange(5, 50)
+    epochs = chance.randrange(3, 16)
     lab.wait(lab.nodes[0].home / "emgsearch/runs/lab-001", epochs, process)
     lab.nodes[2].kill()
     printed, _ = process.communicate(timeout=500)
@@ -232,7 +232,7 @@ def test_a_machine_dies(lab, undisturbed):
 
 def test_a_cable_is_pulled(lab, undisturbed):
     process = lab.start("s3://emg/cut")
-    lab.wait(lab.nodes[0].home / "emgsearch/runs/lab-002", 15, process)
+    lab.wait(lab.nodes[0].home / "emgsearch/runs/lab-002", 6, process)
     lab.nodes[1].cut()
     begin = time.monotonic()
     printed, _ = process.communicate(timeout=500)
@@ -243,7 +243,7 @@ def test_a_cable_is_pulled(lab, undisturbed):
 
 def test_the_head_dies_and_another_machine_goes_on(lab, undisturbed):
     process = lab.start("s3://emg/head")
-    lab.wait(lab.nodes[0].home / "emgsearch/runs/lab-003", 30, process)
+    lab.wait(lab.nodes[0].home / "emgsearch/runs/lab-003", 12, process)
     time.sleep(11)  # Ray takes its snapshots every ten seconds
     lab.nodes[0].kill()
     process.kill()
