@@ -97,10 +97,10 @@ class LogSpectrogram(Framed):
     def __init__(self, config: FeaturesConfig) -> None:
         super().__init__(config)
         frequencies = config.n_fft // 2 + 1
-        basis = _fourier_basis(self.n_fft, torch.arange(frequencies))
-        basis = basis.permute(2, 1, 0).flatten(0, 1).float().contiguous()  # (2 F, n_fft)
-        self.register_buffer("basis", basis, persistent=False)
-        pooling = None if self.bins == frequencies else _bands(frequencies, self.bins)
+        basis = _fourier_basis(self.n_fft, np.arange(frequencies)).reshape(-1, self.n_fft)
+        self.register_buffer("basis", torch.from_numpy(basis), persistent=False)  # (2 F, n_fft)
+        bands = torch.from_numpy(_bands(frequencies, self.bins))
+        pooling = None if self.bins == frequencies else bands
         self.register_buffer("pooling", pooling, persistent=False)
 
     def forward(self, emg: Tensor) -> Tensor:
@@ -143,10 +143,11 @@ class LearnedFilters(Framed):
     def __init__(self, config: FeaturesConfig) -> None:
         super().__init__(config)
         frequencies = config.n_fft // 2 + 1
-        bands = (_bands(frequencies, self.bins) > 0).double()
-        centres = (torch.arange(frequencies).double() @ bands) / bands.sum(0)  # (F,)
-        basis = _fourier_basis(self.n_fft, centres)  # (n_fft, F, 2)
-        self.weight = nn.Parameter(basis.permute(1, 2, 0).flatten(0, 1).float())  # (2 F, n_fft)
+        members = _bands(frequencies, self.bins) > 0
+        centres = np.arange(frequencies) @ members / members.sum(0)  # (F,)
+        basis = _fourier_basis(self.n_fft, centres).swapaxes(0, 1)  # (F, 2, n_fft)
+        weight = np.ascontiguousarray(basis).reshape(-1, self.n_fft)
+        self.weight = nn.Parameter(torch.from_numpy(weight))  # (2 F, n_fft)
 
     def forward(self, emg: Tensor) -> Tensor:
         """Map (N, B, E, S) samples at 2 kHz to (N, B, E, T, F) log energies."""
@@ -202,22 +203,22 @@ class SpecAugment(nn.Module):
         return torch.where(mask, mean, features)
 
 
-def _fourier_basis(n_fft: int, frequencies: Tensor) -> Tensor:
-    """Return (n_fft, F, 2) cosines and sines under a Hann window of energy one."""
-    time = torch.arange(n_fft, dtype=torch.float64)
-    window = 0.5 - 0.5 * (time * (2 * math.pi / n_fft)).cos()  # Hann, periodic
-    angle = torch.outer(time, frequencies.double()) * (2 * math.pi / n_fft)
-    basis = torch.stack([angle.cos(), -angle.sin()], dim=2)
-    return basis * (window / window.square().sum().sqrt())[:, None, None]
+def _fourier_basis(n_fft: int, frequencies: np.ndarray) -> np.ndarray:
+    """Return (2, F, n_fft) cosines and sines under a periodic Hann window of energy one."""
+    time = np.arange(n_fft) * (2 * math.pi / n_fft)
+    window = 0.5 - 0.5 * np.cos(time)
+    angle = np.outer(frequencies, time)
+    basis = np.stack([np.cos(angle), -np.sin(angle)])
+    return (basis * (window / np.sqrt(np.square(window).sum()))).astype(np.float32)
 
 
-def _bands(frequencies: int, bins: int) -> Tensor:
+def _bands(frequencies: int, bins: int) -> np.ndarray:
     """Return (frequencies, bins) weights that average power over bands of growing width."""
     edges = [0]
     for left in range(bins, 0, -1):
         ratio = ((frequencies + 1) / (edges[-1] + 1)) ** (1 / left)
         edges.append(max(edges[-1] + 1, round((edges[-1] + 1) * ratio) - 1))
-    weights = torch.zeros(frequencies, bins)
+    weights = np.zeros((frequencies, bins), dtype=np.float32)
     for i, (low, high) in enumerate(pairwise(edges)):
         weights[low:high, i] = 1 / (high - low)
     return weights
