@@ -137,6 +137,8 @@ SEARCHES = st.fixed_dictionaries(
         "eta": st.sampled_from([1.3, 1.5, 2.0, 3.0, 4.0]),
         "levels": st.sampled_from([1, 3, 1000]),
         "broken": st.sampled_from([0.0, 0.1, 1.0]),
+        "crashing": st.sampled_from([0.0, 0.1]),
+        "killed": st.sampled_from([0.0, 0.1]),
         "pausing": st.booleans(),
     }
 )
@@ -149,23 +151,33 @@ def test_every_search_ends_with_every_trial_ended_and_none_passed_against_the_ru
 
 
 class Arrivals:
-    """A search whose trials arrive in random order, some with ties, some with broken metrics."""
+    """A search whose trials arrive in random order, some with ties, some with broken metrics.
 
-    def __init__(self, seed, trials, slots, eta, levels, broken, pausing):
+    Some crash, and go back to the rung they came from or have failed for good; and now and then the
+    whole search is killed and restored.
+    """
+
+    def __init__(self, seed, trials, slots, eta, levels, broken, crashing, killed, pausing):
         self.draw = random.Random(seed)
         self.halving = Halving([2, 3, 6], 10, eta, pausing=pausing)
         self.trials, self.slots, self.levels, self.broken = trials, slots, levels, broken
+        self.crashing, self.killed = crashing, killed
         self.running: dict[str, int] = {}
         self.epochs: dict[str, list[int]] = {}
 
     def run(self):
         while self.fill():
             trial_id = self.draw.choice(sorted(self.running))
-            self.step(trial_id)
+            if self.draw.random() < self.crashing:
+                self.crash(trial_id)
+            else:
+                self.step(trial_id)
+            if self.draw.random() < self.killed:
+                self.restore()
         states = [self.halving[trial_id].state for trial_id in self.epochs]
         assert len(states) == self.trials
-        assert set(states) <= {State.FINISHED, State.STOPPED, State.DIVERGED}
-        if self.broken == 0.0:
+        assert set(states) <= {State.FINISHED, State.STOPPED, State.DIVERGED, State.FAILED}
+        if self.broken == 0.0 and self.crashing == 0.0:
             assert State.FINISHED in states
 
     def fill(self):
@@ -201,6 +213,23 @@ class Arrivals:
         if decision is Decision.PAUSE:
             assert epoch in self.halving.rungs
             assert self.halving.pausing
+
+    def crash(self, trial_id):
+        self.halving.fail(trial_id)
+        if self.draw.random() < 0.3:
+            del self.running[trial_id]
+            return
+        self.halving.revive(trial_id)
+        target = self.halving[trial_id].target
+        del self.epochs[trial_id][self.halving.rungs[target - 1] if target else 0 :]
+
+    def restore(self):
+        known, self.halving = (
+            self.halving,
+            Halving(self.halving.rungs, 10, self.halving.eta, pausing=self.halving.pausing),
+        )
+        for trial_id in self.draw.sample(sorted(self.epochs), len(self.epochs)):
+            self.halving.add(trial_id, known[trial_id])
 
     def check_passed(self, trial_id, rung):
         """Assert that a trial is in the best 1 / eta of a rung, or the first of an empty one."""
