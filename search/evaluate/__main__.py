@@ -99,9 +99,10 @@ def evaluate(
     evaluations: list[Evaluation] = []
     for trial in trials:
         model = load_best(_checkpoint(folder, trial), where)
+        decoder = search
         if tune_lm and search:
-            search = _tuned(console, trial, model, recordings["val"], search)
-        searches = (None, search) if search else (None,)
+            decoder = _tuned(console, trial, model, recordings["val"], search)
+        searches = (None, decoder) if decoder else (None,)
         for subset in subsets:
             title = f"{trial.name}, {SETS[subset]}"
             with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
