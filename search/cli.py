@@ -22,6 +22,7 @@ COMMANDS = {
     "space": ("search.space.__main__", "Print every key of a space file."),
     "sessions": ("emgmodels.sessions.__main__", "Look at session files."),
     "train": ("emgmodels.training.__main__", "Train one model."),
+    "language": ("emgmodels.language.__main__", "Build a language model for beam search."),
     "export": ("emgmodels.export.__main__", "Write a trained model for use elsewhere."),
     "stream": ("emgmodels.stream.__main__", "Play a session and read it as if it were live."),
 }
