@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from emgmodels.config import Config
 from emgmodels.factory import describe, notation
-from search.results import FAILED, RunFolder, TrialRecord
+from search.results import FAILED, RunFolder, TrialRecord, read_curves
 from search.space import OutsideError, Space
 
 EARLIER = "earlier"
@@ -44,12 +44,15 @@ def earlier_trials(space: Space, run: str | Path) -> Earlier:
         ValueError: it is not a run folder.
     """
     found = Earlier()
+    curves: dict[int, dict[int, float]] = {}
+    for row in read_curves(run).to_pylist():
+        curves.setdefault(row["trial"], {})[row["epoch"]] = row["val_cer"]
     for record in RunFolder.open(Path(run)).trials.values():
-        if record.state == FAILED or not record.curve:
+        if record.state == FAILED or record.number not in curves:
             found.left_out["no epoch was trained"] += 1
             continue
         try:
-            found.trials.append(_fitted(space, record, Path(run)))
+            found.trials.append(_fitted(space, record, curves[record.number], Path(run)))
         except ValueError as error:
             found.left_out[str(error).splitlines()[0]] += 1
     return found
@@ -68,8 +71,8 @@ def objectives(space: Space, cer: float, config: Config) -> list[float]:
     return [known[name] for name in space.search.objectives]
 
 
-def _fitted(space: Space, record: TrialRecord, run: Path) -> FrozenTrial:
-    """Return a trial under the distributions of a space.
+def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path) -> FrozenTrial:
+    """Return a trial, with its CER of every epoch, under the distributions of a space.
 
     Raises:
         ValueError: it does not fit; the message says why.
@@ -95,12 +98,11 @@ def _fitted(space: Space, record: TrialRecord, run: Path) -> FrozenTrial:
             "architecture": notation(config.model),
         },
     }
-    cers = {int(row["epoch"]): row["val_cer"] for row in record.curve}
     if len(space.search.objectives) == 1:
         facts["intermediate_values"] = {
             epoch: cer for epoch, cer in cers.items() if epoch <= epochs
         }
-    if record.best is None or not math.isfinite(record.curve[-1]["val_cer"]):
+    if record.best is None or not math.isfinite(cers[max(cers)]):
         return optuna.create_trial(state=TrialState.PRUNED, constraints={"trainable": 1.0}, **facts)
     if same and record.epoch >= epochs:
         return optuna.create_trial(
