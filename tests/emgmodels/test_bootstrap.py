@@ -86,7 +86,7 @@ def trained(rng, worse: list[float], seeds: int = 3, windows: int = 120):
 
 def test_equal_models_with_different_seeds_are_seldom_told_apart():
     rng = np.random.default_rng(0)
-    sets = [compare(*trained(rng, [0, 0, 0]), rng, draws=400) for _ in range(150)]
+    sets = [compare(*trained(rng, [0, 0, 0], windows=400), rng, 400) for _ in range(150)]
     assert sum((found.p_best < TOLD_APART).any() for found in sets) / 150 <= 0.08
     assert len({int(found.p_best.argmax()) for found in sets}) == 3
 
