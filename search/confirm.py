@@ -27,6 +27,7 @@ from emgmodels.config import Config
 from search import seeds
 from search.console import Progress
 from search.engine import Resources, choose_resources, engine, run_trials
+from search.failures import SearchFailedError
 from search.lock import running
 from search.recorder import Recorder
 from search.results import COMPLETE, STOPPED, RunFolder, TrialRecord
@@ -65,6 +66,7 @@ def confirm_winners(
 
     Raises:
         ValueError: it is not a run folder, no trial has a CER, or an option is out of range.
+        SearchFailedError: every training failed, or the disk is full.
     """
     console = Console(quiet=quiet)
     repeats = check_options(top, repeats)
@@ -77,6 +79,7 @@ def confirm_winners(
     recordings(data)
     resources = Resources(**facts["resources_per_trial"])
     into = _open(folder, facts, repeats)
+    failure = ""
     plan = list(_missing(into, winners, repeats, facts["seed"]))
     if plan:
         for line in (
@@ -87,10 +90,12 @@ def confirm_winners(
             _say(console, line)
         with engine(address, resources.cpus), running(into.path):
             choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
-            _train(into, plan, data, resources, console)
+            failure = _train(into, plan, data, resources, console)
     table = _write(folder, into)
     missing = len(list(_missing(into, winners, repeats, facts["seed"])))
     _show(console, folder, table, missing)
+    if failure:
+        raise SearchFailedError(failure)
     return table
 
 
@@ -176,7 +181,8 @@ def _train(
     data: TrialData,
     resources: Resources,
     console: Console,
-) -> None:
+) -> str:
+    """Train what is planned, and return why it failed as a whole, if it did."""
     shutil.rmtree(into.path / ENGINE_FOLDER, ignore_errors=True)
     space = load_space(into.path / "space.yaml")
     scheduler = make_scheduler("none", max_epochs=max(c.training.epochs for _, c in plan))
@@ -188,6 +194,7 @@ def _train(
         sampler = ListedConfigs(plan, space.search)
         recorder = Recorder(into, boards, progress, scheduler, space.search)
         run_trials(sampler, scheduler, data, resources, recorder)
+    return recorder.failure
 
 
 def _write(folder: RunFolder, into: RunFolder) -> pa.Table:
