@@ -44,10 +44,11 @@ def earlier_trials(space: Space, run: str | Path) -> Earlier:
         ValueError: it is not a run folder.
     """
     found = Earlier()
+    records = RunFolder.open(Path(run)).trials.values()
     curves: dict[int, dict[int, float]] = {}
     for row in read_curves(run).to_pylist():
         curves.setdefault(row["trial"], {})[row["epoch"]] = row["val_cer"]
-    for record in RunFolder.open(Path(run)).trials.values():
+    for record in records:
         if record.state == FAILED or record.number not in curves:
             found.left_out["no epoch was trained"] += 1
             continue
