@@ -19,7 +19,7 @@ from search.results import COMPLETE, FAILED, PAUSED, RUNNING, STOPPED, TrialReco
 _STYLES = {RUNNING: "cyan", PAUSED: "dim", COMPLETE: "green", STOPPED: "dim", FAILED: "red"}
 _SHOWN = 12
 _WIDE, _NARROW = 96, 72
-"""Characters below which a table has no room for intervals, and none for losses."""
+"""Characters below which a table has no room for losses, and none for intervals."""
 _CELL_WIDTH = 110
 _CELL = '<pre style="white-space:pre;overflow-x:auto;line-height:normal">{code}</pre>'
 _REFRESH = 0.5
@@ -148,8 +148,8 @@ def trials_table(ranking: list[TrialRecord], title: str | None = None, width: in
         "CER %": lambda trial: f"{trial.best['val_cer']:.2f}" if trial.best else "",
         "95 %": lambda trial: "{:.1f} to {:.1f}".format(*trial.interval) if trial.interval else "",
     }
-    left_out = {"95 %"} if width < _WIDE else set()
-    left_out |= {"loss"} if width < _NARROW else set()
+    left_out = {"loss"} if width < _WIDE else set()
+    left_out |= {"95 %"} if width < _NARROW else set()
     table = Table(title=title, title_justify="left", expand=False)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("trial", justify="right", no_wrap=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from emgmodels.config import Config
 from search.console import Progress, trials_table
+from search.intervals import Windows
 from search.results import COMPLETE, CURVE_METRICS, RUNNING, TrialRecord
 
 
@@ -17,6 +19,7 @@ def trial(number: int, cer: float, state: str) -> TrialRecord:
     model = {"encoder": {"order": ["recurrent", "conv"]}}
     record = TrialRecord(number, Config.model_validate({"model": model}), state)
     record.add(dict.fromkeys(CURVE_METRICS, 1.0) | {"epoch": 3, "val_cer": cer})
+    record.windows = Windows(3, np.array([5]), np.array([40]), interval=(cer - 0.5, cer + 0.5))
     record.node = "10.0.0.7"
     return record
 
@@ -32,7 +35,8 @@ def test_table_fits_and_names_rank_cer_and_state_at_any_width(width):
     assert all(len(line) <= width for line in shown.splitlines())
     for text in ("12.50", "47.25", "3/50", "complete", "004"):
         assert text in shown
-    assert ("1.000" in shown) == (width >= 72)
+    assert ("1.000" in shown) == (width >= 96)
+    assert ("12.0 to 13.0" in shown) == (width >= 72)
 
 
 def printed(verbose: bool = False, **options) -> str:
