@@ -19,6 +19,7 @@ BENCHMARKS = {
     "gpu": "benchmarks.gpu",
     "beam_search": "benchmarks.beam_search",
     "streaming": "benchmarks.streaming",
+    "trials": "benchmarks.trials",
 }
 """Module of each benchmark, in the order in which they run."""
 

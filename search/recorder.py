@@ -129,7 +129,6 @@ class Recorder(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """An epoch is over."""
-        _forget_statistics(trial)
         self._heard[trial.trial_id] = trial, time.monotonic()
         record = self._record(trial)
         record.node = result.get("node_ip", record.node)
@@ -148,6 +147,7 @@ class Recorder(tune.Callback):
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A checkpoint is there: at a rung, or at the end."""
+        _forget_statistics(trial)
         if trial.checkpoint is not None:
             record = self._record(trial)
             saved = trial.checkpoint
@@ -157,6 +157,7 @@ class Recorder(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
         """A trial ended, whoever ended it."""
+        _forget_statistics(trial)
         record = self._record(trial)
         if record.state != FAILED:
             whole = record.epoch >= record.config.training.epochs

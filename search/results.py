@@ -57,7 +57,6 @@ class TrialRecord:
     reason: str = ""
     node: str = ""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """Epochs; of a trial that ended as it should, only the last, and the table has all."""
     seconds: float = 0.0
     best: dict[str, float] | None = None
     checkpoint: StoredFile | None = None
@@ -368,11 +367,9 @@ class RunFolder:
             self._tables[0].append(rows)
 
     def _note(self, trial: TrialRecord) -> None:
-        """Note that the tables have all of a trial, and let go of what only they need."""
+        """Note that the tables have all of a trial."""
         self._written[trial.number] = trial.version
         trial.fresh = []
-        if trial.state in (COMPLETE, STOPPED):
-            trial.curve = trial.curve[-1:]
 
     def _write_best(self) -> None:
         best = min(self.trials.values(), key=lambda trial: trial.sort_key, default=None)

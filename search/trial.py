@@ -89,6 +89,11 @@ class EmgTrial(tune.Trainable):
         self._start(None)
         return True
 
+    def get_auto_filled_metrics(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Leave out the configuration, which Ray would keep with each result and checkpoint."""
+        filled = super().get_auto_filled_metrics(*arguments, **options)
+        return {name: value for name, value in filled.items() if name != "config"}
+
     def step(self) -> dict[str, Any]:
         """Train one epoch and return its metrics."""
         try:
