@@ -98,8 +98,10 @@ class LogSpectrogram(Framed):
         super().__init__(config)
         frequencies = config.n_fft // 2 + 1
         basis = _fourier_basis(self.n_fft, np.arange(frequencies)).reshape(-1, self.n_fft)
-        self.register_buffer("basis", torch.from_numpy(basis), persistent=False)  # (2 F, n_fft)
-        bands = torch.from_numpy(_bands(frequencies, self.bins))
+        device = torch.get_default_device()
+        weights = torch.from_numpy(basis).to(device)  # (2 F, n_fft)
+        self.register_buffer("basis", weights, persistent=False)
+        bands = torch.from_numpy(_bands(frequencies, self.bins)).to(device)
         pooling = None if self.bins == frequencies else bands
         self.register_buffer("pooling", pooling, persistent=False)
 
