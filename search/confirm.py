@@ -25,7 +25,7 @@ from rich.console import Console
 
 from emgmodels.config import Config
 from search import seeds
-from search.console import Progress
+from search.console import Progress, say
 from search.engine import Resources, choose_resources, engine, run_trials
 from search.failures import SearchFailedError
 from search.lock import running
@@ -87,7 +87,7 @@ def confirm_winners(
             f"{len(plan)} trainings to the end, into {into.path}",
             "Ctrl-C ends it with what is complete; the same command goes on.",
         ):
-            _say(console, line)
+            say(console, line)
         with engine(address, resources.cpus), running(into.path):
             choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
             failure = _train(into, plan, data, resources, console)
@@ -215,9 +215,5 @@ def _show(console: Console, folder: RunFolder, table: pa.Table, missing: int) ->
     if table.num_rows:
         seeds.show(console, "The best again, by mean CER over seeds", table.to_pylist())
     if missing:
-        _say(console, f"{missing} trainings are missing: the same command goes on with them.")
-    _say(console, f"In {folder.path}: confirm.csv, confirm.parquet; trainings in {FOLDER}/")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(console, f"{missing} trainings are missing: the same command goes on with them.")
+    say(console, f"In {folder.path}: confirm.csv, confirm.parquet; trainings in {FOLDER}/")

@@ -167,6 +167,11 @@ def trials_table(ranking: list[TrialRecord], title: str | None = None, width: in
     return table
 
 
+def say(console: Console, text: str) -> None:
+    """Print a line as it is: no wrapping, no colours, nothing read as markup."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def duration(seconds: float) -> str:
     """Return seconds as a person says them: 42s, 7m 05s, 3h 20m."""
     whole = int(seconds)

@@ -29,6 +29,7 @@ from emgmodels.language import LanguageModel
 from emgmodels.sessions import find_session_files
 from emgmodels.training import best_device, load_best
 from emgmodels.windows import Recording, prepare
+from search.console import say
 from search.evaluate.evaluation import GREEDY, SETS, Evaluation, evaluate_trial
 from search.evaluate.page import write_files
 from search.evaluate.tuning import tune, validation_emissions
@@ -92,9 +93,9 @@ def evaluate(
     _record(folder, paths, trials, search)
     where = torch.device(device) if device else best_device()
     synthetic = bool(facts.get("synthetic"))
-    _say(console, _introduction(paths, where, synthetic))
+    say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
-        _say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
+        say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
     recordings = {subset: prepare(files) for subset, files in paths.items()}
     evaluations: list[Evaluation] = []
     for trial in trials:
@@ -110,12 +111,12 @@ def evaluate(
                 evaluations.append(evaluate_trial(trial, model, subset, sessions, searches))
             show(console, evaluations[-1], synthetic, lines)
             pages = write_files(folder.path / "evaluation", evaluations[-1], synthetic)
-            _say(console, f"Written: {pages[0]}, with the keyboard as {pages[1].name} and .svg")
+            say(console, f"Written: {pages[0]}, with the keyboard as {pages[1].name} and .svg")
     path = folder.path / "evaluation.parquet"
     table = write_table(path, evaluations, where, synthetic)
-    _say(console, f"Written: {path}")
+    say(console, f"Written: {path}")
     if touched := _touched(folder):
-        _say(console, f"The test sessions have been looked at {_times(touched)}.")
+        say(console, f"The test sessions have been looked at {_times(touched)}.")
     return table
 
 
@@ -242,7 +243,7 @@ def _tuned(
     with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task(f"{trial.name}, tuning", total=None)
         found, cer = tune(emissions, search, lambda search, cer: bars.advance(task))
-    _say(
+    say(
         console,
         f"{trial.name}: CER {cer:.2f} % on validation sessions with --lm-weight {found.weight:g} "
         f"--insertion-bonus {found.bonus:g}, which were chosen on them",
@@ -304,10 +305,6 @@ def _console(quiet: bool) -> Console:
     if console.is_terminal:
         return console
     return Console(quiet=quiet, width=max(console.width, _PIPED_WIDTH))
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

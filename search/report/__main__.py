@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from search.console import say
 from search.report import read_run, write_comparison, write_report
 from search.report.published import basis, matches, side_by_side
 from search.report.runs import Run
@@ -63,33 +64,29 @@ def _report(console: Console, run: Run, out: Path) -> None:
     title = f"{run.name}: ranking by validation CER, on {run.data}"
     console.print(ranking(run, run.trials[:_SHOWN], brief=True).rich(title, console.width))
     if len(run.trials) > _SHOWN:
-        _say(console, f"... and {len(run.trials) - _SHOWN} more in {out / 'leaderboard.csv'}")
+        say(console, f"... and {len(run.trials) - _SHOWN} more in {out / 'leaderboard.csv'}")
     if matches(run):
         heading = "Beside the technical report"
         console.print(side_by_side(run).rich(heading, console.width))
-        _say(console, basis(run))
+        say(console, basis(run))
     if run.synthetic:
-        _say(console, f"Synthetic data. {SYNTHETIC}")
+        say(console, f"Synthetic data. {SYNTHETIC}")
     for note in notes:
-        _say(console, f"note: {note}")
-    _say(console, f"Written: {out / 'report.html'}, with leaderboard and figures beside it")
+        say(console, f"note: {note}")
+    say(console, f"Written: {out / 'report.html'}, with leaderboard and figures beside it")
 
 
 def _compare(console: Console, runs: list[Run], out: Path) -> None:
     doubts = write_comparison(runs, out)
     console.print(comparison(runs).rich("Best of each search", console.width))
     for doubt in doubts:
-        _say(console, f"warning: not comparable: {doubt}")
-    _say(console, f"Written: {out / 'report.html'}")
+        say(console, f"warning: not comparable: {doubt}")
+    say(console, f"Written: {out / 'report.html'}")
 
 
 def _beside(runs: list[Run]) -> Path:
     names = "-".join(run.name for run in runs)
     return runs[0].path.resolve().parent / f"comparison-{names[:100]}"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

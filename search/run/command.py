@@ -1,0 +1,172 @@
+"""The command ``python -m search.run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.confirm import confirm_winners
+from search.failures import SearchFailedError
+from search.results import RunFolder
+from search.run.searching import resume, search
+from search.storage import Place, is_uri, redact
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def command(
+    space: Annotated[
+        Path | None,
+        typer.Argument(help="Space file, such as spaces/deep.yaml; with --confirm also a run."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Folder with session files, or its URI; without it, a synthetic typist."),
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
+    split: Annotated[Path | None, typer.Option(help="emg2qwerty's split file.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Architectures to train.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="When to end: seconds, or 8m, 1h30m.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a whole training.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", help="Train the best K again, with --repeats seeds, and compare."
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Seeds of each suggestion, or of each of --confirm (there 5)."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Where a cluster's results go: a shared folder, s3:// or gs://."),
+    ] = None,
+    cpus_per_trial: Annotated[float | None, typer.Option(help="Cores of a trial.")] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="GPUs of a trial, or a fraction.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Another value for a key of the space."),
+    ] = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Learn from the trials of an earlier search; repeatable."),
+    ] = None,
+    resumed: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Go on with the search of a run folder, or its URI."
+        ),
+    ] = None,
+    add_trials: Annotated[
+        int, typer.Option(min=0, help="With --resume: architectures to train beyond the first.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also print epochs, and what Ray and workers say.")
+    ] = False,
+) -> None:
+    """Search a space of architectures and rank them by validation character error rate.
+
+    \b
+    Examples:
+      python -m search.run spaces/deep.yaml
+      python -m search.run spaces/deep.yaml --data DIR --subject 89335547 --trials 200
+      python -m search.run spaces/deep.yaml --data DIR --set "model.electrodes={choice: [4, 8]}"
+      python -m search.run spaces/deep.yaml --data DIR --warm-start runs/deep-001
+      python -m search.run --resume runs/deep-001
+      python -m search.run --resume runs/deep-001 --add-trials 32
+      python -m search.run spaces/deep.yaml --data DIR --address auto --storage s3://bucket/runs
+      python -m search.run runs/deep-001 --confirm 3 --repeats 5
+    """
+    try:
+        if resumed is not None:
+            if space is not None:
+                raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
+            resume(
+                resumed,
+                add_trials=add_trials,
+                time_budget=time_budget,
+                out=out,
+                address=address,
+                quiet=quiet,
+                verbose=verbose,
+            )
+            run = out / Place(resumed).name if is_uri(resumed) else Path(resumed)
+            if confirm is not None and not RunFolder.open(run).is_interrupted:
+                _confirm(run, confirm, repeats, address, quiet)
+            return
+        if add_trials:
+            raise ValueError("--add-trials continues an earlier search: name it with --resume RUN")
+        if space is None:
+            raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
+        if space.is_dir():
+            _refuse(space, data=data, subject=subject, split=split, trials=trials, epochs=epochs)
+            _refuse(space, seed=seed, set=overrides, time_budget=time_budget, storage=storage)
+            _refuse(space, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
+            _confirm(space, confirm, repeats, address, quiet)
+            return
+        search(
+            space,
+            data=data,
+            subject=subject,
+            split=split,
+            trials=trials,
+            time_budget=time_budget,
+            epochs=epochs,
+            seed=seed,
+            repeats=repeats,
+            confirm=confirm,
+            out=out,
+            storage=storage,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            address=address,
+            warm_start=warm_start or (),
+            overrides=overrides or (),
+            quiet=quiet,
+            verbose=verbose,
+        )
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {redact(str(error))}", err=True)
+        raise typer.Exit(2) from None
+    except SearchFailedError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _confirm(
+    run: Path, top: int | None, repeats: int | None, address: str | None, quiet: bool
+) -> None:
+    if top is None:
+        raise ValueError(
+            f"{run}: is a folder: name a space file, or train the best of a run again with "
+            f"--confirm K"
+        )
+    confirm_winners(
+        run,
+        top=top,
+        repeats=repeats,
+        address=address,
+        quiet=quiet,
+    )
+
+
+def _refuse(run: Path, **options: object) -> None:
+    """Raise ValueError for options that a run folder has answered already."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{run}: its winners are trained as they were in its search: leave out "
+            f"{', '.join(given)}"
+        )

@@ -1,0 +1,80 @@
+"""The sessions that a search trains and validates on: chosen, written if need be, opened."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress as Bars
+
+from emgmodels.config import SAMPLE_RATE
+from emgmodels.sessions import Split, find_split
+from emgmodels.synthetic import VERSION, write_subject
+from emgmodels.windows import Recording, cache_folder, open_split
+from search.console import say
+from search.space import Space, TypistConfig
+from search.trial import TrialData
+
+
+def choose_sessions(
+    space: Space, data: str | Path | None, subject: str | None, split: str | Path | None
+) -> Split:
+    """Return which sessions to train, validate and test on; without data, a synthetic typist's.
+
+    Raises:
+        ValueError: the sessions, the subject or the split file are not to be had.
+    """
+    if data is not None:
+        return find_split(data, subject, split, seed=space.search.seed)
+    if subject is not None or split is not None:
+        raise ValueError("--subject and --split choose from session files: give --data DIR too")
+    typist = space.typist or TypistConfig()
+    return find_split(_typist_folder(typist), seed=typist.seed)
+
+
+def open_sessions(
+    split: Split, space: Space, notes: list[str], console: Console
+) -> tuple[TrialData, float]:
+    """Return what trials train on and its shortest session (ms), all of them found good."""
+    paths = [*split.train, *split.val]
+    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task("Preparing sessions", total=len(paths))
+        train, val, warnings = open_split(split, lambda _: bars.advance(task))
+    say(
+        console,
+        f"Data: {_minutes(train)} of training in {len(train)} sessions, {_minutes(val)} of "
+        f"validation in {len(val)}, subject {split.subject}; sessions kept for "
+        f"testing and not touched: {len(split.test)}.",
+    )
+    prompted = sum(not recording.has_key_times for recording in train)
+    if prompted and space.training.plain().get("aligned_start") is not None:
+        notes.append(
+            f"{prompted} training sessions have no key times: their aligned start is skipped"
+        )
+    for note in [*notes, *warnings]:
+        say(console, f"note: {note}")
+    data = TrialData(
+        train=tuple(str(path.resolve()) for path in split.train),
+        val=tuple(str(path.resolve()) for path in split.val),
+    )
+    return data, 1000 * min(recording.samples for recording in (*train, *val)) / SAMPLE_RATE
+
+
+def _typist_folder(typist: TypistConfig) -> Path:
+    """Return the folder of a synthetic typist's sessions, written once for each typist."""
+    name = f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
+    folder = cache_folder().parent / "typist" / name
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as scratch:
+            sessions = Path(scratch) / name
+            write_subject(sessions, typist.sessions, typist.minutes, typist.subject, typist.seed)
+            with contextlib.suppress(OSError):  # another search was first, with the same bytes
+                sessions.rename(folder)
+    return folder
+
+
+def _minutes(recordings: list[Recording]) -> str:
+    return f"{sum(r.samples for r in recordings) / SAMPLE_RATE / 60:.0f} minutes"

@@ -1,0 +1,65 @@
+"""The last words of a search: its ranking, and where everything is."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from emgmodels.factory import notation
+from search import seeds
+from search.console import say, trials_table
+from search.results import CUT_OFF, STOPPED, RunFolder
+
+_SHOWN = 15
+
+
+def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
+    """Print the best trials, what the search cost, and what to do next."""
+    ranking = folder.ranking()
+    ended = sum(trial.state == STOPPED for trial in ranking)
+    epochs = sum(trial.epoch for trial in ranking)
+    whole = sum(trial.config.training.epochs for trial in ranking)
+    data = "synthetic data" if synthetic else "this data"
+    title = f"Ranking by validation CER, on {data}"
+    console.print(trials_table(ranking[:_SHOWN], title, console.width))
+    if len(ranking) > _SHOWN:
+        say(console, f"... and {len(ranking) - _SHOWN} more in {folder.path / 'trials.csv'}")
+    say(
+        console,
+        f"{len(ranking)} trials, {ended} of them ended early; {epochs} epochs of the {whole} that "
+        f"training all to the end would have taken.",
+    )
+    groups = seeds.by_configuration(ranking)
+    if len(groups) < len(ranking) and any(len(group.trials) > 1 for group in groups):
+        rows = seeds.table(groups[:_SHOWN]).to_pylist()
+        seeds.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
+    if ranking and ranking[0].best:
+        say(console, f"Best: {notation(ranking[0].config.model)}")
+    if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
+        say(
+            console,
+            f"{cut_off} were cut off by the end of the search; they go on with\n"
+            f"    python -m search.run --resume {folder.path}",
+        )
+    say(
+        console,
+        f"Everything is in {folder.path}:\n"
+        f"    trials.csv, trials.parquet, curves.parquet    the tables\n"
+        f"    best.yaml    python -m emgmodels.training {folder.path}/best.yaml --data DIR\n"
+        f"    tensorboard/ tensorboard --logdir {folder.path}/tensorboard",
+    )
+
+
+def send(console: Console, folder: RunFolder) -> None:
+    """Copy what was written last to storage, and say where everything is."""
+    folder.send()
+    if folder.mirror is None:
+        return
+    uri = folder.mirror.place.uri
+    if folder.unsent:
+        say(
+            console,
+            f"note: not all of it could be copied to {uri}: {folder.unsent}: to try again, "
+            f"python -m search.run --resume {folder.path}",
+        )
+    else:
+        say(console, f"... and in {uri}: python -m search.storage fetch {uri}")

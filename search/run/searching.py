@@ -1,0 +1,343 @@
+"""Searches a space, and goes on with a search that ended early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from optuna.trial import FrozenTrial
+from ray.tune.schedulers import TrialScheduler
+from rich.console import Console
+
+from emgmodels.config import TrainingConfig
+from emgmodels.pretrained import check_weights
+from emgmodels.sessions import Split
+from search.confirm import check_options, confirm_winners, refuse_confirmation
+from search.console import Progress, say
+from search.engine import Resources, choose_resources, engine, resume_trials, run_trials
+from search.failures import SearchFailedError
+from search.lock import running
+from search.preflight import check_cluster
+from search.recorder import Recorder
+from search.results import RunFolder, read_trials
+from search.run.data import choose_sessions, open_sessions
+from search.run.ranking import print_ranking, send
+from search.sampler import OptunaSampler, earlier_trials
+from search.schedule import make_scheduler
+from search.space import Space, load_space
+from search.storage import Place, fetch, fetch_sessions, is_uri
+from search.tensorboard import TrialBoards
+from search.trial import TrialData, recordings
+
+
+def search(
+    space: str | Path,
+    *,
+    data: str | Path | None = None,
+    subject: str | None = None,
+    split: str | Path | None = None,
+    trials: int | None = None,
+    time_budget: str | float | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    repeats: int | None = None,
+    confirm: int | None = None,
+    out: str | Path = "runs",
+    storage: str | Path | None = None,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
+    address: str | None = None,
+    warm_start: Sequence[str | Path] = (),
+    overrides: Sequence[str] = (),
+    quiet: bool = False,
+    verbose: bool = False,
+) -> pa.Table:
+    """Search a space and return its trials as a table, best first.
+
+    Everything that the table holds, and more, is in the run folder that the last line printed
+    names; ``search.results.read_trials`` reads it again.
+
+    Args:
+        space: the space file.
+        data: folder with session files, or its URI in an object store; None searches on a
+            synthetic typist, under the space's ``demo`` section.
+        subject: whose sessions; may be left out where the folder has one subject.
+        split: emg2qwerty's split file.
+        trials: architectures to train, instead of the space's ``search.trials``.
+        time_budget: seconds, or a duration such as ``8m``, instead of ``search.time_budget``.
+        epochs: epochs of a whole training, instead of ``training.epochs``.
+        seed: seed of every random choice, instead of ``search.seed``.
+        repeats: trainings of each suggestion, instead of ``search.repeats``; with ``confirm``, of
+            each winner.
+        confirm: how many winners to train again when the search is over; see ``search.confirm``.
+        out: where run folders are made.
+        storage: where results go when a cluster searches: a folder that all nodes share, instead of
+            ``out``, or an object store's URI (``s3://``, ``gs://``), to which the run folder is
+            copied as it grows.
+        cpus_per_trial: cores of a trial; one, or a share of the machine for each GPU.
+        gpus_per_trial: GPUs of a trial, or a fraction; one, where there is one.
+        address: a running Ray cluster's address.
+        warm_start: folders of earlier searches that the sampler learns from; their trials that the
+            space contains are not trained again.
+        overrides: ``path.to.key=value``, applied last.
+        quiet: print nothing.
+        verbose: also print a line for each epoch, and what Ray and the trials' processes say.
+
+    Returns:
+        One row a trial: rank, architecture, val_cer (%), epochs, state, parameters, every setting.
+
+    Raises:
+        ValueError: the space, the data or an option is wrong; nothing has started then.
+        SearchFailedError: every trial failed, or the disk is full.
+    """
+    console = Console(quiet=quiet)
+    place, parent = _storage(storage, out)
+    if confirm is not None:
+        check_options(confirm, repeats)
+    loaded = load_space(
+        space,
+        demo=data is None,
+        overrides=[
+            *_option("search.trials", trials),
+            *_option("search.time_budget", time_budget),
+            *_option("training.epochs", epochs),
+            *_option("search.seed", seed),
+            *_option("search.repeats", repeats if confirm is None else None),
+            *overrides,
+        ],
+    )
+    scheduler_of(loaded)  # these two refuse what they lack before anything is written
+    OptunaSampler(loaded)
+    for stage in loaded.pretrained(seed=loaded.search.seed):
+        check_weights(stage)
+    warning = loaded.check(seed=loaded.search.seed).warning
+    if address is None:
+        choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
+    if data is None:
+        say(console, _DEMO.format(space=space))
+    uri = str(data).rstrip("/") if data is not None and is_uri(data) else None
+    sessions = data if uri is None else fetch_sessions(uri)
+    chosen = choose_sessions(loaded, sessions, subject, split)
+    trial_data, shortest = open_sessions(chosen, loaded, [warning] if warning else [], console)
+    loaded = loaded.within(shortest)
+    loaded.check(seed=loaded.search.seed)
+    learnt = [trial for run in warm_start for trial in _learn(loaded, run, chosen, console)]
+    if uri is not None and sessions is not None:
+        trial_data = trial_data.moved(Path(sessions), Place(uri))
+    with engine(address, cpus_per_trial, verbose):
+        resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
+        if address is not None:
+            _check_cluster(trial_data, resources, place or parent, console)
+        folder = RunFolder.create(parent, loaded.name, place)
+        folder.write_space(loaded.resolved())
+        kept = folder.mirror.place.uri if folder.mirror else None
+        facts = _facts(loaded, chosen, trial_data, resources, data is None)
+        folder.write_environment({**facts, "storage": kept})
+        folder.send()
+        say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
+        sampler = OptunaSampler(loaded, folder.path / _JOURNAL, learnt)
+        with running(folder.path):
+            _conduct(run_trials, folder, sampler, trial_data, resources, console, verbose)
+    if confirm is not None and not folder.is_interrupted:
+        confirm_winners(
+            folder.path,
+            top=confirm,
+            repeats=repeats,
+            address=address,
+            quiet=quiet,
+        )
+        folder.send()
+    return read_trials(folder.path)
+
+
+def resume(
+    run: str | Path,
+    *,
+    add_trials: int = 0,
+    time_budget: str | float | None = None,
+    out: str | Path = "runs",
+    address: str | None = None,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> pa.Table:
+    """Go on with a search that Ctrl-C, a killed process or a reboot ended early, or make it longer.
+
+    Ended trials stay, paused ones stay paused, and those that were running go on from their last
+    checkpoint, under the space, the sessions and the resources of the run folder.
+
+    Args:
+        run: the run folder, or its URI in storage.
+        add_trials: architectures to train beyond those that the search was to train.
+        time_budget: how long to go on; without it, as long as the search was given at first.
+        out: where a run folder from storage is fetched to.
+        address: a running Ray cluster's address.
+        quiet: print nothing.
+        verbose: also print a line for each epoch, and what Ray and the trials' processes say.
+
+    Returns:
+        As ``search``.
+
+    Raises:
+        ValueError: it is not a run folder, or its session files are gone.
+    """
+    console = Console(quiet=quiet)
+    folder = _reopen(run, Path(out))
+    more = []
+    if add_trials:
+        known = load_space(folder.path / "space.yaml").search.trials
+        more = [f"search.trials={known + add_trials}"]
+    budget = _option("search.time_budget", time_budget)
+    space = load_space(folder.path / "space.yaml", overrides=[*more, *budget])
+    facts = folder.read_environment()
+    refuse_confirmation(folder.path, facts)
+    split = facts["split"]
+    trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
+    recordings(trial_data)
+    resources = Resources(**facts["resources_per_trial"])
+    with engine(address, resources.cpus, verbose):
+        choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
+        if address is not None:
+            storage = folder.mirror.place if folder.mirror else folder.path
+            _check_cluster(trial_data, resources, storage, console)
+        say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
+        with running(folder.path):
+            if more:
+                lasting = load_space(folder.path / "space.yaml", overrides=more)
+                folder.write_space(lasting.resolved())
+            sampler = OptunaSampler(space, folder.path / _JOURNAL)
+            _conduct(resume_trials, folder, sampler, trial_data, resources, console, verbose)
+    return read_trials(folder.path)
+
+
+def scheduler_of(space: Space) -> TrialScheduler:
+    """Return the scheduler that a space asks for; its rungs follow from how its trials start."""
+    training = space.training.plain()
+    epochs = training.get("epochs", TrainingConfig().epochs)
+    if not isinstance(epochs, int):
+        raise ValueError(
+            f"{space.name}: training.epochs: {epochs} varies: fix it, since trials are stopped on "
+            f"the way to it"
+        )
+    aligned = training.get("aligned_start")
+    return make_scheduler(
+        space.search.scheduler.name,
+        max_epochs=epochs,
+        grace=space.search.scheduler.grace,
+        eta=space.search.scheduler.eta,
+        rank_by=space.search.scheduler.rank_by,
+        aligned=isinstance(aligned, dict) and "choice" not in aligned,
+        seed=space.search.seed,
+    )
+
+
+_DEMO = """\
+No --data: this is a demo, on a synthetic typist. Its error rates say nothing about people.
+For session files of emg2qwerty or your own: python -m search.run {space} --data DIR"""
+
+
+_SHOWN = 15
+
+
+_JOURNAL = "study.journal"
+
+
+def _conduct(
+    run: Callable[..., None],
+    folder: RunFolder,
+    sampler: OptunaSampler,
+    data: TrialData,
+    resources: Resources,
+    console: Console,
+    verbose: bool,
+) -> None:
+    """Train a search's trials by ``run_trials`` or ``resume_trials``, and print its ranking."""
+    space = sampler.space
+    folder.checkpoints = space.search.checkpoints
+    scheduler = scheduler_of(space)
+    facts = folder.read_environment()
+    on = _data(facts["synthetic"], facts["subject"])
+    boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
+    with Progress(console, sampler.trials, space.search.time_budget, verbose) as progress:
+        recorder = Recorder(folder, boards, progress, scheduler, space.search)
+        run(sampler, scheduler, data, resources, recorder)
+    if sampler.exhausted:
+        say(console, f"note: no more trials: {sampler.exhausted}")
+    print_ranking(console, folder, synthetic=facts["synthetic"])
+    send(console, folder)
+    if recorder.failure:
+        raise SearchFailedError(recorder.failure)
+
+
+def _option(path: str, value: object) -> list[str]:
+    return [] if value is None else [f"{path}={value}"]
+
+
+def _storage(storage: str | Path | None, out: str | Path) -> tuple[Place | None, Path]:
+    """Return the object store, if that is where results go, and the folder for run folders."""
+    if storage is None:
+        return None, Path(out)
+    if is_uri(storage):
+        return Place(str(storage).rstrip("/")), Path(out)
+    return None, Path(str(storage).removeprefix("file://"))
+
+
+def _reopen(run: str | Path, out: Path) -> RunFolder:
+    """Open a run folder of this machine, or fetch one from storage to ``out``."""
+    if not is_uri(run):
+        folder = RunFolder.open(Path(run))
+        storage = folder.read_environment().get("storage")
+        return RunFolder.open(Path(run), Place(storage)) if storage else folder
+    place = Place(str(run).rstrip("/"))
+    path = out / place.name
+    if path.is_dir() and RunFolder.open(path).read_environment().get("storage") != place.uri:
+        raise ValueError(
+            f"{path}: is another search than {place.uri}: give --out a folder to fetch it to"
+        )
+    return RunFolder.open(fetch(place, path), place)
+
+
+def _check_cluster(
+    data: TrialData, resources: Resources, storage: Place | Path, console: Console
+) -> None:
+    if isinstance(storage, Path):
+        storage = storage.absolute()
+        storage.mkdir(parents=True, exist_ok=True)
+    nodes = check_cluster(
+        data, resources.cpus, resources.gpus, storage, lambda text: say(console, text)
+    )
+    fit = sum(node.trains for node in nodes)
+    say(console, f"The cluster is ready: trials run on {fit} of its {len(nodes)} nodes.")
+
+
+def _learn(space: Space, run: str | Path, split: Split, console: Console) -> list[FrozenTrial]:
+    """Return the trials of an earlier search that fit a space, and say how many do not."""
+    found = earlier_trials(space, run)
+    total = len(found.trials) + found.left_out.total()
+    say(console, f"Learning from {len(found.trials)} of the {total} trials of {run}")
+    for reason, count in found.left_out.most_common(_SHOWN):
+        say(console, f"    {count} left out: {reason}")
+    validated = RunFolder.open(Path(run)).read_environment()["split"]["val"]
+    if {Path(path).name for path in validated} != {path.name for path in split.val}:
+        say(console, f"note: {run} was validated on other sessions; its CERs are taken as they are")
+    return found.trials
+
+
+def _facts(
+    space: Space, split: Split, data: TrialData, resources: Resources, synthetic: bool
+) -> dict[str, Any]:
+    """Return what ``environment.json`` says of a search beside the machine."""
+    tested = [str(path.resolve()) for path in split.test]
+    return {
+        "seed": space.search.seed,
+        "subject": split.subject,
+        "synthetic": synthetic,
+        "split": {"origin": split.origin, **asdict(data), "test": tested},
+        "resources_per_trial": asdict(resources),
+    }
+
+
+def _data(synthetic: bool, subject: str) -> str:
+    return "synthetic data" if synthetic else f"subject {subject}"
