@@ -52,8 +52,6 @@ def run(scope: Scope) -> Iterator[Figure]:
             else:
                 yield Figure(f"training windows, {title}", None, "windows/s")
                 yield Figure(f"50 epochs of a 5.5-hour subject, {title}", None, "s")
-    for trials in (1, 2, 4, 8):
-        yield Figure(f"trials an hour, {trials} on one GPU", None, "trials/h")
 
 
 def _epochs(

@@ -5,6 +5,6 @@ To train one model without the search:
     python -m emgmodels.training runs/deep-001/best.yaml --data DIR
 """
 
-from emgmodels.training.fit import EpochResult, best_device, fit, load_best
+from emgmodels.training.fit import EpochResult, best_device, fit
 
-__all__ = ["EpochResult", "best_device", "fit", "load_best"]
+__all__ = ["EpochResult", "best_device", "fit"]

@@ -19,7 +19,7 @@ from torch import Tensor
 from emgmodels.charset import decode
 from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
-from emgmodels.factory import Decoder, Framing, build
+from emgmodels.factory import Framing, build
 from emgmodels.features import SpecAugment, band_indices, electrode_indices
 from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.onednn import fast_products
@@ -138,21 +138,6 @@ def fit(
         )
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             return
-
-
-def load_best(path: str | Path, device: str | torch.device = "cpu") -> Decoder:
-    """Return the model of a checkpoint with the weights of its best epoch, ready to decode.
-
-    Nothing in the file is executed.
-
-    Raises:
-        ValueError: the file is not a checkpoint of this project.
-    """
-    state = _load_checkpoint(Path(path), torch.device(device))
-    config = Config.model_validate_json(state["config"])
-    model = build(config.model).to(device)
-    model.load_state_dict(state["best"] or state["model"])
-    return model.eval()
 
 
 def best_device() -> torch.device:

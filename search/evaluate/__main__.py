@@ -26,8 +26,9 @@ from emgmodels.ctc import BeamSearch
 from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
 from emgmodels.factory import Decoder
 from emgmodels.language import LanguageModel
+from emgmodels.reader import load
 from emgmodels.sessions import find_session_files
-from emgmodels.training import best_device, load_best
+from emgmodels.training import best_device
 from emgmodels.windows import Recording, prepare
 from search.console import say
 from search.evaluate.evaluation import GREEDY, SETS, Evaluation, evaluate_trial
@@ -99,7 +100,7 @@ def evaluate(
     recordings = {subset: prepare(files) for subset, files in paths.items()}
     evaluations: list[Evaluation] = []
     for trial in trials:
-        model = load_best(_checkpoint(folder, trial), where)
+        model = load(_checkpoint(folder, trial), where).model
         decoder = search
         if tune_lm and search:
             decoder = _tuned(console, trial, model, recordings["val"], search)

@@ -19,8 +19,9 @@ from emgmodels.ctc.beam import BONUS
 from emgmodels.evaluation import stitched_emissions
 from emgmodels.factory import parse_notation
 from emgmodels.language import LanguageModel, typed_lines, write_arpa
+from emgmodels.reader import load
 from emgmodels.synthetic.text import sentence
-from emgmodels.training import fit, load_best
+from emgmodels.training import fit
 from emgmodels.windows import prepare
 
 A, B, BACKSPACE, SHIFT, ENTER = (
@@ -101,7 +102,7 @@ def test_the_text_of_a_trained_model_is_that_of_a_plain_search(arpa, session_pat
     recordings = prepare(session_paths)
     for result in fit(config, recordings[:2], recordings[2:]):
         result.save(tmp_path / "model.pt")
-    model = load_best(tmp_path / "model.pt")
+    model = load(tmp_path / "model.pt").model
     found = stitched_emissions(model, recordings[2], config.training).numpy()
     path = arpa / "shifts.arpa"
     for search, plain in (

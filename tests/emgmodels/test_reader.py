@@ -14,7 +14,7 @@ from emgmodels.evaluation import STITCHED, emit
 from emgmodels.export.files import write_torch
 from emgmodels.factory import parse_notation
 from emgmodels.sessions import read_session
-from emgmodels.training import fit, load_best
+from emgmodels.training import fit
 from emgmodels.windows import prepare
 
 CONFIG = Config(
@@ -38,7 +38,7 @@ def test_a_training_reads_what_its_evaluation_reads(checkpoint, session_paths):
     reader = emgmodels.load(checkpoint)
     emg = read_session(session_paths[2]).emg
     recording = prepare(session_paths[2:])[0]
-    found = emit(load_best(checkpoint), recording, CONFIG.training, STITCHED).read()
+    found = emit(emgmodels.load(checkpoint).model, recording, CONFIG.training, STITCHED).read()
     assert reader(emg) == decode(found.predicted)
     assert len(reader(emg)) > 10
     assert reader(torch.from_numpy(emg).double()) == reader(emg)

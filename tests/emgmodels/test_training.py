@@ -6,7 +6,8 @@ import torch
 
 from emgmodels.config import Config
 from emgmodels.factory import build, parse_notation
-from emgmodels.training import fit, load_best
+from emgmodels.reader import load
+from emgmodels.training import fit
 from emgmodels.windows import prepare
 
 SMALL = {
@@ -132,7 +133,7 @@ def test_the_best_epochs_weights_come_back(data, tmp_path):
     for result in fit(small(), *data):
         results.append(result)
         result.save(tmp_path / "c.pt")
-    model = load_best(tmp_path / "c.pt")
+    model = load(tmp_path / "c.pt").model
     assert not model.training
     state = torch.load(tmp_path / "c.pt", weights_only=True)
     assert state["best_epoch"] == results[-1].best_epoch
@@ -174,7 +175,7 @@ def test_a_checkpoint_is_never_executed(tmp_path, capsys):
     torch.save({"other": 1}, tmp_path / "other.pt")
     for name in ("evil.pt", "text.pt", "other.pt", "missing.pt"):
         with pytest.raises(ValueError, match=name):
-            load_best(tmp_path / name)
+            load(tmp_path / name)
     assert "executed" not in capsys.readouterr().out
 
 
