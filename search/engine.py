@@ -7,10 +7,12 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 import torch
+import yaml
 from ray import tune
 from ray._private import ray_constants
 from ray.tune.experiment import Trial
@@ -25,6 +27,8 @@ from search.storage import ENGINE_FOLDER
 from search.trial import EmgTrial, TrialData
 
 _OBJECT_STORE_BYTES = 128 * 2**20
+_LAUNCHED_WITH = Path("~/ray_bootstrap_config.yaml")
+"""Where ``ray up`` leaves, on a head, the file by which the cluster grows."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +102,13 @@ def choose_resources(cpus: float | None, gpus: float | None, cluster: bool) -> R
     Args:
         cpus: cores for each trial, None for the default.
         gpus: GPUs for each trial, None for the default.
-        cluster: ask the cluster what it has instead of this machine.
+        cluster: ask the cluster what it has, or can start, instead of this machine.
 
     Raises:
         ValueError: no machine has that much.
     """
     if cluster:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]] + _nodes_to_come()
         most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
         most_cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
     else:
@@ -120,6 +124,20 @@ def choose_resources(cpus: float | None, gpus: float | None, cluster: bool) -> R
                 f"for at most that, or leave the option out"
             )
     return Resources(cpus, gpus)
+
+
+def _nodes_to_come() -> list[dict[str, float]]:
+    """Return the resources of the nodes that the cluster of this machine can start."""
+    try:
+        launched = yaml.safe_load(_LAUNCHED_WITH.expanduser().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    head, top = launched["head_node_type"], launched.get("max_workers", 0)
+    return [
+        kind.get("resources", {})
+        for name, kind in launched["available_node_types"].items()
+        if name != head and min(top, kind.get("max_workers", top)) > 0
+    ]
 
 
 def run_trials(

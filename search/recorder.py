@@ -37,7 +37,7 @@ from search.results import (
     flatten,
 )
 from search.space import SearchConfig
-from search.storage import StoredFile
+from search.storage import APPENDED, StoredFile
 from search.tensorboard import TrialBoards
 from search.trial import CHECKPOINT
 
@@ -177,8 +177,8 @@ class Recorder(tune.Callback):
         self._record(trial).reason = f"starts again: {self._note_failure(trial)}"
 
     def get_state(self) -> None:
-        """Send the study, since Ray is about to take a snapshot: in storage it is never older."""
-        self.folder.send("study.journal")
+        """Send study and tables, since Ray is about to take a snapshot: they are never older."""
+        self.folder.send("study.journal", *APPENDED)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Ray went once around its loop."""

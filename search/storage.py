@@ -11,6 +11,7 @@ provider's usual places (environment, profile, the machine's role), never from t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -34,6 +35,9 @@ ENGINE_FOLDER = ".ray"
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")
 _OPTIONS = ("endpoint_override", "region", "scheme", "allow_delayed_open")
 """What a URI may say after its question mark; no credentials among it."""
+APPENDED = (".trials.rows", ".curves.rows")
+"""Rows of a run folder's tables that are not in their Parquet files yet."""
+_APPENDED = ".rows"
 _UPLOADS = 8
 """Uploads at once."""
 _SECRET = re.compile(r"(?<=://)[^/\s@]+@")
@@ -145,10 +149,11 @@ class Place:
             raise ValueError(f"{self.uri}: cannot be read: {redact(str(error))}") from None
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files below it."""
+        """Delete files below it, those that are there."""
         fs, path = self.open()
         for name in names:
-            fs.delete_file(f"{path}/{name}")
+            with contextlib.suppress(FileNotFoundError):
+                fs.delete_file(f"{path}/{name}")
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,8 @@ class Mirror:
 
     def __init__(self, folder: Path, place: Place) -> None:
         self.folder, self.place = folder, place
-        self._sent: dict[str, tuple[int, int]] = {}
+        # Another machine may have sent rows that were brought in since.
+        self._sent: dict[str, tuple[int, int]] = dict.fromkeys(APPENDED, (-1, -1))
 
     def push(self, *names: str) -> None:
         """Copy what changed since the last time, and delete what is gone.
@@ -190,12 +196,14 @@ class Mirror:
                 if self._sent.get(name) != (stat.st_size, stat.st_mtime_ns):
                     changed[name] = (stat.st_size, stat.st_mtime_ns)
         fs, root = self.place.open()
+        rows = [name for name in changed if name.endswith(_APPENDED)]
         with ThreadPoolExecutor(_UPLOADS) as pool:
-            list(pool.map(lambda name: _copy_up(fs, found[name], f"{root}/{name}"), changed))
+            for batch in (changed.keys() - rows, rows):  # rows are newer than their table
+                list(pool.map(lambda name: _copy_up(fs, found[name], f"{root}/{name}"), batch))
         self._sent |= changed
         gone = [] if names else [name for name in self._sent if name not in found]
-        self.place.delete(gone)
         for name in gone:
+            self.place.delete([name])
             del self._sent[name]
 
 
@@ -204,7 +212,7 @@ def fetch(place: Place, folder: Path) -> Path:
 
     Args:
         place: the run folder's copy in an object store.
-        folder: where to; what lies there is overwritten where it differs.
+        folder: where to; what lies there is overwritten where storage has something newer.
 
     Returns:
         ``folder``.
@@ -216,13 +224,16 @@ def fetch(place: Place, folder: Path) -> Path:
     if "space.yaml" not in files:
         raise ValueError(f"{place.uri}: is not the folder of a search: it holds no space.yaml")
     fs, _ = place.open()
-    for name, info in files.items():
+    for name, info in sorted(files.items(), key=lambda file: file[0].endswith(_APPENDED)):
         target = folder / name
-        if PurePosixPath(name).parts[0] == ENGINE_FOLDER or ".." in PurePosixPath(name).parts:
+        if {ENGINE_FOLDER, ".."} & set(PurePosixPath(name).parts):
             continue
-        if target.is_file() and _same(target, info):
-            continue
-        _copy_down(fs, info, target)
+        if _is_new(info, target) and (target.suffix != _APPENDED or _is_new(info, _table(target))):
+            _copy_down(fs, info, target)
+    for rows in folder.rglob(f".*{_APPENDED}"):
+        name, table = (path.relative_to(folder).as_posix() for path in (rows, _table(rows)))
+        if name not in files and table in files and _is_new(files[table], rows):
+            rows.unlink()  # another machine has gone on since
     return folder
 
 
@@ -244,7 +255,12 @@ def fetch_sessions(uri: str) -> Path:
         raise ValueError(f"{place.uri}: no session files: looked for *{SUFFIX} there")
     for name in names:
         local_file((place / name).uri)
-    return _cached(place.uri)
+    folder = _cached(place.uri)
+    for level in ("*", "*/*", "*/*/*"):
+        for path in folder.glob(level + SUFFIX):
+            if path.relative_to(folder).as_posix() not in names:
+                path.unlink()  # it is no longer in the store
+    return folder
 
 
 def local_file(source: str) -> Path:
@@ -320,8 +336,8 @@ def _local(folder: Path) -> dict[str, Path]:
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
         if path.is_file()
-        and path.relative_to(folder).parts[0] != ENGINE_FOLDER
-        and not path.name.startswith(".")
+        and ENGINE_FOLDER not in path.relative_to(folder).parts
+        and (not path.name.startswith(".") or path.name in APPENDED)
     }
 
 
@@ -348,6 +364,21 @@ def _copy_down(fs: Any, info: Any, target: Path) -> None:
 def _copy_up(fs: Any, source: Path, target: str) -> None:
     with fs.open_output_stream(target) as stream:
         stream.write(source.read_bytes())
+
+
+def _is_new(info: Any, path: Path) -> bool:
+    """Return whether a stored file is newer than one of this machine, as far as times tell."""
+    if not path.is_file():
+        return True
+    stat = path.stat()
+    if info.mtime_ns in (None, stat.st_mtime_ns):  # stores count whole seconds
+        return info.size != stat.st_size
+    return info.mtime_ns > stat.st_mtime_ns
+
+
+def _table(rows: Path) -> Path:
+    """Return the table whose appended rows a file holds."""
+    return rows.with_name(f"{rows.stem[1:]}.parquet")
 
 
 def _same(path: Path, info: Any) -> bool:

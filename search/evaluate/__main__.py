@@ -36,6 +36,7 @@ from search.evaluate.page import write_files
 from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
 from search.results import RunFolder, TrialRecord
+from search.storage import local_file
 
 _PIPED_WIDTH = 120
 
@@ -207,12 +208,15 @@ def _locate(
             f"{folder.path / 'environment.json'}: does not say which sessions are for "
             f"{SETS[subset]}: search again with this version"
         )
-    paths = [Path(path) for path in split[subset]]
-    if not paths:
+    found_at = split[subset]
+    if not found_at:
         raise ValueError(f"{folder.path}: its split has no {SETS[subset]} sessions")
     if data is not None:
         files = find_session_files(data)
-        paths = [files.get(path.stem, Path(data) / path.name) for path in paths]
+        names = [Path(path) for path in found_at]
+        paths = [files.get(name.stem, Path(data) / name.name) for name in names]
+    else:
+        paths = [local_file(path) for path in found_at]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise ValueError(

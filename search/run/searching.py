@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -296,7 +297,9 @@ def _reopen(run: str | Path, out: Path) -> RunFolder:
         raise ValueError(
             f"{path}: is another search than {place.uri}: give --out a folder to fetch it to"
         )
-    return RunFolder.open(fetch(place, path), place)
+    with running(path) if path.is_dir() else contextlib.nullcontext():
+        fetch(place, path)
+    return RunFolder.open(path, place)
 
 
 def _check_cluster(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,8 @@ from objects import SECRET, s3_server
 
 from emgmodels.sessions import write_session
 from search.results import read_trials
+from search.storage import APPENDED, Mirror, Place, fetch, fetch_sessions
+from search.tables import curves_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -127,3 +133,105 @@ def test_no_credential_is_written(searched):
     files = [path for path in Path(searched).rglob("*") if path.is_file()]
     assert len(files) > 10
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+@pytest.fixture
+def place(environment, monkeypatch):
+    """A folder in the store, used from this process."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Place(f"s3://emg/places/{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "space.yaml").write_text("name: run")
+    return folder
+
+
+def test_appended_rows_are_sent_until_they_are_brought_in(place, run):
+    table = curves_of(run)
+    table.append([{"trial": 0, "epoch": 1}])
+    Mirror(run, place).push("study.journal", *APPENDED)
+    assert ".curves.rows" in place.files()
+    table.bring_in()
+    Mirror(run, place).push()  # another process, which did not send the rows itself
+    assert ".curves.rows" not in place.files()
+    assert "curves.parquet" in place.files()
+
+
+def test_fetching_keeps_what_was_not_sent_yet(place, run):
+    Mirror(run, place).push()
+    (run / "best.yaml").write_text("old")
+    Mirror(run, place).push()
+    (run / "best.yaml").write_text("not sent")
+    os.utime(run / "best.yaml", ns=(time.time_ns() + 10**10,) * 2)
+    fetch(place, run)
+    assert (run / "best.yaml").read_text() == "not sent"
+    os.utime(run / "best.yaml", (0, 0))
+    fetch(place, run)
+    assert (run / "best.yaml").read_text() == "old"
+
+
+def test_resuming_a_search_that_runs_leaves_its_folder_alone(place, run):
+    from search.lock import running
+    from search.run.searching import _reopen
+
+    place = place / run.name
+    (run / "environment.json").write_text(json.dumps({"storage": place.uri}))
+    Mirror(run, place).push()
+    os.utime(run / "space.yaml", (0, 0))
+    with running(run), pytest.raises(ValueError, match="running already"):
+        _reopen(place.uri, run.parent)
+    assert (run / "space.yaml").stat().st_mtime == 0
+
+
+def test_rows_that_another_machine_has_brought_in_are_not_read_again(place, run, tmp_path):
+    curves_of(run).append([{"trial": 0, "epoch": 1}])
+    os.utime(run / ".curves.rows", (0, 0))
+    shutil.copytree(run, tmp_path / "elsewhere")
+    table = curves_of(tmp_path / "elsewhere")
+    table.append([{"trial": 0, "epoch": 2}])
+    table.bring_in()
+    Mirror(tmp_path / "elsewhere", place).push()
+    assert curves_of(fetch(place, run)).read()["epoch"].to_pylist() == [1, 2]
+
+
+def test_what_is_gone_from_the_store_already_is_no_failure(place, run):
+    (run / "notes.txt").write_text("x")
+    mirror = Mirror(run, place)
+    mirror.push()
+    place.delete(["notes.txt"])
+    (run / "notes.txt").unlink()
+    mirror.push()
+    mirror.push()
+
+
+def test_what_only_ray_needs_is_left_in_the_folder_of_a_confirmation_too(place, run):
+    (run / "confirm/.ray").mkdir(parents=True)
+    (run / "confirm/.ray/state").write_text("x")
+    Mirror(run, place).push()
+    assert list(place.files()) == ["space.yaml"]
+
+
+def test_a_session_that_was_deleted_in_the_store_is_not_trained_on(place, monkeypatch, tmp_path):
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path))
+    for name in ("a.hdf5", "below/b.hdf5"):
+        place.write(name, b"x")
+    folder = fetch_sessions(place.uri)
+    place.delete(["below/b.hdf5"])
+    assert fetch_sessions(place.uri) == folder
+    assert [path.name for path in folder.rglob("*.hdf5")] == ["a.hdf5"]
+
+
+def test_sessions_in_storage_are_found_by_the_evaluation(place, run, monkeypatch, tmp_path):
+    from search.evaluate.__main__ import _locate
+    from search.results import RunFolder
+
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path))
+    place.write("a.hdf5", b"x")
+    facts = {"split": {"val": [f"{place.uri}/a.hdf5"]}}
+    [path] = _locate(RunFolder.open(run), facts, "val", None)
+    assert path.read_bytes() == b"x"
