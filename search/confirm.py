@@ -35,6 +35,7 @@ from search.sampler import ListedConfigs, trial_seed
 from search.schedule import make_scheduler
 from search.space import load_space
 from search.storage import ENGINE_FOLDER, Place
+from search.tables import replace
 from search.tensorboard import TrialBoards
 from search.trial import TrialData, recordings
 
@@ -74,6 +75,8 @@ def confirm_winners(
     winners = _winners(folder, top)
     facts = folder.read_environment()
     refuse_confirmation(folder.path, facts)
+    if facts.get("storage"):
+        folder = RunFolder.open(folder.path, Place(facts["storage"]))
     split = facts["split"]
     data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
     recordings(data)
@@ -206,8 +209,10 @@ def _write(folder: RunFolder, into: RunFolder) -> pa.Table:
     table = seeds.table(groups)
     table = table.add_column(1, "trial", pa.array([t.number for t in origins], pa.int64()))
     table = table.add_column(3, "search_cer", pa.array(cers, pa.float64()))
-    pa.parquet.write_table(table, folder.path / "confirm.parquet")
-    pa.csv.write_csv(table, folder.path / "confirm.csv")
+    replace(folder.path / "confirm.parquet", lambda to: pa.parquet.write_table(table, to))
+    replace(folder.path / "confirm.csv", lambda to: pa.csv.write_csv(table, to))
+    into.send()
+    folder.send("confirm.parquet", "confirm.csv")
     return table
 
 

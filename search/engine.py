@@ -105,8 +105,12 @@ def choose_resources(cpus: float | None, gpus: float | None, cluster: bool) -> R
         cluster: ask the cluster what it has, or can start, instead of this machine.
 
     Raises:
-        ValueError: no machine has that much.
+        ValueError: no machine has that much, or no trial can train with it.
     """
+    if cpus is not None and not cpus > 0:
+        raise ValueError(f"--cpus-per-trial {cpus:g}: must be above 0, such as 1")
+    if gpus is not None and not gpus >= 0:
+        raise ValueError(f"--gpus-per-trial {gpus:g}: must be 0 or more, such as 0.5 or 1")
     if cluster:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]] + _nodes_to_come()
         most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
@@ -173,6 +177,12 @@ def run_trials(
     _fit(tuner, recorder)
 
 
+def check_snapshot(folder: RunFolder) -> None:
+    """Raise ValueError where Ray has no snapshot of a search to go on from."""
+    if not tune.Tuner.can_restore(_storage(folder, ENGINE_FOLDER)):
+        raise ValueError(f"{folder.path}: cannot be resumed: it holds no snapshot of its trials")
+
+
 def resume_trials(
     sampler: OptunaSampler,
     scheduler: TrialScheduler,
@@ -184,15 +194,8 @@ def resume_trials(
 
     Ended trials stay as they are, paused ones stay paused, and those that were running go on from
     their last checkpoint. Where the space now asks for more trials, they follow.
-
-    Raises:
-        ValueError: Ray has no snapshot of the search.
     """
     path = _storage(recorder.folder, ENGINE_FOLDER)
-    if not tune.Tuner.can_restore(path):
-        raise ValueError(
-            f"{recorder.folder.path}: cannot be resumed: it holds no snapshot of its trials"
-        )
     trainable = _trainable(EmgTrial, data, resources, sampler.space.search.save_every)
     tuner = tune.Tuner.restore(path, trainable)
     local: Any = tuner._local_tuner  # restore() takes none of these

@@ -6,13 +6,14 @@ which every trial fails, and the time budget.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
@@ -178,15 +179,17 @@ class Recorder(tune.Callback):
 
     def get_state(self) -> None:
         """Send study and tables, since Ray is about to take a snapshot: they are never older."""
-        self.folder.send("study.journal", *APPENDED)
+        with self._deaf():
+            self.folder.send("study.journal", *APPENDED)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Ray went once around its loop."""
         self.progress.update(lambda: self._ranking(trials))
         if self.folder.is_due():
             ranking = self._ranking(trials)
-            self.folder.flush()
-            self.boards.search.update(ranking, self.folder.elapsed)
+            with self._deaf():
+                self.folder.flush()
+                self.boards.search.update(ranking, self.folder.elapsed)
         if not self.ending and time.monotonic() - self._looked >= _LOOK:
             self._looked = time.monotonic()
             self._end_hung()
@@ -225,6 +228,14 @@ class Recorder(tune.Callback):
         if failed >= max(_HOPELESS, 3 * len(self._heard)) and not self._longest_epoch:
             return "no trial could be trained"
         return ""
+
+    @contextlib.contextmanager
+    def _deaf(self) -> Iterator[None]:
+        """Count no time as a trial's silence in which reports only wait, as during an upload."""
+        begin = time.monotonic()
+        yield
+        spent = time.monotonic() - begin
+        self._heard = {name: (trial, at + spent) for name, (trial, at) in self._heard.items()}
 
     def _end_hung(self) -> None:
         """End the processes of trials without a report for too long; Ray starts them again."""

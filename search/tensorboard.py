@@ -8,6 +8,8 @@ so that thousands of paused trials hold neither threads nor file handles.
 
 from __future__ import annotations
 
+import functools
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -187,13 +189,15 @@ def leaderboard(ranking: Sequence[TrialRecord], data: str) -> str:
 
 
 def append(folder: Path, *values: Summary.Value, step: int = 0) -> None:
-    """Append summaries to the event file of a folder, which is made where it is missing."""
+    """Append summaries to this process's event file in a folder, made where it is missing.
+
+    A process that was killed may have left a torn record, and TensorBoard reads nothing behind it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    path = next(folder.glob("events.out.tfevents.*"), None)
+    path = folder / _event_file()
     now = time.time()
     events = [Event(wall_time=now, step=step, summary=Summary(value=values))]
-    if path is None:
-        path = folder / f"events.out.tfevents.{int(now):010d}.search"
+    if not path.exists():
         events.insert(0, Event(wall_time=now, file_version="brain.Event:2"))
     with open(path, "ab") as file:
         writer = RecordWriter(file)
@@ -206,6 +210,12 @@ def image(tag: str, png: bytes, width: int, height: int) -> Summary.Value:
     """Return a picture as a summary."""
     picture = Summary.Image(encoded_image_string=png, width=width, height=height)
     return Summary.Value(tag=tag, image=picture)
+
+
+@functools.cache
+def _event_file() -> str:
+    """Return the name of this process's event files: TensorBoard reads them in order of names."""
+    return f"events.out.tfevents.{int(time.time()):010d}.{os.getpid()}.search"
 
 
 def _text(tag: str, markdown: str) -> Summary.Value:

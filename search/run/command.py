@@ -44,7 +44,9 @@ def command(
         int | None,
         typer.Option(help="Seeds of each suggestion, or of each of --confirm (there 5)."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    out: Annotated[
+        Path | None, typer.Option(help="Where run folders are made.", show_default="runs")
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(help="Where a cluster's results go: a shared folder, s3:// or gs://."),
@@ -89,20 +91,29 @@ def command(
       python -m search.run spaces/deep.yaml --data DIR --address auto --storage s3://bucket/runs
       python -m search.run runs/deep-001 --confirm 3 --repeats 5
     """
+    begun = {
+        **{"data": data, "subject": subject, "split": split, "trials": trials, "epochs": epochs},
+        **{"seed": seed, "set": overrides, "storage": storage, "warm_start": warm_start},
+        **{"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial},
+    }
+    parent = Path("runs") if out is None else out
     try:
         if resumed is not None:
             if space is not None:
                 raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
+            _refuse(resumed, **begun)
+            if confirm is None:
+                _refuse(resumed, repeats=repeats)
             resume(
                 resumed,
                 add_trials=add_trials,
                 time_budget=time_budget,
-                out=out,
+                out=parent,
                 address=address,
                 quiet=quiet,
                 verbose=verbose,
             )
-            run = out / Place(resumed).name if is_uri(resumed) else Path(resumed)
+            run = parent / Place(resumed).name if is_uri(resumed) else Path(resumed)
             if confirm is not None and not RunFolder.open(run).is_interrupted:
                 _confirm(run, confirm, repeats, address, quiet)
             return
@@ -111,9 +122,7 @@ def command(
         if space is None:
             raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
         if space.is_dir():
-            _refuse(space, data=data, subject=subject, split=split, trials=trials, epochs=epochs)
-            _refuse(space, seed=seed, set=overrides, time_budget=time_budget, storage=storage)
-            _refuse(space, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
+            _refuse(space, **begun, time_budget=time_budget, out=out, verbose=verbose or None)
             _confirm(space, confirm, repeats, address, quiet)
             return
         search(
@@ -127,7 +136,7 @@ def command(
             seed=seed,
             repeats=repeats,
             confirm=confirm,
-            out=out,
+            out=parent,
             storage=storage,
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
@@ -162,11 +171,14 @@ def _confirm(
     )
 
 
-def _refuse(run: Path, **options: object) -> None:
+def _refuse(run: str | Path, **options: object) -> None:
     """Raise ValueError for options that a run folder has answered already."""
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, value in options.items()
+        if value is not None and value != []
+    ]
     if given:
         raise ValueError(
-            f"{run}: its winners are trained as they were in its search: leave out "
-            f"{', '.join(given)}"
+            f"{run}: is trained further as its search began: leave out {', '.join(given)}"
         )

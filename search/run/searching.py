@@ -18,7 +18,14 @@ from emgmodels.pretrained import check_weights
 from emgmodels.sessions import Split
 from search.confirm import check_options, confirm_winners, refuse_confirmation
 from search.console import Progress, say
-from search.engine import Resources, choose_resources, engine, resume_trials, run_trials
+from search.engine import (
+    Resources,
+    check_snapshot,
+    choose_resources,
+    engine,
+    resume_trials,
+    run_trials,
+)
 from search.failures import SearchFailedError
 from search.lock import running
 from search.preflight import check_cluster
@@ -150,7 +157,6 @@ def search(
             address=address,
             quiet=quiet,
         )
-        folder.send()
     return read_trials(folder.path)
 
 
@@ -182,7 +188,7 @@ def resume(
         As ``search``.
 
     Raises:
-        ValueError: it is not a run folder, or its session files are gone.
+        ValueError: it is not a run folder, has no snapshot, or its session files are gone.
     """
     console = Console(quiet=quiet)
     folder = _reopen(run, Path(out))
@@ -194,6 +200,7 @@ def resume(
     space = load_space(folder.path / "space.yaml", overrides=[*more, *budget])
     facts = folder.read_environment()
     refuse_confirmation(folder.path, facts)
+    check_snapshot(folder)
     split = facts["split"]
     trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
     recordings(trial_data)
@@ -317,14 +324,17 @@ def _check_cluster(
 
 def _learn(space: Space, run: str | Path, split: Split, console: Console) -> list[FrozenTrial]:
     """Return the trials of an earlier search that fit a space, and say how many do not."""
-    found = earlier_trials(space, run)
+    found = earlier_trials(space, run, split)
     total = len(found.trials) + found.left_out.total()
     say(console, f"Learning from {len(found.trials)} of the {total} trials of {run}")
     for reason, count in found.left_out.most_common(_SHOWN):
         say(console, f"    {count} left out: {reason}")
-    validated = RunFolder.open(Path(run)).read_environment()["split"]["val"]
-    if {Path(path).name for path in validated} != {path.name for path in split.val}:
-        say(console, f"note: {run} was validated on other sessions; its CERs are taken as they are")
+    if not found.same_sessions:
+        say(
+            console,
+            f"note: {run} was trained or validated on other sessions: its CERs are taken as they "
+            f"are, and its configurations may be trained again",
+        )
     return found.trials
 
 

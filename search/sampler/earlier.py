@@ -1,8 +1,10 @@
 """Trials of an earlier search, as a sampler of another space can learn from them.
 
-A trial fits when the new space contains its configuration and its constraints hold. One of as many
-epochs as the new space trains counts as trained and is not trained again. One of other epochs is
-shown as pruned where it got to, since its learning rate went another way, and may be trained again.
+A trial fits when the new space contains its configuration and its constraints hold. One that
+ended by itself, of as many epochs as the new space trains and on the same sessions, counts as
+trained and is not trained again. All others may be: those cut off on the way, those of other
+sessions, and those of other epochs, which are shown as pruned where they got to, since their
+learning rate went another way.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from emgmodels.config import Config
 from emgmodels.factory import describe, notation
-from search.results import FAILED, RunFolder, TrialRecord, read_curves
+from emgmodels.sessions import Split
+from search.results import COMPLETE, FAILED, STOPPED, RunFolder, TrialRecord, read_curves
 from search.space import OutsideError, Space
 
 EARLIER = "earlier"
@@ -35,16 +38,31 @@ class Earlier:
     """As Optuna's study takes them, with the distributions of the space."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Why the others do not fit, and how many."""
+    same_sessions: bool = True
+    """Whether it was trained and validated on the sessions of the new one."""
 
 
-def earlier_trials(space: Space, run: str | Path) -> Earlier:
+def earlier_trials(space: Space, run: str | Path, split: Split) -> Earlier:
     """Return the trials of a run folder that fit a space.
+
+    Args:
+        space: the space.
+        run: the run folder.
+        split: the sessions that the space is to be searched on, told apart by their file names.
 
     Raises:
         ValueError: it is not a run folder.
     """
-    found = Earlier()
-    records = RunFolder.open(Path(run)).trials.values()
+    folder = RunFolder.open(Path(run))
+    used = folder.read_environment()["split"]
+    here = {"train": split.train, "val": split.val}
+    found = Earlier(
+        same_sessions=all(
+            {Path(path).name for path in used[part]} == {path.name for path in paths}
+            for part, paths in here.items()
+        )
+    )
+    records = folder.trials.values()
     curves: dict[int, dict[int, float]] = {}
     for row in read_curves(run).to_pylist():
         curves.setdefault(row["trial"], {})[row["epoch"]] = row["val_cer"]
@@ -53,9 +71,13 @@ def earlier_trials(space: Space, run: str | Path) -> Earlier:
             found.left_out["no epoch was trained"] += 1
             continue
         try:
-            found.trials.append(_fitted(space, record, curves[record.number], Path(run)))
+            trial = _fitted(space, record, curves[record.number], Path(run))
         except ValueError as error:
             found.left_out[str(error).splitlines()[0]] += 1
+            continue
+        if not found.same_sessions:
+            trial.set_user_attr(TRAINED, False)
+        found.trials.append(trial)
     return found
 
 
@@ -95,7 +117,7 @@ def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path
         "distributions": fixed.distributions,
         "user_attrs": {
             EARLIER: f"trial {record.number} of {run}",
-            TRAINED: same,
+            TRAINED: same and record.state in (COMPLETE, STOPPED),
             "architecture": notation(config.model),
         },
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import heapq
 import json
+import math
 import os
 import time
 from collections.abc import Container, Sequence
@@ -35,7 +36,8 @@ class SearchStudy(optuna.Study):
     """A study that shows its sampler unfinished trials as pruned where they have got to.
 
     Of many trials it shows TPE the best and the latest, so that a suggestion costs no more after
-    ten thousand trials than after a few hundred. TPE models its good trials on 25 at most.
+    ten thousand trials than after a few hundred. TPE models its good trials on 25 at most. Of
+    several objectives, where a trial may be good in many ways, it shows all.
     """
 
     _split = -1
@@ -59,6 +61,8 @@ class SearchStudy(optuna.Study):
         trials = super()._get_trials(False, None, use_cache)
         if len(trials) <= _SHOWN or not isinstance(self.sampler, optuna.samplers.TPESampler):
             return trials
+        if len(self.directions) > 1:
+            return trials
         split = len(trials) // _CHOSEN_EVERY * _CHOSEN_EVERY - _SHOWN + _SHOWN_BEST
         if split != self._split:
             self._split = split
@@ -72,7 +76,10 @@ def _rank(trial: FrozenTrial) -> tuple[float, ...]:
     if trial.state == TrialState.COMPLETE:
         return (0, *trial.values)
     steps = trial.intermediate_values
-    return (1, -max(steps), steps[max(steps)]) if steps else (2,)
+    if not steps:
+        return (2,)
+    last = steps[max(steps)]
+    return (1, -max(steps), math.inf if math.isnan(last) else last)
 
 
 class JournalFile(JournalFileBackend):

@@ -147,6 +147,7 @@ def test_a_search_over_seeds_is_confirmed_at_its_end(searched, tmp_path):
         (("--confirm", "0"), "0"),
         (("--confirm", "2", "--repeats", "1"), "2 or more"),
         (("--confirm", "2", "--epochs", "9"), "leave out --epochs"),
+        (("--confirm", "2", "--out", "o", "--verbose"), "leave out --out, --verbose"),
     ],
 )
 def test_what_makes_no_sense_is_refused(searched, arguments, says):

@@ -106,7 +106,7 @@ def killed(start: list[str]) -> Iterator[subprocess.Popen]:
 def wait_for_epochs(folder: Path, epochs: int) -> None:
     deadline = time.monotonic() + 300
     while epochs_so_far(folder) < epochs:
-        assert time.monotonic() < deadline, f"less than {epochs} epochs within a minute"
+        assert time.monotonic() < deadline, f"less than {epochs} epochs within 5 minutes"
         time.sleep(0.05)
 
 

@@ -455,6 +455,8 @@ def test_a_space_in_which_nothing_can_be_built(space, two_sessions, tmp_path):
     [
         (["--gpus-per-trial", 99], "99"),
         (["--cpus-per-trial", 999], "999"),
+        (["--cpus-per-trial", 0], "above 0"),
+        (["--gpus-per-trial", -1], "0 or more"),
         (["--time-budget", "soon"], "8m"),
         (["--trials", 0], "trials"),
         (["--set", "model.electrodes"], "path"),
@@ -474,11 +476,28 @@ def test_what_cannot_be_resumed(space, tmp_path):
     for arguments, message in (
         (["--resume", tmp_path / "none"], "space.yaml"),
         ([space, "--resume", tmp_path], "leave out"),
+        (["--resume", tmp_path, "--seed", 0, "--set", "a=1"], "leave out --seed, --set"),
+        (["--resume", tmp_path, "--warm-start", tmp_path], "leave out --warm-start"),
+        (["--resume", tmp_path, "--repeats", 2], "leave out --repeats"),
         ([], "name a space file"),
     ):
         done = CliRunner().invoke(app, [str(a) for a in arguments])
         assert done.exit_code == 2
         assert message in done.stderr
+
+
+def test_a_refused_resume_leaves_the_search_as_long_as_it_was(space, tmp_path):
+    from search.results import RunFolder
+    from search.run import resume
+
+    folder = RunFolder(tmp_path)
+    folder.write_space({"name": "tiny", "search": {"trials": 3}})
+    sessions = {"train": [], "val": [], "test": []}
+    folder.write_environment({"split": sessions, "resources_per_trial": {"cpus": 1, "gpus": 0}})
+    before = (tmp_path / "space.yaml").read_text()
+    with pytest.raises(ValueError, match="no snapshot"):
+        resume(tmp_path, add_trials=2, quiet=True)
+    assert (tmp_path / "space.yaml").read_text() == before
 
 
 def test_a_missing_space_file(two_sessions, tmp_path):

@@ -2,6 +2,8 @@ import importlib.util
 import math
 import pickle
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -12,6 +14,7 @@ from ray.tune.search import Searcher
 from emgmodels.config import Config
 from emgmodels.factory import describe, notation
 from emgmodels.memory import training_bytes
+from emgmodels.sessions import Split
 from search.results import CURVE_METRICS, RunFolder, TrialRecord
 from search.sampler import SAMPLERS, SKIPPED, OptunaSampler, earlier_trials, trial_seed
 from search.space import SpaceError, load_space
@@ -447,6 +450,7 @@ def test_a_journal_of_another_space_is_refused(space_of, journal):
 # Learning from another search
 
 
+SAME = Split("one", train=(Path("a.hdf5"),), val=(Path("b.hdf5"),), test=())
 FEW = ("search.sampler=random", "training.learning_rate=0.001")
 
 
@@ -457,9 +461,11 @@ def earlier_run(space_of, tmp_path):
     sampler = OptunaSampler(space)
     folder = RunFolder.create(tmp_path, "earlier")
     folder.write_space(space.resolved())
+    folder.write_environment({"split": {"train": ["/there/a.hdf5"], "val": ["/there/b.hdf5"]}})
     for number in range(8):
         config = config_of(sampler.suggest(str(number)))
-        record = folder.trials[number] = TrialRecord(number, config, state="complete")
+        state = "stopped" if number % 4 in (1, 3) else "complete"
+        record = folder.trials[number] = TrialRecord(number, config, state=state)
         for epoch in range(1, 5 if number % 4 == 1 else 10):
             row = dict.fromkeys(CURVE_METRICS, 1.0)
             cer = math.nan if number % 4 == 3 and epoch == 9 else 20.0 + number
@@ -472,7 +478,7 @@ def test_trials_of_an_earlier_search_are_known_and_never_suggested_again(
     space_of, earlier_run, journal
 ):
     space = space_of(SPACE, *FEW)
-    found = earlier_trials(space, earlier_run.path)
+    found = earlier_trials(space, earlier_run.path, SAME)
     assert not found.left_out
     sampler = OptunaSampler(space, journal, found.trials)
     suggestion = sampler.suggest("a")
@@ -492,14 +498,14 @@ def test_trials_of_an_earlier_search_are_known_and_never_suggested_again(
 
 def test_earlier_trials_that_do_not_fit_are_left_out_with_the_reason(space_of, earlier_run):
     space = space_of(SPACE, *FEW, "model.mlp_features={choice: [16, 24]}")
-    found = earlier_trials(space, earlier_run.path)
+    found = earlier_trials(space, earlier_run.path, SAME)
     wide = [t for t in earlier_run.trials.values() if t.config.model.mlp_features == 32]
     assert 0 < len(wide) < 8
     assert len(found.trials) == 8 - len(wide)
     reason = "model.mlp_features: 32 is not in the space (it has 16, 24)"
     assert found.left_out == {reason: len(wide)}
     with pytest.raises(ValueError, match=r"holds no space\.yaml"):
-        earlier_trials(space, earlier_run.path / "none")
+        earlier_trials(space, earlier_run.path / "none", SAME)
 
 
 def test_trials_of_other_epochs_are_learnt_from_and_may_be_trained_again(space_of, earlier_run):
@@ -511,12 +517,34 @@ def test_trials_of_other_epochs_are_learnt_from_and_may_be_trained_again(space_o
         record.add(dict.fromkeys(CURVE_METRICS, 1.0) | {"epoch": epoch, "val_cer": 20.0})
     folder.flush()
     for space, epochs in ((longer, 9), (shorter, 3)):
-        [trial] = earlier_trials(space, folder.path).trials
+        [trial] = earlier_trials(space, folder.path, SAME).trials
         assert trial.state == TrialState.PRUNED
         assert max(trial.intermediate_values) == epochs
         sampler = OptunaSampler(space, earlier=[trial])
         drawn = {config_of(sampler.suggest(str(index))).model.electrodes for index in range(6)}
         assert drawn == {1, 2, 3, 4, 5, 6}
+
+
+@pytest.mark.parametrize("state", ["cut off", "paused", "running"])
+def test_earlier_trials_that_did_not_end_by_themselves_may_be_trained(state, space_of, earlier_run):
+    space = space_of(SPACE, *FEW)
+    record = earlier_run.trials[1]
+    record.state = state
+    earlier_run.flush()
+    trained = [
+        t.user_attrs["trained"] for t in earlier_trials(space, earlier_run.path, SAME).trials
+    ]
+    assert trained == [number != 1 for number in range(8)]
+
+
+def test_earlier_trials_of_other_sessions_are_learnt_from_and_may_be_trained(space_of, earlier_run):
+    space = space_of(SPACE, *FEW)
+    other = replace(SAME, val=(Path("c.hdf5"),))
+    found = earlier_trials(space, earlier_run.path, other)
+    assert not found.same_sessions
+    sampler = OptunaSampler(space, earlier=found.trials)
+    suggested = {config_of(sampler.suggest(str(i))).model for i in range(space.size)}
+    assert {trial.config.model for trial in earlier_run.trials.values()} <= suggested
 
 
 # On the engine

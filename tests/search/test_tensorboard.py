@@ -102,6 +102,23 @@ def test_the_search_has_its_progress_over_epochs(boards):
     assert [event.value for event in found.Scalars("trials/complete")] == [0, 1]
 
 
+def test_what_follows_a_killed_process_is_read(tmp_path):
+    write = """if True:
+        import sys
+        from pathlib import Path
+        from search.tensorboard import TrialBoards
+        boards = TrialBoards(Path(sys.argv[1]), (), "synthetic data")
+        boards.report("trial", {"epoch": int(sys.argv[2]), "val_cer": 20.0})
+    """
+    for epoch in (1, 2):
+        subprocess.run([sys.executable, "-c", write, tmp_path, str(epoch)], check=True)
+        *_, newest = sorted((tmp_path / "trial").iterdir())
+        with newest.open("ab") as file:
+            file.write(b"torn")
+        time.sleep(1)
+    assert [each.step for each in events(tmp_path / "trial").Scalars("cer/validation")] == [1, 2]
+
+
 def test_leaderboard_texts_and_confusions_are_those_of_the_best(boards):
     found = events(boards / "search")
     table = found.Tensors("leaderboard")[-1]
