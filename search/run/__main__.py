@@ -2,4 +2,5 @@
 
 from search.run import app
 
-app()
+if __name__ == "__main__":
+    app()

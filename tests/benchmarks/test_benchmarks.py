@@ -10,6 +10,8 @@ from benchmarks.__main__ import app
 from benchmarks.measure import Figure, Scope
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", list(registry.BENCHMARKS))
 def test_a_short_run_finds_fast_and_plain_alike(name, tmp_path):
     out = tmp_path / "out.json"
