@@ -135,6 +135,7 @@ class Recorder(tune.Callback):
         record.node = result.get("node_ip", record.node)
         if "failure" in result:
             record.state, record.reason = FAILED, result["failure"]
+            self._looked = -math.inf  # whether any can be trained is seen at once
             self.folder.write_failure(record, result["traceback"])
             return
         record.add({**result, "arrived": self.folder.elapsed})
