@@ -26,13 +26,23 @@ from ray.tune.schedulers import (
 from search.halving import RANKINGS, Decision, Halving, Progress, State
 
 DEFAULT_RANKING = "both"
-DEFAULT_ETA = 1.5
-DEFAULT_GRACE = 4
-"""First rung (epochs) where training starts on CTC's plateau."""
-ALIGNED_GRACE = 2
-"""First rung (epochs) where it starts aligned, and early epochs tell more."""
 LAST_RUNG = 0.9
 """No rung beyond this share of the last epoch: there would be little left to save."""
+
+
+class Defaults(NamedTuple):
+    """What ``asha`` does where a space file doesn't say."""
+
+    grace: int
+    """First rung (epochs)."""
+    eta: float
+    """One in eta passes a rung."""
+
+
+FROM_PLATEAU = Defaults(4, 1.5)
+"""Where training starts on CTC's plateau, and early epochs say little."""
+FROM_ALIGNED = Defaults(3, 2.0)
+"""Where trials start aligned, and early epochs tell them apart."""
 
 
 class Plan(NamedTuple):
@@ -41,6 +51,7 @@ class Plan(NamedTuple):
     max_epochs: int
     grace: int
     eta: float | None
+    aligned: bool
     rank_by: str
     mutations: dict[str, Any]
     seed: int
@@ -95,8 +106,9 @@ def make_scheduler(
     """
     given = {"grace": grace, "eta": eta, "rank_by": rank_by, "mutations": mutations}
     check_options(name, max_epochs, **{key: val for key, val in given.items() if val is not None})
-    grace = default_grace(max_epochs, aligned) if grace is None else grace
-    plan = Plan(max_epochs, grace, eta, rank_by or DEFAULT_RANKING, dict(mutations or {}), seed)
+    grace = defaults(max_epochs, aligned).grace if grace is None else grace
+    ranking, changes = rank_by or DEFAULT_RANKING, dict(mutations or {})
+    plan = Plan(max_epochs, grace, eta, aligned, ranking, changes, seed)
     return SCHEDULERS[name].make(plan)
 
 
@@ -123,14 +135,16 @@ def check_options(name: str, max_epochs: int, **options: Any) -> None:
         raise ValueError(f"scheduler '{name}' changes trials as they train: say what in mutations")
 
 
-def default_grace(max_epochs: int, aligned: bool) -> int:
-    """Return the first rung: early where trials start aligned, and in short trainings."""
-    return max(1, min(ALIGNED_GRACE if aligned else DEFAULT_GRACE, max_epochs // 3))
+def defaults(max_epochs: int, aligned: bool) -> Defaults:
+    """Return the defaults of ``asha``: the first rung is early in short trainings."""
+    usual = FROM_ALIGNED if aligned else FROM_PLATEAU
+    return usual._replace(grace=max(1, min(usual.grace, max_epochs // 3)))
 
 
-def default_rungs(max_epochs: int, aligned: bool = False) -> list[int]:
-    """Return the rungs of ``asha`` as it is without options."""
-    return rungs(max_epochs, default_grace(max_epochs, aligned), DEFAULT_ETA)
+def starts_aligned(training: Mapping[str, Any]) -> bool:
+    """Return whether all trials of a space's ``training`` section start aligned."""
+    start = training.get("aligned_start")
+    return isinstance(start, dict) and "choice" not in start
 
 
 def rungs(max_epochs: int, grace: int, eta: float) -> list[int]:
@@ -264,7 +278,7 @@ class Asha(FIFOScheduler):
 
 
 def _asha(plan: Plan, pausing: bool) -> TrialScheduler:
-    eta = plan.eta or DEFAULT_ETA
+    eta = plan.eta or defaults(plan.max_epochs, plan.aligned).eta
     epochs = rungs(plan.max_epochs, plan.grace, eta)
     return Asha(Halving(epochs, plan.max_epochs, eta, plan.rank_by, pausing))
 

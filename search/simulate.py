@@ -28,12 +28,14 @@ from rich.table import Table
 from search.halving import RANKINGS
 from search.replay import Curve, Summary, read_curves, replay_many, whole
 from search.schedule import (
-    DEFAULT_ETA,
     DEFAULT_RANKING,
+    Defaults,
     check_options,
-    default_grace,
+    defaults,
     make_scheduler,
+    starts_aligned,
 )
+from search.space import load_space
 
 RAY_ASHA = "ray_asha"
 """Ray's own ASHA, to compare with; it takes every CER at its word."""
@@ -293,6 +295,7 @@ def _simulate(
     curves = whole(recorded, epochs)
     trials = _trials(path, recorded, curves, epochs, trials)
     setting = Setting(epochs, slots, trials, repeats, seed)
+    usual = defaults(epochs, _start_aligned(path))
     timed = all(curve.seconds for curve in curves)
     console.print(
         f"{len(curves)} of {len(recorded)} curves have all {epochs} epochs; "
@@ -305,19 +308,25 @@ def _simulate(
         _print_tuned(console, tuned, bound)
         results[tuned.rule] = setting.replay(curves, tuned.rule)
     else:
-        rule = _checked(rule, epochs)
+        rule = _checked(rule, epochs, usual)
         results[rule] = setting.replay(curves, rule)
     if compare:
         for other in track(compared(epochs), "replaying", console=console):
             results.setdefault(other, setting.replay(curves, other))
     print_table(console, results, timed)
     if figure:
-        default = Rule("asha", default_grace(epochs, False), DEFAULT_ETA, DEFAULT_RANKING)
+        default = Rule("asha", usual.grace, usual.eta, DEFAULT_RANKING)
         try:
             draw_frontier(results, figure, slots, default)
         except OSError as error:
             raise ValueError(f"--figure {figure}: {error.strerror}") from None
         console.print(f"drawn: {figure}")
+
+
+def _start_aligned(path: Path) -> bool:
+    """Return whether the trials of a run folder started aligned; of a CSV nothing is known."""
+    space = path / "space.yaml"
+    return space.is_file() and starts_aligned(load_space(space).training.plain())
 
 
 def _usual_epochs(curves: list[Curve], longest: bool) -> int:
@@ -346,7 +355,7 @@ def _cheapest(found: dict[Rule, Summary], bound: float) -> Rule:
     return min(within, key=lambda rule: found[rule].share)
 
 
-def _checked(rule: Rule, epochs: int) -> Rule:
+def _checked(rule: Rule, epochs: int, usual: Defaults) -> Rule:
     """Return the rule with its defaults written out."""
     if rule.name == "pbt":
         raise ValueError("scheduler 'pbt' changes what is trained: recorded curves can't show it")
@@ -358,8 +367,8 @@ def _checked(rule: Rule, epochs: int) -> Rule:
         return rule
     return Rule(
         rule.name,
-        rule.grace or default_grace(epochs, False),
-        rule.eta or DEFAULT_ETA,
+        rule.grace or usual.grace,
+        rule.eta or usual.eta,
         rule.rank_by or DEFAULT_RANKING,
     )
 

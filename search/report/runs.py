@@ -29,7 +29,7 @@ from search.results import (
     read_curves,
     read_trials,
 )
-from search.schedule import DEFAULT_ETA, default_grace, rungs
+from search.schedule import defaults, rungs, starts_aligned
 from search.space import Space, load_space
 
 HIGHLIGHTED = 5
@@ -178,10 +178,8 @@ class Run:
         scheduler = self.space.search.scheduler
         if scheduler.name not in ("asha", "asha_stopping"):
             return []
-        aligned = self.space.training.plain().get("aligned_start")
-        is_aligned = isinstance(aligned, dict) and "choice" not in aligned
-        grace = scheduler.grace or default_grace(self.max_epochs, is_aligned)
-        return rungs(self.max_epochs, grace, scheduler.eta or DEFAULT_ETA)
+        usual = defaults(self.max_epochs, starts_aligned(self.space.training.plain()))
+        return rungs(self.max_epochs, scheduler.grace or usual.grace, scheduler.eta or usual.eta)
 
     @cached_property
     def varied(self) -> list[str]:

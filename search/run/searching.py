@@ -34,7 +34,7 @@ from search.results import RunFolder, read_trials
 from search.run.data import choose_sessions, open_sessions
 from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
-from search.schedule import make_scheduler
+from search.schedule import make_scheduler, starts_aligned
 from search.space import Space, load_space
 from search.storage import Place, fetch, fetch_sessions, is_uri
 from search.tensorboard import TrialBoards
@@ -229,14 +229,13 @@ def scheduler_of(space: Space) -> TrialScheduler:
             f"{space.name}: training.epochs: {epochs} varies: fix it, since trials are stopped on "
             f"the way to it"
         )
-    aligned = training.get("aligned_start")
     return make_scheduler(
         space.search.scheduler.name,
         max_epochs=epochs,
         grace=space.search.scheduler.grace,
         eta=space.search.scheduler.eta,
         rank_by=space.search.scheduler.rank_by,
-        aligned=isinstance(aligned, dict) and "choice" not in aligned,
+        aligned=starts_aligned(training),
         seed=space.search.seed,
     )
 

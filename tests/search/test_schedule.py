@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 from search.schedule import (
     SCHEDULERS,
     check_options,
-    default_rungs,
+    defaults,
     make_scheduler,
     rungs,
 )
@@ -31,13 +31,13 @@ def test_rungs_stand_at_absolute_epochs_a_factor_apart():
 @pytest.mark.parametrize("max_epochs", [1, 2, 3, 5, 10, 50, 400])
 @pytest.mark.parametrize("aligned", [True, False])
 def test_default_rungs_increase_and_lie_inside_the_training(max_epochs, aligned):
-    epochs = default_rungs(max_epochs, aligned)
+    epochs = rungs(max_epochs, *defaults(max_epochs, aligned))
     assert epochs == sorted(set(epochs))
     assert all(1 <= epoch < max_epochs for epoch in epochs)
 
 
 def test_rungs_begin_earlier_where_trials_start_aligned():
-    assert default_rungs(50, aligned=True)[0] <= 2 < default_rungs(50, aligned=False)[0]
+    assert defaults(50, aligned=True).grace < defaults(50, aligned=False).grace
 
 
 def test_every_scheduler_is_made_by_name():
