@@ -32,7 +32,12 @@ class Clock(StrEnum):
 
 CLOCKS = {Clock.wall: time.perf_counter, Clock.cpu: time.process_time}
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    epilog="Examples:\n\npython -m benchmarks list\n\n"
+    "python -m benchmarks run windows --json out.json",
+)
 
 
 @app.command("list")

@@ -239,7 +239,12 @@ def print_table(console: Console, results: dict[Rule, Summary], timed: bool) -> 
     console.print(table)
 
 
-@app.command()
+@app.command(
+    epilog="Examples:\n\npython -m search.simulate runs/deep-001 --slots 2\n\n"
+    "python -m search.simulate curves.csv --scheduler asha --grace 5 --eta 3\n\n"
+    "python -m search.simulate curves.csv --compare --figure frontier.png\n\n"
+    "python -m search.simulate curves.csv --tune 0.1"
+)
 def simulate(
     curves: Annotated[
         Path, typer.Argument(help="A run folder, or a CSV: run, epoch, val_cer, val_loss.")

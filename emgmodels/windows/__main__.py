@@ -19,7 +19,12 @@ from rich.table import Table
 from emgmodels.sessions import find_session_files
 from emgmodels.windows import cache
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    epilog="Examples:\n\npython -m emgmodels.windows prepare data/\n\n"
+    "python -m emgmodels.windows list",
+)
 
 
 @app.command("list")
