@@ -170,7 +170,7 @@ def run_trials(
             storage_path=_storage(recorder.folder),
             callbacks=[recorder],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True, num_to_keep=3),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
             verbose=0,
         ),
     )
@@ -238,15 +238,17 @@ def _storage(folder: RunFolder, name: str = "") -> str:
 
 
 def _fit(tuner: tune.Tuner, recorder: Recorder) -> None:
+    snapshot = False
     try:
         tuner.fit()
+        snapshot = True
     except SearchEnded:
         pass
     except Exception as error:
         if not is_disk_full(error):
             raise
         recorder.ending = DISK_FULL
-    recorder.finish()
+    recorder.finish(snapshot)
 
 
 def _trial_name(trial: Trial) -> str:

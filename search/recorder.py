@@ -23,6 +23,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from emgmodels.config import Config
 from search import failures
+from search.checkpoints import SpentCheckpoints
 from search.console import Progress
 from search.results import (
     COMPLETE,
@@ -90,6 +91,8 @@ class Recorder(tune.Callback):
         self._heard: dict[str, tuple[Trial, float]] = {}
         self._hung: dict[str, str] = {}
         self._looked = 0.0
+        self._trials: list[Trial] = []
+        self._checkpoints = SpentCheckpoints()
         epochs = [row for record in folder.trials.values() for row in record.curve]
         self._longest_epoch = max((row["seconds"] for row in epochs), default=0.0)
         folder.reserve()
@@ -154,6 +157,7 @@ class Recorder(tune.Callback):
             record = self._record(trial)
             saved = trial.checkpoint
             record.checkpoint = StoredFile(saved.filesystem, f"{saved.path}/{CHECKPOINT}")
+            self._checkpoints.note(trial)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
@@ -165,26 +169,28 @@ class Recorder(tune.Callback):
             whole = record.epoch >= record.config.training.epochs
             record.state = COMPLETE if whole else STOPPED
             record.reason = self._why(trial)
-        self._ended(record)
+        self._ended(record, trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial failed more often than it is started again."""
         record = self._record(trial)
         record.state = FAILED
         record.reason = f"{self._note_failure(trial)}, {1 + failures.RETRIES} times"
-        self._ended(record)
+        self._ended(record, trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial failed and is started again."""
         self._record(trial).reason = f"starts again: {self._note_failure(trial)}"
 
     def get_state(self) -> None:
-        """Send study and tables, since Ray is about to take a snapshot: they are never older."""
+        """Send study and tables, since Ray is about to store a snapshot: they are never older."""
         with self._deaf():
             self.folder.send("study.journal", *APPENDED)
+            self._checkpoints.on_snapshot()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Ray went once around its loop."""
+        self._trials = trials
         self.progress.update(lambda: self._ranking(trials))
         if self.folder.is_due():
             ranking = self._ranking(trials)
@@ -197,8 +203,12 @@ class Recorder(tune.Callback):
             if why := self._reason_to_end():
                 self._end(why)
 
-    def finish(self) -> None:
-        """Give the trials that the end of the search cut off their reason, and write everything."""
+    def finish(self, snapshot: bool) -> None:
+        """Give the trials that the end of the search cut off their reason, and write everything.
+
+        Args:
+            snapshot: whether Ray took one of the search as it ended.
+        """
         self.folder.release()
         for record in self.folder.trials.values():
             if record.state in (RUNNING, PAUSED, WAITING):
@@ -207,6 +217,8 @@ class Recorder(tune.Callback):
                 record.state = CUT_OFF
                 self.boards.end(record.slug, failed=False)
         self.folder.keep_best_checkpoints()
+        if snapshot:
+            self._checkpoints.finish(self._trials)
         self.folder.flush()
         self.boards.search.update(self.folder.ranking(), self.folder.elapsed, final=True)
 
@@ -281,10 +293,11 @@ class Recorder(tune.Callback):
                 record.state = PAUSED if trial.status == Trial.PAUSED else WAITING
         return self.folder.ranking()
 
-    def _ended(self, record: TrialRecord) -> None:
+    def _ended(self, record: TrialRecord, trial: Trial) -> None:
         self.folder.append(record)
         self.boards.end(record.slug, failed=record.state == FAILED)
         self.folder.keep_best_checkpoints(record)
+        self._checkpoints.note(trial)
         self.progress.ended(record)
 
     def _why(self, trial: Trial) -> str:

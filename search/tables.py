@@ -26,6 +26,18 @@ CURVE_METRICS = (
 """Columns of the learning curves; ``arrived``: seconds of searching when the epoch was reported,
 the time between an interruption and ``--resume`` left out."""
 
+_TRIALS = pa.schema(
+    [(name, pa.int64()) for name in ("rank", "trial")]
+    + [("architecture", pa.string())]
+    + [(name, pa.float64()) for name in ("val_cer", "val_cer_low", "val_cer_high")]
+    + [(name, pa.int64()) for name in ("best_epoch", "epochs")]
+    + [(name, pa.string()) for name in ("state", "reason")]
+    + [("parameters", pa.int64())]
+    + [(name, pa.float64()) for name in ("macs_per_second", "lookahead_ms", "seconds")]
+    + [("node", pa.string()), ("seed", pa.int64()), ("config", pa.string())]
+)
+"""Columns of the trials table, before those of every setting."""
+
 Row = Mapping[str, Any]
 Merge = Callable[[pa.Table, Sequence[Row]], pa.Table]
 """Brings rows, in the order in which they were appended, into a table."""
@@ -66,9 +78,9 @@ class GrowingTable:
     def read(self) -> pa.Table:
         """Return the table with all rows that were appended."""
         rows = self._appended()
-        known = self.schema.empty_table()
-        if self.path.is_file():
-            known = pa.parquet.read_table(self.path)
+        known = pa.parquet.read_table(self.path) if self.path.is_file() else None
+        if known is None or not known.num_rows:
+            known = self.schema.empty_table()
         return self.merge(known, rows) if rows else known
 
     def bring_in(self) -> pa.Table:
@@ -88,7 +100,7 @@ class GrowingTable:
 
 def trials_of(run: Path) -> GrowingTable:
     """Return the trials table of a run folder: one row a trial, best first."""
-    return GrowingTable(run / "trials.parquet", merge_trials, pa.schema([]))
+    return GrowingTable(run / "trials.parquet", merge_trials, _TRIALS)
 
 
 def curves_of(run: Path) -> GrowingTable:
@@ -105,8 +117,8 @@ def merge_trials(known: pa.Table, rows: Sequence[Row]) -> pa.Table:
     newest = {row["trial"]: row for row in rows}
     if known.num_rows:
         old = pc.is_in(known["trial"], value_set=pa.array(list(newest), pa.int64()))
-        known = known.filter(pc.invert(old)).drop_columns("rank")
-    table = _joined(known, _table(list(newest.values())))
+        known = known.filter(pc.invert(old))
+    table = _joined(known.drop_columns("rank"), _table(list(newest.values())))
     cers = table["val_cer"].cast(pa.float64()).to_numpy()  # none is NaN, which sorts last
     order = np.lexsort([table["trial"].to_numpy(), cers])
     ranks = pa.array(np.arange(1, len(order) + 1))

@@ -249,7 +249,9 @@ def read_run(path: str | Path) -> Run:
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: a table is damaged: {error}") from None
     if not rows:
-        raise ValueError(f"{path}: its search has no trial yet: try again after the first epoch")
+        raise ValueError(
+            f"{path}: its search has begun no trial yet, so there is nothing to report"
+        )
     space = load_space(path / "space.yaml")
     columns = {name: curves[name].to_numpy() for name in curves.column_names}
     test = _test_cers(path)

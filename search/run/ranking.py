@@ -15,6 +15,13 @@ _SHOWN = 15
 def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     """Print the best trials, what the search cost, and what to do next."""
     ranking = folder.ranking()
+    if not ranking:
+        say(
+            console,
+            f"The search ended before its first trial began; to go on with it\n"
+            f"    python -m search.run --resume {folder.path}",
+        )
+        return
     ended = sum(trial.state == STOPPED for trial in ranking)
     epochs = sum(trial.epoch for trial in ranking)
     whole = sum(trial.config.training.epochs for trial in ranking)

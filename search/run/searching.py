@@ -200,7 +200,8 @@ def resume(
     space = load_space(folder.path / "space.yaml", overrides=[*more, *budget])
     facts = folder.read_environment()
     refuse_confirmation(folder.path, facts)
-    check_snapshot(folder)
+    if folder.trials:
+        check_snapshot(folder)
     split = facts["split"]
     trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
     recordings(trial_data)
@@ -216,7 +217,10 @@ def resume(
                 lasting = load_space(folder.path / "space.yaml", overrides=more)
                 folder.write_space(lasting.resolved())
             sampler = OptunaSampler(space, folder.path / _JOURNAL)
-            _conduct(resume_trials, folder, sampler, trial_data, resources, console, verbose)
+            if not folder.trials:
+                sampler.begin_again()
+            run_them = resume_trials if folder.trials else run_trials
+            _conduct(run_them, folder, sampler, trial_data, resources, console, verbose)
     return read_trials(folder.path)
 
 

@@ -159,6 +159,13 @@ class OptunaSampler(Searcher):
             lambda number: number >= state["known"] or number in lost,
         )
 
+    def begin_again(self) -> None:
+        """Go on from the journal of a search that ended before its first trial began.
+
+        What it had suggested comes again, under the numbers that it had.
+        """
+        self._open(running=(), is_lost=lambda number: True)
+
     def _study(self) -> SearchStudy:
         """Return the study, opened at first use."""
         if self._opened is None:

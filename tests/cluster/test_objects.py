@@ -92,6 +92,16 @@ def test_the_run_folder_is_whole_in_storage(environment, searched):
     assert list((here / "checkpoints").glob("*.pt"))
 
 
+def test_storage_keeps_no_checkpoint_that_no_trial_can_go_on_from(
+    environment, searched, monkeypatch
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    names = [name for name in Place("s3://emg/runs/stored-001").files() if name.startswith(".ray/")]
+    assert any("experiment_state" in name for name in names)
+    assert not any("/checkpoint_" in name for name in names)
+
+
 def test_a_report_is_made_from_the_uri(environment, searched):
     done = command(
         environment, searched, "search.report", "s3://emg/runs/stored-001", "--out", "report"

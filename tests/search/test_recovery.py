@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,11 +17,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+from typer.testing import CliRunner
 
 import search.engine
 from search import run
 from search.failures import SearchFailedError
-from search.results import RunFolder, read_curves, read_trials
+from search.results import TIME_IS_UP, RunFolder, read_curves, read_trials
+from search.runs import list_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -70,13 +74,22 @@ def engine():
 
 
 @pytest.fixture(scope="module")
-def whole(engine, space, data, tmp_path_factory) -> dict[int, tuple]:
+def whole_folder(engine, space, data, tmp_path_factory) -> Path:
     """An uninterrupted search in which every trial is trained to the end."""
     out = tmp_path_factory.mktemp("whole")
     run.search(space, data=data, out=out, quiet=True)
-    found = results(out / "tiny-001")
+    return out / "tiny-001"
+
+
+@pytest.fixture(scope="module")
+def whole(whole_folder) -> dict[int, tuple]:
+    found = results(whole_folder)
     assert {state for _, state, _ in found.values()} == {"complete"}
     return found
+
+
+def checkpoints_of_ray(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.glob(".ray/*/checkpoint_*"))
 
 
 def study(folder: Path) -> optuna.Study:
@@ -127,6 +140,25 @@ def test_a_search_killed_at_any_moment_comes_to_what_an_uninterrupted_one_does(
         start = command("--resume", folder)
     run.resume(folder, quiet=True)
     assert results(folder) == whole
+    assert checkpoints_of_ray(folder) == []
+
+
+def test_checkpoints_that_are_deleted_on_the_way_are_never_missed(
+    data, space, whole, tmp_path, monkeypatch
+):
+    """With a checkpoint at each epoch, and snapshots at each step that make them needless."""
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0.1")
+    folder = tmp_path / "tiny-001"
+    start = command(space, "--data", data, "--out", tmp_path, "--set", "search.save_every=0.001")
+    for epochs in (8, 17):
+        with killed(start):
+            wait_for_epochs(folder, epochs)
+            assert len(checkpoints_of_ray(folder)) < epochs / 2
+        start = command("--resume", folder)
+    run.resume(folder, quiet=True)
+    assert results(folder) == whole
+    assert checkpoints_of_ray(folder) == []
+    assert len(list((folder / "checkpoints").iterdir())) == 3
 
 
 def test_trials_added_later_are_those_of_a_longer_search(data, space, whole, tmp_path):
@@ -148,11 +180,37 @@ def test_a_search_learns_from_an_earlier_one_and_trains_none_of_its_trials(
     assert second["architecture"][0] not in first["architecture"]
 
 
-def test_a_search_whose_time_was_up_goes_on(data, space, whole, tmp_path):
-    table = run.search(space, data=data, out=tmp_path, time_budget=1, quiet=True)
-    assert table.num_rows < len(whole)
-    run.resume(tmp_path / "tiny-001", time_budget=600, quiet=True)
+def test_a_search_whose_time_was_up_goes_on(data, space, whole, whole_folder, tmp_path):
+    needed = max(read_curves(whole_folder)["arrived"].to_pylist())
+    run.search(space, data=data, out=tmp_path, time_budget=needed / 5, quiet=True)
+    first = read_trials(tmp_path / "tiny-001").to_pylist()
+    assert len(first) < len(whole) or any(row["state"] == "cut off" for row in first)
+    assert all(row["reason"].endswith(TIME_IS_UP) for row in first if row["state"] == "cut off")
+    run.resume(tmp_path / "tiny-001", time_budget=100 * needed, quiet=True)
     assert results(tmp_path / "tiny-001") == whole
+
+
+def test_a_search_that_ended_before_its_first_trial_is_read_by_all_and_goes_on(
+    data, space, whole, tmp_path, capsys
+):
+    table = run.search(space, data=data, out=tmp_path, time_budget=1e-6)
+    folder = tmp_path / "tiny-001"
+    assert table.num_rows == 0
+    printed = capsys.readouterr().out
+    assert "ended before its first trial" in printed
+    assert f"--resume {folder}" in printed
+    for reader, says in {
+        "search.report.__main__": "its search has begun no trial yet",
+        "search.evaluate.__main__": "holds no checkpoint",
+        "search.simulate": "holds no learning curve",
+    }.items():
+        done = CliRunner().invoke(importlib.import_module(reader).app, [str(folder)])
+        assert done.exit_code == 2
+        assert says in done.stderr
+    [listed] = list_runs(tmp_path)
+    assert (listed.state, listed.trials, listed.val_cer) == ("interrupted", 0, None)
+    run.resume(folder, time_budget=600, quiet=True)
+    assert results(folder) == whole
 
 
 class Saboteur(threading.Thread):
@@ -168,15 +226,23 @@ class Saboteur(threading.Thread):
         self.harm()
 
 
-def signal_a_trial(how: signal.Signals) -> None:
+def process_of_a_trial() -> int:
     import psutil  # Ray brings its own
 
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if process.name().startswith("ray::") and "Trainable" in process.name():
-                process.send_signal(how)
-                return
+                return process.pid
     raise AssertionError("no process of a trial was found")
+
+
+def signal_a_trial(how: signal.Signals) -> None:
+    os.kill(process_of_a_trial(), how)
+
+
+def starve_a_trial() -> None:
+    """Let a trial's process have no more memory than it has."""
+    resource.prlimit(process_of_a_trial(), resource.RLIMIT_AS, (2**20, resource.RLIM_INFINITY))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
@@ -188,6 +254,40 @@ def test_a_trial_whose_process_is_killed_or_hangs_is_started_again(
     [noted] = (tmp_path / "tiny-001" / "failures").iterdir()
     assert "died" in noted.read_text()
     assert results(tmp_path / "tiny-001") == whole
+
+
+def test_a_trial_whose_process_can_have_no_more_memory_is_started_again(
+    data, space, whole, tmp_path
+):
+    Saboteur(tmp_path / "tiny-001", starve_a_trial)
+    run.search(space, data=data, out=tmp_path, quiet=True)
+    assert len(list((tmp_path / "tiny-001" / "failures").iterdir())) == 1
+    assert results(tmp_path / "tiny-001") == whole
+
+
+def test_trials_that_ray_ends_for_want_of_memory_are_failed_and_the_search_goes_on(
+    data, space, whole, tmp_path
+):
+    """A threshold that the machine is always above: no trial can be trained."""
+    folder = tmp_path / "tiny-001"
+    short = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
+    done = subprocess.run(
+        command(space, "--data", data, "--out", tmp_path, "--trials", 2),
+        capture_output=True,
+        text=True,
+        env={**os.environ, **short},
+        check=False,
+    )
+    reason = "out of memory: Ray ended its process before the machine ran out, 3 times"
+    assert done.returncode == 1
+    assert f"none of 2 trials could be trained; 2 of them: {reason}" in done.stderr
+    assert [row["reason"] for row in read_trials(folder).to_pylist()] == [reason] * 2
+    run.resume(folder, add_trials=3, quiet=True)
+    found = results(folder)
+    assert [found[number][1] for number in range(2)] == ["failed"] * 2
+    assert {number: found[number] for number in range(2, 5)} == {
+        number: whole[number] for number in range(2, 5)
+    }
 
 
 def test_trials_without_memory_or_without_numbers_are_recorded_and_the_search_goes_on(
@@ -213,7 +313,6 @@ def test_trials_without_memory_or_without_numbers_are_recorded_and_the_search_go
         (row["model.encoder.recurrent.hidden"], row["training.learning_rate"]): row
         for row in table.to_pylist()
     }
-    print(rows)
     assert rows[8, 0.01]["rank"] == 1
     assert rows[8, 0.01]["state"] == "complete"
     for rate in (0.01, 1.0):
@@ -223,6 +322,9 @@ def test_trials_without_memory_or_without_numbers_are_recorded_and_the_search_go
     for row in rows.values():
         infeasible = max(trials[row["trial"]].constraints.values(), default=0) > 0
         assert infeasible == (row["state"] != "complete")
+    before = results(tmp_path / "tiny-001")
+    run.resume(tmp_path / "tiny-001", quiet=True)
+    assert str(results(tmp_path / "tiny-001")) == str(before), "what failed stays failed"
 
 
 def test_a_search_whose_trials_all_fail_ends_early_with_the_reason(data, space, tmp_path):

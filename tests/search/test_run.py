@@ -22,7 +22,7 @@ from conftest import make_session
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
-from emgmodels.config import load_config
+from emgmodels.config import Config, load_config
 from emgmodels.factory import describe, parse_notation
 from emgmodels.sessions import Keystroke, write_session
 from search.results import read_curves, read_trials, read_windows
@@ -310,6 +310,7 @@ def test_an_ended_search_goes_on(how, data, space, tmp_path):
         assert row["state"] in ("complete", "stopped")
         assert "interrupted" not in row["reason"]
     assert any(row["state"] == "complete" for row in after.values())
+    assert not list(run_folder.glob(".ray/*/checkpoint_*")), "no trial can go on"
 
 
 @pytest.mark.slow
@@ -487,13 +488,14 @@ def test_what_cannot_be_resumed(space, tmp_path):
 
 
 def test_a_refused_resume_leaves_the_search_as_long_as_it_was(space, tmp_path):
-    from search.results import RunFolder
+    from search.results import RunFolder, TrialRecord
     from search.run import resume
 
     folder = RunFolder(tmp_path)
     folder.write_space({"name": "tiny", "search": {"trials": 3}})
     sessions = {"train": [], "val": [], "test": []}
     folder.write_environment({"split": sessions, "resources_per_trial": {"cpus": 1, "gpus": 0}})
+    folder.append(TrialRecord(0, Config()))
     before = (tmp_path / "space.yaml").read_text()
     with pytest.raises(ValueError, match="no snapshot"):
         resume(tmp_path, add_trials=2, quiet=True)

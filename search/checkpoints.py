@@ -1,0 +1,133 @@
+"""Deletes Ray's checkpoints once nothing can ask for them any more.
+
+A trial goes on from the checkpoint that Ray's newest stored snapshot names, whatever becomes of the
+driver. So older ones may go, and all of a trial that ended, but not before a snapshot that says so
+is stored. The weights of the best trials were copied to ``checkpoints/`` of the run folder by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.fs
+from ray.tune.experiment import Trial
+
+_SNAPSHOTS = "experiment_state-*.json"
+_CHECKPOINTS = "checkpoint_"
+"""How the names of Ray's checkpoints begin; what follows counts up."""
+
+
+class _Spent(NamedTuple):
+    """What a snapshot does not need of a trial."""
+
+    after: int
+    """How many snapshots must have been stored before it is deleted."""
+    folder: str
+    """Where the trial's checkpoints lie."""
+    needed: str | None
+    """The oldest that is needed; None: the trial ended."""
+
+
+class SpentCheckpoints:
+    """Follows the checkpoints of a search's trials, and deletes those that are spent.
+
+    What storage refuses is left for the next time, at the latest for the end of the search.
+    """
+
+    def __init__(self) -> None:
+        self._storage: Any = None  # Ray's, of any trial: all have one file system
+        self._news: dict[str, Trial] = {}
+        self._spent: deque[_Spent] = deque()
+        self._snapshot: Path | None = None
+        self._stored_at: int | None = None
+        self._stored = 0
+
+    def note(self, trial: Trial) -> None:
+        """Take in that a trial has a new checkpoint, or ended."""
+        self._storage = trial.storage
+        self._news[trial.trial_id] = trial
+
+    def on_snapshot(self) -> None:
+        """Take in that Ray has written a snapshot and is about to store it; delete what is spent.
+
+        Snapshots are stored in the background, one after another, and some never: what shows is
+        that another one was. The next to appear may have been on its way already, the one after it
+        is this snapshot or a newer.
+        """
+        if self._storage is None:
+            return
+        with contextlib.suppress(OSError):
+            self._look()
+            for trial in self._news.values():
+                self._spent.append(_Spent(self._stored + 2, _folder(trial), _needed(trial)))
+                _forget_older(trial)
+            self._news = {}
+            while self._spent and self._spent[0].after <= self._stored:
+                _, folder, needed = self._spent.popleft()
+                found = self._find(folder)
+                self._delete(path for path in found if needed is None or path.name < needed)
+
+    def finish(self, trials: Iterable[Trial]) -> None:
+        """Delete all that the search's last snapshot does not name, if it was stored."""
+        needed = {(_folder(trial), _needed(trial)) for trial in trials}
+        if self._storage is None:
+            return
+        with contextlib.suppress(OSError):
+            if self._look():
+                found = self._find(self._storage.experiment_fs_path)
+                self._delete(path for path in found if (str(path.parent), path.name) not in needed)
+
+    def _look(self) -> bool:
+        """Return whether a snapshot was stored since the last look, as it was written."""
+        if self._snapshot is None:
+            written = Path(self._storage.experiment_driver_staging_path).glob(_SNAPSHOTS)
+            self._snapshot = max(written)
+        path = f"{self._storage.experiment_fs_path}/{self._snapshot.name}"
+        stored = self._files.get_file_info(path)
+        is_new = stored.mtime_ns != self._stored_at
+        self._stored += is_new
+        self._stored_at = stored.mtime_ns
+        return is_new and stored.size == self._snapshot.stat().st_size
+
+    def _find(self, folder: str) -> set[PurePosixPath]:
+        """Return the checkpoints below a folder."""
+        selector = pa.fs.FileSelector(folder, recursive=True, allow_not_found=True)
+        paths = [PurePosixPath(i.path) for i in self._files.get_file_info(selector)]
+        return {
+            path
+            for each in paths
+            for path in (each, *each.parents)
+            if path.name.startswith(_CHECKPOINTS)
+        }
+
+    def _delete(self, checkpoints: Iterable[PurePosixPath]) -> None:
+        for path in checkpoints:
+            self._files.delete_dir(str(path))
+
+    @property
+    def _files(self) -> Any:
+        return self._storage.storage_filesystem
+
+
+def _folder(trial: Trial) -> str:
+    """Return where a trial's checkpoints lie."""
+    storage: Any = trial.storage
+    return storage.trial_fs_path
+
+
+def _needed(trial: Trial) -> str | None:
+    """Return the name of the checkpoint that a trial would go on from."""
+    if trial.is_finished() or trial.checkpoint is None:
+        return None
+    return PurePosixPath(trial.checkpoint.path).name
+
+
+def _forget_older(trial: Trial) -> None:
+    """Leave only the latest checkpoint in what Ray's next snapshot says of a trial."""
+    manager: Any = trial.run_metadata.checkpoint_manager
+    del manager.best_checkpoint_results[:-1]
