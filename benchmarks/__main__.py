@@ -86,10 +86,10 @@ def run(
         figures = list(registry.runner(name)(scope))
         found[name] = results.Entry(setting, tuple(figures))
         console.print(results.table(name, figures))
+        if record:
+            results.record({name: found[name]})
     if json is not None:
         results.write_json(json, found)
-    if record:
-        results.record(found)
 
 
 if __name__ == "__main__":

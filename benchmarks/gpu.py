@@ -5,16 +5,17 @@ Without a GPU its rows stand as unmeasured; a short run then takes the same way 
 
 from __future__ import annotations
 
-import statistics
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
 from benchmarks import data
-from benchmarks.measure import Figure, Scope
+from benchmarks.measure import Figure, Scope, Yardstick
 from emgmodels.config import Config
 from emgmodels.factory import parse_notation
+from emgmodels.memory import footprint
 from emgmodels.training.fit import _Run
 from emgmodels.windows import (
     DeviceRecordings,
@@ -51,6 +52,7 @@ def run(scope: Scope) -> Iterator[Figure]:
                 yield from _epochs(scope, title, small, values, torch.device("cpu"))
             else:
                 yield Figure(f"training windows, {title}", None, "windows/s")
+                yield Figure(f"memory traffic of training, {title}", None, "GB/s")
                 yield Figure(f"50 epochs of a 5.5-hour subject, {title}", None, "s")
 
 
@@ -60,24 +62,33 @@ def _epochs(
     recordings = prepare(data.sessions(1, 0.5 if scope.short else 20.0))
     config = Config.model_validate({"model": parse_notation(text), "training": values})
     training = _Run(config, device)
-    rate = _operations_a_second(device, config.training.precision == "bfloat16")
-    seconds = scope.interleave(
+    timings = scope.interleave(
         {
             "epoch": _whole(lambda: training.train_epoch(1, recordings), device),
             "input": _whole(lambda: _input(training, recordings), device),
-        }
+        },
+        _rates(device),
     )
     windows = len(window_starts(recordings, training.train_cut.window))
-    epoch = statistics.median(seconds["epoch"])
+    epoch, reduced = timings.median("epoch"), training.reduced
     frames = training.model.spectrogram.frames(training.train_framing.samples)
-    operations = 2 * windows * 3 * training.model.macs(frames)
+    arithmetic = timings.floor(2 * windows * 3 * training.model.macs(frames), reduced=reduced)
+    moved = step_traffic(config, reduced) * windows / config.training.batch_size
     yield Figure(
         f"training windows, {title}",
         value=windows / epoch,
         unit="windows/s",
-        floor=rate * windows / operations,
-        share=operations / rate / epoch,
-        note=f"input alone: {statistics.median(seconds['input']) / epoch:.0%} of the time",
+        floor=windows / arithmetic,
+        share=arithmetic / epoch,
+        note=f"cutting, features and masks alone: {timings.median('input') / epoch:.0%} of it",
+    )
+    yield Figure(
+        f"memory traffic of training, {title}",
+        value=moved / epoch / 1e9,
+        unit="GB/s",
+        floor=timings.bytes_a_second() / 1e9,
+        share=moved / epoch / timings.bytes_a_second(),
+        note="of what a step must read and write at least; floor: a copy",
     )
     yield Figure(
         f"50 epochs of a 5.5-hour subject, {title}",
@@ -85,6 +96,21 @@ def _epochs(
         unit="s",
         note="training alone, from one epoch of 20 minutes",
     )
+
+
+def step_traffic(config: Config, reduced: bool) -> float:
+    """Return the bytes that an optimiser step must at least move between chip and memory.
+
+    Batch and what the backward pass needs are written once and read once. A weight is read forward
+    and backward, its gradient written, and Adam reads four numbers for it and writes three.
+
+    Args:
+        config: the training.
+        reduced: what is kept for the backward pass is bfloat16.
+    """
+    found = footprint(config)
+    kept = found.kept / 2 if reduced else found.kept
+    return 2 * (found.inputs + kept) + 4 * 10 * found.parameters
 
 
 def _input(training: _Run, recordings: list[Recording]) -> None:
@@ -109,10 +135,14 @@ def _whole(part: Callable[[], object], device: torch.device) -> Callable[[], Non
     return run_to_the_end
 
 
-def _operations_a_second(device: torch.device, reduced: bool) -> float:
-    """Return the rate of a large matrix product on the device."""
-    size = 8192 if device.type == "cuda" else 512
-    dtype = torch.bfloat16 if reduced else torch.float32
-    a = torch.randn(size, size, device=device).to(dtype)
-    seconds = Scope().interleave({"product": _whole(lambda: a @ a, device)}, turns=5)["product"]
-    return 2 * size**3 / statistics.median(seconds)
+def _rates(device: torch.device) -> dict[str, Yardstick]:
+    """Return large matrix products and a copy on the device."""
+    size, numbers = (8192, 1 << 28) if device.type == "cuda" else (256, 1 << 20)
+    source = torch.ones(numbers, device=device)
+    target = torch.empty_like(source)
+    found = {"copy": Yardstick(_whole(lambda: target.copy_(source), device), moved=8.0 * numbers)}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.randn(size, size, device=device).to(dtype)
+        product = _whole(functools.partial(torch.mm, a, a), device)
+        found[str(dtype)] = Yardstick(product, 2.0 * size**3, reduced=dtype == torch.bfloat16)
+    return found

@@ -64,57 +64,104 @@ class Scope:
         return 1 if self.short else self.repeats
 
     def interleave(
-        self, parts: Mapping[str, Callable[[], object]], turns: int | None = None
-    ) -> dict[str, list[float]]:
+        self,
+        parts: Mapping[str, Callable[[], object]],
+        rates: Mapping[str, Yardstick] | None = None,
+    ) -> Timings:
         """Return the seconds that each part took in each turn.
 
         Args:
             parts: what to time, run one after the other in every turn, and once before, unmeasured.
-            turns: how often; default: as the scope says.
+            rates: what to time beside it to know the machine; default: ``yardsticks()``.
         """
-        for part in parts.values():
-            part()
-        seconds: dict[str, list[float]] = {name: [] for name in parts}
-        for _ in range(turns or self.turns):
-            for name, part in parts.items():
+        if rates is None:
+            rates = yardsticks(size=256, megabytes=4) if self.short else yardsticks()
+        runs = {**parts, **{name: yardstick.run for name, yardstick in rates.items()}}
+        for run in runs.values():
+            run()
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(self.turns):
+            for name, run in runs.items():
                 begin = self.clock()
-                part()
+                run()
                 seconds[name].append(self.clock() - begin)
-        return seconds
+        return Timings(seconds, rates)
 
 
-def ratio(slow: list[float], fast: list[float]) -> float:
-    """Return the median over turns of how many times faster one is than the other."""
-    return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
+@dataclass(frozen=True)
+class Yardstick:
+    """Something simple to time, from which follows what a machine can do at best.
+
+    Attributes:
+        run: what to time.
+        operations: floating point operations of it, two for each multiply-accumulate.
+        moved: bytes that it reads and writes.
+        reduced: the operations are bfloat16's.
+    """
+
+    run: Callable[[], object]
+    operations: float = 0.0
+    moved: float = 0.0
+    reduced: bool = False
 
 
-def matmul(dtype: torch.dtype = torch.float32, size: int = 1536) -> Callable[[], object]:
-    """Return a square matrix product, the yardstick of arithmetic; ``matmul_operations`` each."""
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    out = torch.empty(size, size, dtype=dtype)
-    return lambda: torch.mm(a, b, out=out)
-
-
-def onednn_matmul(size: int = 1536) -> Callable[[], object]:
-    """Return the same product by oneDNN, which on some processors is faster than torch's choice."""
-    if not torch.backends.mkldnn.is_available():
-        return matmul(size=size)
+def yardsticks(size: int = 1536, megabytes: int = 256) -> dict[str, Yardstick]:
+    """Return large matrix products, by torch and by oneDNN, and a copy that no cache holds."""
     a, b = torch.randn(size, size), torch.randn(size, size)
-    return lambda: torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
-
-
-def matmul_operations(size: int = 1536) -> int:
-    """Return the floating point operations of ``matmul``, two for each multiply-accumulate."""
-    return 2 * size**3
-
-
-def copy(megabytes: int = 256) -> Callable[[], object]:
-    """Return a copy between two arrays that no cache holds, the yardstick of memory bandwidth."""
+    short_a, short_b = a.bfloat16(), b.bfloat16()
     source = torch.ones(megabytes << 18)
     target = torch.empty_like(source)
-    return lambda: target.copy_(source)
+    operations = 2.0 * size**3
+    found = {
+        "torch": Yardstick(lambda: torch.mm(a, b), operations),
+        "bfloat16": Yardstick(lambda: torch.mm(short_a, short_b), operations, reduced=True),
+        "copy": Yardstick(lambda: target.copy_(source), moved=2.0 * (megabytes << 20)),
+    }
+    if torch.backends.mkldnn.is_available():
+        product = torch.ops.mkldnn._linear_pointwise
+        found["oneDNN"] = Yardstick(lambda: product(a, b, None, "none", [], ""), operations)
+    return found
 
 
-def copy_bytes(megabytes: int = 256) -> int:
-    """Return the bytes that ``copy`` moves: those read and those written."""
-    return 2 * megabytes << 20
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of each part in each turn.
+
+    Attributes:
+        seconds: of each part, a yardstick's by its name.
+        yardsticks: what among the parts tells the machine's rates.
+    """
+
+    seconds: Mapping[str, list[float]]
+    yardsticks: Mapping[str, Yardstick]
+
+    def median(self, part: str) -> float:
+        """Return the seconds of a part, the median over turns."""
+        return statistics.median(self.seconds[part])
+
+    def ratio(self, slow: str, fast: str) -> float:
+        """Return the median over turns of how many times faster one part is than another."""
+        turns = zip(self.seconds[slow], self.seconds[fast], strict=True)
+        return statistics.median(s / f for s, f in turns)
+
+    def operations_a_second(self, reduced: bool = False) -> float:
+        """Return the rate of the fastest matrix product, of bfloat16 numbers if reduced."""
+        return max(
+            yardstick.operations / self.median(name)
+            for name, yardstick in self.yardsticks.items()
+            if yardstick.reduced == reduced
+        )
+
+    def bytes_a_second(self) -> float:
+        """Return the bandwidth of memory, bytes read and bytes written."""
+        return max(each.moved / self.median(name) for name, each in self.yardsticks.items())
+
+    def floor(self, operations: float = 0, moved: float = 0, reduced: bool = False) -> float:
+        """Return the seconds that arithmetic or memory alone would take, whichever is longer.
+
+        Args:
+            operations: floating point operations.
+            moved: bytes read and written.
+            reduced: the operations are bfloat16's.
+        """
+        return max(operations / self.operations_a_second(reduced), moved / self.bytes_a_second())

@@ -7,9 +7,8 @@ conversion is its bytes, read and written twice, at the bandwidth of memory.
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +16,9 @@ import h5py
 import numpy as np
 
 from benchmarks import data
-from benchmarks.measure import Figure, Scope, copy, copy_bytes, ratio
-from emgmodels.windows import prepare
+from benchmarks.measure import Figure, Scope
+from emgmodels.config import SAMPLE_RATE
+from emgmodels.windows import cache_folder, prepare
 from emgmodels.windows.cache import clear
 
 BYTES_A_SAMPLE = 136 + 128
@@ -39,35 +39,35 @@ def run(scope: Scope) -> Iterator[Figure]:
             clear()
             prepare(paths[:1])
 
-        seconds = scope.interleave(
-            {
-                "plain": lambda: plain_conversion(paths[0], target),
-                "fast": convert,
-                "copy": copy(),
-            }
+        converting = scope.interleave(
+            {"plain": lambda: plain_conversion(paths[0], target), "fast": convert}
         )
         target.unlink()
-        median = {name: statistics.median(values) for name, values in seconds.items()}
         length = 60 * minutes
-        floor = 2 * 2000 * length * BYTES_A_SAMPLE * median["copy"] / copy_bytes()
+        floor = converting.floor(moved=2 * SAMPLE_RATE * length * BYTES_A_SAMPLE)
         yield Figure(
             f"preparing a session of {minutes:g} minutes, once",
-            value=length / median["fast"],
+            value=length / converting.median("fast"),
             unit="x real time",
-            reference=length / median["plain"],
-            ratio=ratio(seconds["plain"], seconds["fast"]),
+            reference=length / converting.median("plain"),
+            ratio=converting.ratio("plain", "fast"),
             wanted="150 x real time",
             floor=length / floor,
-            share=floor / median["fast"],
+            share=floor / converting.median("fast"),
             note="hashing, checks and labels included",
         )
         prepare(paths)
-        opening = scope.interleave({"open": lambda: prepare(paths)})["open"]
+        opening = scope.interleave(
+            {"open": lambda: prepare(paths), "floor": lambda: read_small_files(paths)}
+        )
         yield Figure(
             f"opening {count} prepared sessions, {count * minutes / 60:g} hours",
-            value=statistics.median(opening),
+            value=opening.median("open"),
             unit="s",
             wanted="1 s",
+            floor=opening.median("floor"),
+            share=1 / opening.ratio("open", "floor"),
+            note="floor: opening the same files and reading all but the EMG",
         )
 
 
@@ -78,6 +78,15 @@ def plain_conversion(path: Path, target: Path) -> np.ndarray:
     emg = np.stack([rows["emg_left"].T, rows["emg_right"].T])
     np.save(target, emg)
     return emg
+
+
+def read_small_files(paths: Sequence[Path]) -> None:
+    """Look at session files, and read what their recordings hold beside the EMG."""
+    for path in paths:
+        path.stat()
+    for file in cache_folder().glob("*/*"):
+        with file.open("rb") as opened:
+            opened.read(128 if file.name == "emg.npy" else -1)
 
 
 @contextmanager

@@ -6,13 +6,12 @@ floor is the multiply-accumulates of the new frames alone at the rate of a large
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
-from benchmarks.measure import Figure, Scope, matmul, matmul_operations, ratio
+from benchmarks.measure import Figure, Scope
 from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.factory import Decoder, build, describe, parse_notation
 from emgmodels.reader import Origin, Reader
@@ -37,20 +36,16 @@ def run(scope: Scope) -> Iterator[Figure]:
         reader = Reader(config, build(config.model), Origin())
         check_alike(reader)
         count = 2 if scope.short else 20
-        seconds = scope.interleave(
-            {"plain": plain(reader.model), "fast": fast(reader, count), "matmul": matmul()}
-        )
+        timings = scope.interleave({"plain": plain(reader.model), "fast": fast(reader, count)})
         summary = describe(config.model)
-        chunk = [turn / count for turn in seconds["fast"]]
-        operations = 2 * summary.macs_per_second * CHUNK / SAMPLE_RATE
-        floor = operations * statistics.median(seconds["matmul"]) / matmul_operations()
-        value = statistics.median(chunk)
+        floor = timings.floor(2 * summary.macs_per_second * CHUNK / SAMPLE_RATE)
+        value = timings.median("fast") / count
         yield Figure(
             f"{name}, a chunk of 50 ms",
             value=1000 * value,
             unit="ms",
-            reference=1000 * statistics.median(seconds["plain"]),
-            ratio=ratio(seconds["plain"], chunk),
+            reference=1000 * timings.median("plain"),
+            ratio=count * timings.ratio("plain", "fast"),
             wanted="10 x",
             floor=1000 * floor,
             share=floor / value,

@@ -6,13 +6,12 @@ at the rate of a large matrix product, by torch or by oneDNN, whichever is faste
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import Figure, Scope, matmul, matmul_operations, onednn_matmul, ratio
+from benchmarks.measure import Figure, Scope
 from benchmarks.plain_model import PlainBaseline
 from emgmodels.ctc import ctc_loss
 from emgmodels.factory import Decoder, build, parse_notation
@@ -43,36 +42,21 @@ def run(scope: Scope) -> Iterator[Figure]:
             ours()
 
     parts: dict[str, Callable[[], object]] = {"plain": theirs, "fast": fast, "bfloat16": reduced}
-    seconds = scope.interleave(
-        {
-            **parts,
-            "matmul": matmul(),
-            "oneDNN": onednn_matmul(),
-            "bfloat16 matmul": matmul(torch.bfloat16),
-        }
-    )
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    best = min(median["matmul"], median["oneDNN"])
-    note = (
-        f"{operations(model) * windows / 1e9:.0f} GFLOP; matrix product: "
-        f"torch {matmul_operations() / median['matmul'] / 1e9:.0f}, "
-        f"oneDNN {matmul_operations() / median['oneDNN'] / 1e9:.0f} GFLOP/s"
-    )
-    for name, wanted, product, text in (
-        ("fast", "1.8 x, 60 % of the floor", best, note),
-        ("bfloat16", "3 x", median["bfloat16 matmul"], "autocast"),
-    ):
-        floor = windows * operations(model) * product / matmul_operations()
+    timings = scope.interleave(parts)
+    for name, wanted in (("fast", "1.8 x, 60 % of the floor"), ("bfloat16", "3 x")):
+        in_bfloat16 = name == "bfloat16"
+        floor = timings.floor(windows * operations(model), reduced=in_bfloat16)
         yield Figure(
             f"training step, {'float32' if name == 'fast' else name}, {windows} windows",
-            value=median[name],
+            value=timings.median(name),
             unit="s",
-            reference=median["plain"],
-            ratio=ratio(seconds["plain"], seconds[name]),
+            reference=timings.median("plain"),
+            ratio=timings.ratio("plain", name),
             wanted=wanted,
             floor=floor,
-            share=floor / median[name],
-            note=text,
+            share=floor / timings.median(name),
+            note=f"{windows * operations(model) / 1e9:.0f} GFLOP; a matrix product does "
+            f"{timings.operations_a_second(in_bfloat16) / 1e9:.0f} a second",
         )
 
 

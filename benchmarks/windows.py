@@ -7,23 +7,13 @@ written at the bandwidth of memory, whichever takes longer.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from benchmarks import data, plain
-from benchmarks.measure import (
-    Figure,
-    Scope,
-    copy,
-    copy_bytes,
-    matmul,
-    matmul_operations,
-    onednn_matmul,
-    ratio,
-)
+from benchmarks.measure import Figure, Scope
 from emgmodels.config import AugmentationConfig, FeaturesConfig
 from emgmodels.features import LogSpectrogram, SpecAugment
 from emgmodels.windows import Cut, batches, prepare
@@ -60,29 +50,17 @@ def run(scope: Scope) -> Iterator[Figure]:
             yield features, labels
 
     check_alike(fast(), slow())
-    seconds = scope.interleave(
-        {
-            "plain": lambda: drain(slow()),
-            "fast": lambda: drain(fast()),
-            "matmul": matmul(),
-            "oneDNN": onednn_matmul(),
-            "copy": copy(),
-        }
-    )
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    floor = count * max(
-        _operations() * min(median["matmul"], median["oneDNN"]) / matmul_operations(),
-        _bytes() * median["copy"] / copy_bytes(),
-    )
+    timings = scope.interleave({"plain": lambda: drain(slow()), "fast": lambda: drain(fast())})
+    floor = count * timings.floor(_operations(), _bytes())
     yield Figure(
         "training windows delivered",
-        value=count / median["fast"],
+        value=count / timings.median("fast"),
         unit="windows/s",
-        reference=count / median["plain"],
-        ratio=ratio(seconds["plain"], seconds["fast"]),
+        reference=count / timings.median("plain"),
+        ratio=timings.ratio("plain", "fast"),
         wanted="12 x",
         floor=count / floor,
-        share=floor / median["fast"],
+        share=floor / timings.median("fast"),
         note=f"of {CUT.samples} samples with context, rotated, shifted, masked",
     )
 

@@ -8,26 +8,18 @@ This package stands alone: it imports neither Ray nor ``search``. A trained mode
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emgmodels.reader import Reader
+    from emgmodels.reader import load
 
 __all__ = ["load"]
 
 
-def load(path: str | Path, device: str = "cpu") -> Reader:
-    """Return a trained model that reads text from EMG; see ``reader.Reader``.
-
-    Args:
-        path: a training's checkpoint (its best epoch is taken), a file of ``emgmodels.export``, or
-            a checkpoint of emg2qwerty's baseline.
-        device: where to compute.
-
-    Raises:
-        ValueError: the file is missing or is none of these.
-    """
+def __getattr__(name: str) -> Any:
+    """Import ``reader.load`` when it is asked for, and PyTorch with it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from emgmodels import reader
 
-    return reader.load(path, device)
+    return reader.load

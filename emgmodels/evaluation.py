@@ -23,9 +23,8 @@ from emgmodels.charset import NUM_CLASSES, decode
 from emgmodels.config import SAMPLE_RATE, ModelConfig, TrainingConfig
 from emgmodels.ctc import BeamSearch, greedy_decode
 from emgmodels.factory import Decoder
-from emgmodels.features import band_indices, electrode_indices
 from emgmodels.metrics import EditCounts, count_edits
-from emgmodels.windows import VALIDATION_SECONDS, Batch, Cut, Recording, batches, window_starts
+from emgmodels.windows import VALIDATION_SECONDS, Batch, Recording, batches, cut_for, window_starts
 
 STITCHED, ONE_PASS, WINDOWS = "stitched", "one pass", "windows"
 _MEMORY_SHARE = 0.7
@@ -252,19 +251,7 @@ def _emissions(
     model: Decoder, recording: Recording, starts: np.ndarray, window: int, training: TrainingConfig
 ) -> list[tuple[Batch, Tensor]]:
     """Return batches of the windows at (W,) samples and their (N, T, 99) log-probabilities."""
-    framing = model.framing(
-        window,
-        round(training.past_seconds * SAMPLE_RATE),
-        round(training.future_seconds * SAMPLE_RATE),
-    )
-    config = model.config
-    cut = Cut(
-        window=window,
-        before=framing.before,
-        samples=framing.samples,
-        electrodes=tuple(electrode_indices(config.electrodes, config.electrode_choice)),
-        bands=tuple(band_indices(config.electrode_choice)),
-    )
+    framing, cut = cut_for(model, training, window)
     device = next(model.parameters()).device
     windows = np.stack([np.zeros_like(starts), starts], axis=1)
     found = []

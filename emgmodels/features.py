@@ -24,8 +24,8 @@ from emgmodels.onednn import is_traced, product
 
 POWER_FLOOR = 1e-6
 """Added to the power before the logarithm."""
-_CACHED_FRAMES = 5000
-"""Frames at once whose spectra stay in a core's cache."""
+_CACHED_FRAMES = 10_000
+"""Frames at once whose spectra stay in the cache."""
 
 
 def electrode_indices(electrodes: int, choice: str = "spaced") -> list[int]:
@@ -86,9 +86,10 @@ class LogSpectrogram(Framed):
     """log10 of the short-time power spectrum of each electrode.
 
     Periodic Hann window, power divided by the window's energy, first frame at the first sample.
-    The transform is one matrix product with the windowed Fourier basis, which at 64 samples is
-    faster than an FFT and runs in the same units as the rest of the model. On a CPU a few
-    electrodes at a time stay in the cache from samples to logarithms, which numpy has faster.
+    The transform is one product with the windowed Fourier basis, which at 64 samples is as fast as
+    an FFT and runs in the same units as the rest of the model. On a CPU it is a convolution, which
+    needs no copy of the frames, of a few electrodes at a time, which stay in the cache from samples
+    to logarithms; numpy has these faster.
     """
 
     basis: Tensor
@@ -97,9 +98,10 @@ class LogSpectrogram(Framed):
     def __init__(self, config: FeaturesConfig) -> None:
         super().__init__(config)
         frequencies = config.n_fft // 2 + 1
-        basis = _fourier_basis(self.n_fft, np.arange(frequencies)).reshape(-1, self.n_fft)
+        basis = _fourier_basis(self.n_fft, np.arange(frequencies))
         device = torch.get_default_device()
-        weights = torch.from_numpy(basis).to(device)  # (2 F, n_fft)
+        # A cosine of each frequency, a sine of all but the first and the last: (n_fft, n_fft).
+        weights = torch.from_numpy(np.concatenate([basis[0], basis[1, 1:-1]])).to(device)
         self.register_buffer("basis", weights, persistent=False)
         bands = torch.from_numpy(_bands(frequencies, self.bins)).to(device)
         pooling = None if self.bins == frequencies else bands
@@ -114,22 +116,29 @@ class LogSpectrogram(Framed):
         Returns:
             (N, B, E, T, F) log10(power + 1e-6).
         """
-        frames = emg.unfold(-1, self.n_fft, self.hop)  # (N, B, E, T, n_fft), a view
         if emg.device.type != "cpu" or emg.requires_grad or is_traced():
-            return self._power(frames).add(POWER_FLOOR).log10()
-        out = emg.new_empty(*frames.shape[:-1], self.bins)
-        signals, targets = frames.flatten(0, 2), out.flatten(0, 2)  # (N B E, T, ...)
-        few = max(1, _CACHED_FRAMES // max(1, frames.shape[3]))
+            frames = emg.unfold(-1, self.n_fft, self.hop)  # (N, B, E, T, n_fft), a view
+            return self._power(product(frames, self.basis)).log10()
+        signals = emg.flatten(0, 2)  # (N B E, S)
+        count = self.frames(emg.shape[-1])
+        out = emg.new_empty(len(signals), count, self.bins)
+        few = max(1, _CACHED_FRAMES // max(1, count))
         with torch.no_grad():
-            for some, target in zip(signals.split(few), targets.split(few), strict=True):
-                np.log10(self._power(some).add_(POWER_FLOOR).numpy(), out=target.numpy())
-        return out
+            for some, target in zip(signals.split(few), out.split(few), strict=True):
+                np.log10(self._power(self._convolved(some)).numpy(), out=target.numpy())
+        return out.unflatten(0, emg.shape[:3])
 
-    def _power(self, frames: Tensor) -> Tensor:
-        """Map (..., n_fft) samples to (..., F) power."""
-        spectrum = product(frames, self.basis)  # (..., 2 x frequencies)
-        real, imaginary = spectrum.chunk(2, dim=-1)
-        power = real.square().addcmul_(imaginary, imaginary)
+    def _convolved(self, signals: Tensor) -> Tensor:
+        """Map (W, S) samples to (W, T, n_fft) spectra; channels last, as a frame's numbers lie."""
+        kernel = self.basis[:, None, None].to(memory_format=torch.channels_last)
+        spectra = nn.functional.conv2d(signals[:, None, None], kernel, stride=(1, self.hop))
+        return spectra[:, :, 0].transpose(1, 2)
+
+    def _power(self, spectra: Tensor) -> Tensor:
+        """Map (..., n_fft) spectra to (..., F) power with its floor."""
+        real, imaginary = spectra.split([self.n_fft // 2 + 1, self.n_fft // 2 - 1], dim=-1)
+        power = real.square().add_(POWER_FLOOR)
+        power[..., 1:-1].addcmul_(imaginary, imaginary)
         return power if self.pooling is None else power @ self.pooling
 
 

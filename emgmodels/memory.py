@@ -9,6 +9,7 @@ they would be run frame by frame.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,21 @@ _WORKING = 1.5
 measured on a CPU."""
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What a training step has in memory, counted at 4 bytes a number.
+
+    Attributes:
+        parameters: the model's.
+        inputs: bytes of a batch's EMG and features.
+        kept: bytes that the forward pass leaves for the backward pass.
+    """
+
+    parameters: int
+    inputs: int
+    kept: int
+
+
 def training_bytes(config: Config) -> int:
     """Return what a training step needs (bytes), beside what its process has before it.
 
@@ -33,8 +49,18 @@ def training_bytes(config: Config) -> int:
     Raises:
         ValueError: the model cannot be built.
     """
+    found = footprint(config)
+    return found.parameters * _BYTES_PER_PARAMETER + found.inputs + round(_WORKING * found.kept)
+
+
+def footprint(config: Config) -> Footprint:
+    """Return what a training step has in memory.
+
+    Raises:
+        ValueError: the model cannot be built.
+    """
     training = config.training
-    return _training_bytes(
+    return _footprint(
         config.model,
         training.batch_size,
         training.window_seconds,
@@ -44,9 +70,9 @@ def training_bytes(config: Config) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def _training_bytes(
+def _footprint(
     config: ModelConfig, windows: int, length: float, past: float, future: float
-) -> int:
+) -> Footprint:
     with torch.device("meta"):
         model = Decoder(config)
     samples = [round(seconds * SAMPLE_RATE) for seconds in (length, past, future)]
@@ -68,8 +94,7 @@ def _training_bytes(
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     saved = sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in weights)
     saved += sum(4 * each.kept for each in recurrent)
-    inputs = 4 * (emg.numel() + features.numel())
-    return numbers * _BYTES_PER_PARAMETER + inputs + round(_WORKING * saved)
+    return Footprint(numbers, 4 * (emg.numel() + features.numel()), saved)
 
 
 class _Recurrent:

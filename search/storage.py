@@ -12,6 +12,7 @@ provider's usual places (environment, profile, the machine's role), never from t
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -27,7 +28,8 @@ import pyarrow as pa
 import pyarrow.fs
 import typer
 
-from emgmodels.sessions.splits import SUFFIX
+from emgmodels.sessions import read_info
+from emgmodels.sessions.splits import SUFFIX, by_name
 from emgmodels.windows import cache_folder
 
 ENGINE_FOLDER = ".ray"
@@ -40,6 +42,8 @@ APPENDED = (".trials.rows", ".curves.rows")
 _APPENDED = ".rows"
 _UPLOADS = 8
 """Uploads at once."""
+_HEADER = 1 << 18
+"""Bytes of a session file that are read at once where only its header is wanted."""
 _SECRET = re.compile(r"(?<=://)[^/\s@]+@")
 _SECRET_OPTION = re.compile(r"(?i)([\w-]*(?:key|secret|token|password)[\w-]*=)[^&\s]+")
 
@@ -237,30 +241,49 @@ def fetch(place: Place, folder: Path) -> Path:
     return folder
 
 
-def fetch_sessions(uri: str) -> Path:
-    """Bring the session files of an object store's folder into this machine's cache.
+class SessionStore:
+    """A folder of session files in an object store; those asked for are brought to this machine.
 
     Args:
         uri: the folder; files two levels of subfolders deep are found as well.
-
-    Returns:
-        A folder with the same files.
-
-    Raises:
-        ValueError: there are none.
     """
-    place = Place(uri.rstrip("/"))
-    names = [n for n in place.files() if n.endswith(SUFFIX) and n.count("/") <= 2]
-    if not names:
-        raise ValueError(f"{place.uri}: no session files: looked for *{SUFFIX} there")
-    for name in names:
-        local_file((place / name).uri)
-    folder = _cached(place.uri)
-    for level in ("*", "*/*", "*/*/*"):
-        for path in folder.glob(level + SUFFIX):
-            if path.relative_to(folder).as_posix() not in names:
-                path.unlink()  # it is no longer in the store
-    return folder
+
+    def __init__(self, uri: str) -> None:
+        self.place = Place(uri.rstrip("/"))
+        self._folder = _cached(self.place.uri)
+
+    def files(self) -> dict[str, Path]:
+        """Return where each session lies on this machine once it is fetched, by name.
+
+        Raises:
+            ValueError: there are none, or two have the same name.
+        """
+        found = (n for n in self.place.files() if n.endswith(SUFFIX) and n.count("/") <= 2)
+        return by_name(map(self._folder.joinpath, found), self.place.uri)
+
+    def uri_of(self, path: str | Path) -> str:
+        """Return the URI of the file that a path is the copy of."""
+        relative = Path(path).resolve().relative_to(self._folder.resolve())
+        return (self.place / relative.as_posix()).uri
+
+    def user_of(self, path: Path) -> str:
+        """Return whose session a file is, of which no more than its header is read.
+
+        Raises:
+            ValueError: it is not a session, or can't be read.
+        """
+        uri = self.uri_of(path)
+        fs, name = Place(uri).open()
+        try:
+            with io.BufferedReader(fs.open_input_file(name), _HEADER) as file:
+                return read_info(uri, file).user
+        except OSError as error:
+            raise ValueError(f"{uri}: cannot be read: {redact(str(error))}") from None
+
+    def fetch(self, paths: Iterable[Path]) -> None:
+        """Bring sessions to this machine, those that it has not got as they are in the store."""
+        for path in paths:
+            local_file(self.uri_of(path))
 
 
 def local_file(source: str) -> Path:

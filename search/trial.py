@@ -22,7 +22,7 @@ from emgmodels.training import EpochResult, best_device, fit
 from emgmodels.training.memory import keep_freed_memory
 from emgmodels.windows import Recording, prepare
 from search.failures import PassingError, explain, may_pass
-from search.storage import Place, local_file
+from search.storage import SessionStore, local_file
 
 CHECKPOINT = "checkpoint.pt"
 """File name of a training's state inside a Ray Tune checkpoint."""
@@ -38,14 +38,9 @@ class TrialData:
     val: tuple[str, ...]
     """Validation session files."""
 
-    def moved(self, folder: Path, place: Place) -> TrialData:
-        """Return the same files in an object store, of which ``folder`` has copies."""
-        root = folder.resolve()
-        train, val = (
-            tuple((place / Path(path).relative_to(root).as_posix()).uri for path in paths)
-            for paths in (self.train, self.val)
-        )
-        return TrialData(train, val)
+    def moved(self, store: SessionStore) -> TrialData:
+        """Return the same files in an object store, of which these are copies."""
+        return TrialData(*(tuple(map(store.uri_of, paths)) for paths in (self.train, self.val)))
 
 
 class EmgTrial(tune.Trainable):

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ import torch
 from emgmodels.export.emg2qwerty import to_emg2qwerty
 from emgmodels.pretrained import PretrainedStage
 from emgmodels.reader import Reader
+from emgmodels.writing import whole
 
 
 def write_torch(reader: Reader, path: Path) -> None:
@@ -39,16 +36,6 @@ def _weights(reader: Reader) -> dict[str, torch.Tensor]:
     return {name: tensor.cpu() for name, tensor in reader.model.state_dict().items()}
 
 
-@contextmanager
-def complete(path: Path) -> Iterator[Path]:
-    """Yield where to write a file that then takes its place whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
-        scratch = Path(folder) / path.name
-        yield scratch
-        os.replace(scratch, path)
-
-
 def _save(state: dict[str, Any], path: Path) -> None:
-    with complete(path) as scratch:
+    with whole(path) as scratch:
         torch.save(state, scratch)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
 from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE
-from emgmodels.export.files import complete
 from emgmodels.factory import Decoder
 from emgmodels.features import band_indices, electrode_indices
 from emgmodels.reader import Reader
 from emgmodels.sequence import RecurrentStage
 from emgmodels.statespace import DiagonalStateSpace
+from emgmodels.writing import whole
 
 INPUT, OUTPUT = "emg", "log_probs"
 _EXAMPLE_SECONDS = 4
@@ -46,7 +46,7 @@ def write_onnx(reader: Reader, path: Path) -> None:
     for key, value in reader.card().items():
         program.model.metadata_props[key] = json.dumps(value, ensure_ascii=False)
     program.model.producer_name = "emgsearch"
-    with complete(path) as scratch:
+    with whole(path) as scratch:
         program.save(scratch, external_data=False)
 
 

@@ -8,7 +8,7 @@ which sessions of a folder are for training, validation and test. To look at fil
 
 from emgmodels.sessions.files import SessionError, read_info, read_session, write_session
 from emgmodels.sessions.session import Keystroke, Labels, Prompt, Session, SessionInfo
-from emgmodels.sessions.splits import Split, find_session_files, find_split
+from emgmodels.sessions.splits import Split, find_session_files, find_split, split_files
 
 __all__ = [
     "Keystroke",
@@ -22,5 +22,6 @@ __all__ = [
     "find_split",
     "read_info",
     "read_session",
+    "split_files",
     "write_session",
 ]

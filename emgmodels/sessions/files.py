@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
 from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE
 from emgmodels.sessions.session import Keystroke, Prompt, Session, SessionInfo
+from emgmodels.writing import whole
 
 GROUP = "emg2qwerty"
 DATASET = "timeseries"
@@ -64,14 +63,18 @@ def read_session(path: str | Path) -> Session:
     )
 
 
-def read_info(path: str | Path) -> SessionInfo:
+def read_info(path: str | Path, file: BinaryIO | None = None) -> SessionInfo:
     """Read what a session file says of itself, without its EMG (a few milliseconds).
+
+    Args:
+        path: the session file.
+        file: its content, where it is on no disk; ``path`` is then what messages call it.
 
     Raises:
         SessionError: as in ``read_session``, but neither samples nor single keys are looked at.
     """
     path = Path(path)
-    with _opened(path) as group:
+    with _opened(path, file) as group:
         header = _read_header(path, group)
         series = group[DATASET]
         first, last = (float(series[row]["time"]) for row in (0, -1))
@@ -99,29 +102,24 @@ def write_session(path: str | Path, session: Session) -> None:
     """
     path = Path(path)
     _check_session(path, session)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            _write(file, session)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as scratch, h5py.File(scratch, "w") as file:
+        _write(file, session)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.Group]:
+def _opened(path: Path, file: BinaryIO | None = None) -> Iterator[h5py.Group]:
     """Open a file and yield its group, with a dataset of the right fields and some rows in it."""
-    if not path.is_file():
+    if file is None and not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise SessionError(f"{path}: {found}: expected a session file (.hdf5)")
     try:
-        file = h5py.File(path, "r")
+        opened = h5py.File(file or path, "r")
     except OSError as error:
-        raise SessionError(f"{path}: {_why_unopened(path, error)}") from None
-    with file:
+        why = str(error) if file else _why_unopened(path, error)
+        raise SessionError(f"{path}: {why}") from None
+    with opened:
         try:
-            group = _member(path, file, GROUP, h5py.Group)
+            group = _member(path, opened, GROUP, h5py.Group)
             _check_layout(path, _member(path, group, DATASET, h5py.Dataset))
             yield group
         except (OSError, RuntimeError, KeyError) as error:

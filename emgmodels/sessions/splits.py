@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,10 +64,35 @@ def find_split(
         ValueError: the folder or the split file is missing or wrong, a session is missing, or the
             subject is unknown or has too few sessions; the message names all of them.
     """
-    data = Path(data)
-    files = find_session_files(data)
+    return split_files(find_session_files(data), str(data), subject, split_file, seed)
+
+
+def split_files(
+    files: Mapping[str, Path],
+    data: str,
+    subject: str | None = None,
+    split_file: str | Path | None = None,
+    seed: int = 0,
+    user_of: Callable[[Path], str] = lambda path: read_info(path).user,
+) -> Split:
+    """Choose as ``find_split`` does among session files that were found already.
+
+    Args:
+        files: Session files by name.
+        data: Where they are, for messages.
+        subject: As there.
+        split_file: As there.
+        seed: As there.
+        user_of: Whose session a file is; asked where neither a split file nor a published split
+            tells.
+
+    Raises:
+        ValueError: As there.
+    """
+    if split_file is None and subject is not None:
+        split_file = _published(subject, files)
     if split_file is None:
-        files_of = _by_subject(files)
+        files_of = _by_subject(files, user_of)
         subject = _choose_subject(data, subject, files_of)
         split_file = _published(subject, files)
         if split_file is None:
@@ -84,16 +110,29 @@ def find_session_files(data: str | Path) -> dict[str, Path]:
     if not data.is_dir():
         found = "is a file" if data.exists() else "does not exist"
         raise ValueError(f"{data}: {found}: expected a folder with session files (*{SUFFIX})")
+    levels = ("*", "*/*", "*/*/*")
+    return by_name((path for level in levels for path in data.glob(level + SUFFIX)), str(data))
+
+
+def by_name(paths: Iterable[Path], data: str) -> dict[str, Path]:
+    """Return session files by session name, sorted.
+
+    Args:
+        paths: What was found; hidden files are left out.
+        data: Where, for messages.
+
+    Raises:
+        ValueError: There are none, or two have the same name.
+    """
     files: dict[str, Path] = {}
-    for level in ("*", "*/*", "*/*/*"):
-        for path in sorted(data.glob(level + SUFFIX)):
-            if path.name.startswith("."):
-                continue
-            if path.stem in files:
-                raise ValueError(
-                    f"{data}: session {path.stem} is there twice: {files[path.stem]} and {path}"
-                )
-            files[path.stem] = path
+    for path in sorted(paths, key=lambda path: (len(path.parts), path)):
+        if path.name.startswith("."):
+            continue
+        if path.stem in files:
+            raise ValueError(
+                f"{data}: session {path.stem} is there twice: {files[path.stem]} and {path}"
+            )
+        files[path.stem] = path
     if not files:
         raise ValueError(
             f"{data}: no session files: looked for *{SUFFIX} there and in two levels of subfolders"
@@ -139,7 +178,7 @@ def _read_split_file(path: Path) -> _SplitFile:
         raise ValueError("\n".join(explain(error, str(path)))) from None
 
 
-def _listed(path: Path, data: Path, files: dict[str, Path], subject: str | None) -> Split:
+def _listed(path: Path, data: str, files: Mapping[str, Path], subject: str | None) -> Split:
     """Return the split that a file lists, of one subject where one is named."""
     content = _read_split_file(path)
     names: dict[str, list[str]] = {}
@@ -166,7 +205,7 @@ def _listed(path: Path, data: Path, files: dict[str, Path], subject: str | None)
     return Split(subject or content.user, train, val, test, origin=str(path))
 
 
-def _published(subject: str, files: dict[str, Path]) -> Path | None:
+def _published(subject: str, files: Mapping[str, Path]) -> Path | None:
     """Return the packaged split file of a subject, where all of its sessions are there."""
     for path in _PUBLISHED.glob("*.yaml"):
         if path.stem == subject:
@@ -176,14 +215,16 @@ def _published(subject: str, files: dict[str, Path]) -> Path | None:
     return None
 
 
-def _by_subject(files: dict[str, Path]) -> dict[str, dict[str, Path]]:
+def _by_subject(
+    files: Mapping[str, Path], user_of: Callable[[Path], str]
+) -> dict[str, dict[str, Path]]:
     subjects: dict[str, dict[str, Path]] = {}
     for name, path in files.items():
-        subjects.setdefault(read_info(path).user, {})[name] = path
+        subjects.setdefault(user_of(path), {})[name] = path
     return subjects
 
 
-def _choose_subject(data: Path, subject: str | None, files_of: dict[str, dict[str, Path]]) -> str:
+def _choose_subject(data: str, subject: str | None, files_of: dict[str, dict[str, Path]]) -> str:
     if subject is None and len(files_of) == 1:
         return next(iter(files_of))
     if subject in files_of:
@@ -193,7 +234,7 @@ def _choose_subject(data: Path, subject: str | None, files_of: dict[str, dict[st
     raise ValueError(f"{data}: {problem} choose with --subject one of\n{counts}")
 
 
-def _drawn(data: Path, subject: str, files: dict[str, Path], seed: int) -> Split:
+def _drawn(data: str, subject: str, files: dict[str, Path], seed: int) -> Split:
     """Return a split that names and seed decide; a session added later moves few others."""
     if len(files) < 2:
         raise ValueError(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -20,7 +18,7 @@ from emgmodels.charset import decode
 from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
 from emgmodels.factory import Framing, build
-from emgmodels.features import SpecAugment, band_indices, electrode_indices
+from emgmodels.features import SpecAugment
 from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.onednn import fast_products
 from emgmodels.windows import (
@@ -30,11 +28,13 @@ from emgmodels.windows import (
     Recording,
     batches,
     check_recordings,
+    cut_for,
     milliseconds,
     recordings_on,
     usable_rotation,
     window_starts,
 )
+from emgmodels.writing import whole
 
 
 @dataclass(frozen=True)
@@ -175,10 +175,9 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.sessions: dict[str, list[str]] = {}
         self.best_windows = _window_table([])
-        self.train_framing = self._framing(training.window_seconds)
-        self.val_framing = self._framing(VALIDATION_SECONDS)
-        self.train_cut = self._cut(self.train_framing, training.window_seconds, augment=True)
-        self.val_cut = self._cut(self.val_framing, VALIDATION_SECONDS, augment=False)
+        self.train_framing, cut = self._framed(training.window_seconds)
+        self.train_cut = self._augmented(self.train_framing, cut)
+        self.val_framing, self.val_cut = self._framed(VALIDATION_SECONDS)
 
     def train_epoch(self, epoch: int, recordings: Sequence[Recording]) -> float:
         """Train one epoch and return its mean loss; stop early where it is not finite."""
@@ -243,7 +242,7 @@ class _Run:
             self.best_windows = _window_table(windows)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint in one step: complete, or not at all."""
+        """Write a checkpoint, whole or not at all."""
         state = {
             "config": self.config.model_dump_json(),
             "epoch": self.epoch,
@@ -256,10 +255,8 @@ class _Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
-            torch.save(state, scratch)
-        os.replace(scratch.name, path)
+        with whole(path) as scratch, scratch.open("wb") as file:
+            torch.save(state, file)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same configuration."""
@@ -299,33 +296,19 @@ class _Run:
             log_probs = self.forward(features)
         return log_probs[:, framing.first : framing.first + framing.frames]
 
-    def _framing(self, seconds: float) -> Framing:
-        training = self.config.training
-        return self.model.framing(
-            round(seconds * SAMPLE_RATE),
-            round(training.past_seconds * SAMPLE_RATE),
-            round(training.future_seconds * SAMPLE_RATE),
-        )
+    def _framed(self, seconds: float) -> tuple[Framing, Cut]:
+        return cut_for(self.model, self.config.training, round(seconds * SAMPLE_RATE))
 
-    def _cut(self, framing: Framing, seconds: float, augment: bool) -> Cut:
+    def _augmented(self, framing: Framing, cut: Cut) -> Cut:
+        """Return how to cut windows for training."""
         model, change = self.config.model, self.config.training.augmentation
-        window = round(seconds * SAMPLE_RATE)
-        cut = Cut(
-            window=window,
-            before=framing.before,
-            samples=framing.samples,
-            electrodes=tuple(electrode_indices(model.electrodes, model.electrode_choice)),
-            bands=tuple(band_indices(model.electrode_choice)),
-        )
-        if not augment:
-            return cut
         around = model.electrode_choice != "contiguous"  # an arc cannot be rotated onto itself
-        shortest = change.random_crop * window
+        shortest = change.random_crop * cut.window
         return replace(
             cut,
             rotation=usable_rotation(model.electrodes, change.rotation) if around else 0,
             band_jitter=milliseconds(change.band_jitter_ms) if model.bands > 1 else 0,
-            crops=min(int((window - shortest) // framing.step), framing.frames - 1),
+            crops=min(int((cut.window - shortest) // framing.step), framing.frames - 1),
             step=framing.step,
         )
 

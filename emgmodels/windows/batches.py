@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from emgmodels.config import BANDS, SAMPLE_RATE
+from emgmodels.config import BANDS, SAMPLE_RATE, TrainingConfig
+from emgmodels.features import band_indices, electrode_indices
 from emgmodels.windows.device import DeviceRecordings
 from emgmodels.windows.recording import Recording
+
+if TYPE_CHECKING:
+    from emgmodels.factory import Decoder, Framing
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +96,30 @@ class Cut:
     band_jitter: int = 0
     crops: int = 0
     step: int = 1
+
+
+def cut_for(model: Decoder, training: TrainingConfig, window: int) -> tuple[Framing, Cut]:
+    """Return how windows are framed and cut for a model, with the context of its training.
+
+    Args:
+        model: the model.
+        training: how it is trained.
+        window: samples of the labelled window.
+
+    Raises:
+        ValueError: the window is shorter than a frame, or longer than a stage can take.
+    """
+    context = (training.past_seconds, training.future_seconds)
+    framing = model.framing(window, *(round(seconds * SAMPLE_RATE) for seconds in context))
+    electrodes, choice = model.config.electrodes, model.config.electrode_choice
+    cut = Cut(
+        window=window,
+        before=framing.before,
+        samples=framing.samples,
+        electrodes=tuple(electrode_indices(electrodes, choice)),
+        bands=tuple(band_indices(choice)),
+    )
+    return framing, cut
 
 
 def batches(

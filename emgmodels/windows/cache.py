@@ -26,6 +26,7 @@ import numpy as np
 from emgmodels.config import BANDS, SAMPLE_RATE
 from emgmodels.sessions import Session, Split, read_session
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
+from emgmodels.writing import whole
 
 FORMAT = 1
 """Version of the cache's layout, part of its key."""
@@ -186,10 +187,8 @@ def _content_key(path: Path) -> str:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     key = _digest(f"{FORMAT} {content.hexdigest()}".encode())
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=memo.parent, delete=False) as scratch:
-        scratch.write(f"{signature}\n{key}")
-    os.replace(scratch.name, memo)
+    with whole(memo) as scratch:
+        scratch.write_text(f"{signature}\n{key}", encoding="ascii")
     return key
 
 

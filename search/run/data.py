@@ -10,22 +10,34 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 
 from emgmodels.config import SAMPLE_RATE
-from emgmodels.sessions import Split, find_split
+from emgmodels.sessions import Split, find_split, split_files
 from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import Recording, cache_folder, open_split
 from search.console import say
 from search.space import Space, TypistConfig
+from search.storage import SessionStore
 from search.trial import TrialData
 
 
 def choose_sessions(
-    space: Space, data: str | Path | None, subject: str | None, split: str | Path | None
+    space: Space,
+    data: str | Path | SessionStore | None,
+    subject: str | None,
+    split: str | Path | None,
 ) -> Split:
     """Return which sessions to train, validate and test on; without data, a synthetic typist's.
+
+    Of those in an object store the sessions to train and validate on are fetched, and no others.
 
     Raises:
         ValueError: the sessions, the subject or the split file are not to be had.
     """
+    if isinstance(data, SessionStore):
+        found = split_files(
+            data.files(), data.place.uri, subject, split, space.search.seed, data.user_of
+        )
+        data.fetch([*found.train, *found.val])
+        return found
     if data is not None:
         return find_split(data, subject, split, seed=space.search.seed)
     if subject is not None or split is not None:

@@ -36,7 +36,7 @@ from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import make_scheduler, starts_aligned
 from search.space import Space, load_space
-from search.storage import Place, fetch, fetch_sessions, is_uri
+from search.storage import Place, SessionStore, fetch, is_uri
 from search.tensorboard import TrialBoards
 from search.trial import TrialData, recordings
 
@@ -126,15 +126,15 @@ def search(
         choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
     if data is None:
         say(console, _DEMO.format(space=space))
-    uri = str(data).rstrip("/") if data is not None and is_uri(data) else None
-    sessions = data if uri is None else fetch_sessions(uri)
-    chosen = choose_sessions(loaded, sessions, subject, split)
+    store = SessionStore(str(data)) if data is not None and is_uri(data) else None
+    chosen = choose_sessions(loaded, store or data, subject, split)
     trial_data, shortest = open_sessions(chosen, loaded, [warning] if warning else [], console)
     loaded = loaded.within(shortest)
     loaded.check(seed=loaded.search.seed)
     learnt = [trial for run in warm_start for trial in _learn(loaded, run, chosen, console)]
-    if uri is not None and sessions is not None:
-        trial_data = trial_data.moved(Path(sessions), Place(uri))
+    tested = [str(path.resolve()) for path in chosen.test]
+    if store is not None:
+        trial_data, tested = trial_data.moved(store), list(map(store.uri_of, chosen.test))
     with engine(address, cpus_per_trial, verbose):
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
         if address is not None:
@@ -142,7 +142,7 @@ def search(
         folder = RunFolder.create(parent, loaded.name, place)
         folder.write_space(loaded.resolved())
         kept = folder.mirror.place.uri if folder.mirror else None
-        facts = _facts(loaded, chosen, trial_data, resources, data is None)
+        facts = _facts(loaded, chosen, trial_data, tested, resources, data is None)
         folder.write_environment({**facts, "storage": kept})
         folder.send()
         say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
@@ -342,10 +342,14 @@ def _learn(space: Space, run: str | Path, split: Split, console: Console) -> lis
 
 
 def _facts(
-    space: Space, split: Split, data: TrialData, resources: Resources, synthetic: bool
+    space: Space,
+    split: Split,
+    data: TrialData,
+    tested: list[str],
+    resources: Resources,
+    synthetic: bool,
 ) -> dict[str, Any]:
     """Return what ``environment.json`` says of a search beside the machine."""
-    tested = [str(path.resolve()) for path in split.test]
     return {
         "seed": space.search.seed,
         "subject": split.subject,

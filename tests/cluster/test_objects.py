@@ -17,11 +17,14 @@ from objects import SECRET, s3_server
 
 from emgmodels.sessions import write_session
 from search.results import read_trials
-from search.storage import APPENDED, Mirror, Place, fetch, fetch_sessions
+from search.run.data import choose_sessions
+from search.space import load_space
+from search.storage import APPENDED, Mirror, Place, SessionStore, fetch
 from search.tables import curves_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
+SPACES = Path(__file__).parents[2] / "spaces"
 SPACE = """
 name: stored
 model:
@@ -226,14 +229,23 @@ def test_what_only_ray_needs_is_left_in_the_folder_of_a_confirmation_too(place, 
     assert list(place.files()) == ["space.yaml"]
 
 
-def test_a_session_that_was_deleted_in_the_store_is_not_trained_on(place, monkeypatch, tmp_path):
-    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path))
-    for name in ("a.hdf5", "below/b.hdf5"):
-        place.write(name, b"x")
-    folder = fetch_sessions(place.uri)
-    place.delete(["below/b.hdf5"])
-    assert fetch_sessions(place.uri) == folder
-    assert [path.name for path in folder.rglob("*.hdf5")] == ["a.hdf5"]
+def test_only_sessions_of_the_split_are_fetched(place, monkeypatch, tmp_path):
+    """Whose session a file is stands in its header; the test session's stays where it is."""
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "cache"))
+    for i, user in enumerate(("mine", "mine", "mine", "other")):
+        path = tmp_path / f"s{i}.hdf5"
+        write_session(path, make_session(9, seed=i, name=path.stem, user=user))
+        place.write(f"{user}/{path.name}", path.read_bytes())
+    store = SessionStore(place.uri)
+    split = choose_sessions(load_space(SPACES / "deep.yaml"), store, "mine", None)
+    (left,) = split.test
+    here = {path.name for path in (tmp_path / "cache").rglob("*.hdf5")}
+    assert here == {"s0.hdf5", "s1.hdf5", "s2.hdf5"} - {left.name}
+    assert store.uri_of(left) == f"{place.uri}/mine/{left.name}"
+    place.delete([f"mine/{split.val[0].name}"])
+    with pytest.raises(ValueError, match="subject other has 1 session"):
+        choose_sessions(load_space(SPACES / "deep.yaml"), store, "other", None)
+    assert split.val[0].stem not in store.files()
 
 
 def test_sessions_in_storage_are_found_by_the_evaluation(place, run, monkeypatch, tmp_path):

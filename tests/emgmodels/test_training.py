@@ -1,4 +1,7 @@
+import contextlib
 import math
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -156,6 +159,29 @@ def test_a_loss_that_is_not_finite_ends_the_training(data):
     assert math.isnan(result.train_loss)
     assert math.isnan(result.val_cer)
     assert result.best_epoch == 0
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_the_earlier_one_and_nothing_else(data, tmp_path):
+    result = next(fit(small(), *data))
+    result.save(tmp_path / "c.pt")
+    before = (tmp_path / "c.pt").read_bytes()
+    with no_file_larger_than(len(before) // 2), pytest.raises((OSError, RuntimeError)):
+        result.save(tmp_path / "c.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+    assert (tmp_path / "c.pt").read_bytes() == before
+
+
+@contextlib.contextmanager
+def no_file_larger_than(size: int):
+    """Let writing fail beyond some bytes, as on a full disk."""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(data, tmp_path):
