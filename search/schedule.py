@@ -176,6 +176,9 @@ class Asha(FIFOScheduler):
         super().__init__()
         self.halving = halving
         self._slots = 0
+        self._trials: dict[str, Trial] = {}
+        self._active: dict[str, Trial] = {}
+        """Those that run or wait for a slot, and some that did; in the order in which they came."""
 
     def state_of(self, trial_id: str) -> str:
         """Return a trial's state: training, paused, stopped, finished, diverged or failed."""
@@ -188,6 +191,8 @@ class Asha(FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Take in a new, a restored or a retried trial."""
         trial_id = trial.trial_id
+        self._trials[trial_id] = trial
+        self._activate(trial)
         if trial_id in self.halving:
             self.halving.revive(trial_id)
             return
@@ -248,30 +253,45 @@ class Asha(FIFOScheduler):
         one. How many slots there are shows in how many trials ran at once. Without new trials to
         fill slots that appear, one promotion waits ahead.
         """
-        trials = {trial.trial_id: trial for trial in tune_controller.get_trials()}
         upcoming = _upcoming(tune_controller)
         for trial_id in self.halving.hopeless(upcoming):
-            if trials[trial_id].status == Trial.PAUSED:
+            if self._trials[trial_id].status == Trial.PAUSED:
                 self.halving.stop(trial_id)
-                tune_controller.stop_trial(trials[trial_id])
-        waiting = [trial for trial in trials.values() if trial.status == Trial.PENDING]
+                tune_controller.stop_trial(self._trials[trial_id])
+        waiting, running = self._waiting_and_running()
         promoted = next((trial for trial in waiting if self._is_promoted(trial)), None)
         if promoted:
             return promoted
-        running = sum(trial.status == Trial.RUNNING for trial in trials.values())
         self._slots = max(self._slots, running)
-        chosen = self.halving.promotable(upcoming)
-        if chosen is None or (waiting and running >= self._slots):
+        chosen_id = self.halving.promotable(upcoming)
+        if chosen_id is None or (waiting and running >= self._slots):
             return waiting[0] if waiting else None
-        if trials[chosen].status != Trial.PAUSED or trials[chosen].is_saving:
+        chosen = self._trials[chosen_id]
+        if chosen.status != Trial.PAUSED or chosen.is_saving:
             return None
-        self.halving.promote(chosen)
-        trials[chosen].invalidate_json_state()
-        return trials[chosen]
+        self.halving.promote(chosen_id)
+        self._activate(chosen)
+        chosen.invalidate_json_state()
+        return chosen
 
     def debug_string(self) -> str:
         """Return a line for Ray's own progress table."""
         return f"asha: rungs {self.halving.rungs}, eta {self.halving.eta:g}"
+
+    def _activate(self, trial: Trial) -> None:
+        self._active.pop(trial.trial_id, None)
+        self._active[trial.trial_id] = trial
+
+    def _waiting_and_running(self) -> tuple[list[Trial], int]:
+        """Return the trials that wait for a slot, and how many hold one; forget the others."""
+        self._active = {
+            trial_id: trial
+            for trial_id, trial in self._active.items()
+            if trial.status == Trial.RUNNING or self.halving[trial_id].state is State.TRAINING
+        }
+        active = self._active.values()
+        waiting = [trial for trial in active if trial.status == Trial.PENDING]
+        return waiting, sum(trial.status == Trial.RUNNING for trial in active)
 
     def _is_promoted(self, trial: Trial) -> bool:
         return self.halving[trial.trial_id].target > 0

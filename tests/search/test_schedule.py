@@ -213,7 +213,7 @@ def test_an_interrupted_search_resumes_with_its_rungs_and_its_paused_trials_paus
     results = tuner.fit()
     scheduler = tuner._local_tuner._tune_config.scheduler
     assert len(results) == TRIALS
-    first_rung = [entry.score for entry in scheduler.halving._entries[0]]
+    first_rung = [entry.score for entry in scheduler.halving._rungs[0].entries]
     assert first_rung == [100 * (quality + 1 / 2) for quality in range(TRIALS) if quality != 4] + [
         math.inf
     ]

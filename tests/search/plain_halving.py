@@ -1,0 +1,95 @@
+"""Successive halving as one would write it down: every answer looks at all trials."""
+
+from __future__ import annotations
+
+import math
+
+from search.halving import Decision, Entry, Halving, State
+
+
+class PlainHalving(Halving):
+    """Decides from the trials' progress alone, and keeps no count of anything."""
+
+    def promotable(self, upcoming=math.inf):
+        closed = [arrivals == 0 for arrivals in self._plain_arrivals(upcoming)]
+        for rung in reversed(range(len(self.rungs))):
+            passing = self._cut(rung, len(self.reached(rung)))
+            if not passing and closed[rung]:
+                passing = self._last(rung)
+            for entry in passing:
+                if self._is_paused_at(entry, rung):
+                    return entry.trial_id
+        return None
+
+    def hopeless(self, upcoming):
+        arrivals = self._plain_arrivals(upcoming)
+        return [
+            entry.trial_id
+            for rung in range(len(self.rungs))
+            for entry in self.reached(rung)[len(self._hopeful_at(rung, arrivals[rung])) :]
+            if self._is_paused_at(entry, rung)
+        ]
+
+    def reached(self, rung):
+        """Return who reached a rung, best first."""
+        return sorted(
+            Entry(trial.scores[rung], trial.order, trial_id)
+            for trial_id, trial in self._progress.items()
+            if len(trial.scores) > rung
+        )
+
+    def _pass_or_stop(self, trial_id):
+        trial = self._progress[trial_id]
+        passing = self._cut(trial.target, len(self.reached(trial.target)), at_least=1)
+        if any(entry.trial_id == trial_id for entry in passing):
+            trial.target += 1
+            return Decision.CONTINUE
+        self.stop(trial_id)
+        return Decision.STOP
+
+    def _standing(self, trial_id):
+        trial = self._progress[trial_id]
+        reached = self.reached(trial.target)
+        rank = sum(entry.score <= trial.scores[-1] for entry in reached)
+        return f"rung {self.rungs[trial.target]}: rank {rank} of {len(reached)}"
+
+    def _count(self, trial_id, by):
+        """Keep no count."""
+
+    def _cut(self, rung, reached, at_least=0):
+        entries = self.reached(rung)
+        count = len(entries)
+        if reached < math.inf:
+            count = min(count, max(at_least, math.floor(reached / self.eta + 1e-9)))
+        if count < len(entries):
+            while count and entries[count - 1].score == entries[count].score:
+                count -= 1
+        while count and entries[count - 1].score == math.inf:
+            count -= 1
+        return entries[:count]
+
+    def _last(self, rung):
+        entries = self.reached(rung)
+        passed = any(self._progress[entry.trial_id].target > rung for entry in entries)
+        return [] if passed else [entry for entry in entries[:1] if entry.score < math.inf]
+
+    def _hopeful_at(self, rung, arrivals):
+        return self._cut(rung, len(self.reached(rung)) + arrivals) or self._last(rung)
+
+    def _plain_arrivals(self, upcoming):
+        heading = [0] * (len(self.rungs) + 1)
+        for trial in self._progress.values():
+            heading[trial.target] += trial.state is State.TRAINING
+        arrivals = []
+        coming = upcoming
+        for rung in range(len(self.rungs)):
+            coming += heading[rung]
+            arrivals.append(coming)
+            coming += sum(
+                self._is_paused_at(entry, rung) for entry in self._hopeful_at(rung, coming)
+            )
+        return arrivals
+
+    def _is_paused_at(self, entry, rung):
+        trial = self._progress[entry.trial_id]
+        return trial.state is State.PAUSED and trial.target == rung
