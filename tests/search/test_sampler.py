@@ -67,6 +67,21 @@ def recorded(journal, name="small"):
     return optuna.load_study(study_name=name, storage=storage).get_trials()
 
 
+def test_a_journal_that_another_program_adds_a_trial_to_stays_whole(space_of, journal):
+    """A person can do that in optuna-dashboard, while the search runs."""
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    storage = optuna.storages.JournalStorage(backend)
+    other = optuna.load_study(study_name="small", storage=storage)
+    other.add_trial(optuna.create_trial(state=TrialState.FAIL))
+    suggested = sampler.suggest("b")
+    finish(sampler, "b", cer=17.0)
+    trials = {trial.user_attrs.get("trial_id"): trial for trial in recorded(journal)}
+    assert set(trials) == {"a", None, "b"}
+    assert (trials["b"].number, trials["b"].value) == (suggested["number"], 17.0)
+
+
 # How trials end
 
 
