@@ -1,4 +1,4 @@
-"""Training on a GPU: windows a second by precision, the input's share, share of the chip's rates.
+"""Training on a GPU: windows a second by precision, input's share, share of its rates, packing.
 
 Without a GPU its rows stand as unmeasured; a short run then takes the same way on the CPU.
 """
@@ -13,6 +13,7 @@ import torch
 
 from benchmarks import data
 from benchmarks.measure import Figure, Scope, Yardstick
+from benchmarks.together import Trainers
 from emgmodels.config import Config
 from emgmodels.factory import parse_notation
 from emgmodels.memory import footprint
@@ -35,6 +36,8 @@ SETTINGS: dict[str, dict[str, object]] = {
     "bfloat16": {"precision": "bfloat16"},
     "bfloat16, compiled": {"precision": "bfloat16", "compile": True},
 }
+PACKED = (1, 2, 4, 8)
+"""Trials on one GPU at once."""
 SUBJECT_WINDOWS = round(5.5 * 3600 / 4)
 """Training windows of the report's subject."""
 
@@ -54,6 +57,7 @@ def run(scope: Scope) -> Iterator[Figure]:
                 yield Figure(f"training windows, {title}", None, "windows/s")
                 yield Figure(f"memory traffic of training, {title}", None, "GB/s")
                 yield Figure(f"50 epochs of a 5.5-hour subject, {title}", None, "s")
+    yield from _packed(scope, there)
 
 
 def _epochs(
@@ -111,6 +115,30 @@ def step_traffic(config: Config, reduced: bool) -> float:
     found = footprint(config)
     kept = found.kept / 2 if reduced else found.kept
     return 2 * (found.inputs + kept) + 4 * 10 * found.parameters
+
+
+def _packed(scope: Scope, there: bool) -> Iterator[Figure]:
+    """Trials an hour of 50 epochs of the report's subject, by how many share the GPU."""
+    text = MODELS["baseline"] if there else "conv:1(channels=4,kernel=5) mlp:16"
+    config = Config.model_validate({"model": parse_notation(text)})
+    packs = PACKED[:2] if scope.short else PACKED
+    rates: dict[int, list[float]] = {trials: [] for trials in packs}
+    if there or scope.short:
+        device, minutes = ("cuda", 5.0) if there else ("cpu", 0.5)
+        with Trainers(max(packs), config, device, minutes) as trainers:
+            for _ in range(scope.turns):
+                for trials in packs:
+                    seconds = 0.1 if scope.short else 10.0
+                    rates[trials].append(trainers.windows_a_second(trials, 1, seconds))
+    for trials in packs:
+        rate = statistics.median(rates[trials]) if rates[trials] else None
+        each = 50 * SUBJECT_WINDOWS
+        yield Figure(
+            f"trials an hour, {trials} on the GPU, baseline",
+            value=None if rate is None else 3600 * rate / each,
+            unit="trials/h",
+            note="training alone" if rate is None else f"{rate:.0f} windows/s in all",
+        )
 
 
 def _input(training: _Run, recordings: list[Recording]) -> None:

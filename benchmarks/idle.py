@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from search.tensorboard import TrialBoards
 from search.trial import CHECKPOINT, EmgTrial, TrialData
 
 SPACE = Path(__file__).resolve().parent.parent / "spaces" / "deep.yaml"
+NO_DATA = TrialData((), ())
 
 
 class IdleTrial(EmgTrial):
@@ -74,10 +76,31 @@ class Ends(tune.Callback):
         self.times.append(time.monotonic() - self.begin)
 
 
-def search_idly(parent: Path, overrides: list[str]) -> RunFolder:
-    """Search ``spaces/deep.yaml`` as ``search.run`` does, with trials that do nothing."""
+def search_idly(
+    parent: Path,
+    overrides: list[str],
+    *,
+    demo: bool = False,
+    trial: type[EmgTrial] = IdleTrial,
+    data: TrialData = NO_DATA,
+    slots: int | None = None,
+    recorder: type[Recorder] = Recorder,
+) -> RunFolder:
+    """Search ``spaces/deep.yaml`` as ``search.run`` does, with trials that do nothing.
+
+    Args:
+        parent: folder for the run folder.
+        overrides: ``path.to.key=value`` of the space.
+        demo: take the space's demo section.
+        trial: other trials.
+        data: what they train on.
+        slots: trials at once, one thread each; one for each core if None.
+        recorder: another recorder.
+    """
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    space = load_space(SPACE, overrides=overrides)
+    space = load_space(SPACE, demo=demo, overrides=overrides)
+    cores = float(os.cpu_count() or 1)
+    resources = Resources(1 if slots is None else cores / slots, 0)
     with engine(None, None):
         folder = RunFolder.create(parent, space.name)
         folder.write_space(space.resolved())
@@ -85,9 +108,8 @@ def search_idly(parent: Path, overrides: list[str]) -> RunFolder:
         boards = TrialBoards(folder.path / "tensorboard", space.parameters(), "no data")
         with Progress(Console(quiet=True), space.search.trials) as progress:
             scheduler = scheduler_of(space)
-            recorder = Recorder(folder, boards, progress, scheduler, space.search)
-            data, resources = TrialData((), ()), Resources(1, 0)
-            run_trials(sampler, scheduler, data, resources, recorder, trainable=IdleTrial)
+            watching = recorder(folder, boards, progress, scheduler, space.search)
+            run_trials(sampler, scheduler, data, resources, watching, trainable=trial)
     return folder
 
 

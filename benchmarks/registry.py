@@ -20,6 +20,9 @@ BENCHMARKS = {
     "beam_search": "benchmarks.beam_search",
     "streaming": "benchmarks.streaming",
     "trials": "benchmarks.trials",
+    "trial_start": "benchmarks.trial_start",
+    "second_trial": "benchmarks.second_trial",
+    "threads": "benchmarks.threads",
 }
 """Module of each benchmark, in the order in which they run."""
 

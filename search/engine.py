@@ -96,12 +96,12 @@ def _on_loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
 
 
-def choose_resources(cpus: float | None, gpus: float | None, cluster: bool) -> Resources:
+def choose_resources(cpus: float | None, gpus: float | str | None, cluster: bool) -> Resources:
     """Return what a trial is given; the default is a GPU each where there are any, else a core.
 
     Args:
         cpus: cores for each trial, None for the default.
-        gpus: GPUs for each trial, None for the default.
+        gpus: GPUs for each trial, None for the default; ``auto`` is checked, and is one so far.
         cluster: ask the cluster what it has, or can start, instead of this machine.
 
     Raises:
@@ -109,6 +109,8 @@ def choose_resources(cpus: float | None, gpus: float | None, cluster: bool) -> R
     """
     if cpus is not None and not cpus > 0:
         raise ValueError(f"--cpus-per-trial {cpus:g}: must be above 0, such as 1")
+    if isinstance(gpus, str):
+        gpus = _whole_gpu(cluster)
     if gpus is not None and not gpus >= 0:
         raise ValueError(f"--gpus-per-trial {gpus:g}: must be 0 or more, such as 0.5 or 1")
     if cluster:
@@ -128,6 +130,20 @@ def choose_resources(cpus: float | None, gpus: float | None, cluster: bool) -> R
                 f"for at most that, or leave the option out"
             )
     return Resources(cpus, gpus)
+
+
+def _whole_gpu(cluster: bool) -> float:
+    """Return 1, where this machine has a GPU that trials can share."""
+    if cluster:
+        raise ValueError(
+            "--gpus-per-trial auto: sizes the GPUs of this machine, and --address may have others: "
+            "give a number, such as 0.5"
+        )
+    if not torch.cuda.is_available():
+        raise ValueError(
+            "--gpus-per-trial auto: this machine has no GPU for trials to share: leave it out"
+        )
+    return 1.0
 
 
 def _nodes_to_come() -> list[dict[str, float]]:

@@ -53,7 +53,7 @@ def command(
     ] = None,
     cpus_per_trial: Annotated[float | None, typer.Option(help="Cores of a trial.")] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(help="GPUs of a trial, or a fraction.")
+        str | None, typer.Option(help="GPUs of a trial, a fraction, or auto: what fits.")
     ] = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")] = None,
     overrides: Annotated[

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 from optuna.trial import FrozenTrial
 from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
@@ -28,6 +30,7 @@ from search.engine import (
 )
 from search.failures import SearchFailedError
 from search.lock import running
+from search.packing import AUTO, gpu_share, gpus_of_trial, trial_bytes
 from search.preflight import check_cluster
 from search.recorder import Recorder
 from search.results import RunFolder, read_trials
@@ -56,7 +59,7 @@ def search(
     out: str | Path = "runs",
     storage: str | Path | None = None,
     cpus_per_trial: float | None = None,
-    gpus_per_trial: float | None = None,
+    gpus_per_trial: float | str | None = None,
     address: str | None = None,
     warm_start: Sequence[str | Path] = (),
     overrides: Sequence[str] = (),
@@ -86,7 +89,8 @@ def search(
             ``out``, or an object store's URI (``s3://``, ``gs://``), to which the run folder is
             copied as it grows.
         cpus_per_trial: cores of a trial; one, or a share of the machine for each GPU.
-        gpus_per_trial: GPUs of a trial, or a fraction; one, where there is one.
+        gpus_per_trial: GPUs of a trial, or a fraction; one, where there is one. ``auto`` lets as
+            many share a GPU as its memory holds by an estimate (``search.packing``).
         address: a running Ray cluster's address.
         warm_start: folders of earlier searches that the sampler learns from; their trials that the
             space contains are not trained again.
@@ -122,8 +126,9 @@ def search(
     for stage in loaded.pretrained(seed=loaded.search.seed):
         check_weights(stage)
     warning = loaded.check(seed=loaded.search.seed).warning
-    if address is None:
-        choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
+    gpus_per_trial = gpus_of_trial(gpus_per_trial)
+    if address is None or gpus_per_trial == AUTO:
+        choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
     if data is None:
         say(console, _DEMO.format(space=space))
     store = SessionStore(str(data)) if data is not None and is_uri(data) else None
@@ -131,6 +136,8 @@ def search(
     trial_data, shortest = open_sessions(chosen, loaded, [warning] if warning else [], console)
     loaded = loaded.within(shortest)
     loaded.check(seed=loaded.search.seed)
+    if gpus_per_trial == AUTO:
+        gpus_per_trial = _gpu_share(loaded, trial_data, console)
     learnt = [trial for run in warm_start for trial in _learn(loaded, run, chosen, console)]
     tested = [str(path.resolve()) for path in chosen.test]
     if store is not None:
@@ -284,6 +291,23 @@ def _conduct(
 
 def _option(path: str, value: object) -> list[str]:
     return [] if value is None else [f"{path}={value}"]
+
+
+def _gpu_share(space: Space, data: TrialData, console: Console) -> float:
+    """Return the part of this machine's GPUs that each trial is given, and say so."""
+    train, val = recordings(data)
+    needed = trial_bytes(space, [*train, *val])
+    gpu = min(
+        torch.cuda.get_device_properties(index).total_memory
+        for index in range(torch.cuda.device_count())
+    )
+    share = gpu_share(needed, gpu, (os.cpu_count() or 1) / torch.cuda.device_count())
+    say(
+        console,
+        f"A trial needs {needed / 2**20:,.0f} MB of {gpu / 2**20:,.0f} MB of a GPU at most, by an "
+        f"estimate: each is given {share:g} of one.",
+    )
+    return share
 
 
 def _storage(storage: str | Path | None, out: str | Path) -> tuple[Place | None, Path]:

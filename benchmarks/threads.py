@@ -1,0 +1,50 @@
+"""Windows trained a second by 1, 2 and 4 trials at once that share the cores between them.
+
+The search gives a trial a core and one torch thread, so that as many train at once as there are
+cores. The reference is one trial on all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterator
+
+from benchmarks.measure import Figure, Scope, ratio
+from benchmarks.together import Trainers
+from emgmodels.config import Config
+from emgmodels.factory import parse_notation
+
+MODELS = {
+    "baseline": "conv:4 @16ch",
+    "small": "gru:2(hidden=96) transformer:1(heads=4,feedforward=128) mlp:48 @8ch",
+}
+_SHORT = "conv:1(channels=4,kernel=5) mlp:16"
+_SECONDS = 8.0
+
+
+def run(scope: Scope) -> Iterator[Figure]:
+    """Measure each model by turns with 1, 2, 4 and as many trials as there are cores."""
+    cores = os.cpu_count() or 1
+    many = (1, 2) if scope.short else sorted({1, 2, 4, cores})
+    for name, text in MODELS.items():
+        model = parse_notation(_SHORT if scope.short else text)
+        config = Config.model_validate({"model": model, "training": {"batch_size": 8}})
+        seconds: dict[int, list[float]] = {trials: [] for trials in many}
+        with Trainers(max(many), config, "cpu", 0.5 if scope.short else 1.0) as trainers:
+            for _ in range(scope.turns):
+                for trials in many:
+                    threads = max(1, cores // trials)
+                    length = 0.1 if scope.short else _SECONDS
+                    rate = trainers.windows_a_second(trials, threads, length)
+                    seconds[trials].append(1 / rate)
+        for trials in many:
+            yield Figure(
+                f"{name}, {trials} at once of {max(1, cores // trials)} threads",
+                value=1 / statistics.median(seconds[trials]),
+                unit="windows/s",
+                reference=1 / statistics.median(seconds[1]),
+                ratio=ratio(seconds[1], seconds[trials]),
+                wanted="highest" if trials == cores else "",
+                note="the search's default" if trials == cores else "",
+            )
