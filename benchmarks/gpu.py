@@ -6,6 +6,7 @@ Without a GPU its rows stand as unmeasured; a short run then takes the same way 
 from __future__ import annotations
 
 import functools
+import statistics
 from collections.abc import Callable, Iterator
 
 import numpy as np

@@ -55,7 +55,7 @@ class Watching(Recorder):
 
 def run(scope: Scope) -> Iterator[Figure]:
     """Measure one and two trials at once, on short and on long sessions."""
-    lengths = (0.5, 1.0) if scope.short else (2.0, 20.0)
+    lengths = (0.5, 1.0) if scope.short else (1.0, 20.0)
     sizes, added, own = [], [], 0.0
     for minutes in lengths:
         one, own = _memory(minutes, trials=1)

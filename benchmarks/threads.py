@@ -7,10 +7,9 @@ cores. The reference is one trial on all of them.
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Iterator
 
-from benchmarks.measure import Figure, Scope, ratio
+from benchmarks.measure import Figure, Scope, Timings
 from benchmarks.together import Trainers
 from emgmodels.config import Config
 from emgmodels.factory import parse_notation
@@ -30,21 +29,22 @@ def run(scope: Scope) -> Iterator[Figure]:
     for name, text in MODELS.items():
         model = parse_notation(_SHORT if scope.short else text)
         config = Config.model_validate({"model": model, "training": {"batch_size": 8}})
-        seconds: dict[int, list[float]] = {trials: [] for trials in many}
+        seconds: dict[str, list[float]] = {str(trials): [] for trials in many}
         with Trainers(max(many), config, "cpu", 0.5 if scope.short else 1.0) as trainers:
             for _ in range(scope.turns):
                 for trials in many:
                     threads = max(1, cores // trials)
                     length = 0.1 if scope.short else _SECONDS
                     rate = trainers.windows_a_second(trials, threads, length)
-                    seconds[trials].append(1 / rate)
+                    seconds[str(trials)].append(1 / rate)
+        found = Timings(seconds, {})
         for trials in many:
             yield Figure(
                 f"{name}, {trials} at once of {max(1, cores // trials)} threads",
-                value=1 / statistics.median(seconds[trials]),
+                value=1 / found.median(str(trials)),
                 unit="windows/s",
-                reference=1 / statistics.median(seconds[1]),
-                ratio=ratio(seconds[1], seconds[trials]),
+                reference=1 / found.median("1"),
+                ratio=found.ratio("1", str(trials)),
                 wanted="highest" if trials == cores else "",
                 note="the search's default" if trials == cores else "",
             )
