@@ -23,6 +23,7 @@ BENCHMARKS = {
     "trial_start": "benchmarks.trial_start",
     "second_trial": "benchmarks.second_trial",
     "threads": "benchmarks.threads",
+    "front": "benchmarks.front",
 }
 """Module of each benchmark, in the order in which they run."""
 

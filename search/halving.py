@@ -7,12 +7,12 @@ Tune out of it, and ``search.simulate`` measures it on recorded learning curves.
 
 from __future__ import annotations
 
-import bisect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+
+from search.rung import Entry, FrontRung, Rung
 
 RANKINGS: dict[str, Callable[[float, float], float]] = {
     "loss": lambda cer, loss: loss,
@@ -65,69 +65,11 @@ class Progress:
     """Lowest validation CTC loss so far."""
     scores: list[float] = field(default_factory=list)
     """What was compared at each rung it reached."""
+    costs: list[float] = field(default_factory=list)
+    """What is to be low beside the score, known before it trains."""
     state: State = State.TRAINING
     why: str = ""
     """Why it ended."""
-
-
-class Entry(NamedTuple):
-    """A trial's arrival at a rung; sorts from best to worst."""
-
-    score: float
-    order: int
-    trial_id: str
-
-
-class Rung:
-    """The trials that reached a rung, and how many more are on their way.
-
-    What is asked of it takes time in the logarithm of its trials: a search of ten thousand decides
-    as fast as one of ten.
-    """
-
-    def __init__(self, eta: float) -> None:
-        self.eta = eta
-        self.entries: list[Entry] = []
-        """All that reached it, best first."""
-        self.paused: list[Entry] = []
-        """Those of them that are paused here, best first."""
-        self.passed = 0
-        """How many of them passed."""
-        self.heading = 0
-        """Trials that train towards it."""
-
-    def passing(self, reached: float, at_least: int = 0) -> int:
-        """Return how many of the best pass once so many trials reached the rung.
-
-        Of trials that tie across the cut none passes, and none whose score is infinite.
-        """
-        count = len(self.entries)
-        if reached < math.inf:
-            count = min(count, max(at_least, math.floor(reached / self.eta + 1e-9)))
-        if count < len(self.entries):
-            count = min(count, self._better_than(self.entries[count].score))
-        return min(count, self._better_than(math.inf))
-
-    def hopeful(self, arrivals: float) -> int:
-        """Return how many of the best may pass if so many more trials arrive."""
-        return self.passing(len(self.entries) + arrivals) or self.last_resort()
-
-    def last_resort(self) -> int:
-        """Return 1, for the best trial, where nobody passed; 0 where nobody can or need."""
-        return int(not self.passed and self._better_than(math.inf) > 0)
-
-    def paused_within(self, count: int) -> int:
-        """Return how many of the best so many are paused here."""
-        if count == len(self.entries):
-            return len(self.paused)
-        return bisect.bisect_left(self.paused, self.entries[count])
-
-    def rank(self, score: float) -> int:
-        """Return how many trials are as good as a score, or better."""
-        return bisect.bisect_right(self.entries, score, key=lambda entry: entry.score)
-
-    def _better_than(self, score: float) -> int:
-        return bisect.bisect_left(self.entries, score, key=lambda entry: entry.score)
 
 
 class Halving:
@@ -145,6 +87,7 @@ class Halving:
         rank_by: A key of ``RANKINGS``.
         pausing: Promotion when True. Otherwise a trial is stopped where it would be paused, and
             the best so far always passes.
+        fronts: Trials have costs beside their score, and a rung keeps the Pareto front.
     """
 
     def __init__(
@@ -154,14 +97,16 @@ class Halving:
         eta: float,
         rank_by: str = "both",
         pausing: bool = True,
+        fronts: bool = False,
     ) -> None:
         self.rungs = rungs
         self.max_epochs = max_epochs
         self.eta = eta
         self.rank_by = rank_by
         self.pausing = pausing
+        self.fronts = fronts
         self._progress: dict[str, Progress] = {}
-        self._rungs = [Rung(eta) for _ in rungs]
+        self._rungs = [FrontRung(eta) if fronts else Rung(eta) for _ in rungs]
         self._next_order = 0
 
     def __contains__(self, trial_id: str) -> bool:
@@ -170,14 +115,16 @@ class Halving:
     def __getitem__(self, trial_id: str) -> Progress:
         return self._progress[trial_id]
 
-    def add(self, trial_id: str, progress: Progress | None = None) -> Progress:
+    def add(
+        self, trial_id: str, progress: Progress | None = None, costs: Sequence[float] = ()
+    ) -> Progress:
         """Take in a new trial, or with its earlier progress one of a restored search."""
         if progress is None:
-            progress = Progress(self._next_order)
+            progress = Progress(self._next_order, costs=list(costs))
         self._next_order = max(self._next_order, progress.order + 1)
         self._progress[trial_id] = progress
         for index, (rung, score) in enumerate(zip(self._rungs, progress.scores, strict=False)):
-            bisect.insort(rung.entries, Entry(score, progress.order, trial_id))
+            rung.enter(Entry(score, progress.order, trial_id), progress.costs)
             rung.passed += index < progress.target
         self._count(trial_id, 1)
         return progress
@@ -271,11 +218,12 @@ class Halving:
         if trial.target == len(self.rungs):
             return
         self._count(trial_id, -1)
-        entries = self._rungs[trial.target].entries
+        rung = self._rungs[trial.target]
         if len(trial.scores) > trial.target:
-            _remove(entries, Entry(trial.scores.pop(), trial.order, trial_id))
+            rung.leave(self._entry(trial_id))
+            trial.scores.pop()
         trial.scores.append(score)
-        bisect.insort(entries, Entry(score, trial.order, trial_id))
+        rung.enter(self._entry(trial_id), trial.costs)
         self._count(trial_id, 1)
 
     def _pause(self, trial_id: str, upcoming: float) -> Decision:
@@ -291,10 +239,7 @@ class Halving:
     def _pass_or_stop(self, trial_id: str) -> Decision:
         trial = self._progress[trial_id]
         rung = self._rungs[trial.target]
-        place = bisect.bisect_left(
-            rung.entries, Entry(trial.scores[trial.target], trial.order, trial_id)
-        )
-        if place < rung.passing(len(rung.entries), at_least=1):
+        if rung.place(self._entry(trial_id)) < rung.passing(len(rung.entries), at_least=1):
             self._pass(trial_id)
             return Decision.CONTINUE
         self.stop(trial_id)
@@ -333,16 +278,14 @@ class Halving:
         if trial.state is State.TRAINING:
             rung.heading += by
         elif trial.state is State.PAUSED:
-            entry = Entry(trial.scores[trial.target], trial.order, trial_id)
-            (bisect.insort if by > 0 else _remove)(rung.paused, entry)
+            (rung.pause if by > 0 else rung.wake)(self._entry(trial_id))
+
+    def _entry(self, trial_id: str) -> Entry:
+        """Return a trial's arrival at the rung it trained towards."""
+        trial = self._progress[trial_id]
+        return Entry(trial.scores[trial.target], trial.order, trial_id)
 
     def _standing(self, trial_id: str) -> str:
-        trial = self._progress[trial_id]
-        rung, epoch = self._rungs[trial.target], self.rungs[trial.target]
-        return f"rung {epoch}: rank {rung.rank(trial.scores[-1])} of {len(rung.entries)}"
-
-
-def _remove(entries: list[Entry], entry: Entry) -> None:
-    index = bisect.bisect_left(entries, entry)
-    assert entries[index] == entry, entry
-    del entries[index]
+        target = self._progress[trial_id].target
+        rung, epoch = self._rungs[target], self.rungs[target]
+        return f"rung {epoch}: rank {rung.rank(self._entry(trial_id))} of {len(rung.entries)}"

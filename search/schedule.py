@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ray.tune.experiment import Trial
@@ -45,6 +45,10 @@ FROM_ALIGNED = Defaults(3, 2.0)
 """Where trials start aligned, and early epochs tell them apart."""
 
 
+CostsOf = Callable[[Trial], Sequence[float]]
+"""What of a trial is to be low beside its error rate: known before it trains."""
+
+
 class Plan(NamedTuple):
     """A scheduler's options, each with its default filled in where there is one for all."""
 
@@ -55,6 +59,7 @@ class Plan(NamedTuple):
     rank_by: str
     mutations: dict[str, Any]
     seed: int
+    costs_of: CostsOf | None
 
 
 class _Scheduler(NamedTuple):
@@ -86,6 +91,7 @@ def make_scheduler(
     aligned: bool = False,
     mutations: Mapping[str, Any] | None = None,
     seed: int = 0,
+    costs_of: CostsOf | None = None,
 ) -> TrialScheduler:
     """Return a scheduler of Ray Tune by name.
 
@@ -100,6 +106,7 @@ def make_scheduler(
         aligned: Trials start with the framewise loss of an aligned start.
         mutations: What pbt may change: keys of a trial's config with Tune's distributions.
         seed: Of pbt's choices; nothing else here is random.
+        costs_of: Of several objectives, those beside the error rate; asha's rungs keep the front.
 
     Raises:
         ValueError: an option is out of range, or not one of this scheduler.
@@ -108,7 +115,7 @@ def make_scheduler(
     check_options(name, max_epochs, **{key: val for key, val in given.items() if val is not None})
     grace = defaults(max_epochs, aligned).grace if grace is None else grace
     ranking, changes = rank_by or DEFAULT_RANKING, dict(mutations or {})
-    plan = Plan(max_epochs, grace, eta, aligned, ranking, changes, seed)
+    plan = Plan(max_epochs, grace, eta, aligned, ranking, changes, seed, costs_of)
     return SCHEDULERS[name].make(plan)
 
 
@@ -172,9 +179,10 @@ class Asha(FIFOScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, halving: Halving) -> None:
+    def __init__(self, halving: Halving, costs_of: CostsOf | None = None) -> None:
         super().__init__()
         self.halving = halving
+        self._costs_of = costs_of
         self._slots = 0
         self._trials: dict[str, Trial] = {}
         self._active: dict[str, Trial] = {}
@@ -198,7 +206,8 @@ class Asha(FIFOScheduler):
             return
         known = getattr(trial, "progress", None)
         restored = Progress(**{**known, "state": State(known["state"])}) if known else None
-        progress = self.halving.add(trial_id, restored)
+        costs = self._costs_of(trial) if self._costs_of and not restored else ()
+        progress = self.halving.add(trial_id, restored, costs)
         if trial.is_finished():
             self.halving.end(trial_id, State.STOPPED, "ended in an earlier run")
         elif progress.state is State.PAUSED:
@@ -300,7 +309,9 @@ class Asha(FIFOScheduler):
 def _asha(plan: Plan, pausing: bool) -> TrialScheduler:
     eta = plan.eta or defaults(plan.max_epochs, plan.aligned).eta
     epochs = rungs(plan.max_epochs, plan.grace, eta)
-    return Asha(Halving(epochs, plan.max_epochs, eta, plan.rank_by, pausing))
+    fronts = plan.costs_of is not None
+    halving = Halving(epochs, plan.max_epochs, eta, plan.rank_by, pausing, fronts)
+    return Asha(halving, plan.costs_of)
 
 
 def _pbt(plan: Plan) -> TrialScheduler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -12,10 +13,11 @@ from typing import Any
 import pyarrow as pa
 import torch
 from optuna.trial import FrozenTrial
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
-from emgmodels.config import TrainingConfig
+from emgmodels.config import Config, TrainingConfig
 from emgmodels.pretrained import check_weights
 from emgmodels.sessions import Split
 from search.confirm import check_options, confirm_winners, refuse_confirmation
@@ -30,6 +32,7 @@ from search.engine import (
 )
 from search.failures import SearchFailedError
 from search.lock import running
+from search.objectives import costs
 from search.packing import AUTO, gpu_share, gpus_of_trial, trial_bytes
 from search.preflight import check_cluster
 from search.recorder import Recorder
@@ -240,6 +243,7 @@ def scheduler_of(space: Space) -> TrialScheduler:
             f"{space.name}: training.epochs: {epochs} varies: fix it, since trials are stopped on "
             f"the way to it"
         )
+    several = len(space.search.objectives) > 1
     return make_scheduler(
         space.search.scheduler.name,
         max_epochs=epochs,
@@ -248,6 +252,7 @@ def scheduler_of(space: Space) -> TrialScheduler:
         rank_by=space.search.scheduler.rank_by,
         aligned=starts_aligned(training),
         seed=space.search.seed,
+        costs_of=functools.partial(_costs_of, space) if several else None,
     )
 
 
@@ -287,6 +292,11 @@ def _conduct(
     send(console, folder)
     if recorder.failure:
         raise SearchFailedError(recorder.failure)
+
+
+def _costs_of(space: Space, trial: Trial) -> list[float]:
+    """Return what a search is to keep low beside the CER of a trial of Ray's."""
+    return costs(space, Config.model_validate_json(trial.config["config"]))
 
 
 def _option(path: str, value: object) -> list[str]:

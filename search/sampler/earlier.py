@@ -18,9 +18,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from emgmodels.config import Config
-from emgmodels.factory import describe, notation
+from emgmodels.factory import notation
 from emgmodels.sessions import Split
+from search.objectives import objectives
 from search.results import COMPLETE, FAILED, STOPPED, RunFolder, TrialRecord, read_curves
 from search.space import OutsideError, Space
 
@@ -79,19 +79,6 @@ def earlier_trials(space: Space, run: str | Path, split: Split) -> Earlier:
             trial.set_user_attr(TRAINED, False)
         found.trials.append(trial)
     return found
-
-
-def objectives(space: Space, cer: float, config: Config) -> list[float]:
-    """Return what a search minimises, in the order of ``search.objectives``."""
-    summary = describe(config.model)
-    known = {
-        "val_cer": cer,
-        "parameters": float(summary.parameters),
-        "macs": summary.macs_per_second,
-        # A model that sees its whole window waits for ever; Optuna compares finite numbers.
-        "lookahead_ms": min(summary.lookahead_ms, 1e6),
-    }
-    return [known[name] for name in space.search.objectives]
 
 
 def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path) -> FrozenTrial:

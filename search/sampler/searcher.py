@@ -18,7 +18,8 @@ from ray.tune.search import Searcher
 
 from emgmodels.config import Config, ModelConfig, TrainingConfig
 from emgmodels.factory import notation
-from search.sampler.earlier import EARLIER, TRAINED, objectives
+from search.objectives import objectives
+from search.sampler.earlier import EARLIER, TRAINED
 from search.sampler.methods import POINTS, make_sampler, planned_points, trial_seed
 from search.sampler.study import SearchStudy, open_study
 from search.space import SearchConfig, Space

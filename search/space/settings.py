@@ -107,7 +107,7 @@ class SearchConfig(Frozen):
     start_with: tuple[str | dict[str, Any], ...] = ()
     """Architectures to try first, in compact notation or as a part of the ``model`` section."""
     objectives: Annotated[tuple[Objective, ...], AfterValidator(_check_objectives)] = ("val_cer",)
-    """What is minimised; several give a Pareto front."""
+    """What is minimised; several give a Pareto front, which the rungs of asha keep."""
     time_budget: Annotated[
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(seconds)
     ] = None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from operator import le
 
 from search.halving import Decision, Entry, Halving, State
+
+LAST = (math.inf, math.inf)
 
 
 class PlainHalving(Halving):
@@ -32,11 +35,19 @@ class PlainHalving(Halving):
 
     def reached(self, rung):
         """Return who reached a rung, best first."""
+        found = {name: t for name, t in self._progress.items() if len(t.scores) > rung}
+        points = {name: (trial.scores[rung], *trial.costs) for name, trial in found.items()}
         return sorted(
-            Entry(trial.scores[rung], trial.order, trial_id)
-            for trial_id, trial in self._progress.items()
-            if len(trial.scores) > rung
+            Entry(self._key(points[name], points.values()), trial.order, name)
+            for name, trial in found.items()
         )
+
+    def _key(self, point, points):
+        """Return what trials are ordered by: infinite scores last, fronts before scores."""
+        if not self.fronts:
+            return point[0]
+        beaten = sum(other != point and all(map(le, other, point)) for other in points)
+        return (beaten, point[0]) if point[0] < math.inf else LAST
 
     def _pass_or_stop(self, trial_id):
         trial = self._progress[trial_id]
@@ -50,7 +61,8 @@ class PlainHalving(Halving):
     def _standing(self, trial_id):
         trial = self._progress[trial_id]
         reached = self.reached(trial.target)
-        rank = sum(entry.score <= trial.scores[-1] for entry in reached)
+        [own] = (entry for entry in reached if entry.trial_id == trial_id)
+        rank = sum(entry.score <= own.score for entry in reached)
         return f"rung {self.rungs[trial.target]}: rank {rank} of {len(reached)}"
 
     def _count(self, trial_id, by):
@@ -64,17 +76,24 @@ class PlainHalving(Halving):
         if count < len(entries):
             while count and entries[count - 1].score == entries[count].score:
                 count -= 1
-        while count and entries[count - 1].score == math.inf:
+        while count and entries[count - 1].score in (math.inf, LAST):
             count -= 1
         return entries[:count]
 
     def _last(self, rung):
         entries = self.reached(rung)
         passed = any(self._progress[entry.trial_id].target > rung for entry in entries)
-        return [] if passed else [entry for entry in entries[:1] if entry.score < math.inf]
+        return (
+            [] if passed else [each for each in entries[:1] if each.score not in (math.inf, LAST)]
+        )
 
     def _hopeful_at(self, rung, arrivals):
-        return self._cut(rung, len(self.reached(rung)) + arrivals) or self._last(rung)
+        reached = self.reached(rung)
+        if not self.fronts or not arrivals:
+            return self._cut(rung, len(reached) + arrivals) or self._last(rung)
+        passing = (len(reached) + arrivals) / self.eta + 1e-9
+        hopeful = [e for e in reached if e.score != LAST and e.score[0] + 1 <= passing]
+        return hopeful or self._last(rung)
 
     def _plain_arrivals(self, upcoming):
         heading = [0] * (len(self.rungs) + 1)

@@ -131,6 +131,42 @@ def test_a_retried_trial_replaces_its_score_and_loses_no_place():
     assert halving.why("trial0") == "paused at rung 5: rank 1 of 2"
 
 
+def test_a_rung_keeps_what_nothing_beats_in_both_error_and_cost():
+    halving = Halving([5], 50, eta=2, fronts=True)
+    losses_and_sizes = {"large": (1.0, 9.0), "worse": (1.1, 10.0), "bad": (1.2, 8.0)}
+    losses_and_sizes |= {"worst": (1.5, 9.5), "small": (2.0, 1.0), "tiny": (3.0, 1.0)}
+    for trial_id, (loss, size) in losses_and_sizes.items():
+        halving.add(trial_id, costs=[size])
+        halving.report(trial_id, 5, 100.0, loss)
+    passed = []
+    while (trial_id := halving.promotable()) is not None:
+        halving.promote(trial_id)
+        passed.append(trial_id)
+    passed += [name for name in losses_and_sizes if halving[name].target and name not in passed]
+    assert sorted(passed) == ["bad", "large", "small"]
+    assert halving.why("tiny") == "paused at rung 5: rank 5 of 6"
+
+
+def test_a_trial_that_few_beat_is_not_given_up_while_others_may_fall_behind_it():
+    halving = Halving([5], 50, eta=2, fronts=True)
+
+    def arrive(trial_id, loss, size, upcoming):
+        halving.add(trial_id, costs=[size])
+        return halving.report(trial_id, 5, 100.0, loss, upcoming)
+
+    for number in range(1, 6):
+        arrive(f"front{number}", float(number), 6.0 - number, upcoming=8 - number)
+    assert arrive("sixth", 1.5, 6.0, upcoming=2) is Decision.PAUSE
+    assert halving.why("sixth") == "paused at rung 5: rank 6 of 6"
+    assert halving.hopeless(2) == []
+    arrive("better", 1.8, 0.5, upcoming=1)
+    passed = []
+    while (trial_id := halving.promotable(1)) is not None:
+        halving.promote(trial_id)
+        passed.append(trial_id)
+    assert passed == ["front1", "better", "sixth"]
+
+
 SEARCHES = st.fixed_dictionaries(
     {
         "seed": st.integers(0, 10**6),
@@ -142,6 +178,7 @@ SEARCHES = st.fixed_dictionaries(
         "crashing": st.sampled_from([0.0, 0.1]),
         "killed": st.sampled_from([0.0, 0.1]),
         "pausing": st.booleans(),
+        "costs": st.sampled_from([0, 0, 1, 2]),
     }
 )
 
@@ -155,9 +192,9 @@ def test_every_search_ends_as_the_plain_rule_says_with_every_trial_ended(search)
 class Agreeing:
     """Asks the plain halving the same as the quick one, and answers where both agree."""
 
-    def __init__(self, eta, pausing):
-        self.quick = Halving([2, 3, 6], 10, eta, pausing=pausing)
-        self.plain = PlainHalving([2, 3, 6], 10, eta, pausing=pausing)
+    def __init__(self, eta, pausing, fronts):
+        self.quick = Halving([2, 3, 6], 10, eta, pausing=pausing, fronts=fronts)
+        self.plain = PlainHalving([2, 3, 6], 10, eta, pausing=pausing, fronts=fronts)
 
     def __getitem__(self, trial_id):
         assert self.quick[trial_id] == self.plain[trial_id]
@@ -173,6 +210,10 @@ class Agreeing:
         return ask
 
 
+def beats(point, other):
+    return point != other and all(a <= b for a, b in zip(point, other, strict=True))
+
+
 class Arrivals:
     """A search whose trials arrive in random order, some with ties, some with broken metrics.
 
@@ -180,10 +221,10 @@ class Arrivals:
     whole search is killed and restored.
     """
 
-    def __init__(self, seed, trials, slots, eta, levels, broken, crashing, killed, pausing):
+    def __init__(self, seed, trials, slots, eta, levels, broken, crashing, killed, pausing, costs):
         self.draw = random.Random(seed)
-        self.eta, self.pausing = eta, pausing
-        self.halving = Agreeing(eta, pausing)
+        self.eta, self.pausing, self.costs = eta, pausing, costs
+        self.halving = Agreeing(eta, pausing, costs > 0)
         self.trials, self.slots, self.levels, self.broken = trials, slots, levels, broken
         self.crashing, self.killed = crashing, killed
         self.running: dict[str, int] = {}
@@ -215,7 +256,8 @@ class Arrivals:
                 self.check_passed(trial_id, self.halving[trial_id].target - 1)
             elif self.upcoming:
                 trial_id = f"trial{len(self.epochs)}"
-                self.halving.add(trial_id)
+                costs = [float(self.draw.randrange(self.levels)) for _ in range(self.costs)]
+                self.halving.add(trial_id, None, costs)
                 self.epochs[trial_id] = []
             else:
                 break
@@ -249,7 +291,7 @@ class Arrivals:
         del self.epochs[trial_id][self.halving.quick.rungs[target - 1] if target else 0 :]
 
     def restore(self):
-        known, self.halving = self.halving, Agreeing(self.eta, self.pausing)
+        known, self.halving = self.halving, Agreeing(self.eta, self.pausing, self.costs > 0)
         for trial_id in self.draw.sample(sorted(self.epochs), len(self.epochs)):
             self.halving.add(trial_id, known[trial_id])
 
@@ -257,12 +299,19 @@ class Arrivals:
         """Assert that a trial is in the best 1 / eta of a rung, or the first of an empty one."""
         others = [self.halving[name] for name in self.epochs if name != trial_id]
         reached = [other for other in others if len(other.scores) > rung]
-        score = self.halving[trial_id].scores[rung]
-        rank = 1 + sum(other.scores[rung] <= score for other in reached)
+        own = self.halving[trial_id]
+        points = [(trial.scores[rung], *trial.costs) for trial in (*reached, own)]
+        keys = [
+            (sum(beats(other, point) for other in points) if self.costs else 0, point[0])
+            if point[0] < math.inf
+            else (math.inf, math.inf)
+            for point in points
+        ]
+        rank = sum(key <= keys[-1] for key in keys)
         first = not any(other.target > rung for other in reached) or not self.pausing
-        best = all(score <= other.scores[rung] for other in reached)
+        best = all(keys[-1] <= key for key in keys)
         may_be_alone = self.upcoming == 0 or not self.pausing
-        assert rank <= (1 + len(reached)) / self.eta or (first and best and may_be_alone)
+        assert rank <= len(points) / self.eta or (first and best and may_be_alone)
 
     @property
     def upcoming(self):

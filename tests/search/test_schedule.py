@@ -13,6 +13,11 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from emgmodels.config import Config
+from emgmodels.factory import describe, parse_notation
+from search.replay import Curve as Recorded
+from search.replay import ReplayTrial
+from search.run import scheduler_of
 from search.schedule import (
     SCHEDULERS,
     check_options,
@@ -20,6 +25,9 @@ from search.schedule import (
     make_scheduler,
     rungs,
 )
+from search.space import load_space
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_rungs_stand_at_absolute_epochs_a_factor_apart():
@@ -62,6 +70,23 @@ def test_every_scheduler_is_made_by_name():
 def test_a_wrong_option_is_refused_with_what_would_be_right(name, options, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         check_options(name, 50, **options)
+
+
+def test_rungs_of_several_objectives_know_what_each_trial_costs(tmp_path):
+    space = tmp_path / "small.yaml"
+    space.write_text("search: {objectives: [parameters, val_cer, lookahead_ms]}")
+    config = parse_notation("conv:1")
+    trial = ReplayTrial(0, Recorded("", "", [], [], None))
+    trial.config = {"config": Config(model=config).model_dump_json(), "number": 0}
+    first, restored = (scheduler_of(load_space(space)) for _ in range(2))
+    first.on_trial_add(None, trial)
+    restored.on_trial_add(None, trial)
+    summary = describe(config)
+    for scheduler in (first, restored):
+        assert scheduler.halving.fronts
+        known = scheduler.halving[trial.trial_id]
+        assert known.costs == [summary.parameters, summary.lookahead_ms]
+    assert not scheduler_of(load_space(ROOT / "spaces/deep.yaml")).halving.fronts
 
 
 EPOCHS = 9
