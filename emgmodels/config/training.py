@@ -70,7 +70,8 @@ class TrainingConfig(Frozen):
     """Of matrix products and convolutions; weights, normalisation and losses are float32 always.
     ``auto``: bfloat16 on a GPU that has it, float32 elsewhere."""
     compile: bool = False
-    """Compile the model with ``torch.compile``: a minute at the start; needs a C++ compiler."""
+    """Compile the model with ``torch.compile``: a minute or two at the start; needs a C++ compiler.
+    For GPUs: on a CPU steps took longer."""
     window_seconds: Annotated[float, Field(ge=1, le=64)] = 4.0
     """Length of a training window without its context (s). Validation windows are always 4 s."""
     past_seconds: Annotated[float, Field(ge=0, le=16)] = 0.9
