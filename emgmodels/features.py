@@ -137,7 +137,7 @@ class LogSpectrogram(Framed):
     def _power(self, spectra: Tensor) -> Tensor:
         """Map (..., n_fft) spectra to (..., F) power with its floor."""
         real, imaginary = spectra.split([self.n_fft // 2 + 1, self.n_fft // 2 - 1], dim=-1)
-        power = real.square().add_(POWER_FLOOR)
+        power = torch.addcmul(real.new_full((), POWER_FLOOR), real, real)
         power[..., 1:-1].addcmul_(imaginary, imaginary)
         return power if self.pooling is None else power @ self.pooling
 
