@@ -1,13 +1,16 @@
-"""Deletes Ray's checkpoints once nothing can ask for them any more.
+"""Which checkpoints are kept: those of the best trials, and those that trials go on from.
 
-A trial goes on from the checkpoint that Ray's newest stored snapshot names, whatever becomes of the
-driver. So older ones may go, and all of a trial that ended, but not before a snapshot that says so
-is stored. The weights of the best trials were copied to ``checkpoints/`` of the run folder by then.
+The best few are copied to ``checkpoints/`` of the run folder. Of Ray's own, a trial goes on from
+the one that the newest stored snapshot names, whatever becomes of the driver. So older ones are
+deleted, and all of a trial that ended, but not before a snapshot that says so is stored.
 """
 
 from __future__ import annotations
 
 import contextlib
+import heapq
+import math
+import sys
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -17,9 +20,47 @@ import pyarrow as pa
 import pyarrow.fs
 from ray.tune.experiment import Trial
 
+from search.results import TrialRecord
+from search.tables import replace
+
 _SNAPSHOTS = "experiment_state-*.json"
 _CHECKPOINTS = "checkpoint_"
 """How the names of Ray's checkpoints begin; what follows counts up."""
+
+
+class BestCheckpoints:
+    """Keeps the checkpoints of the best few trials in ``checkpoints/`` of a run folder."""
+
+    def __init__(self, run: Path, count: int) -> None:
+        self._folder, self._count = run / "checkpoints", count
+        self._copied: dict[Path, str] = {}
+        self._last = (math.inf, sys.maxsize)
+
+    def keep(self, trials: Iterable[TrialRecord], ended: TrialRecord | None = None) -> None:
+        """Copy new checkpoints of the best and delete the losers'.
+
+        Args:
+            trials: all trials of the search.
+            ended: the only one with news; nothing is done unless it is one of the best few.
+        """
+        if ended is not None and ended.sort_key > self._last:
+            return
+        self._folder.mkdir(exist_ok=True)
+        best = heapq.nsmallest(self._count, trials, key=lambda trial: trial.sort_key)
+        if len(best) == self._count:
+            self._last = best[-1].sort_key
+        wanted = {
+            self._folder / f"{trial.slug}.pt": trial.checkpoint for trial in best if trial.best
+        }
+        for kept, source in wanted.items():
+            if source is not None and self._copied.get(kept) != source.path:
+                with contextlib.suppress(OSError):  # it was replaced by a newer one
+                    replace(kept, source.copy_to)
+                    self._copied[kept] = source.path
+        for path in self._folder.glob("*.pt"):
+            if path not in wanted:
+                path.unlink()
+                self._copied.pop(path, None)
 
 
 class _Spent(NamedTuple):

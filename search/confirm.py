@@ -147,7 +147,6 @@ def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
     RunFolder(path).write_space(space.resolved() | {"search": settings})
     storage = Place(facts["storage"]) / FOLDER if facts.get("storage") else None
     into = RunFolder.open(path, storage)
-    into.checkpoints = search.checkpoints
     kept = ("seed", "subject", "synthetic", "split", "resources_per_trial")
     known = {name: facts[name] for name in kept if name in facts}
     into.write_environment({**known, "storage": storage and storage.uri, FOLDER: str(folder.path)})

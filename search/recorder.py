@@ -23,7 +23,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from emgmodels.config import Config
 from search import failures
-from search.checkpoints import SpentCheckpoints
+from search.checkpoints import BestCheckpoints, SpentCheckpoints
 from search.console import Progress
 from search.results import (
     COMPLETE,
@@ -92,7 +92,8 @@ class Recorder(tune.Callback):
         self._hung: dict[str, str] = {}
         self._looked = 0.0
         self._trials: list[Trial] = []
-        self._checkpoints = SpentCheckpoints()
+        self._best = BestCheckpoints(folder.path, settings.checkpoints)
+        self._spent = SpentCheckpoints()
         epochs = [row for record in folder.trials.values() for row in record.curve]
         self._longest_epoch = max((row["seconds"] for row in epochs), default=0.0)
         folder.reserve()
@@ -157,7 +158,7 @@ class Recorder(tune.Callback):
             record = self._record(trial)
             saved = trial.checkpoint
             record.checkpoint = StoredFile(saved.filesystem, f"{saved.path}/{CHECKPOINT}")
-            self._checkpoints.note(trial)
+            self._spent.note(trial)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
@@ -186,7 +187,7 @@ class Recorder(tune.Callback):
         """Send study and tables, since Ray is about to store a snapshot: they are never older."""
         with self._deaf():
             self.folder.send("study.journal", *APPENDED)
-            self._checkpoints.on_snapshot()
+            self._spent.on_snapshot()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Ray went once around its loop."""
@@ -216,9 +217,9 @@ class Recorder(tune.Callback):
                 record.reason = f"{record.state} at epoch {record.epoch} when {end}"
                 record.state = CUT_OFF
                 self.boards.end(record.slug, failed=False)
-        self.folder.keep_best_checkpoints()
+        self._best.keep(self.folder.trials.values())
         if snapshot:
-            self._checkpoints.finish(self._trials)
+            self._spent.finish(self._trials)
         self.folder.flush()
         self.boards.search.update(self.folder.ranking(), self.folder.elapsed, final=True)
 
@@ -296,8 +297,8 @@ class Recorder(tune.Callback):
     def _ended(self, record: TrialRecord, trial: Trial) -> None:
         self.folder.append(record)
         self.boards.end(record.slug, failed=record.state == FAILED)
-        self.folder.keep_best_checkpoints(record)
-        self._checkpoints.note(trial)
+        self._best.keep(self.folder.trials.values(), record)
+        self._spent.note(trial)
         self.progress.ended(record)
 
     def _why(self, trial: Trial) -> str:

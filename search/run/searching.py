@@ -278,7 +278,6 @@ def _conduct(
 ) -> None:
     """Train a search's trials by ``run_trials`` or ``resume_trials``, and print its ranking."""
     space = sampler.space
-    folder.checkpoints = space.search.checkpoints
     scheduler = scheduler_of(space)
     facts = folder.read_environment()
     on = _data(facts["synthetic"], facts["subject"])

@@ -24,6 +24,7 @@ from emgmodels.metrics import EditCounts, count_confusions
 from emgmodels.sessions import write_session
 from emgmodels.training import fit
 from emgmodels.windows import prepare
+from search.checkpoints import BestCheckpoints
 from search.evaluate import Evaluation, evaluate_trial
 from search.evaluate.__main__ import app
 from search.evaluate.keyboard import keys_of
@@ -67,7 +68,7 @@ def trained(tmp_path_factory) -> Path:
             result.save(parent / f"{number}.pt")
             trial.checkpoint = StoredFile(LocalFileSystem(), str(parent / f"{number}.pt"))
     folder.flush()
-    folder.keep_best_checkpoints()
+    BestCheckpoints(folder.path, 3).keep(folder.trials.values())
     return folder.path
 
 

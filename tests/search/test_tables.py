@@ -15,7 +15,6 @@ import pyarrow.parquet
 import pytest
 
 from emgmodels.config import Config
-from search import results
 from search.results import COMPLETE, RUNNING, RunFolder, TrialRecord, read_curves, read_trials
 from search.tables import CURVE_METRICS, curves_of, trials_of
 
@@ -181,7 +180,7 @@ def bytes_written(folder: RunFolder, clock: Clock, trials: int, seconds: float) 
 
 def test_bytes_written_a_trial_do_not_grow_with_their_number(tmp_path, monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(results, "time", clock)
+    monkeypatch.setattr("search.results.folder.time", clock)
     each = {}
     for trials in (100, 400):
         folder = RunFolder.create(tmp_path, f"of-{trials}")
@@ -195,8 +194,8 @@ def test_bytes_written_a_trial_do_not_grow_with_their_number(tmp_path, monkeypat
 
 def test_of_slow_trials_files_are_written_anew_at_a_bounded_rate(tmp_path, monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(results, "time", clock)
-    monkeypatch.setattr(results, "_WRITTEN_ANEW", 1_000)
+    monkeypatch.setattr("search.results.folder.time", clock)
+    monkeypatch.setattr("search.results.folder._WRITTEN_ANEW", 1_000)
     folder = RunFolder.create(tmp_path, "slow")
     row = len(json.dumps(TrialRecord(0, Config()).row()))
     assert bytes_written(folder, clock, 50, seconds=10) < 50 * (3 * row + 1.2 * 1_000 * 10)

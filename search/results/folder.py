@@ -1,20 +1,11 @@
-"""The run folder: what a search writes while it runs, and how it is read back.
-
-Everything that looks at a search (report, evaluation, replay) reads these files and never a live
-tuner. ``docs/architecture.md`` lists them.
-"""
+"""Writes the folder of a search as it runs, and opens that of an earlier one."""
 
 from __future__ import annotations
 
-import contextlib
-import heapq
 import json
 import math
-import re
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +15,14 @@ import pyarrow.parquet
 import yaml
 
 from emgmodels.config import Config, dump_config
-from emgmodels.factory import describe, notation
+from emgmodels.factory import notation
 from search import intervals
 from search.environment import environment
-from search.intervals import Windows
-from search.storage import Mirror, Place, StoredFile, redact
-from search.tables import CURVE_METRICS, GrowingTable, curves_of, replace, trials_of
+from search.results.reading import read_curves, read_trials, read_windows
+from search.results.record import CUT_OFF, TrialRecord
+from search.storage import Mirror, Place, redact
+from search.tables import curves_of, replace, trials_of
 
-WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
-COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
-CUT_OFF = "cut off"
-"""By the end of the search; it can go on if the search is resumed."""
-STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
-TIME_IS_UP = "the time budget was spent"
-"""How the reason of a trial ends that the time budget cut off."""
 _RESERVE = ".reserve"
 _RESERVED_BLOCKS = 32
 """Blocks of 1 MiB that are held for the last writing."""
@@ -45,109 +30,6 @@ _OFTEN = 5.0
 """Seconds between two writings of the tables' files, at least."""
 _WRITTEN_ANEW = 100_000
 """Bytes of tables' files that are written anew for each second of a search, at most."""
-
-
-@dataclass
-class TrialRecord:
-    """What is known of one trial; a row of the trials table."""
-
-    number: int
-    config: Config
-    state: str = WAITING
-    reason: str = ""
-    node: str = ""
-    curve: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    best: dict[str, float] | None = None
-    checkpoint: StoredFile | None = None
-    windows: Windows | None = None
-    fresh: list[dict[str, float]] = field(default_factory=list)
-    """Epochs that the table does not have yet."""
-
-    def add(self, metrics: Mapping[str, Any]) -> None:
-        """Take in an epoch's metrics; ``best`` is the epoch with the lowest validation CER.
-
-        An epoch that a trial repeats, because it went back to a checkpoint, replaces the earlier.
-        The windows of a new best epoch come with it.
-        """
-        if "best_windows" in metrics:
-            self.windows = Windows.of(int(metrics["best_epoch"]), metrics["best_windows"])
-        row = {name: float(metrics.get(name, math.nan)) for name in ("epoch", *CURVE_METRICS)}
-        repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
-        if repeated:
-            self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]
-            self.seconds = sum(known["seconds"] for known in self.curve)
-            self.best = None
-        self.curve.append(row)
-        self.fresh.append(row)
-        self.seconds += row["seconds"]
-        for known in self.curve if repeated else [row]:
-            if math.isfinite(known["val_cer"]) and (
-                self.best is None or known["val_cer"] < self.best["val_cer"]
-            ):
-                self.best = known
-
-    @property
-    def best_windows(self) -> Windows | None:
-        """Validation windows of the best epoch, where they are known."""
-        known = self.windows and self.best and self.windows.epoch == self.best["epoch"]
-        return self.windows if known else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 % bootstrap interval of the best CER (%), once the tables were written."""
-        return self.best_windows.interval if self.best_windows else None
-
-    @property
-    def name(self) -> str:
-        """Readable name: trial number and architecture."""
-        return f"{self.number:03d} {notation(self.config.model, brief=True)}"
-
-    @property
-    def slug(self) -> str:
-        """The name as a file name."""
-        return re.sub(r"[^\w.-]+", "-", self.name).strip("-")
-
-    @property
-    def epoch(self) -> int:
-        """Epochs trained."""
-        return int(self.curve[-1]["epoch"]) if self.curve else 0
-
-    @property
-    def sort_key(self) -> tuple[float, int]:
-        """Ranks trials: lowest validation CER first, those without one last."""
-        return (self.best["val_cer"] if self.best else math.inf, self.number)
-
-    @property
-    def version(self) -> tuple[object, ...]:
-        """What changes when the trial's row changes."""
-        best = self.best and self.best["epoch"]
-        return self.state, self.reason, self.node, self.epoch, self.seconds, best, self.interval
-
-    def row(self) -> dict[str, Any]:
-        """Return the trial's row of the trials table, without its rank."""
-        summary, best = describe(self.config.model), self.best
-        low, high = self.interval or (None, None)
-        return {
-            "trial": self.number,
-            "architecture": notation(self.config.model),
-            "val_cer": best["val_cer"] if best else None,
-            "val_cer_low": low,
-            "val_cer_high": high,
-            "best_epoch": int(best["epoch"]) if best else None,
-            "epochs": self.epoch,
-            "state": self.state,
-            "reason": self.reason,
-            "parameters": summary.parameters,
-            "macs_per_second": summary.macs_per_second,
-            "lookahead_ms": summary.lookahead_ms,
-            "seconds": self.seconds,
-            "node": self.node,
-            "seed": self.config.seed,
-            "config": self.config.model_dump_json(),
-            **flatten(self.config.model.model_dump(mode="json"), "model"),
-            **flatten(self.config.training.model_dump(mode="json"), "training"),
-        }
 
 
 class RunFolder:
@@ -158,7 +40,6 @@ class RunFolder:
     read; it is due again after a time that grows with their size.
 
     Attributes:
-        checkpoints: trials, the best ones, whose checkpoints are kept.
         unsent: why storage could not be written the last time, if so.
     """
 
@@ -171,15 +52,12 @@ class RunFolder:
         """
         self.path = path
         self.mirror = None if place is None else Mirror(path, place)
-        self.checkpoints = 3
         self.trials: dict[int, TrialRecord] = {}
         self._tables = trials_of(path), curves_of(path)
         self._written: dict[int, tuple[object, ...]] = {}
         self._due = 0.0
         self._begin = time.monotonic()
         self.unsent = ""
-        self._copied: dict[Path, str] = {}
-        self._last_kept = (math.inf, sys.maxsize)
 
     @classmethod
     def create(cls, parent: Path, name: str, storage: Place | None = None) -> RunFolder:
@@ -326,36 +204,6 @@ class RunFolder:
         folder.mkdir(exist_ok=True)
         _write(folder / f"{trial.slug}.txt", text)
 
-    def keep_best_checkpoints(self, ended: TrialRecord | None = None) -> None:
-        """Copy new checkpoints of the best few into ``checkpoints/`` and delete the losers'.
-
-        Args:
-            ended: the only trial with news; nothing is done unless it is one of the best few.
-        """
-        if ended is not None and ended.sort_key > self._last_kept:
-            return
-        folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        wanted: set[Path] = set()
-        best = heapq.nsmallest(
-            self.checkpoints, self.trials.values(), key=lambda trial: trial.sort_key
-        )
-        if len(best) == self.checkpoints:
-            self._last_kept = best[-1].sort_key
-        for trial in best:
-            kept, source = folder / f"{trial.slug}.pt", trial.checkpoint
-            if trial.best is None:
-                continue
-            if source is not None and self._copied.get(kept) != source.path:
-                with contextlib.suppress(OSError):  # Ray replaced it by a newer one
-                    replace(kept, source.copy_to)
-                    self._copied[kept] = source.path
-            wanted.add(kept)
-        for path in folder.glob("*.pt"):
-            if path not in wanted:
-                path.unlink()
-                self._copied.pop(path, None)
-
     def _append(self, trials: Iterable[TrialRecord]) -> None:
         rows = []
         for trial in trials:
@@ -395,65 +243,9 @@ class RunFolder:
             )
 
 
-def read_trials(run: str | Path) -> pa.Table:
-    """Return the trials table of a run folder, best first.
-
-    Raises:
-        ValueError: the folder is not a run folder, or has no trial yet.
-    """
-    return _read(trials_of(Path(run)))
-
-
-def read_curves(run: str | Path) -> pa.Table:
-    """Return the learning curves of a run folder: one row a trial and epoch.
-
-    Raises:
-        ValueError: the folder is not a run folder, or has no trial yet.
-    """
-    return _read(curves_of(Path(run)))
-
-
-def read_windows(run: str | Path) -> pa.Table:
-    """Return the validation windows of each trial's best epoch: one row a trial.
-
-    ``edits`` and ``characters`` are lists with one element a window, in order of time.
-
-    Raises:
-        ValueError: the folder holds none.
-    """
-    path = Path(run) / "windows.parquet"
-    if not path.is_file():
-        raise ValueError(f"{run}: holds no windows.parquet: it has no epoch yet, or is of old")
-    return pa.parquet.read_table(path)
-
-
-def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return nested mappings as one, with dotted keys; lists become text, nulls are left out."""
-
-    def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                yield from walk(inner, f"{path}.{key}")
-        elif isinstance(value, list | tuple):
-            yield path, " ".join(map(str, value))
-        elif value is not None:
-            yield path, value
-
-    return dict(walk(values, prefix))
-
-
 def _epoch(trial: int, row: Mapping[str, float]) -> dict[str, float]:
     """Return a row of the curves table."""
     return {"trial": trial, **row, "epoch": int(row["epoch"])}
-
-
-def _read(table: GrowingTable) -> pa.Table:
-    if not table.exists():
-        raise ValueError(
-            f"{table.path.parent}: holds no {table.path.name}: give the folder of a search, such "
-            f"as runs/deep-001, that has begun its first trial"
-        )
-    return table.read()
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,51 @@
+"""Reads the tables of a run folder, while its search runs as well as later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from search.tables import GrowingTable, curves_of, trials_of
+
+
+def read_trials(run: str | Path) -> pa.Table:
+    """Return the trials table of a run folder, best first.
+
+    Raises:
+        ValueError: the folder is not a run folder, or has no trial yet.
+    """
+    return _read(trials_of(Path(run)))
+
+
+def read_curves(run: str | Path) -> pa.Table:
+    """Return the learning curves of a run folder: one row a trial and epoch.
+
+    Raises:
+        ValueError: the folder is not a run folder, or has no trial yet.
+    """
+    return _read(curves_of(Path(run)))
+
+
+def read_windows(run: str | Path) -> pa.Table:
+    """Return the validation windows of each trial's best epoch: one row a trial.
+
+    ``edits`` and ``characters`` are lists with one element a window, in order of time.
+
+    Raises:
+        ValueError: the folder holds none.
+    """
+    path = Path(run) / "windows.parquet"
+    if not path.is_file():
+        raise ValueError(f"{run}: holds no windows.parquet: it has no epoch yet, or is of old")
+    return pa.parquet.read_table(path)
+
+
+def _read(table: GrowingTable) -> pa.Table:
+    if not table.exists():
+        raise ValueError(
+            f"{table.path.parent}: holds no {table.path.name}: give the folder of a search, such "
+            f"as runs/deep-001, that has begun its first trial"
+        )
+    return table.read()

@@ -1,0 +1,141 @@
+"""What is known of one trial: a row of the trials table, and its learning curve."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from emgmodels.config import Config
+from emgmodels.factory import describe, notation
+from search.intervals import Windows
+from search.storage import StoredFile
+from search.tables import CURVE_METRICS
+
+WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
+COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
+CUT_OFF = "cut off"
+"""By the end of the search; it can go on if the search is resumed."""
+STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
+TIME_IS_UP = "the time budget was spent"
+"""How the reason of a trial ends that the time budget cut off."""
+
+
+@dataclass
+class TrialRecord:
+    """What is known of one trial; a row of the trials table."""
+
+    number: int
+    config: Config
+    state: str = WAITING
+    reason: str = ""
+    node: str = ""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    best: dict[str, float] | None = None
+    checkpoint: StoredFile | None = None
+    windows: Windows | None = None
+    fresh: list[dict[str, float]] = field(default_factory=list)
+    """Epochs that the table does not have yet."""
+
+    def add(self, metrics: Mapping[str, Any]) -> None:
+        """Take in an epoch's metrics; ``best`` is the epoch with the lowest validation CER.
+
+        An epoch that a trial repeats, because it went back to a checkpoint, replaces the earlier.
+        The windows of a new best epoch come with it.
+        """
+        if "best_windows" in metrics:
+            self.windows = Windows.of(int(metrics["best_epoch"]), metrics["best_windows"])
+        row = {name: float(metrics.get(name, math.nan)) for name in ("epoch", *CURVE_METRICS)}
+        repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
+        if repeated:
+            self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]
+            self.seconds = sum(known["seconds"] for known in self.curve)
+            self.best = None
+        self.curve.append(row)
+        self.fresh.append(row)
+        self.seconds += row["seconds"]
+        for known in self.curve if repeated else [row]:
+            if math.isfinite(known["val_cer"]) and (
+                self.best is None or known["val_cer"] < self.best["val_cer"]
+            ):
+                self.best = known
+
+    @property
+    def best_windows(self) -> Windows | None:
+        """Validation windows of the best epoch, where they are known."""
+        known = self.windows and self.best and self.windows.epoch == self.best["epoch"]
+        return self.windows if known else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % bootstrap interval of the best CER (%), once the tables were written."""
+        return self.best_windows.interval if self.best_windows else None
+
+    @property
+    def name(self) -> str:
+        """Readable name: trial number and architecture."""
+        return f"{self.number:03d} {notation(self.config.model, brief=True)}"
+
+    @property
+    def slug(self) -> str:
+        """The name as a file name."""
+        return re.sub(r"[^\w.-]+", "-", self.name).strip("-")
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained."""
+        return int(self.curve[-1]["epoch"]) if self.curve else 0
+
+    @property
+    def sort_key(self) -> tuple[float, int]:
+        """Ranks trials: lowest validation CER first, those without one last."""
+        return (self.best["val_cer"] if self.best else math.inf, self.number)
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        """What changes when the trial's row changes."""
+        best = self.best and self.best["epoch"]
+        return self.state, self.reason, self.node, self.epoch, self.seconds, best, self.interval
+
+    def row(self) -> dict[str, Any]:
+        """Return the trial's row of the trials table, without its rank."""
+        summary, best = describe(self.config.model), self.best
+        low, high = self.interval or (None, None)
+        return {
+            "trial": self.number,
+            "architecture": notation(self.config.model),
+            "val_cer": best["val_cer"] if best else None,
+            "val_cer_low": low,
+            "val_cer_high": high,
+            "best_epoch": int(best["epoch"]) if best else None,
+            "epochs": self.epoch,
+            "state": self.state,
+            "reason": self.reason,
+            "parameters": summary.parameters,
+            "macs_per_second": summary.macs_per_second,
+            "lookahead_ms": summary.lookahead_ms,
+            "seconds": self.seconds,
+            "node": self.node,
+            "seed": self.config.seed,
+            "config": self.config.model_dump_json(),
+            **flatten(self.config.model.model_dump(mode="json"), "model"),
+            **flatten(self.config.training.model_dump(mode="json"), "training"),
+        }
+
+
+def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return nested mappings as one, with dotted keys; lists become text, nulls are left out."""
+
+    def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                yield from walk(inner, f"{path}.{key}")
+        elif isinstance(value, list | tuple):
+            yield path, " ".join(map(str, value))
+        elif value is not None:
+            yield path, value
+
+    return dict(walk(values, prefix))
