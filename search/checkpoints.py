@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.fs
 from ray.tune.experiment import Trial
 
+from emgmodels.writing import whole
 from search.results import TrialRecord
-from search.tables import replace
 
 _SNAPSHOTS = "experiment_state-*.json"
 _CHECKPOINTS = "checkpoint_"
@@ -55,9 +55,10 @@ class BestCheckpoints:
         for kept, source in wanted.items():
             if source is not None and self._copied.get(kept) != source.path:
                 with contextlib.suppress(OSError):  # it was replaced by a newer one
-                    replace(kept, source.copy_to)
+                    with whole(kept) as scratch:
+                        source.copy_to(scratch)
                     self._copied[kept] = source.path
-        for path in self._folder.glob("*.pt"):
+        for path in self._folder.iterdir():
             if path not in wanted:
                 path.unlink()
                 self._copied.pop(path, None)

@@ -24,6 +24,7 @@ import pyarrow.parquet
 from rich.console import Console
 
 from emgmodels.config import Config
+from emgmodels.writing import whole
 from search import seeds
 from search.console import Progress, say
 from search.engine import Resources, choose_resources, engine, run_trials
@@ -35,7 +36,6 @@ from search.sampler import ListedConfigs, trial_seed
 from search.schedule import make_scheduler
 from search.space import load_space
 from search.storage import ENGINE_FOLDER, Place
-from search.tables import replace
 from search.tensorboard import TrialBoards
 from search.trial import TrialData, recordings
 
@@ -208,8 +208,10 @@ def _write(folder: RunFolder, into: RunFolder) -> pa.Table:
     table = seeds.table(groups)
     table = table.add_column(1, "trial", pa.array([t.number for t in origins], pa.int64()))
     table = table.add_column(3, "search_cer", pa.array(cers, pa.float64()))
-    replace(folder.path / "confirm.parquet", lambda to: pa.parquet.write_table(table, to))
-    replace(folder.path / "confirm.csv", lambda to: pa.csv.write_csv(table, to))
+    with whole(folder.path / "confirm.parquet") as scratch:
+        pa.parquet.write_table(table, scratch)
+    with whole(folder.path / "confirm.csv") as scratch:
+        pa.csv.write_csv(table, scratch)
     into.send()
     folder.send("confirm.parquet", "confirm.csv")
     return table

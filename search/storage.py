@@ -16,7 +16,6 @@ import io
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ import typer
 from emgmodels.sessions import read_info
 from emgmodels.sessions.splits import SUFFIX, by_name
 from emgmodels.windows import cache_folder
+from emgmodels.writing import whole
 
 ENGINE_FOLDER = ".ray"
 """Where Ray keeps its own state inside a run folder."""
@@ -375,13 +375,10 @@ def _cached(uri: str) -> Path:
 
 def _copy_down(fs: Any, info: Any, target: Path) -> None:
     """Bring a file here in one step, with its time."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as folder:
-        scratch = Path(folder) / target.name
+    with whole(target) as scratch:
         StoredFile(fs, info.path).copy_to(scratch)
         if info.mtime_ns is not None:
             os.utime(scratch, ns=(info.mtime_ns, info.mtime_ns))
-        os.replace(scratch, target)
 
 
 def _copy_up(fs: Any, source: Path, target: str) -> None:

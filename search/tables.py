@@ -8,7 +8,6 @@ both counts once. Readers take appended rows first: what is brought in meanwhile
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
+
+from emgmodels.writing import whole
 
 CURVE_METRICS = (
     *("train_loss", "val_loss", "val_cer", "val_ier", "val_der", "val_ser"),
@@ -86,7 +87,8 @@ class GrowingTable:
     def bring_in(self) -> pa.Table:
         """Write the file anew, with all appended rows, and return it."""
         table = self.read()
-        replace(self.path, lambda to: pa.parquet.write_table(table, to))
+        with whole(self.path) as scratch:
+            pa.parquet.write_table(table, scratch)
         self.rows_path.unlink(missing_ok=True)
         return table
 
@@ -140,16 +142,6 @@ def merge_curves(known: pa.Table, rows: Sequence[Row]) -> pa.Table:
     added = [row for epochs in newest.values() for row in epochs.values()]
     table = _joined(known, pa.Table.from_pylist(added))
     return table.sort_by([("trial", "ascending"), ("epoch", "ascending")])
-
-
-def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file in one step, so that a reader sees the old one or the new one."""
-    scratch = path.with_name(f".{path.name}.tmp")
-    try:
-        write(scratch)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def drop_torn_line(path: Path) -> None:

@@ -30,6 +30,7 @@ from emgmodels.reader import load
 from emgmodels.sessions import find_session_files
 from emgmodels.training import best_device
 from emgmodels.windows import Recording, prepare
+from emgmodels.writing import whole
 from search.console import say
 from search.evaluate.evaluation import GREEDY, SETS, Evaluation, evaluate_trial
 from search.evaluate.page import write_files
@@ -273,7 +274,8 @@ def _record(
         "language_model": str(search.language.path) if search and search.language else None,
         "sessions": {subset: [file.stem for file in files] for subset, files in paths.items()},
     }
-    path.write_text(json.dumps([*known, entry], indent=2), encoding="utf-8")
+    with whole(path) as scratch:
+        scratch.write_text(json.dumps([*known, entry], indent=2), encoding="utf-8")
 
 
 def _records(folder: RunFolder) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from emgmodels.evaluation import STITCHED, WINDOWS, align
 from emgmodels.factory import describe, notation
+from emgmodels.writing import whole
 from search.evaluate.evaluation import GREEDY, SETS, Evaluation, reach
 
 _COLUMNS = 76
@@ -92,9 +93,8 @@ def write_table(
     for row in rows:
         row["test_cer"] = test_cers.get(row["trial"])
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-    scratch = path.with_name(f".{path.name}.tmp")
-    pa.parquet.write_table(table, scratch)
-    scratch.replace(path)
+    with whole(path) as scratch:
+        pa.parquet.write_table(table, scratch)
     return table
 
 

@@ -16,12 +16,13 @@ import yaml
 
 from emgmodels.config import Config, dump_config
 from emgmodels.factory import notation
+from emgmodels.writing import whole
 from search import intervals
 from search.environment import environment
 from search.results.reading import read_curves, read_trials, read_windows
 from search.results.record import CUT_OFF, TrialRecord
 from search.storage import Mirror, Place, redact
-from search.tables import curves_of, replace, trials_of
+from search.tables import curves_of, trials_of
 
 _RESERVE = ".reserve"
 _RESERVED_BLOCKS = 32
@@ -181,7 +182,8 @@ class RunFolder:
         self._write_windows()
         self._append(self.trials.values())
         trials, _ = (table.bring_in() for table in self._tables)
-        replace(self.path / "trials.csv", lambda to: pa.csv.write_csv(trials, to))
+        with whole(self.path / "trials.csv") as scratch:
+            pa.csv.write_csv(trials, scratch)
         self._write_best()
         self.send()
         size = sum(path.stat().st_size for path in self.path.glob("*.parquet"))
@@ -237,10 +239,8 @@ class RunFolder:
         known = {number: windows for number, windows in found.items() if windows is not None}
         if intervals.add_intervals(known.values()):
             table = intervals.to_table(known)
-            replace(
-                self.path / "windows.parquet",
-                lambda to: pa.parquet.write_table(table, to, compression="zstd"),
-            )
+            with whole(self.path / "windows.parquet") as scratch:
+                pa.parquet.write_table(table, scratch, compression="zstd")
 
 
 def _epoch(trial: int, row: Mapping[str, float]) -> dict[str, float]:
@@ -249,4 +249,5 @@ def _epoch(trial: int, row: Mapping[str, float]) -> dict[str, float]:
 
 
 def _write(path: Path, text: str) -> None:
-    replace(path, lambda to: to.write_text(text, encoding="utf-8"))
+    with whole(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
