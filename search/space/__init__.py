@@ -14,9 +14,10 @@ is given; ``extends: base.yaml`` takes the keys of a file beside or below this o
 """
 
 from search.space.distributions import OutsideError
+from search.space.loading import load_space
 from search.space.parsing import SpaceError
 from search.space.settings import Constraints, SchedulerConfig, SearchConfig, TypistConfig
-from search.space.space import Feasibility, Space, load_space
+from search.space.space import Feasibility, Space
 
 __all__ = [
     "Constraints",

@@ -1,0 +1,113 @@
+"""Reads a space file, and finds every mistake in it before anything starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from emgmodels.config import ModelConfig, TrainingConfig
+from search.space.distributions import OutsideError
+from search.space.files import merged, read_layers
+from search.space.parsing import (
+    SpaceError,
+    misplaced_stages,
+    parse_section,
+    read_notation,
+    rule,
+    validated,
+)
+from search.space.sections import section
+from search.space.settings import Constraints, SearchConfig, SpaceFile, TypistConfig
+from search.space.space import LARGEST_GRID, Space, partial
+
+
+def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str] = ()) -> Space:
+    """Read and validate a space file.
+
+    Args:
+        path: the YAML file.
+        demo: also apply the ``demo`` section, for a search without data.
+        overrides: ``path.to.key=value``, applied last; the value is YAML and may be a distribution.
+
+    Raises:
+        SpaceError: every mistake found, each with file, path, value and rule.
+    """
+    path = Path(path)
+    layers = read_layers(path, overrides)
+    mistakes = []
+    for layer in layers:
+        found: list[str] = []
+        parse_section(layer.values, SpaceFile, "", found)
+        mistakes += [f"{layer.label}: {mistake}" for mistake in found]
+    if mistakes:
+        raise SpaceError(mistakes)
+    values = merged(layers, demo)
+    entries = parse_section(values, SpaceFile, "", mistakes).entries
+    mistakes += misplaced_stages(section(SpaceFile, entries), "")
+    known = values.get("search", {}).get("start_with") or ()
+    for index, start in enumerate(known):
+        _check_notation(start, f"search.start_with[{index}]", mistakes)
+    try:
+        search = validated(SearchConfig, values.get("search", {}))
+        constraints = validated(Constraints, values.get("constraints", {}))
+        typist = values.get("typist") and validated(TypistConfig, values["typist"])
+    except ValidationError as error:
+        mistakes.append(f"search: {rule(error)}")
+    if not mistakes:
+        space = Space(
+            name=values.get("name") or _file_name(path),
+            model=entries.get("model") or section(ModelConfig, {}),
+            training=entries.get("training") or section(TrainingConfig, {}),
+            constraints=constraints,
+            search=search,
+            typist=typist,
+        )
+        mistakes += _search_mistakes(space)
+    if mistakes:
+        raise SpaceError(f"{path}: {mistake}" for mistake in mistakes)
+    return space
+
+
+def _check_notation(start: Any, path: str, mistakes: list[str]) -> None:
+    """Find what is wrong with a start point, apart from the space."""
+    if isinstance(start, dict):
+        parse_section(start, ModelConfig, path, mistakes, searched=False)
+        return
+    read_notation(start, path, mistakes)
+
+
+def _search_mistakes(space: Space) -> Iterator[str]:
+    """Yield what a search cannot do with a space that is right in itself."""
+    for index, known in enumerate(space.search.start_with):
+        try:
+            space.params_of({"model": partial(known)})
+        except OutsideError as error:
+            yield f"search.start_with[{index}]: {error}"
+    search = space.search
+    learns = search.sampler not in ("grid", "random", "quasirandom")
+    if search.repeats > 1 and (learns or search.scheduler.name != "none"):
+        yield (
+            f"search.repeats: {search.repeats} seeds of each suggestion are trained to the end: "
+            f"take sampler grid, random or quasirandom, which learn from no seed's luck, and "
+            f"scheduler none; or search with one seed, then --confirm K --repeats N"
+        )
+    if space.search.sampler == "grid":
+        try:
+            next(space.grid())
+        except ValueError as error:
+            yield f"search.sampler: grid: {error}"
+        except StopIteration:
+            pass  # check() says why nothing can be built
+        if (space.size or 0) > LARGEST_GRID:
+            yield (
+                f"search.sampler: grid: the space has {space.size:,} configurations, more than "
+                f"{LARGEST_GRID:,}: take tpe, random or quasirandom"
+            )
+
+
+def _file_name(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.")[:64] or "space"
