@@ -20,6 +20,8 @@ _STYLES = {RUNNING: "cyan", PAUSED: "dim", COMPLETE: "green", STOPPED: "dim", FA
 _SHOWN = 12
 _WIDE, _NARROW = 96, 72
 """Characters below which a table has no room for losses, and none for intervals."""
+_PIPED_WIDTH = 140
+"""Characters of a line where output goes into a file or a pipe, at least."""
 _CELL_WIDTH = 110
 _CELL = '<pre style="white-space:pre;overflow-x:auto;line-height:normal">{code}</pre>'
 _REFRESH = 0.5
@@ -165,6 +167,14 @@ def trials_table(ranking: list[TrialRecord], title: str | None = None, width: in
         texts = (text(trial) for text in shown)
         table.add_row(str(rank), f"{trial.number:03d}", architecture, *texts, state)
     return table
+
+
+def with_room(console: Console) -> Console:
+    """Return a console on which tables have room, also where no terminal says how wide it is."""
+    if console.is_terminal:
+        return console
+    width = max(console.width, _PIPED_WIDTH)
+    return Console(file=console.file, width=width, quiet=console.quiet)
 
 
 def say(console: Console, text: str) -> None:

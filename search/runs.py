@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from emgmodels.factory import notation, parse_notation
-from search.console import duration
+from search.console import duration, with_room
 from search.lock import is_running
 from search.report.tables import Table
 from search.results import (
@@ -30,7 +30,6 @@ from search.results import (
 )
 
 FINISHED, INTERRUPTED = "finished", "interrupted"
-_PIPED_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ def command(
 
     An interrupted search goes on with: python -m search.run --resume RUN
     """
-    console = Console()
-    width = console.width if console.is_terminal else max(console.width, _PIPED_WIDTH)
+    console = with_room(Console())
     try:
         runs = list_runs(folder)
     except (ValueError, OSError) as error:
@@ -88,7 +86,7 @@ def command(
     if not runs:
         console.print(f"{folder}: holds no run folder", highlight=False, soft_wrap=True)
         return
-    Console(width=width).print(_table(runs).rich(str(folder), width))
+    console.print(_table(runs).rich(str(folder), console.width))
 
 
 def _listed(path: Path) -> Listed:

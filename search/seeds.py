@@ -18,9 +18,9 @@ from rich.console import Console
 from emgmodels.bootstrap import TOLD_APART, compare
 from emgmodels.config import Config, ModelConfig, TrainingConfig
 from emgmodels.factory import notation, parse_notation
+from search.console import with_room
 from search.results import TrialRecord
 
-_PIPED_WIDTH = 140
 _COMPARED = 20
 """Configurations that are compared, from the best on."""
 _SEED = 0
@@ -147,9 +147,7 @@ def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> Non
     """Print a ranking over seeds, and what it comes to."""
     from search.report.tables import Table
 
-    if not console.is_terminal:
-        wide = max(console.width, _PIPED_WIDTH)
-        console = Console(file=console.file, width=wide, quiet=console.quiet)
+    console = with_room(console)
     columns = cells(rows, brief=True)
     table = Table(list(columns), list(zip(*columns.values(), strict=True)), left=("architecture",))
     console.print(table.rich(title, console.width))

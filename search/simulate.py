@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from search.console import with_room
 from search.halving import RANKINGS
 from search.replay import Curve, Summary, read_curves, replay_many, whole
 from search.schedule import (
@@ -39,7 +40,6 @@ from search.space import load_space
 
 RAY_ASHA = "ray_asha"
 """Ray's own ASHA, to compare with; it takes every CER at its word."""
-_PIPED_WIDTH = 120
 _USUAL_TRIALS = 27
 _LEAST_GROUP = 8
 """Curves of a source that are enough to search among."""
@@ -293,7 +293,7 @@ def _simulate(
     bound: float | None,
     figure: Path | None,
 ) -> None:
-    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    console = with_room(Console())
     recorded = read_curves(path)
     if epochs is None:
         epochs = _usual_epochs(recorded, longest=path.is_dir())

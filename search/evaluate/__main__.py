@@ -31,15 +31,13 @@ from emgmodels.sessions import find_session_files
 from emgmodels.training import best_device
 from emgmodels.windows import Recording, prepare
 from emgmodels.writing import whole
-from search.console import say
+from search.console import say, with_room
 from search.evaluate.evaluation import GREEDY, SETS, Evaluation, evaluate_trial
 from search.evaluate.page import write_files
 from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
 from search.results import RunFolder, TrialRecord
 from search.storage import local_file
-
-_PIPED_WIDTH = 120
 
 
 def evaluate(
@@ -87,7 +85,7 @@ def evaluate(
             language model can't be read.
     """
     search = _beam_search(lm, beam, lm_weight, insertion_bonus, tune_lm)
-    console = _console(quiet)
+    console = with_room(Console(quiet=quiet))
     folder = RunFolder.open(Path(run))
     facts = folder.read_environment()
     trials = _with_checkpoints(folder, top)
@@ -305,13 +303,6 @@ def _times(touched: list[str]) -> str:
     if len(touched) == 1:
         return f"once, on {touched[0]}"
     return f"{len(touched)} times, first on {touched[0]}"
-
-
-def _console(quiet: bool) -> Console:
-    console = Console(quiet=quiet)
-    if console.is_terminal:
-        return console
-    return Console(quiet=quiet, width=max(console.width, _PIPED_WIDTH))
 
 
 if __name__ == "__main__":

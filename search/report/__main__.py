@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from search.console import say
+from search.console import say, with_room
 from search.report import read_run, write_comparison, write_report
 from search.report.published import basis, matches, side_by_side
 from search.report.runs import Run
@@ -21,7 +21,6 @@ from search.report.writing import SYNTHETIC
 from search.storage import local_run
 
 _SHOWN = 15
-_PIPED_WIDTH = 140
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -45,9 +44,7 @@ def command(
     Several runs make one comparison. Only files are read, so a report can be made again at any
     time, on any machine.
     """
-    console = Console(quiet=quiet)
-    if not console.is_terminal:
-        console = Console(quiet=quiet, width=max(console.width, _PIPED_WIDTH))
+    console = with_room(Console(quiet=quiet))
     try:
         read = [read_run(local_run(run)) for run in runs]
         if len(read) == 1:
