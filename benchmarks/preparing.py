@@ -27,48 +27,55 @@ BYTES_A_SAMPLE = 136 + 128
 
 def run(scope: Scope) -> Iterator[Figure]:
     """Measure a conversion in times of real time, and opening in seconds."""
-    minutes, count = (0.2, 2) if scope.short else (20.0, 18)
-    paths = data.sessions(count, minutes)
+    one, count, each = (0.2, 2, 0.2) if scope.short else (4.0, 18, 20.0)
+    (session,), subject = data.sessions(1, one), data.sessions(count, each)
     with tempfile.TemporaryDirectory() as folder, _cache_in(Path(folder)):
-        target = Path(folder) / "plain.npy"
-        (recording,) = prepare(paths[:1])
-        assert np.array_equal(recording.emg, plain_conversion(paths[0], target))
-        del recording
+        yield _converting(scope, session, one)
+        yield _opening(scope, subject, count * each / 60)
 
-        def convert() -> None:
-            clear()
-            prepare(paths[:1])
 
-        converting = scope.interleave(
-            {"plain": lambda: plain_conversion(paths[0], target), "fast": convert}
-        )
-        target.unlink()
-        length = 60 * minutes
-        floor = converting.floor(moved=2 * SAMPLE_RATE * length * BYTES_A_SAMPLE)
-        yield Figure(
-            f"preparing a session of {minutes:g} minutes, once",
-            value=length / converting.median("fast"),
-            unit="x real time",
-            reference=length / converting.median("plain"),
-            ratio=converting.ratio("plain", "fast"),
-            wanted="150 x real time",
-            floor=length / floor,
-            share=floor / converting.median("fast"),
-            note="hashing, checks and labels included",
-        )
-        prepare(paths)
-        opening = scope.interleave(
-            {"open": lambda: prepare(paths), "floor": lambda: read_small_files(paths)}
-        )
-        yield Figure(
-            f"opening {count} prepared sessions, {count * minutes / 60:g} hours",
-            value=opening.median("open"),
-            unit="s",
-            wanted="1 s",
-            floor=opening.median("floor"),
-            share=1 / opening.ratio("open", "floor"),
-            note="floor: opening the same files and reading all but the EMG",
-        )
+def _converting(scope: Scope, path: Path, minutes: float) -> Figure:
+    target = cache_folder().parent / "plain.npy"
+    (recording,) = prepare([path])
+    assert np.array_equal(recording.emg, plain_conversion(path, target))
+    del recording
+
+    def convert() -> None:
+        clear()
+        prepare([path])
+
+    timings = scope.interleave({"plain": lambda: plain_conversion(path, target), "fast": convert})
+    target.unlink()
+    length = 60 * minutes
+    floor = timings.floor(moved=2 * SAMPLE_RATE * length * BYTES_A_SAMPLE)
+    return Figure(
+        f"preparing a session of {minutes:g} minutes, once",
+        value=length / timings.median("fast"),
+        unit="x real time",
+        reference=length / timings.median("plain"),
+        ratio=timings.ratio("plain", "fast"),
+        wanted="150 x real time",
+        floor=length / floor,
+        share=floor / timings.median("fast"),
+        note="hashing, checks and labels included",
+    )
+
+
+def _opening(scope: Scope, paths: Sequence[Path], hours: float) -> Figure:
+    clear()
+    prepare(paths)
+    timings = scope.interleave(
+        {"open": lambda: prepare(paths), "floor": lambda: read_small_files(paths)}
+    )
+    return Figure(
+        f"opening {len(paths)} prepared sessions, {hours:g} hours",
+        value=timings.median("open"),
+        unit="s",
+        wanted="1 s",
+        floor=timings.median("floor"),
+        share=1 / timings.ratio("open", "floor"),
+        note="floor: opening the same files and reading all but the EMG",
+    )
 
 
 def plain_conversion(path: Path, target: Path) -> np.ndarray:
