@@ -1,6 +1,7 @@
 """Replays recorded learning curves through the schedulers: what would each have cost and missed?
 
 python -m search.simulate runs/deep-001
+python -m search.simulate runs/deep-001 runs/deep-002       # of one space: searches draw from both
 python -m search.simulate curves.csv --scheduler asha --grace 5 --eta 3 --slots 8
 python -m search.simulate curves.csv --compare --figure frontier.png
 python -m search.simulate curves.csv --tune 0.1
@@ -44,7 +45,7 @@ _USUAL_TRIALS = 27
 _LEAST_GROUP = 8
 """Curves of a source that are enough to search among."""
 _GRACES = (2, 3, 4, 5, 6, 8, 10, 15)
-_ETAS = (1.5, 2.0, 3.0)
+_ETAS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -247,7 +248,10 @@ def print_table(console: Console, results: dict[Rule, Summary], timed: bool) -> 
 )
 def simulate(
     curves: Annotated[
-        Path, typer.Argument(help="A run folder, or a CSV: run, epoch, val_cer, val_loss.")
+        list[Path],
+        typer.Argument(
+            help="Run folders, or CSVs: run, epoch, val_cer, val_loss; searches draw from all."
+        ),
     ],
     scheduler: Annotated[str, typer.Option(help="Scheduler to replay.")] = "asha",
     grace: Annotated[int | None, typer.Option(help="First rung (epochs).")] = None,
@@ -282,7 +286,7 @@ def simulate(
 
 
 def _simulate(
-    path: Path,
+    paths: list[Path],
     rule: Rule,
     epochs: int | None,
     slots: int,
@@ -294,13 +298,13 @@ def _simulate(
     figure: Path | None,
 ) -> None:
     console = with_room(Console())
-    recorded = read_curves(path)
+    recorded = _read(paths)
     if epochs is None:
-        epochs = _usual_epochs(recorded, longest=path.is_dir())
+        epochs = _usual_epochs(recorded, longest=all(path.is_dir() for path in paths))
     curves = whole(recorded, epochs)
-    trials = _trials(path, recorded, curves, epochs, trials)
+    trials = _trials(" ".join(map(str, paths)), recorded, curves, epochs, trials)
     setting = Setting(epochs, slots, trials, repeats, seed)
-    usual = defaults(epochs, _start_aligned(path))
+    usual = defaults(epochs, all(_start_aligned(path) for path in paths))
     timed = all(curve.seconds for curve in curves)
     console.print(
         f"{len(curves)} of {len(recorded)} curves have all {epochs} epochs; "
@@ -328,6 +332,17 @@ def _simulate(
         console.print(f"drawn: {figure}")
 
 
+def _read(paths: list[Path]) -> list[Curve]:
+    """Return the curves of all files; of several, each file is a source of its own."""
+    if len(paths) == 1:
+        return read_curves(paths[0])
+    return [
+        replace(curve, name=f"{path}: {curve.name}", source=str(path))
+        for path in dict.fromkeys(paths)
+        for curve in read_curves(path)
+    ]
+
+
 def _start_aligned(path: Path) -> bool:
     """Return whether the trials of a run folder started aligned; of a CSV nothing is known."""
     space = path / "space.yaml"
@@ -341,12 +356,12 @@ def _usual_epochs(curves: list[Curve], longest: bool) -> int:
 
 
 def _trials(
-    path: Path, recorded: list[Curve], curves: list[Curve], epochs: int, trials: int | None
+    read: str, recorded: list[Curve], curves: list[Curve], epochs: int, trials: int | None
 ) -> int:
     if len(curves) < 2 or (trials or 0) > len(curves):
         longest = max(len(curve.cer) for curve in recorded)
         raise ValueError(
-            f"{path}: {len(curves)} of {len(recorded)} curves have all {epochs} epochs, and "
+            f"{read}: {len(curves)} of {len(recorded)} curves have all {epochs} epochs, and "
             f"{trials or 2} are needed: ask for fewer --trials or --epochs (the longest curve has "
             f"{longest}), or record more with 'scheduler: none'"
         )
