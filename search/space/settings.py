@@ -78,9 +78,10 @@ class SchedulerConfig(Frozen):
     name: SchedulerName = "asha"
     """The scheduler; ``none`` trains every trial to its last epoch, ``pbt`` is refused."""
     grace: PositiveInt | None = None
-    """Epochs that every trial is given before it is compared."""
+    """Epochs that every trial is given before it is compared; asha: 4, or 3 where all start
+    aligned."""
     eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
-    """One trial in eta goes on from rung to rung."""
+    """One trial in eta goes on from rung to rung; asha: 1.5, or 2 where all start aligned."""
     rank_by: Ranking | None = None
     """What is compared at a rung."""
 

@@ -5,6 +5,7 @@ import csv
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from search.replay import Curve, Replay, read_curves, whole
-from search.schedule import make_scheduler
+from search.schedule import defaults, make_scheduler
 from search.simulate import Rule, Setting, app, group, tune
 
 EPOCHS = 20
+CURVES = Path(__file__).parents[2] / "benchmarks/curves"
 
 
 def made_up(seed, count=40, epochs=EPOCHS, sources=2):
@@ -108,6 +110,27 @@ def test_asha_finds_nearly_the_best_for_a_fraction_of_the_epochs():
     assert asha.regret < 0.2
     assert asha.regret < stock.regret / 5, "stock ASHA ranks the noise of the plateau"
     assert asha.near_best > stock.near_best
+
+
+@pytest.mark.parametrize("name", ["aligned", "aligned-2", "aligned-3"])
+@pytest.mark.parametrize("slots", [1, 2])
+def test_the_default_finds_the_best_of_recorded_aligned_trainings_for_a_third_of_the_epochs(
+    name, slots
+):
+    curves = read_curves(CURVES / name)
+    grace, eta = defaults(32, aligned=True)
+    summary = Setting(32, slots, len(curves), 30, 0).replay(curves, Rule("asha", grace, eta))
+    assert summary.share < 1 / 3
+    assert summary.regret < 1
+
+
+def test_several_recordings_are_drawn_from_together(tmp_path, curves_csv):
+    result = command(*(curves_csv, CURVES / "aligned"), "--epochs", EPOCHS, "--repeats", 2)
+    assert result.exit_code == 0, result.output
+    assert f"64 of 64 curves have all {EPOCHS} epochs" in result.output
+    result = command(CURVES / "aligned", CURVES / "ctc", "--repeats", 2)
+    assert "48 of 48 curves" in result.output
+    assert "asha grace 4 eta 1.5" in result.output, "not all of them start aligned"
 
 
 def test_regret_counts_what_was_found_not_what_the_trial_would_have_reached():
