@@ -1,6 +1,6 @@
 # make search   a first search on synthetic EMG, from nothing
 # make test     the whole test suite
-# make test-cluster   machines on one machine, with faults: needs root, sshd and rsync
+# make test-cluster   machines on one machine, with faults: needs root, sshd, rsync, tmux
 # make check    lint, format, types, tests: what CI runs
 PYTHON ?= python3
 VENV := .venv

@@ -97,7 +97,8 @@ def search_idly(
         slots: trials at once, one thread each; one for each core if None.
         recorder: another recorder.
     """
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    for module in {__name__, trial.__module__}:
+        cloudpickle.register_pickle_by_value(sys.modules[module])
     space = load_space(SPACE, demo=demo, overrides=overrides)
     cores = float(os.cpu_count() or 1)
     resources = Resources(1 if slots is None else cores / slots, 0)

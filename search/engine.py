@@ -15,6 +15,7 @@ import torch
 import yaml
 from ray import tune
 from ray._private import ray_constants
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
@@ -256,7 +257,8 @@ def _storage(folder: RunFolder, name: str = "") -> str:
 def _fit(tuner: tune.Tuner, recorder: Recorder) -> None:
     snapshot = False
     try:
-        tuner.fit()
+        with _own_credentials():
+            tuner.fit()
         snapshot = True
     except SearchEnded:
         pass
@@ -265,6 +267,20 @@ def _fit(tuner: tune.Tuner, recorder: Recorder) -> None:
             raise
         recorder.ending = DISK_FULL
     recorder.finish(snapshot)
+
+
+@contextlib.contextmanager
+def _own_credentials() -> Iterator[None]:
+    """Let trials use the credentials of the node they train on.
+
+    Ray Tune would hand those of the driver's environment to them, and Ray log them on every node.
+    """
+    handed_on = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in handed_on if not name.startswith("AWS_")}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = handed_on
 
 
 def _trial_name(trial: Trial) -> str:

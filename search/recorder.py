@@ -126,7 +126,7 @@ class Recorder(tune.Callback):
         """A trial got its slot, for the first time or again."""
         record = self._record(trial)
         record.state, record.reason = RUNNING, ""
-        record.node = trial.node_ip or ""
+        record.node = ""
         self.folder.append(record)
         self._heard[trial.trial_id] = trial, time.monotonic()
 
@@ -136,7 +136,9 @@ class Recorder(tune.Callback):
         """An epoch is over."""
         self._heard[trial.trial_id] = trial, time.monotonic()
         record = self._record(trial)
-        record.node = result.get("node_ip", record.node)
+        if (node := result.get("node_ip", "")) != record.node:  # Ray says it with results only
+            record.node = node
+            self.folder.append(record)
         if "failure" in result:
             record.state, record.reason = FAILED, result["failure"]
             self._looked = -math.inf  # whether any can be trained is seen at once

@@ -12,9 +12,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 NETWORK = "10.77.0"
 BRIDGE = "emgsearch0"
@@ -25,9 +26,10 @@ def missing() -> str:
     """Return why machines can't be had here, or nothing."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    tools = [t for t in ("ip", "unshare", "rsync", "ssh", "ssh-keygen", "sshd") if not which(t)]
-    if tools:
-        return f"not installed: {', '.join(tools)} (apt-get install openssh-server rsync iproute2)"
+    needed = ("ip", "unshare", "rsync", "ssh", "ssh-keygen", "sshd", "tmux")
+    if lacking := [tool for tool in needed if not which(tool)]:
+        packages = "openssh-server rsync iproute2 tmux"
+        return f"not installed: {', '.join(lacking)} (apt-get install {packages})"
     done = subprocess.run(
         ["unshare", "--net", "--pid", "--fork", "--mount", "--uts", "true"], capture_output=True
     )
@@ -51,6 +53,21 @@ class Machine:
     @property
     def home(self) -> Path:
         return self.folder / "home"
+
+    def over_ssh(self, line: str) -> list[str]:
+        """Return the command that types a line of bash at a terminal of the machine."""
+        trust = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+        options = [word for option in trust for word in ("-o", option)]
+        key = self.folder.with_name("id_ed25519")
+        return [
+            "ssh",
+            "-tt",
+            "-i",
+            str(key),
+            *options,
+            f"root@{self.address}",
+            f"bash -c {quote(line)}",
+        ]
 
     def start(self) -> None:
         """Bring up the network and the SSH daemon."""
@@ -113,8 +130,14 @@ class Machine:
         """Pull the network cable."""
         sh("ip", "link", "set", f"v{self.name}", "down")
 
+    def mend(self) -> None:
+        """Plug the network cable in again."""
+        sh("ip", "link", "set", f"v{self.name}", "up")
+
     def stop(self) -> None:
+        """Leave nothing of the machine; connections that it had could keep its link."""
         self.kill()
+        subprocess.run(["ip", "link", "del", f"v{self.name}"], capture_output=True)
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True)
 
 
@@ -132,20 +155,23 @@ def network() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def machines(count: int, folder: Path, environment: dict[str, str]) -> Iterator[list[Machine]]:
-    """Start machines that one SSH key opens: ``folder/id_ed25519``."""
+def machines(
+    names: Sequence[str], folder: Path, environment: dict[str, str]
+) -> Iterator[list[Machine]]:
+    """Start machines that open each other, and to this one, with one SSH key."""
     key = folder / "id_ed25519"
     sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
     made = []
     try:
-        for number in range(count):
-            name = f"emg{number}"
+        for number, name in enumerate(names):
             machine = Machine(name, f"{NETWORK}.{10 + number}", folder / name, environment)
             machine.stop()  # what an earlier, killed run left behind
             made.append(machine)
             ssh = machine.home / ".ssh"
             ssh.mkdir(parents=True)
+            shutil.copy(key, ssh)
             (ssh / "authorized_keys").write_text((folder / "id_ed25519.pub").read_text())
+            (ssh / "config").write_text("StrictHostKeyChecking accept-new\n")
             (machine.home / "emgsearch").mkdir()
             venv = Path(sys.executable).parents[1]
             (machine.home / "emgsearch" / ".venv").symlink_to(venv)

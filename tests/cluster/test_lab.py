@@ -1,4 +1,4 @@
-"""A lab of three machines, followed as cluster/README.md says: up, search, faults, results.
+"""A lab of three machines, used as cluster/README.md says: up, search, faults, results, down.
 
 The machines are network namespaces with SSH daemons; ``ray up cluster/onprem.yaml`` starts Ray on
 them and an S3 server keeps the results. Each fault is compared with a search that nothing disturbs.
@@ -7,258 +7,168 @@ The tests run in the order in which they stand, on one cluster that loses its ma
 
 from __future__ import annotations
 
-import os
-import random
+import importlib.util
 import re
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import yaml
-from conftest import make_session
-from machines import ROOT, Machine, machines, missing, network
-from objects import SECRET, s3_server
+from lab import laboratory
+from machines import missing
+from objects import SECRET
+from searches import kept, outcome, trials, undisturbed
 
-from emgmodels.sessions import write_session
-from search.results import read_curves, read_trials
+from search.storage import Place, fetch
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
-
-SPACE = """
-name: lab
-model:
-  features: {hop: 64, bins: 6}
-  norm: bin
-  electrodes: {choice: [4, 8, 16]}
-  mlp_features: 12
-  encoder:
-    order: [recurrent, conv]
-    recurrent: {layers: 1, hidden: {choice: [8, 12]}}
-    conv: {layers: {choice: [0, 1]}, channels: 4, kernel: 4}
-training: {epochs: 8, batch_size: 2, learning_rate: 5.0e-3, warmup_steps: 3}
-search: {trials: 4, sampler: random, seed: 3, scheduler: none, save_every: 0.01}
-"""
-
-
-@dataclass
-class Lab:
-    """Machines, and what a person at another one types."""
-
-    nodes: list[Machine]
-    folder: Path
-    environment: dict[str, str]
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "onprem.yaml"
-
-    def ray(self, *arguments: object, timeout: float = 400) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-
-    def command(self, *arguments: object) -> list[str]:
-        return [str(Path(sys.executable).with_name("ray")), *map(str, arguments)]
-
-    def on_head(self, command: str) -> list[str]:
-        return self.command("exec", self.config, f"cd ~/emgsearch && {command}")
-
-    def search(self, *arguments: object) -> str:
-        words = " ".join(map(str, arguments))
-        data = f"{self.folder}/lab.yaml --data {self.folder}/data"
-        return f".venv/bin/python -m search.run {data} --address auto {words}"
-
-    def local(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "search.run", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **self.environment},
-            timeout=600,
-            check=False,
-        )
-
-    def alive(self) -> int:
-        done = subprocess.run(
-            self.on_head(".venv/bin/python -c 'import ray; ray.init(\"auto\"); "
-            "print(\"ALIVE\", sum(n[\"Alive\"] for n in ray.nodes()))'"),
-            capture_output=True, text=True, cwd=ROOT, timeout=120, check=False,
-        )  # fmt: skip
-        found = re.search(r"ALIVE (\d+)", done.stdout)
-        return int(found[1]) if found else 0
-
-    def wait(self, run: Path, epochs: int, process: subprocess.Popen[str]) -> None:
-        """Wait until a search that runs on the head has trained so many epochs."""
-        deadline = time.monotonic() + 300
-        journal = run / "study.journal"  # a line for each epoch, at once
-        while not (journal.is_file() and journal.read_text().count("intermediate_v") >= epochs):
-            assert time.monotonic() < deadline, f"fewer than {epochs} epochs in {run}"
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.2)
-
-    def start(self, storage: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.on_head(self.search("--storage", storage, "--out", "runs")),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            cwd=ROOT,
-        )
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Three machines on which ``ray up cluster/onprem.yaml`` started Ray, and an S3 server."""
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "lab.yaml").write_text(SPACE)
-    (folder / "data").mkdir()
-    for i in range(4):
-        write_session(folder / f"data/s{i}.hdf5", make_session(9, seed=i, name=f"s{i}"))
-    token = folder / "token"
-    token.write_text("0" * 64)
-    with network() as here, s3_server(here) as environment:
-        given = {**environment, "OMP_NUM_THREADS": "1", "PYTHONPATH": "/root/emgsearch"}
-        with machines(3, folder, given) as nodes:
-            made = Lab(nodes, folder, environment)
-            config = yaml.safe_load((ROOT / "cluster/onprem.yaml").read_text())
-            config["provider"]["head_ip"] = nodes[0].address
-            config["provider"]["worker_ips"] = [node.address for node in nodes[1:]]
-            config["auth"] = {"ssh_user": "root", "ssh_private_key": str(folder / "id_ed25519")}
-            config["file_mounts"]["~/.ray/auth_token"] = str(token)
-            made.config.write_text(yaml.safe_dump(config, sort_keys=False))
-            done = made.ray("up", "-y", "--no-config-cache", made.config)
-            assert done.returncode == 0, done.stdout + done.stderr
-            deadline = time.monotonic() + 240
-            while (alive := made.alive()) < 3:
-                assert time.monotonic() < deadline, f"{alive} of 3 nodes came up"
-            yield made
+    with laboratory(tmp_path_factory.mktemp("lab")) as lab, pytest.MonkeyPatch.context() as patch:
+        for name, value in lab.environment.items():
+            patch.setenv(name, value)  # this process reads the storage
+        yield lab
 
 
-@pytest.fixture(scope="module")
-def undisturbed(lab):
-    """What the search gives where nothing happens to it, on one machine."""
-    out = lab.folder / "undisturbed"
-    done = lab.local(lab.folder / "lab.yaml", "--data", lab.folder / "data", "--out", out)
-    assert done.returncode == 0, done.stderr
-    return outcome(out / "lab-001")
+def somewhere(lab):
+    """Return a look for a trial, half trained, on a machine that is not the head."""
+    workers = {node.address: node for node in lab.nodes[1:]}
 
+    def look(found):
+        for trial in found:
+            half = 3 <= len(trial["curve"]) <= 30
+            if trial["state"] == "running" and trial["node"] in workers and half:
+                return workers[trial["node"]], trial
+        return None
 
-def outcome(run: Path) -> list[tuple]:
-    """Return the ranking: trial, architecture, state, and every epoch's CER and loss."""
-    curves: dict[int, list[tuple]] = {}
-    for row in read_curves(run).to_pylist():
-        curves.setdefault(row["trial"], []).append((row["epoch"], row["val_cer"], row["val_loss"]))
-    return [
-        (row["trial"], row["architecture"], row["state"], curves[row["trial"]])
-        for row in read_trials(run).to_pylist()
-    ]
-
-
-def fetched(lab: Lab, uri: str) -> Path:
-    """Bring a run folder here, with the command of the README."""
-    to = lab.folder / re.sub(r"\W+", "-", uri)
-    done = subprocess.run(
-        [sys.executable, "-m", "search.storage", "fetch", uri, "--to", str(to)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **lab.environment},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return to
+    return look
 
 
 def test_the_preflight_names_the_node_and_the_fix(lab):
     """Results that are not shared, data that one machine lacks, another source, GPUs of nobody."""
-    done = subprocess.run(
-        lab.on_head(lab.search("--out", "/root/results")), capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode != 0
+    code, printed = lab.type(lab.search("--out", "/root/results"))
+    assert code != 0
     for node in lab.nodes[1:]:
-        assert f"node {node.address}" in done.stdout + done.stderr
-    assert "--storage" in done.stdout + done.stderr
-    assert not list((lab.nodes[0].home / "results").glob("*")), "nothing may be left"
+        assert f"node {node.address}" in printed
+    assert "--storage" in printed
+    assert not list((lab.head.home / "results").glob("*")), "nothing may be left"
 
     source = lab.nodes[2].home / "emgsearch/search/__init__.py"
     whole = source.read_text()
     source.write_text(whole + "\n# another release\n")
-    done = subprocess.run(
-        lab.on_head(lab.search("--storage", "s3://emg/none")),
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
+    code, printed = lab.type(lab.search("--storage", "s3://emg/none"))
     source.write_text(whole)
-    assert done.returncode != 0
-    assert re.search(rf"node {lab.nodes[2].address} .*has emgsearch", done.stdout + done.stderr)
-    assert f"node {lab.nodes[1].address}" not in done.stdout + done.stderr
+    assert code != 0
+    assert re.search(rf"node {lab.nodes[2].address} .*has emgsearch", printed)
+    assert f"node {lab.nodes[1].address}" not in printed
 
     begin = time.monotonic()
-    done = subprocess.run(
-        lab.on_head(lab.search("--storage", "s3://emg/none", "--gpus-per-trial", 1)),
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "the largest node of the cluster has 0 GPUs" in done.stdout + done.stderr
+    code, printed = lab.type(lab.search("--storage", "s3://emg/none", "--gpus-per-trial", 1))
+    assert code != 0
+    assert "the largest node of the cluster has 0 GPUs" in printed
     assert time.monotonic() - begin < 120
 
 
-def test_a_machine_dies(lab, undisturbed):
-    process = lab.start("s3://emg/dies")
-    chance = random.Random(time.time_ns())
-    epochs = chance.randrange(3, 16)
-    lab.wait(lab.nodes[0].home / "emgsearch/runs/lab-001", epochs, process)
-    lab.nodes[2].kill()
-    printed, _ = process.communicate(timeout=500)
-    assert process.returncode == 0, printed
-    run = fetched(lab, "s3://emg/dies/lab-001")
-    assert outcome(run) == undisturbed, f"killed after {epochs} epochs"
-    nodes = set(read_trials(run)["node"].to_pylist())
-    assert nodes <= {node.address for node in lab.nodes}
+def test_the_readme_holds_line_by_line(lab):
+    """Submit, watch, fetch, stop; and start again."""
+    submit, attach, tensorboard, dashboard = lab.readme()[1]
+    code, printed = lab.type(submit)
+    assert code == 0, printed
+    run = lab.folder / "shared/runs/lab-001"
+    lab.look(attach, "of 4 trials", keys="\x02d")
+    lab.visit(tensorboard, "http://localhost:6006")
+    if importlib.util.find_spec("aiohttp_cors"):  # of ray[default], which nodes of a cluster have
+        lab.visit(dashboard, "http://localhost:8265")
+    finished(run)
+    assert outcome(run) == undisturbed()
+    down, fetch_down, report, stop = lab.readme()[2]
+    assert "s3://" in fetch_down  # that is for later, with results there
+    for line in (down, report, stop):
+        code, printed = lab.type(line)
+        assert code == 0, printed
+    assert (lab.desk.home / "emgsearch/runs/lab-001/report/report.html").is_file()
+    (start,) = (line for line in lab.readme()[0] if line.startswith("ray up"))
+    code, printed = lab.type(start)
+    assert code == 0, printed
+    lab.wait_for_nodes(3)
 
 
-def test_a_cable_is_pulled(lab, undisturbed):
-    process = lab.start("s3://emg/cut")
-    lab.wait(lab.nodes[0].home / "emgsearch/runs/lab-002", 6, process)
-    lab.nodes[1].cut()
-    begin = time.monotonic()
-    printed, _ = process.communicate(timeout=500)
-    assert process.returncode == 0, printed
-    assert outcome(fetched(lab, "s3://emg/cut/lab-002")) == undisturbed
-    assert time.monotonic() - begin < 300
+def finished(run, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not (run / "best.yaml").is_file() or any(
+        trial["state"] != "complete" for trial in trials(run)
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
-def test_the_head_dies_and_another_machine_goes_on(lab, undisturbed):
-    process = lab.start("s3://emg/head")
-    lab.wait(lab.nodes[0].home / "emgsearch/runs/lab-003", 12, process)
-    time.sleep(11)  # Ray takes its snapshots every ten seconds
-    lab.nodes[0].kill()
-    process.kill()
-    process.communicate()
-    out = lab.folder / "elsewhere"
-    done = lab.local("--resume", "s3://emg/head/lab-003", "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert outcome(out / "lab-003") == undisturbed
-    assert outcome(fetched(lab, "s3://emg/head/lab-003")) == undisturbed
+@pytest.mark.parametrize("mended", [True, False], ids=["for a while", "for good"])
+def test_a_cable_is_pulled(lab, tmp_path, mended):
+    """Its trials go on elsewhere; what the machine does when it is back disturbs nothing."""
+    with lab.searching("--storage", "s3://emg/runs") as search:
+        node, trial = search.wait_for("a trial on another machine", somewhere(lab))
+        node.cut()
+        if mended:
+            search.wait_for("the trial goes on elsewhere", moved(trial))
+            node.mend()
+        search.end()
+    node.mend()
+    run = fetch(Place(f"s3://emg/runs/{search.run.name}"), tmp_path / "run")
+    assert outcome(run) == undisturbed()
+    assert kept(trial, run) >= len(trial["curve"]) - 1
+    lab.wait_for_nodes(3)
+
+
+def moved(trial):
+    def look(found):
+        (now,) = (other for other in found if other["trial"] == trial["trial"])
+        return now["node"] != trial["node"]
+
+    return look
+
+
+def test_a_machine_dies(lab, tmp_path):
+    with lab.searching("--storage", "s3://emg/runs") as search:
+        node, trial = search.wait_for("a trial on another machine", somewhere(lab))
+        node.kill()
+        search.end()
+    run = fetch(Place(f"s3://emg/runs/{search.run.name}"), tmp_path / "run")
+    assert outcome(run) == undisturbed()
+    assert kept(trial, run) >= len(trial["curve"]) - 1
+    (after,) = (other for other in trials(run) if other["trial"] == trial["trial"])
+    assert after["node"] in {other.address for other in lab.nodes} - {node.address}
+
+
+def test_the_head_dies_and_another_machine_goes_on(lab, tmp_path):
+    with lab.searching("--storage", "s3://emg/runs") as search:
+        place = Place(f"s3://emg/runs/{search.run.name}")
+        search.wait_for("a snapshot with results", lambda found: snapshot(place, found))
+        lab.head.kill()
+    code, printed = lab.type(f"python -m search.run --resume {place.uri} --out elsewhere")
+    assert code == 0, printed
+    assert outcome(lab.desk.home / "emgsearch/elsewhere" / place.name) == undisturbed()
+    assert outcome(fetch(place, tmp_path / "run")) == undisturbed()
+
+
+def snapshot(place, found):
+    """Return whether a search, of which epochs are left to train, can be resumed from storage."""
+    epochs = [len(trial["curve"]) for trial in found]
+    kept = any(name.startswith(".ray/experiment_state") for name in place.files())
+    return kept and sum(epochs) > 10
 
 
 def test_no_credential_is_written_anywhere(lab):
-    """Not into run folders here or in storage, nor into what Ray logs on a machine."""
+    """Not into run folders, here or in storage, nor into what Ray logs on a machine."""
+    told = [SECRET.encode(), (lab.desk.home / ".ray/auth_token").read_bytes().strip()]
+    own = ("sshd_config", "auth_token")
     searched = 0
     for path in lab.folder.rglob("*"):
-        if path.is_file() and path.name != "sshd_config" and ".venv" not in path.parts:
+        if path.is_file() and path.name not in own and ".venv" not in path.parts:
             searched += 1
-            assert SECRET.encode() not in path.read_bytes(), path
+            content = path.read_bytes()
+            assert not [secret for secret in told if secret in content], path
     assert searched > 50

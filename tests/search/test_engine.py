@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from benchmarks.idle import IdleTrial, search_idly
+from search.engine import engine
 
 LISTEN = """
 import json, os, time
@@ -39,6 +44,28 @@ def test_a_local_search_listens_on_loopback_only():
     addresses = json.loads(done.stdout.splitlines()[-1])
     assert addresses
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+
+
+class TellingTrial(IdleTrial):
+    """Says which credentials its process finds."""
+
+    told: Path
+
+    def step(self):
+        self.told.write_text(os.environ.get("AWS_SECRET_ACCESS_KEY", "none"))
+        return super().step()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_trials_are_not_handed_the_drivers_credentials(tmp_path, monkeypatch):
+    """Ray would also log them on every node."""
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    monkeypatch.setattr(TellingTrial, "told", tmp_path / "told", raising=False)
+    with engine(None, None):
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        search_idly(tmp_path, ["search.trials=1", "training.epochs=1"], trial=TellingTrial)
+    assert (tmp_path / "told").read_text() == "none"
 
 
 def test_a_trial_goes_on_from_a_checkpoint_that_ray_deletes_at_once(session_paths, tmp_path):
@@ -75,7 +102,6 @@ def test_a_trial_goes_on_from_a_checkpoint_that_ray_deletes_at_once(session_path
 def test_trials_may_ask_for_nodes_that_the_cluster_can_start(tmp_path, monkeypatch):
     """The head of such a cluster has no GPU, and trains nothing."""
     import shutil
-    from pathlib import Path
 
     import ray
 
