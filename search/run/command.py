@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -91,61 +93,42 @@ def command(
       python -m search.run spaces/deep.yaml --data DIR --address auto --storage s3://bucket/runs
       python -m search.run runs/deep-001 --confirm 3 --repeats 5
     """
-    begun = {
+    begun: dict[str, Any] = {
         **{"data": data, "subject": subject, "split": split, "trials": trials, "epochs": epochs},
         **{"seed": seed, "set": overrides, "storage": storage, "warm_start": warm_start},
         **{"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial},
     }
-    parent = Path("runs") if out is None else out
-    try:
+    every: dict[str, Any] = {
+        "time_budget": time_budget,
+        "out": Path("runs") if out is None else out,
+    }
+    every |= {"address": address, "quiet": quiet, "verbose": verbose}
+    with _told_plainly():
         if resumed is not None:
             if space is not None:
                 raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
-            _refuse(resumed, **begun)
-            if confirm is None:
-                _refuse(resumed, repeats=repeats)
-            resume(
-                resumed,
-                add_trials=add_trials,
-                time_budget=time_budget,
-                out=parent,
-                address=address,
-                quiet=quiet,
-                verbose=verbose,
-            )
-            run = parent / Place(resumed).name if is_uri(resumed) else Path(resumed)
+            _refuse(resumed, **begun, repeats=repeats if confirm is None else None)
+            resume(resumed, add_trials=add_trials, **every)
+            run = every["out"] / Place(resumed).name if is_uri(resumed) else Path(resumed)
             if confirm is not None and not RunFolder.open(run).is_interrupted:
                 _confirm(run, confirm, repeats, address, quiet)
-            return
-        if add_trials:
+        elif add_trials:
             raise ValueError("--add-trials continues an earlier search: name it with --resume RUN")
-        if space is None:
+        elif space is None:
             raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
-        if space.is_dir():
+        elif space.is_dir():
             _refuse(space, **begun, time_budget=time_budget, out=out, verbose=verbose or None)
             _confirm(space, confirm, repeats, address, quiet)
-            return
-        search(
-            space,
-            data=data,
-            subject=subject,
-            split=split,
-            trials=trials,
-            time_budget=time_budget,
-            epochs=epochs,
-            seed=seed,
-            repeats=repeats,
-            confirm=confirm,
-            out=parent,
-            storage=storage,
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpus_per_trial,
-            address=address,
-            warm_start=warm_start or (),
-            overrides=overrides or (),
-            quiet=quiet,
-            verbose=verbose,
-        )
+        else:
+            begun |= {"warm_start": warm_start or (), "overrides": begun.pop("set") or ()}
+            search(space, repeats=repeats, confirm=confirm, **begun, **every)
+
+
+@contextlib.contextmanager
+def _told_plainly() -> Iterator[None]:
+    """End the command with one message where the user, or the search, went wrong."""
+    try:
+        yield
     except (ValueError, OSError) as error:
         typer.echo(f"error: {redact(str(error))}", err=True)
         raise typer.Exit(2) from None
