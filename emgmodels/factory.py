@@ -26,7 +26,7 @@ from emgmodels.blocks import (
     Stage,
 )
 from emgmodels.charset import NUM_CLASSES
-from emgmodels.config import SAMPLE_RATE, ModelConfig
+from emgmodels.config import SAMPLE_RATE, Frozen, ModelConfig
 from emgmodels.conformer import ConformerStage
 from emgmodels.conv import Conv1dStage
 from emgmodels.features import make_features
@@ -87,8 +87,17 @@ class Decoder(nn.Module):
         longest: feature frames that it can take at once; infinite where any number will do.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self, config: ModelConfig, make_stage: Callable[[str, int, Frozen], Stage] | None = None
+    ) -> None:
+        """Make a model.
+
+        Args:
+            config: the architecture.
+            make_stage: makes a stage of a kind (a key of ``STAGES``), for a width, with its config.
+        """
         super().__init__()
+        make_stage = make_stage or _make_stage
         self.config = config
         self.spectrogram = make_features(config.features)
         shape = (config.bands, config.electrodes, self.spectrogram.bins)
@@ -103,7 +112,7 @@ class Decoder(nn.Module):
         self.stages = nn.ModuleList()
         width = self.mlp.width
         for name, stage_config in config.encoder.stages():
-            stage = STAGES[name](width, stage_config)
+            stage = make_stage(name, width, stage_config)
             self.stages.append(stage)
             width = stage.width
         self.head = nn.Linear(width, NUM_CLASSES)
@@ -246,7 +255,7 @@ def build(config: ModelConfig, seed: int = 0) -> Decoder:
 def describe(config: ModelConfig) -> Summary:
     """Return parameter, operation and look-ahead counts, without allocating any weight."""
     with torch.device("meta"):
-        model = Decoder(config)
+        model = Decoder(config, _known_stage)
     spectrogram = model.spectrogram
     window = 4 * SAMPLE_RATE
     framing = model.framing(window, past=0, future=0)
@@ -260,6 +269,15 @@ def describe(config: ModelConfig) -> Summary:
         frame_rate=SAMPLE_RATE / framing.step,
         stages=_stage_rows(model, frames),
     )
+
+
+def _make_stage(name: str, width: int, config: Frozen) -> Stage:
+    return STAGES[name](width, config)
+
+
+_known_stage = functools.lru_cache(maxsize=1024)(_make_stage)
+"""Makes a stage without weights once: a search describes thousands of architectures of the same
+few stages."""
 
 
 def _stage_rows(

@@ -17,6 +17,7 @@ from ray import tune
 from ray._private import ray_constants
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
+from ray.tune.registry import _global_registry
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
@@ -232,6 +233,17 @@ class Suggestions(SearchGenerator):
     def __reduce__(self) -> tuple[type[Suggestions], tuple[OptunaSampler | ListedConfigs]]:
         return Suggestions, (self.sampler,)
 
+    def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
+        """Return the next trial, tagged by its number.
+
+        Ray's tag repeats the configuration, and stands in each result and checkpoint.
+        """
+        trial = super().create_trial_if_possible(experiment_spec)
+        if trial is not None:
+            trial.set_experiment_tag(str(trial.config["number"]))
+            trial.evaluated_params = {}
+        return trial
+
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot, in which the search may have been over."""
         super().set_state({**state, "total_samples": self.sampler.trials, "finished": False})
@@ -257,7 +269,7 @@ def _storage(folder: RunFolder, name: str = "") -> str:
 def _fit(tuner: tune.Tuner, recorder: Recorder) -> None:
     snapshot = False
     try:
-        with _own_credentials():
+        with _own_credentials(), _trainable_at_hand():
             tuner.fit()
         snapshot = True
     except SearchEnded:
@@ -281,6 +293,29 @@ def _own_credentials() -> Iterator[None]:
         yield
     finally:
         class_cache.ENV_VARS_TO_PROPAGATE = handed_on
+
+
+@contextlib.contextmanager
+def _trainable_at_hand() -> Iterator[None]:
+    """Keep what Ray has looked up in its registry of trainables.
+
+    It asks the cluster three times for each trial, and unpickles the class and its resources anew.
+    """
+    registry, known = _global_registry, {}
+
+    def get(category: str, key: str) -> Any:
+        if (category, key) not in known:
+            known[category, key] = type(registry).get(registry, category, key)
+        return known[category, key]
+
+    def contains(category: str, key: str) -> bool:
+        return (category, key) in known or type(registry).contains(registry, category, key)
+
+    vars(registry).update(get=get, contains=contains)
+    try:
+        yield
+    finally:
+        del registry.get, registry.contains
 
 
 def _trial_name(trial: Trial) -> str:

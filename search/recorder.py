@@ -173,6 +173,7 @@ class Recorder(tune.Callback):
             record.state = COMPLETE if whole else STOPPED
             record.reason = self._why(trial)
         self._ended(record, trial)
+        _forget_configuration(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial failed more often than it is started again."""
@@ -315,3 +316,10 @@ class Recorder(tune.Callback):
 def _forget_statistics(trial: Trial) -> None:
     """Drop what Ray computes of every metric of every trial, 36 KB each, and nobody here reads."""
     trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}
+
+
+def _forget_configuration(trial: Trial) -> None:
+    """Leave an ended trial what names it; its row in the trials table has the rest."""
+    kept = {name: value for name, value in trial.config.items() if name != "config"}
+    trial.set_config(kept)
+    vars(trial)["_Trial__unresolved_config"] = kept  # Ray's own copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import pickle
@@ -16,7 +17,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from emgmodels.config import Config, ModelConfig, TrainingConfig
+from emgmodels.config import Config
 from emgmodels.factory import notation
 from search.objectives import objectives
 from search.sampler.earlier import EARLIER, TRAINED
@@ -64,10 +65,10 @@ class OptunaSampler(Searcher):
         self._sampler = make_sampler(space.search)
         self._opened: SearchStudy | None = None
         self._running: dict[str, _Running] = {}
-        self._numbers: dict[tuple[ModelConfig, TrainingConfig], int] = {}
-        self._trainings: Counter[tuple[ModelConfig, TrainingConfig]] = Counter()
+        self._numbers: dict[bytes, int] = {}
+        self._trainings: Counter[bytes] = Counter()
         self._earlier = earlier
-        self._trained_earlier: dict[tuple[ModelConfig, TrainingConfig], str] = {}
+        self._trained_earlier: dict[bytes, str] = {}
         self._lost: deque[FrozenTrial] = deque()
         self._plan: Iterator[dict[str, Any]] = iter(())
 
@@ -93,6 +94,10 @@ class OptunaSampler(Searcher):
             ``Searcher.FINISHED``.
         """
         study = self._study()
+        with study.together():
+            return self._suggest(study, trial_id)
+
+    def _suggest(self, study: SearchStudy, trial_id: str) -> dict[str, Any] | str:
         if self._lost:
             return self._suggest_again(study, self._lost.popleft(), trial_id)
         enough = len(self._numbers) >= self.space.search.trials
@@ -271,10 +276,10 @@ class OptunaSampler(Searcher):
         repeats = self.space.search.repeats
         if repeats == 1 or not self._trainings:
             return None
-        (model, training), times = min(self._trainings.items(), key=lambda item: item[1])
+        key, times = min(self._trainings.items(), key=lambda item: item[1])
         if times >= repeats:
             return None
-        study.enqueue_trial(self.space.params_of(Config(model=model, training=training)))
+        study.enqueue_trial(study.recorded()[self._numbers[key]].params)
         trial = study.ask()
         return trial, self.space.suggest(trial)
 
@@ -359,8 +364,10 @@ def _skip(study: SearchStudy, trial: optuna.Trial, reason: str) -> None:
     study.tell(trial, state=TrialState.FAIL)
 
 
-def _key(config: Config) -> tuple[ModelConfig, TrainingConfig]:
-    return config.model, config.training
+def _key(config: Config) -> bytes:
+    """Return what is the same for equal models and trainings only."""
+    content = config.model_dump_json(include={"model", "training"})
+    return hashlib.blake2b(content.encode(), digest_size=16).digest()
 
 
 def _lowest(*values: float) -> float:

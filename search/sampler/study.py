@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import heapq
 import json
@@ -42,6 +43,13 @@ class SearchStudy(optuna.Study):
 
     _split = -1
     _best: Sequence[int] = ()
+
+    journal: JournalFile | None = None
+    """What the study is written to."""
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Write what is done meanwhile at once: all of it is in the journal, or nothing."""
+        return contextlib.nullcontext() if self.journal is None else self.journal.together()
 
     def recorded(self) -> list[FrozenTrial]:
         """Return the trials as they are."""
@@ -86,7 +94,7 @@ class JournalFile(JournalFileBackend):
     """Optuna's journal, of whose lines this process has written most or all.
 
     What it appends it hands back from memory: Optuna asks for it at once, at each of a trial's 15
-    lines, and would read the file. Lines of others, seen by the file's length, are read from it.
+    lines, and would read the file. Lines of others, noticed by the file's length, are read from it.
     Lines are forced to the disk once a second. A process that is killed loses none. A power failure
     loses those of the last second, and Ray has no snapshot of the trials they are about either.
     """
@@ -96,13 +104,27 @@ class JournalFile(JournalFileBackend):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self._fresh: list[dict[str, Any]] = []
+        self._held: list[str] = []
+        self._holding = False
         self._read, self._end = -1, -1
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Write the lines that are appended meanwhile at its end, in one piece."""
+        with self._alone():
+            self._holding = True
+            try:
+                yield
+            finally:
+                self._holding = False
+                self._write()
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """Return the lines from a number on."""
         if self._read == log_number_from:
             found, self._fresh = self._fresh, []
         else:
+            self._write()
             self._end = os.stat(self._file_path).st_size
             found = list(super().read_logs(log_number_from))
         self._read = log_number_from + len(found)
@@ -111,16 +133,30 @@ class JournalFile(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append lines."""
         lines = [json.dumps(log, separators=(",", ":")) for log in logs]
-        with get_lock_file(self._lock), open(self._file_path, "ab") as file:
-            if file.tell() != self._end:
-                self._read = -1  # others have written too
-            file.write("".join(f"{line}\n" for line in lines).encode())
+        with contextlib.nullcontext() if self._holding else self._alone():
+            self._held += lines
+            if not self._holding or self._read < 0:
+                self._write()
+        self._fresh = [*self._fresh, *map(json.loads, lines)] if self._read >= 0 else []
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from writing, and notice where they have written."""
+        with get_lock_file(self._lock):
+            if os.stat(self._file_path).st_size != self._end:
+                self._read = -1
+            yield
+
+    def _write(self) -> None:
+        if not self._held:
+            return
+        with open(self._file_path, "ab") as file:
+            file.write("".join(f"{line}\n" for line in self._held).encode())
             file.flush()
-            self._end = file.tell()
+            self._end, self._held = file.tell(), []
             if time.monotonic() - self._forced >= _FORCE_EVERY:
                 os.fsync(file.fileno())
                 self._forced = time.monotonic()
-        self._fresh = [*self._fresh, *map(json.loads, lines)] if self._read >= 0 else []
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
@@ -146,9 +182,11 @@ def open_study(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
+    file: JournalFile | None = None
     if journal is not None:
         drop_torn_line(journal)
-        storage = optuna.storages.JournalStorage(JournalFile(str(journal)))
+        file = JournalFile(str(journal))
+        storage = optuna.storages.JournalStorage(file)
     minimize: Literal["minimize"] = "minimize"
     study = optuna.create_study(
         storage=storage, study_name=name, directions=[minimize] * objectives, load_if_exists=True
@@ -158,4 +196,6 @@ def open_study(
             f"{journal}: holds a study of {len(study.directions)} objectives, the space has "
             f"{objectives}: start a new run"
         )
-    return SearchStudy(name, storage, sampler, optuna.pruners.NopPruner())
+    found = SearchStudy(name, storage, sampler, optuna.pruners.NopPruner())
+    found.journal = file
+    return found

@@ -82,6 +82,17 @@ def test_a_journal_that_another_program_adds_a_trial_to_stays_whole(space_of, jo
     assert (trials["b"].number, trials["b"].value) == (suggested["number"], 17.0)
 
 
+def test_a_suggestion_reaches_the_journal_whole_or_not_at_all(space_of, journal):
+    sampler = OptunaSampler(space_of(), journal)
+    sampler.suggest("a")
+    study, before = sampler._study(), journal.read_bytes()
+    with study.together():
+        trial = study.ask()
+        sampler.space.suggest(trial)
+        assert journal.read_bytes() == before
+    assert recorded(journal)[1].params == trial.params == study.recorded()[1].params
+
+
 # How trials end
 
 

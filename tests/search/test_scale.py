@@ -57,7 +57,7 @@ class TestManyTrials:
         (state,) = (folder.path / ".ray").glob("experiment_state-*.json")
         trials = json.loads(state.read_text())["trial_data"]
         assert len(trials) == TRIALS
-        assert state.stat().st_size / TRIALS < 20_000
+        assert state.stat().st_size / TRIALS < 10_000
 
     def test_the_journal_grows_evenly(self, folder):
         """A suggestion late in a search costs as many lines as an early one."""
