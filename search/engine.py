@@ -74,7 +74,7 @@ def engine(
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
     try:
         with _on_loopback() if address is None else contextlib.nullcontext():
-            ray.init(address=address, **quiet)
+            ray.init(address=address or "local", **quiet)  # not whatever cluster runs here
     except ConnectionError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers there: {error}") from None
     try:

@@ -37,9 +37,15 @@ print(json.dumps(sorted(found)))
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_a_local_search_listens_on_loopback_only():
+def test_a_local_search_joins_no_other_cluster_and_listens_on_loopback_only():
+    elsewhere = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
     done = subprocess.run(
-        [sys.executable, "-c", LISTEN], capture_output=True, text=True, timeout=150, check=True
+        [sys.executable, "-c", LISTEN],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=True,
+        env=elsewhere,
     )
     addresses = json.loads(done.stdout.splitlines()[-1])
     assert addresses
