@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ray import cloudpickle, tune
 from rich.console import Console
@@ -74,6 +74,22 @@ class Ends(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.times.append(time.monotonic() - self.begin)
+
+
+class Costs(Recorder):
+    """Also notes, whenever a trial ended, what the driver has used of time and memory.
+
+    Attributes:
+        moments: wall clock (s), processor time of the driver's thread (s), resident memory (MB).
+    """
+
+    moments: ClassVar[list[tuple[float, float, float]]] = []
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **more: Any) -> None:
+        super().on_trial_complete(iteration, trials, trial, **more)
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        memory = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        Costs.moments.append((time.monotonic(), time.thread_time(), memory))
 
 
 def search_idly(

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "beam_search": "benchmarks.beam_search",
     "streaming": "benchmarks.streaming",
     "trials": "benchmarks.trials",
+    "scale": "benchmarks.scale",
     "trial_start": "benchmarks.trial_start",
     "second_trial": "benchmarks.second_trial",
     "threads": "benchmarks.threads",

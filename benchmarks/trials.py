@@ -7,64 +7,70 @@ nothing and nothing recorded. Both start their workers first; that time is not c
 
 from __future__ import annotations
 
-import resource
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.idle import run_bare, search_idly
+from benchmarks.idle import Costs, run_bare, search_idly
 from benchmarks.measure import Figure, Scope
-from search.results import read_curves
 
 WANTED_MS = 60
+WANTED_MB = 1000
+ASHA = "{name: asha, grace: 1, eta: 2}"
 _FIRST = 10
 """Trials before the workers run evenly."""
 
 
 def run(scope: Scope) -> Iterator[Figure]:
-    """Measure a search of 200 trials, and one of 1,000."""
-    few, many = (30, 60) if scope.short else (200, 1000)
+    """Measure searches of 200 and of 1,000 trials."""
+    few, many = (30, 40) if scope.short else (200, 1000)
     with tempfile.TemporaryDirectory() as scratch:
-        bare = _each(np.array(run_bare(Path(scratch), few)))
-        for sampler in ("random", "tpe"):
-            trials = few if sampler == "random" else many
-            begin, memory = time.thread_time(), _memory()
-            ended = _ended(Path(scratch), sampler, trials)
-            driver = 1000 * (time.thread_time() - begin) / trials
-            yield Figure(
-                f"a trial of zero work, {sampler}, {trials} trials",
-                value=_each(ended),
-                unit="ms",
-                reference=bare,
-                wanted=f"at most {WANTED_MS} ms",
-                note=f"{driver:.1f} ms of them the driver's processor time; {_growth(ended)}; "
-                f"{1000 * (_memory() - memory) / trials:.0f} kB of memory",
-            )
+        parent = Path(scratch)
+        bare = np.array(run_bare(parent, few))
+        reference = 1000 * float(bare[-1] - bare[_FIRST]) / (len(bare) - 1 - _FIRST)
+        yield from search(parent, "random", "none", few, reference)
+        yield from search(parent, "tpe", "none", many, reference)
+        yield from search(parent, "random", ASHA, many, reference)
 
 
-def _ended(parent: Path, sampler: str, trials: int) -> np.ndarray:
-    overrides = (
-        *(f"search.trials={trials}", f"search.sampler={sampler}", "training.epochs=1"),
-        "search.scheduler=none",
+def search(
+    parent: Path, sampler: str, scheduler: str, trials: int, reference: float | None = None
+) -> Iterator[Figure]:
+    """Search so many trials that do nothing; return what one cost and what the driver held."""
+    name = "asha, up to 6 epochs" if scheduler == ASHA else sampler
+    epochs = 6 if scheduler == ASHA else 1
+    overrides = [f"search.trials={trials}", f"search.sampler={sampler}"]
+    overrides += [f"training.epochs={epochs}", f"search.scheduler={scheduler}"]
+    Costs.moments = []
+    search_idly(parent, overrides, recorder=Costs)
+    moments = np.array(Costs.moments)[_FIRST:]  # (trials, seconds since a beginning and MB)
+    wall, processor, memory = moments.T
+    yield Figure(
+        f"a trial of zero work, {name}, {trials:,} trials",
+        value=_each(wall),
+        unit="ms",
+        reference=reference,
+        wanted=f"at most {WANTED_MS} ms",
+        note=f"{_each(processor):.1f} ms of them the driver's; {_growth(wall)}, the driver's "
+        f"{_growth(processor)}",
     )
-    folder = search_idly(parent, list(overrides))
-    return np.sort(read_curves(folder.path)["arrived"].to_numpy())
+    yield Figure(
+        f"the driver's memory, {name}, {trials:,} trials",
+        value=float(memory.max()),
+        unit="MB",
+        wanted=f"at most {WANTED_MB} MB",
+        note=f"{memory[0]:.0f} MB at the first trial, "
+        f"{1000 * (memory[-1] - memory[0]) / len(memory):.0f} kB a trial",
+    )
 
 
-def _each(ended: np.ndarray) -> float:
-    return 1000 * float(ended[-1] - ended[_FIRST]) / (len(ended) - 1 - _FIRST)
+def _each(seconds: np.ndarray) -> float:
+    return 1000 * float(seconds[-1] - seconds[0]) / (len(seconds) - 1)
 
 
-def _growth(ended: np.ndarray) -> str:
-    """Say how long trials took in the first and in the last tenth."""
-    tenth = max(2, len(ended) // 10)
-    first, last = (_each(part) for part in (ended[: tenth + _FIRST], ended[-tenth - _FIRST :]))
-    return f"{first:.0f} ms in the first tenth, {last:.0f} ms in the last"
-
-
-def _memory() -> float:
-    """Return the most memory this process has held (MB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _growth(seconds: np.ndarray) -> str:
+    """Say how long trials took in each fifth of a search, in order of their ends."""
+    fifths = np.array_split(seconds, 5)
+    return " ".join(f"{_each(fifth):.0f}" for fifth in fifths) + " ms by fifths"

@@ -36,6 +36,10 @@ class BestCheckpoints:
         self._copied: dict[Path, str] = {}
         self._last = (math.inf, sys.maxsize)
 
+    def may_keep(self, trial: TrialRecord) -> bool:
+        """Return whether a trial is among the best few."""
+        return trial.sort_key <= self._last
+
     def keep(self, trials: Iterable[TrialRecord], ended: TrialRecord | None = None) -> None:
         """Copy new checkpoints of the best and delete the losers'.
 
@@ -43,7 +47,7 @@ class BestCheckpoints:
             trials: all trials of the search.
             ended: the only one with news; nothing is done unless it is one of the best few.
         """
-        if ended is not None and ended.sort_key > self._last:
+        if ended is not None and not self.may_keep(ended):
             return
         self._folder.mkdir(exist_ok=True)
         best = heapq.nsmallest(self._count, trials, key=lambda trial: trial.sort_key)

@@ -188,7 +188,7 @@ def run_trials(
             storage_path=_storage(recorder.folder),
             callbacks=[recorder],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the recorder asks
             verbose=0,
         ),
     )
@@ -234,14 +234,14 @@ class Suggestions(SearchGenerator):
         return Suggestions, (self.sampler,)
 
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
-        """Return the next trial, tagged by its number.
+        """Return the next trial, tagged by its number, with one copy of its configuration.
 
         Ray's tag repeats the configuration, and stands in each result and checkpoint.
         """
         trial = super().create_trial_if_possible(experiment_spec)
         if trial is not None:
             trial.set_experiment_tag(str(trial.config["number"]))
-            trial.evaluated_params = {}
+            vars(trial).update(evaluated_params={}, _Trial__unresolved_config={})
         return trial
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -19,9 +19,10 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.schedulers import TrialScheduler
 
-from emgmodels.config import Config
+from emgmodels.config import Config, share_sections
 from search import failures
 from search.checkpoints import BestCheckpoints, SpentCheckpoints
 from search.console import Progress
@@ -151,6 +152,8 @@ class Recorder(tune.Callback):
         self.boards.report(record.slug, record.curve[-1])
         if (reading := result.pop("reading", None)) is not None:
             self.boards.search.read(record, reading)
+        if result.get("done") and self._best.may_keep(record):
+            result[SHOULD_CHECKPOINT] = True
         self.progress.reported(record)
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -280,7 +283,8 @@ class Recorder(tune.Callback):
     def _record(self, trial: Trial) -> TrialRecord:
         number = trial.config["number"]
         if number not in self.folder.trials:
-            record = TrialRecord(number, Config.model_validate_json(trial.config["config"]))
+            config = Config.model_validate_json(trial.config["config"])
+            record = TrialRecord(number, share_sections(config))
             self.folder.trials[number] = record
             model, training = record.config.model, record.config.training
             values = flatten(model.model_dump(mode="json"), "model")
@@ -320,6 +324,4 @@ def _forget_statistics(trial: Trial) -> None:
 
 def _forget_configuration(trial: Trial) -> None:
     """Leave an ended trial what names it; its row in the trials table has the rest."""
-    kept = {name: value for name, value in trial.config.items() if name != "config"}
-    trial.set_config(kept)
-    vars(trial)["_Trial__unresolved_config"] = kept  # Ray's own copy
+    trial.set_config({name: value for name, value in trial.config.items() if name != "config"})

@@ -15,6 +15,7 @@ from emgmodels.config.base import (
     PerLayer,
     PositiveInt,
     Probability,
+    share_sections,
 )
 from emgmodels.config.files import dump_config, explain, load_config
 from emgmodels.config.model import FeaturesConfig, ModelConfig
@@ -63,4 +64,5 @@ __all__ = [
     "dump_config",
     "explain",
     "load_config",
+    "share_sections",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -20,6 +21,27 @@ class Frozen(BaseModel):
     """Base of every configuration: immutable, hashable, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+_Section = TypeVar("_Section", bound=Frozen)
+
+
+def share_sections(config: _Section) -> _Section:
+    """Return an equal configuration, of which sections that others have too exist once.
+
+    A configuration is 9 kB, and the thousands of a search differ in a few values.
+    """
+    sections = {
+        name: _first_of_equals(share_sections(value))
+        for name, value in config
+        if isinstance(value, Frozen)
+    }
+    return config.model_copy(update=sections) if sections else config
+
+
+@functools.lru_cache(maxsize=4096)
+def _first_of_equals(section: Frozen) -> Frozen:
+    return section
 
 
 PositiveInt = Annotated[int, Field(gt=0)]

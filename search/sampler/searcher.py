@@ -109,7 +109,7 @@ class OptunaSampler(Searcher):
         trial.set_user_attr("architecture", notation(config.model))
         self._numbers.setdefault(_key(config), trial.number)
         self._trainings[_key(config)] += 1
-        self._running[trial_id] = _Running(trial, config)
+        self._running[trial_id] = _Running(trial, config.training.epochs)
         return self._suggestion(config, trial.number)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -132,10 +132,11 @@ class OptunaSampler(Searcher):
         elif error or math.isinf(running.best) or (result is not None and _diverged(result)):
             trial.set_constraint("trainable", 1.0)
             study.tell(trial, state=TrialState.PRUNED)
-        elif max(values) < running.config.training.epochs:
+        elif max(values) < running.epochs:
             study.tell(trial, state=TrialState.PRUNED)
         else:
-            study.tell(trial, objectives(self.space, running.best, running.config))
+            config = self._recorded(study.recorded()[trial.number])
+            study.tell(trial, objectives(self.space, running.best, config))
 
     def save(self, checkpoint_path: str) -> None:
         """Write what the journal does not hold: the sampler's state, and which trials run."""
@@ -231,7 +232,8 @@ class OptunaSampler(Searcher):
         """Go on with a trial that did not end."""
         values = dict(frozen.intermediate_values)
         trial = optuna.Trial(study, frozen._trial_id)
-        self._running[trial_id] = _Running(trial, config, values, _lowest(*values.values()))
+        epochs, best = config.training.epochs, _lowest(*values.values())
+        self._running[trial_id] = _Running(trial, epochs, values, best)
 
     def _suggest_again(
         self, study: SearchStudy, frozen: FrozenTrial, trial_id: str
@@ -354,7 +356,7 @@ class _Running:
     """A trial that Ray has not ended: its CER by epoch, and the lowest."""
 
     trial: optuna.Trial
-    config: Config
+    epochs: int
     values: dict[int, float] = field(default_factory=dict)
     best: float = math.inf
 

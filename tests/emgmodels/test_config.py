@@ -9,6 +9,7 @@ from emgmodels.config import (
     ModelConfig,
     dump_config,
     load_config,
+    share_sections,
 )
 
 
@@ -109,3 +110,13 @@ def test_equal_electrodes_are_equal_configurations():
     assert model(electrode_choice="contiguous", electrodes=1) == model(electrodes=1)
     assert model(electrode_choice="contiguous", electrodes=8) != model(electrodes=8)
     assert model(electrode_choice="left", share_bands=True) == model(electrode_choice="left")
+
+
+def test_equal_sections_of_many_configurations_exist_once():
+    texts = [Config(seed=seed).model_dump_json() for seed in (1, 2)]
+    first, second = (share_sections(Config.model_validate_json(text)) for text in texts)
+    assert first.model is second.model
+    assert (first.seed, second.seed) == (1, 2)
+    other = share_sections(Config.model_validate({"model": {"mlp_features": 7}}))
+    assert other.model.features is first.model.features
+    assert other == Config.model_validate({"model": {"mlp_features": 7}})

@@ -9,9 +9,19 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.idle import search_idly
+from search.recorder import Recorder
 from search.results import RunFolder, read_curves, read_trials
 
 TRIALS = 300
+saved: list[int] = []
+"""Numbers of the trials that wrote a checkpoint as they ended."""
+
+
+class Saves(Recorder):
+    def on_trial_save(self, iteration, trials, trial, **more):
+        super().on_trial_save(iteration, trials, trial, **more)
+        if trial.last_result["epoch"] == 2:
+            saved.append(trial.config["number"])
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +32,7 @@ def folder(tmp_path_factory) -> RunFolder:
             *(f"search.trials={TRIALS}", "training.epochs=2", "search.sampler=random"),
             "search.scheduler={name: asha, grace: 1, eta: 2}",
         ],
+        recorder=Saves,
     )
 
 
@@ -66,6 +77,10 @@ class TestManyTrials:
         middle = len(begun) // 2
         early, late = begun[middle] / middle, (len(lines) - begun[middle]) / (len(begun) - middle)
         assert late < 1.3 * early
+
+    def test_a_trial_that_ends_behind_the_best_writes_no_checkpoint(self, folder):
+        assert 3 <= len(saved) < TRIALS // 6
+        assert set(read_trials(folder.path)["trial"].to_pylist()[:3]) <= set(saved)
 
     def test_only_the_best_few_keep_a_checkpoint(self, folder):
         kept = sorted(int(path.name[:3]) for path in (folder.path / "checkpoints").iterdir())
