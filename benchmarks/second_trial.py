@@ -1,8 +1,9 @@
-"""Memory that a second trial at once adds to the first, beside the size of their recordings.
+"""Memory that a second trial at once adds to the first, for their recordings and for itself.
 
-Two workers of a real search map the same recordings. What they share counts once: memory is the
-workers' proportional set size, of which each page's part is its size over the number of processes
-that have it. Recordings of two lengths tell a trial's own memory from what it holds of recordings.
+Two workers of a real search map the same recordings. Memory is the proportional set size: each
+page's part is its size over the number of processes that have it. A copy of the recordings that a
+worker made would show in its own memory, which is compared over sessions of two lengths, after as
+many steps.
 """
 
 from __future__ import annotations
@@ -10,19 +11,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ray.tune.experiment import Trial
 
 from benchmarks import data
 from benchmarks.idle import search_idly
 from benchmarks.measure import Figure, Scope
-from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE
 from search.recorder import Recorder
 from search.trial import EmgTrial, TrialData
 
 WANTED = 0.1
-SUBJECT_HOURS = 5.5
 _TRIAL = (
     *("search.sampler=random", "search.scheduler=none", "training.batch_size=8"),
     *("model.electrodes=16", "model.encoder.recurrent.layers=0", "model.encoder.conv.layers=1"),
@@ -31,71 +30,68 @@ _TRIAL = (
 
 
 class Watching(Recorder):
-    """Looks at the memory of the workers once each has trained an epoch, and ends the search.
+    """Looks at the memory of the workers once each has trained enough, and ends the search.
 
     Attributes:
         workers: how many train at once.
-        shared: MB of their proportional set sizes together.
-        own: MB that one of them shares with nobody.
+        epochs: what each is to have trained.
+        seen: MB of recordings and MB of all else, for each worker.
     """
 
-    workers, shared, own = 1, 0.0, 0.0
+    workers, epochs = 1, 1
+    seen: ClassVar[list[tuple[float, float]]] = []
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         super().on_trial_result(iteration, trials, trial, result)
-        self.pids: set[int] = getattr(self, "pids", set()) | {result["pid"]}
+        enough = {result["pid"]} if result["epoch"] >= self.epochs else set()
+        self.pids: set[int] = getattr(self, "pids", set()) | enough
         if len(self.pids) == self.workers and not self.ending:
-            seen = [memory(pid) for pid in self.pids]
-            Watching.shared = sum(pss for pss, _ in seen)
-            Watching.own = max(own for _, own in seen)
+            Watching.seen = [memory(pid) for pid in self.pids]
             self._end("its memory was measured")
 
 
 def run(scope: Scope) -> Iterator[Figure]:
-    """Measure one and two trials at once, on short and on long sessions."""
-    lengths = (0.5, 1.0) if scope.short else (1.0, 20.0)
-    sizes, added, own = [], [], 0.0
-    for minutes in lengths:
-        one, own = _memory(minutes, trials=1)
-        two, _ = _memory(minutes, trials=2)
-        sizes.append(minutes * 60 * SAMPLE_RATE * BANDS * BAND_ELECTRODES * 4 / 2**20)
-        added.append(two - one)
-    share = (added[1] - added[0]) / (sizes[1] - sizes[0])
-    subject = SUBJECT_HOURS * 3600 * SAMPLE_RATE * BANDS * BAND_ELECTRODES * 4 / 2**20
+    """Measure one trial, and two at once, on a short and on a long session."""
+    long = 1.0 if scope.short else 20.0
+    (one,), two = _memory(long, trials=1), _memory(long, trials=2)
+    own = sum(own for _, own in two) - one[1]
+    (briefly,) = _memory(long / 4, trials=1, epochs=4)
+    mapped = sum(mapped for mapped, _ in two) - one[0]
     yield Figure(
-        f"a second trial's memory, {sizes[1]:.0f} MB of recordings",
-        value=added[1],
+        f"recordings of a second trial, beside {one[0]:.0f} MB of the first",
+        value=100 * mapped / one[0],
+        unit="%",
+        wanted=f"at most {100 * WANTED:.0f} %",
+        note=f"{mapped:.1f} MB",
+    )
+    yield Figure(
+        "all else of a second trial: libraries, model, batches",
+        value=own,
         unit="MB",
-        note=f"with {sizes[0]:.0f} MB of recordings {added[0]:.0f}; unshared of a trial {own:.0f}",
-    )
-    yield Figure(
-        "of each MB of recordings, in the second trial",
-        value=100 * share,
-        unit="%",
-        wanted=f"at most {100 * WANTED:.0f} %",
-    )
-    yield Figure(
-        f"a second trial's memory over the recordings of {SUBJECT_HOURS} hours",
-        value=100 * (added[1] + share * (subject - sizes[1])) / subject,
-        unit="%",
-        wanted=f"at most {100 * WANTED:.0f} %",
-        note="its own libraries, model and batches included",
+        note=f"of a first one {one[1]:.0f}, {briefly[1]:.0f} after as many steps with a quarter of the "
+        f"recordings",
     )
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """Return a process's proportional set size, and what it shares with no other (MB)."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    lines = (line.split() for line in rollup.splitlines()[1:])
-    sizes = {name.rstrip(":"): int(size) / 1024 for name, size, *_ in lines}
-    return sizes["Pss"], sizes["Private_Clean"] + sizes["Private_Dirty"]
+    """Return a process's proportional set size (MB): of recordings, and of all else."""
+    recordings, total, path = 0.0, 0.0, ""
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        name, *rest = line.split()
+        if not name.endswith(":"):
+            path = rest[-1] if len(rest) > 4 else ""
+        elif name == "Pss:":
+            size = int(rest[0]) / 1024
+            total += size
+            recordings += size if path.endswith("emg.npy") else 0
+    return recordings, total - recordings
 
 
-def _memory(minutes: float, trials: int) -> tuple[float, float]:
+def _memory(minutes: float, trials: int, epochs: int = 1) -> list[tuple[float, float]]:
     (session,) = data.sessions(1, minutes)
-    Watching.workers = trials
+    Watching.workers, Watching.epochs = trials, epochs
     with tempfile.TemporaryDirectory() as scratch:
         search_idly(
             Path(scratch),
@@ -106,4 +102,4 @@ def _memory(minutes: float, trials: int) -> tuple[float, float]:
             slots=2,
             recorder=Watching,
         )
-    return Watching.shared, Watching.own
+    return Watching.seen
