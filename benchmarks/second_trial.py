@@ -1,8 +1,8 @@
 """Memory that a second trial at once adds to the first, for their recordings and for itself.
 
-Two workers of a real search map the same recordings. Memory is the proportional set size: each
-page's part is its size over the number of processes that have it. A copy of the recordings that a
-worker made would show in its own memory, which is compared over sessions of two lengths, after as
+Two workers of a real search map the same recordings. Of these, memory is the proportional set
+size: each page's part is its size over the number of processes that have it. A copy that a worker
+made would show in what it has allocated, which is compared over sessions of two lengths, after as
 many steps.
 """
 
@@ -35,7 +35,7 @@ class Watching(Recorder):
     Attributes:
         workers: how many train at once.
         epochs: what each is to have trained.
-        seen: MB of recordings and MB of all else, for each worker.
+        seen: MB of recordings and MB allocated, for each worker.
     """
 
     workers, epochs = 1, 1
@@ -67,7 +67,7 @@ def run(scope: Scope) -> Iterator[Figure]:
         note=f"{mapped:.1f} MB",
     )
     yield Figure(
-        "all else of a second trial: libraries, model, batches",
+        "allocated by a second trial: model, batches, interpreter",
         value=own,
         unit="MB",
         note=f"of a first one {one[1]:.0f}, {briefly[1]:.0f} after as many steps with a quarter of the "
@@ -76,17 +76,20 @@ def run(scope: Scope) -> Iterator[Figure]:
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """Return a process's proportional set size (MB): of recordings, and of all else."""
-    recordings, total, path = 0.0, 0.0, ""
+    """Return what a process has of recordings, and what it has allocated (MB).
+
+    Libraries are left out: how many processes share them is another matter.
+    """
+    recordings, allocated, path = 0.0, 0.0, ""
     for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
         name, *rest = line.split()
         if not name.endswith(":"):
             path = rest[-1] if len(rest) > 4 else ""
-        elif name == "Pss:":
-            size = int(rest[0]) / 1024
-            total += size
-            recordings += size if path.endswith("emg.npy") else 0
-    return recordings, total - recordings
+        elif name == "Pss:" and path.endswith("emg.npy"):
+            recordings += int(rest[0]) / 1024
+        elif name == "Anonymous:":
+            allocated += int(rest[0]) / 1024
+    return recordings, allocated
 
 
 def _memory(minutes: float, trials: int, epochs: int = 1) -> list[tuple[float, float]]:
