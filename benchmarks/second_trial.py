@@ -70,8 +70,8 @@ def run(scope: Scope) -> Iterator[Figure]:
         "allocated by a second trial: model, batches, interpreter",
         value=own,
         unit="MB",
-        note=f"of a first one {one[1]:.0f}, {briefly[1]:.0f} after as many steps with a quarter of the "
-        f"recordings",
+        note=f"by a first {one[1]:.0f}; by one with a quarter of the recordings, after as many "
+        f"steps, {briefly[1]:.0f}",
     )
 
 
