@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from search.replay import Curve, Replay, read_curves, whole
+from search.rules import Rule, Setting, group, tune
 from search.schedule import defaults, make_scheduler
-from search.simulate import Rule, Setting, app, group, tune
+from search.simulate import app
 
 EPOCHS = 20
 CURVES = Path(__file__).parents[2] / "benchmarks/curves"

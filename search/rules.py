@@ -1,0 +1,160 @@
+"""Rules that a search may follow, and the choice of one on recorded learning curves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+
+from search.halving import RANKINGS
+from search.replay import Curve, Summary, replay_many
+from search.schedule import make_scheduler
+
+RAY_ASHA = "ray_asha"
+"""Ray's own ASHA, to compare with; it takes every CER at its word."""
+_LEAST_GROUP = 8
+"""Curves of a source that are enough to search among."""
+_GRACES = (2, 3, 4, 5, 6, 8, 10, 15)
+_ETAS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A scheduler and its options."""
+
+    name: str
+    grace: int | None = None
+    eta: float | None = None
+    rank_by: str | None = None
+
+    def __str__(self) -> str:
+        shown = {"grace": self.grace, "eta": self.eta and f"{self.eta:g}", "by": self.rank_by}
+        return " ".join([self.name, *(f"{key} {value}" for key, value in shown.items() if value)])
+
+    def make(self, epochs: int) -> TrialScheduler:
+        """Return a new scheduler for trainings of so many epochs."""
+        if self.name == RAY_ASHA:
+            return AsyncHyperBandScheduler(
+                "epoch", max_t=epochs, grace_period=self.grace or 1, reduction_factor=self.eta or 4
+            )
+        return make_scheduler(
+            self.name, max_epochs=epochs, grace=self.grace, eta=self.eta, rank_by=self.rank_by
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is replayed beside the curves and the rule."""
+
+    epochs: int
+    slots: int
+    trials: int
+    repeats: int
+    seed: int
+
+    def replay(self, curves: list[Curve], rule: Rule) -> Summary:
+        """Replay a rule; the same setting draws the same searches for every rule."""
+        return replay_many(
+            curves,
+            lambda: rule.make(self.epochs),
+            epochs=self.epochs,
+            slots=self.slots,
+            trials=min(self.trials, len(curves)),
+            repeats=self.repeats,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The cheapest rule within a bound, and what choosing so is worth on curves it never saw."""
+
+    rule: Rule
+    summary: Summary
+    held_out: dict[str, tuple[Rule, Summary]]
+    """For each group of curves: the rule chosen on the other groups, and its result here."""
+
+
+def compared(epochs: int) -> list[Rule]:
+    """Return the rules that --compare replays, those that fit such short trainings only."""
+    asha = [(3, 1.5), (4, 1.5), (4, 2.0), (5, 1.5), (5, 3.0), (6, 1.5), (8, 1.5), (10, 2.0)]
+    rules = [
+        *(Rule("asha", grace, eta, "loss") for grace, eta in asha),
+        *(Rule("asha", grace, eta, "cer") for grace, eta in asha),
+        *(Rule("asha", grace, eta, "both") for grace, eta in asha),
+        *(Rule("asha_stopping", grace, eta, "loss") for grace, eta in asha),
+        *(Rule(RAY_ASHA, grace, 3.0) for grace in (1, 3, 5, 10)),
+    ]
+    fitting = [rule for rule in rules if (rule.grace or 0) < epochs]
+    return [*fitting, Rule("hyperband"), Rule("median"), Rule("none")]
+
+
+def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Rule]) -> Tuned:
+    """Choose the cheapest rule whose mean regret stays within a bound.
+
+    The same choice is made on all sources but one, for each, and looked at on that one: what a
+    choice is worth on curves it was not made on.
+
+    Raises:
+        ValueError: no rule reaches the bound.
+    """
+    groups = group(curves, setting.seed)
+    others = {
+        name: [curve for other in groups if other != name for curve in groups[other]]
+        for name in groups
+    }
+    on_all: dict[Rule, Summary] = {}
+    on_others: dict[str, dict[Rule, Summary]] = {name: {} for name in groups}
+    for rule in rules:
+        on_all[rule] = setting.replay(curves, rule)
+        for name in groups:
+            on_others[name][rule] = setting.replay(others[name], rule)
+    rule = _cheapest(on_all, bound)
+    if on_all[rule].regret > bound:
+        raise ValueError(
+            f"--tune {bound:g}: no rule keeps mean regret that low on these curves; "
+            f"the lowest is {on_all[rule].regret:.3f} CER points"
+        )
+    held_out = {}
+    for name, members in groups.items():
+        choice = _cheapest(on_others[name], bound)
+        held_out[name] = (choice, setting.replay(members, choice))
+    return Tuned(rule, on_all[rule], held_out)
+
+
+def group(curves: list[Curve], seed: int) -> dict[str, list[Curve]]:
+    """Return the curves by source, small sources together; of one source, two random halves."""
+    sizes = Counter(curve.source for curve in curves)
+    groups: dict[str, list[Curve]] = {}
+    for curve in curves:
+        name = curve.source if sizes[curve.source] >= _LEAST_GROUP else "other sources"
+        groups.setdefault(name, []).append(curve)
+    if len(groups) > 1:
+        return groups
+    order = np.random.default_rng(seed).permutation(len(curves))
+    half = len(curves) // 2
+    return {
+        "first half": [curves[index] for index in order[:half]],
+        "second half": [curves[index] for index in order[half:]],
+    }
+
+
+def grid(epochs: int) -> list[Rule]:
+    """Return the rules that --tune chooses among."""
+    return [
+        Rule("asha", grace, eta, rank_by)
+        for grace in _GRACES
+        if grace < epochs
+        for eta in _ETAS
+        for rank_by in RANKINGS
+    ]
+
+
+def _cheapest(found: dict[Rule, Summary], bound: float) -> Rule:
+    """Return the cheapest rule within the bound, or that of least regret where none is."""
+    allowed = max(bound, min(summary.regret for summary in found.values()))
+    within = [rule for rule in found if found[rule].regret <= allowed]
+    return min(within, key=lambda rule: found[rule].share)
