@@ -323,5 +323,7 @@ def _forget_statistics(trial: Trial) -> None:
 
 
 def _forget_configuration(trial: Trial) -> None:
-    """Leave an ended trial what names it; its row in the trials table has the rest."""
+    """Leave an ended trial what names it: tables and ``checkpoints/`` of the run have the rest."""
     trial.set_config({name: value for name, value in trial.config.items() if name != "config"})
+    manager: Any = trial.run_metadata.checkpoint_manager
+    trial.run_metadata.checkpoint_manager = type(manager)(manager.checkpoint_config)
