@@ -89,6 +89,7 @@ class SpentCheckpoints:
         self._storage: Any = None  # Ray's, of any trial: all have one file system
         self._news: dict[str, Trial] = {}
         self._spent: deque[_Spent] = deque()
+        self._named: set[tuple[str, str | None]] = set()  # in the newest snapshot
         self._snapshot: Path | None = None
         self._stored_at: int | None = None
         self._stored = 0
@@ -98,8 +99,8 @@ class SpentCheckpoints:
         self._storage = trial.storage
         self._news[trial.trial_id] = trial
 
-    def on_snapshot(self) -> None:
-        """Take in that Ray has written a snapshot and is about to store it; delete what is spent.
+    def on_snapshot(self, trials: Iterable[Trial]) -> None:
+        """Take in that Ray is writing a snapshot and will store it; delete what is spent.
 
         Snapshots are stored in the background, one after another, and some never: what shows is
         that another one was. The next to appear may have been on its way already, the one after it
@@ -107,6 +108,7 @@ class SpentCheckpoints:
         """
         if self._storage is None:
             return
+        self._named = {(_folder(trial), _needed(trial)) for trial in trials}
         with contextlib.suppress(OSError):
             self._look()
             for trial in self._news.values():
@@ -118,15 +120,19 @@ class SpentCheckpoints:
                 found = self._find(folder)
                 self._delete(path for path in found if needed is None or path.name < needed)
 
-    def finish(self, trials: Iterable[Trial]) -> None:
-        """Delete all that the search's last snapshot does not name, if it was stored."""
-        needed = {(_folder(trial), _needed(trial)) for trial in trials}
+    def finish(self) -> None:
+        """Delete all that the search's last snapshot does not name, if it was stored.
+
+        Behind that snapshot Ray stops the trials that still ran, which then look as if they ended.
+        """
         if self._storage is None:
             return
         with contextlib.suppress(OSError):
             if self._look():
                 found = self._find(self._storage.experiment_fs_path)
-                self._delete(path for path in found if (str(path.parent), path.name) not in needed)
+                self._delete(
+                    path for path in found if (str(path.parent), path.name) not in self._named
+                )
 
     def _look(self) -> bool:
         """Return whether a snapshot was stored since the last look, as it was written."""

@@ -193,7 +193,7 @@ class Recorder(tune.Callback):
         """Send study and tables, since Ray is about to store a snapshot: they are never older."""
         with self._deaf():
             self.folder.send("study.journal", *APPENDED)
-            self._spent.on_snapshot()
+            self._spent.on_snapshot(self._trials)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Ray went once around its loop."""
@@ -225,7 +225,7 @@ class Recorder(tune.Callback):
                 self.boards.end(record.slug, failed=False)
         self._best.keep(self.folder.trials.values())
         if snapshot:
-            self._spent.finish(self._trials)
+            self._spent.finish()
         self.folder.flush()
         self.boards.search.update(self.folder.ranking(), self.folder.elapsed, final=True)
 

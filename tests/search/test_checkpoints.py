@@ -64,7 +64,7 @@ class Search:
             named = {t.trial_id: t.checkpoint.path for t in self.trials if t.checkpoint}
             ended = [t.trial_id for t in self.trials if t.ended]
             self.snapshot.write_text(json.dumps({"named": named, "ended": ended}))
-            self.spent.on_snapshot()
+            self.spent.on_snapshot(self.trials)
             self.begin_storing()
         elif event == "stored":
             self.end_storing()
@@ -106,7 +106,7 @@ def test_whenever_a_search_is_killed_its_trials_can_go_on(events):
         search.do("stored")
         search.do("snapshot")
         search.do("stored")
-        search.spent.finish(search.trials)
+        search.spent.finish()
         search.check()
         for trial in search.trials:
             assert trial.kept == ([] if trial.ended else trial.kept[-1:])
@@ -127,5 +127,16 @@ def test_a_last_snapshot_that_could_not_be_stored_keeps_what_the_one_before_name
     for event in ["save 0", "snapshot", "stored", "save 0", "snapshot"]:
         search.do(event)
     search.stored.write_text(search.content[:9])  # the disk is full
-    search.spent.finish(search.trials)
+    search.spent.finish()
     assert search.trials[0].kept == ["checkpoint_000000", "checkpoint_000001"]
+
+
+def test_trials_that_ran_until_ctrl_c_keep_what_they_go_on_from(tmp_path):
+    """Ray stops them behind its last snapshot, in which they still run."""
+    search = Search(tmp_path)
+    for event in ["save 0", "save 1", "end 1", "snapshot", "stored", "snapshot", "stored"]:
+        search.do(event)
+    search.trials[0].ended = True
+    search.spent.finish()
+    search.check()
+    assert [trial.kept for trial in search.trials] == [["checkpoint_000000"], []]

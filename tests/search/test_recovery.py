@@ -153,7 +153,7 @@ def test_checkpoints_that_are_deleted_on_the_way_are_never_missed(
     for epochs in (8, 17):
         with killed(start):
             wait_for_epochs(folder, epochs)
-            assert len(checkpoints_of_ray(folder)) < epochs / 2
+            assert len(checkpoints_of_ray(folder)) < epochs, "some were deleted on the way"
         start = command("--resume", folder)
     run.resume(folder, quiet=True)
     assert results(folder) == whole

@@ -586,7 +586,9 @@ def test_ray_tunes_trials_arrive_in_the_study(space_of, journal, tmp_path):
             cer = 100.0 / epoch + 10 * (training.learning_rate > 1e-3)
             tune.report({"epoch": epoch, "val_cer": cer})
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
     try:
         tuner = tune.Tuner(
             train,

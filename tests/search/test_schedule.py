@@ -131,7 +131,13 @@ def engine():
         for name, value in quiet.items():
             patch.setenv(name, value)
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack tests/
-        ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+        ray.init(
+            "local",
+            num_cpus=2,
+            include_dashboard=False,
+            logging_level="ERROR",
+            log_to_driver=False,
+        )
         yield
         ray.shutdown()
         ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
