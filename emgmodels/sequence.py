@@ -201,9 +201,9 @@ def rotate(x: Tensor, first: int = 0) -> Tensor:
     is at the position ``first``.
     """
     frames, half = x.shape[2], x.shape[3] // 2
-    angle = _angles(frames, half, x.device, first).to(x.dtype)
+    angle = _angles(frames, half, x.device, first)  # float32: bfloat16 has no angles beyond 256
     a, b = x[..., :half], x[..., half:]
-    cos, sin = angle.cos(), angle.sin()
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 

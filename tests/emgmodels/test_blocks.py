@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import layer_norm, linear
 
 from emgmodels.blocks import RollingNorm, RotationInvariantMLP, SpectrogramNorm, TDSBlock, TimeConv
+from emgmodels.sequence import rotate
 
 
 def test_rotation_invariant_mlp_is_the_mean_over_rolled_inputs():
@@ -84,3 +85,11 @@ def test_time_convolution_is_the_textbook_one(shape):
         found.append([y, x.grad, conv.weight.grad, conv.bias.grad])
     for ours, expected in zip(*found, strict=True):
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_rotary_positions_keep_their_angles_in_bfloat16():
+    """In bfloat16 itself no odd angle beyond 256 exists."""
+    x = torch.randn(1, 2, 600, 16, generator=torch.Generator().manual_seed(0))
+    reduced = rotate(x.bfloat16()).float()
+    error = (reduced - rotate(x)).norm() / x.norm()
+    assert error < 0.01

@@ -220,6 +220,8 @@ def test_sessions_too_short_or_without_keys_are_refused(data, session_paths):
         "conv:1(channels=4,kernel=5) hop:64 mlp:16",
         "gru:1(hidden=24) hop:64 mlp:16",
         "transformer:1(heads=2,feedforward=16) hop:64 mlp:16",
+        "transformer:1(heads=2,feedforward=16,positions=rotary) hop:64 mlp:16",
+        "conformer:1(width=16,heads=2,feedforward=16) hop:64 mlp:16",
         "s4:1 hop:64 mlp:16",
     ],
 )
