@@ -12,8 +12,9 @@ from ray import cloudpickle, tune
 from rich.console import Console
 
 from search.console import Progress
-from search.engine import Resources, engine, run_trials
+from search.engine import engine, run_trials
 from search.recorder import Recorder
+from search.resources import Resources
 from search.results import RunFolder
 from search.run import scheduler_of
 from search.sampler import OptunaSampler

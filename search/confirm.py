@@ -27,10 +27,12 @@ from emgmodels.config import Config
 from emgmodels.writing import whole
 from search import seeds
 from search.console import Progress, say
-from search.engine import Resources, choose_resources, engine, run_trials
+from search.engine import engine, run_trials
 from search.failures import SearchFailedError
 from search.lock import running
+from search.preflight import check_cluster
 from search.recorder import Recorder
+from search.resources import Resources, choose_resources
 from search.results import COMPLETE, STOPPED, RunFolder, TrialRecord
 from search.sampler import ListedConfigs, trial_seed
 from search.schedule import make_scheduler
@@ -93,6 +95,10 @@ def confirm_winners(
             say(console, line)
         with engine(address, resources.cpus), running(into.path):
             choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
+            if address is not None:
+                check_cluster(
+                    data, resources, into.mirror.place if into.mirror else into.path, console
+                )
             failure = _train(into, plan, data, resources, console)
     table = _write(folder, into)
     missing = len(list(_missing(into, winners, repeats, facts["seed"])))

@@ -6,13 +6,9 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
-import torch
-import yaml
 from ray import tune
 from ray._private import ray_constants
 from ray.tune.execution import class_cache
@@ -23,29 +19,14 @@ from ray.tune.search import SearchGenerator
 
 from search.failures import DISK_FULL, RETRIES, is_disk_full
 from search.recorder import Recorder, SearchEnded
+from search.resources import Resources, trials_ahead
 from search.results import RunFolder
 from search.sampler import ListedConfigs, OptunaSampler
 from search.storage import ENGINE_FOLDER
 from search.trial import EmgTrial, TrialData
 
 _OBJECT_STORE_BYTES = 128 * 2**20
-_LAUNCHED_WITH = Path("~/ray_bootstrap_config.yaml")
-"""Where ``ray up`` leaves, on a head, the file by which the cluster grows."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one trial is given."""
-
-    cpus: float
-    """Cores; also torch's threads, at least one."""
-    gpus: float
-    """GPUs; a fraction shares one."""
-
-    @property
-    def threads(self) -> int:
-        """Torch threads of a trial."""
-        return max(1, math.floor(self.cpus))
+_AHEAD = "TUNE_MAX_PENDING_TRIALS_PG"
 
 
 @contextlib.contextmanager
@@ -98,70 +79,6 @@ def _on_loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
 
 
-def choose_resources(cpus: float | None, gpus: float | str | None, cluster: bool) -> Resources:
-    """Return what a trial is given; the default is a GPU each where there are any, else a core.
-
-    Args:
-        cpus: cores for each trial, None for the default.
-        gpus: GPUs for each trial, None for the default; ``auto`` is checked, and is one so far.
-        cluster: ask the cluster what it has, or can start, instead of this machine.
-
-    Raises:
-        ValueError: no machine has that much, or no trial can train with it.
-    """
-    if cpus is not None and not cpus > 0:
-        raise ValueError(f"--cpus-per-trial {cpus:g}: must be above 0, such as 1")
-    if isinstance(gpus, str):
-        gpus = _whole_gpu(cluster)
-    if gpus is not None and not gpus >= 0:
-        raise ValueError(f"--gpus-per-trial {gpus:g}: must be 0 or more, such as 0.5 or 1")
-    if cluster:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]] + _nodes_to_come()
-        most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
-        most_cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
-    else:
-        most_gpus, most_cpus = float(torch.cuda.device_count()), float(os.cpu_count() or 1)
-    gpus = (1.0 if most_gpus else 0.0) if gpus is None else gpus
-    if cpus is None:
-        cpus = max(1.0, most_cpus // max(1.0, most_gpus / gpus)) if gpus else 1.0
-    where = "the largest node of the cluster has" if cluster else "this machine has"
-    for option, wanted, most in (("cpus", cpus, most_cpus), ("gpus", gpus, most_gpus)):
-        if wanted > most:
-            raise ValueError(
-                f"--{option}-per-trial {wanted:g}: {where} {most:g} {option.upper()[:-1]}s: ask "
-                f"for at most that, or leave the option out"
-            )
-    return Resources(cpus, gpus)
-
-
-def _whole_gpu(cluster: bool) -> float:
-    """Return 1, where this machine has a GPU that trials can share."""
-    if cluster:
-        raise ValueError(
-            "--gpus-per-trial auto: sizes the GPUs of this machine, and --address may have others: "
-            "give a number, such as 0.5"
-        )
-    if not torch.cuda.is_available():
-        raise ValueError(
-            "--gpus-per-trial auto: this machine has no GPU for trials to share: leave it out"
-        )
-    return 1.0
-
-
-def _nodes_to_come() -> list[dict[str, float]]:
-    """Return the resources of the nodes that the cluster of this machine can start."""
-    try:
-        launched = yaml.safe_load(_LAUNCHED_WITH.expanduser().read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    head, top = launched["head_node_type"], launched.get("max_workers", 0)
-    return [
-        kind.get("resources", {})
-        for name, kind in launched["available_node_types"].items()
-        if name != head and min(top, kind.get("max_workers", top)) > 0
-    ]
-
-
 def run_trials(
     sampler: OptunaSampler | ListedConfigs,
     scheduler: TrialScheduler,
@@ -192,7 +109,7 @@ def run_trials(
             verbose=0,
         ),
     )
-    _fit(tuner, recorder)
+    _fit(tuner, recorder, resources)
 
 
 def check_snapshot(folder: RunFolder) -> None:
@@ -220,7 +137,7 @@ def resume_trials(
     local._tune_config.search_alg = Suggestions(sampler)
     local._tune_config.scheduler = scheduler
     local.get_run_config().callbacks = [recorder]
-    _fit(tuner, recorder)
+    _fit(tuner, recorder, resources)
 
 
 class Suggestions(SearchGenerator):
@@ -266,10 +183,10 @@ def _storage(folder: RunFolder, name: str = "") -> str:
     return (place / name).uri if name else place.uri
 
 
-def _fit(tuner: tune.Tuner, recorder: Recorder) -> None:
+def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
     snapshot = False
     try:
-        with _own_credentials(), _trainable_at_hand():
+        with _own_credentials(), _trainable_at_hand(), _waiting(trials_ahead(resources)):
             tuner.fit()
         snapshot = True
     except SearchEnded:
@@ -293,6 +210,22 @@ def _own_credentials() -> Iterator[None]:
         yield
     finally:
         class_cache.ENV_VARS_TO_PROPAGATE = handed_on
+
+
+@contextlib.contextmanager
+def _waiting(trials: int) -> Iterator[None]:
+    """Let so many trials wait for a slot, unless the user says how many.
+
+    Of a searcher that learns Ray asks one at a time, starts its process, then asks the next.
+    """
+    if _AHEAD in os.environ:
+        yield
+        return
+    os.environ[_AHEAD] = str(trials)
+    try:
+        yield
+    finally:
+        del os.environ[_AHEAD]
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -15,6 +16,8 @@ import torch
 
 from search.storage import redact
 
+_ROOT = Path(__file__).resolve().parent.parent
+
 
 def environment() -> dict[str, Any]:
     """Return what a result depends on beside its configuration."""
@@ -27,9 +30,19 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in packages},
         "commit": _commit(),
+        "source": source_hash(),
         "cpus": os.cpu_count(),
         "gpus": gpus,
     }
+
+
+def source_hash() -> str:
+    """Return a hash of this program's source, which tells it where there is no commit to name."""
+    source = hashlib.blake2b(digest_size=4)
+    for package in ("emgmodels", "search"):
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            source.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
+    return source.hexdigest()
 
 
 def _version(package: str) -> str | None:
@@ -40,10 +53,9 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    root = Path(__file__).resolve().parent.parent
     try:
         found = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty"],
+            ["git", "-C", str(_ROOT), "describe", "--always", "--dirty"],
             capture_output=True,
             text=True,
             timeout=10,

@@ -7,11 +7,9 @@ what to do about it.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import secrets
 import socket
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -21,13 +19,16 @@ from typing import Any
 import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from rich.console import Console
 
+from search.console import say
+from search.environment import source_hash
+from search.resources import Resources
 from search.storage import Place, redact
 from search.trial import TrialData, recordings
 
 ANSWER_SECONDS = 120.0
 """A node that does not answer within this time is reported."""
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,6 @@ class Node:
 
 def versions() -> Versions:
     """Return this process's versions; emgsearch's tells its source, however it was installed."""
-    source = hashlib.blake2b(digest_size=4)
-    for package in ("emgmodels", "search"):
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            source.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
     try:
         release = metadata.version("emgsearch")
     except metadata.PackageNotFoundError:
@@ -66,25 +63,20 @@ def versions() -> Versions:
         python=platform.python_version(),
         torch=torch.__version__.partition("+")[0],
         ray=ray.__version__,
-        emgsearch=f"{release} (source {source.hexdigest()})",
+        emgsearch=f"{release} (source {source_hash()})",
     )
 
 
 def check_cluster(
-    data: TrialData,
-    cpus: float,
-    gpus: float,
-    storage: Place | Path,
-    say: Callable[[str], None] = lambda _: None,
+    data: TrialData, resources: Resources, storage: Place | Path, console: Console
 ) -> list[Node]:
     """Check every node of the cluster that is connected, and prepare the sessions on each.
 
     Args:
         data: what trials train on.
-        cpus: cores of a trial.
-        gpus: GPUs of a trial.
+        resources: what a trial is given.
         storage: where results go: a folder that all nodes share, or an object store.
-        say: told what is going on.
+        console: told what is going on.
 
     Returns:
         The nodes.
@@ -92,13 +84,16 @@ def check_cluster(
     Raises:
         ValueError: one line for each thing that is wrong: which node, what, and what to do.
     """
-    nodes = cluster_nodes(cpus, gpus)
-    say(f"Checking {len(nodes)} nodes ...")
+    if isinstance(storage, Path):
+        storage = storage.absolute()
+        storage.mkdir(parents=True, exist_ok=True)
+    nodes = cluster_nodes(resources.cpus, resources.gpus)
+    say(console, f"Checking {len(nodes)} nodes ...")
     token = f".probe-{secrets.token_hex(8)}"
     wanted = asdict(versions())
     _write(storage, token, b"head")
     try:
-        answers = _ask(nodes, _probe, wanted, gpus > 0, storage, token)
+        answers = _ask(nodes, _probe, wanted, resources.gpus > 0, storage, token)
         problems = [
             f"{node.name}: {problem}"
             for node, answer in zip(nodes, answers, strict=True)
@@ -108,9 +103,9 @@ def check_cluster(
     finally:
         _clean(storage, token, nodes)
     if not problems:
-        say("Preparing the sessions on each node that lacks them ...")
+        say(console, "Preparing the sessions on each node that lacks them ...")
         training = [node for node in nodes if node.trains]
-        answers = _ask(training, _prepare, data, seconds=None)
+        answers = _ask(training, _prepare, data, waiting=lambda text: say(console, text))
         problems = [
             f"{node.name}: cannot read the sessions: {answer}: mount the folder there under the "
             f"same path, or give --data as an object store's URI"
@@ -119,6 +114,7 @@ def check_cluster(
         ]
     if problems:
         raise ValueError("the cluster is not ready:\n" + "\n".join(f"  {p}" for p in problems))
+    say(console, f"The cluster is ready: trials run on {len(training)} of its {len(nodes)} nodes.")
     return nodes
 
 
@@ -142,34 +138,53 @@ def cluster_nodes(cpus: float, gpus: float) -> list[Node]:
 
 
 def _ask(
-    nodes: Sequence[Node], task: Any, *arguments: Any, seconds: float | None = ANSWER_SECONDS
+    nodes: Sequence[Node],
+    task: Any,
+    *arguments: Any,
+    waiting: Callable[[str], None] | None = None,
 ) -> list[Any]:
-    """Run a task on every node at once; an error is answered as its text."""
-    refs = [
+    """Run a task on every node at once; an error is answered as its text.
+
+    Args:
+        nodes: where to run it.
+        task: what to run, with the node as its first argument.
+        arguments: the others.
+        waiting: told which nodes are waited for, now and then; None: they have ANSWER_SECONDS.
+    """
+    refs = {
         ray.remote(task)
         .options(
             num_cpus=0,
             max_retries=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
         )
-        .remote(node, *arguments)
+        .remote(node, *arguments): node
         for node in nodes
-    ]
-    deadline = None if seconds is None else time.monotonic() + seconds
-    answers: list[Any] = []
-    for ref in refs:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        try:
-            answers.append(ray.get(ref, timeout=left))
-        except ray.exceptions.GetTimeoutError:
-            ray.cancel(ref, force=True)
-            answers.append(
-                f"does not answer within {seconds:.0f} s: look at `ray status` and at the logs "
-                f"under /tmp/ray/session_latest/logs there, or take it out of the cluster"
-            )
-        except ray.exceptions.RayError as error:
-            answers.append(_explain(error))
-    return answers
+    }
+    late = list(refs)
+    while late:
+        _, late = ray.wait(late, num_returns=len(late), timeout=ANSWER_SECONDS)
+        if late and waiting is None:
+            break
+        if late and waiting is not None:
+            names = ", ".join(refs[ref].name for ref in late)
+            waiting(f"still waiting for {names}; Ctrl-C gives up")
+    return [_late(ref) if ref in late else _answer(ref) for ref in refs]
+
+
+def _late(ref: Any) -> str:
+    ray.cancel(ref, force=True)
+    return (
+        f"does not answer within {ANSWER_SECONDS:.0f} s: look at `ray status` and at the logs "
+        f"under /tmp/ray/session_latest/logs there, or take it out of the cluster"
+    )
+
+
+def _answer(ref: Any) -> Any:
+    try:
+        return ray.get(ref)
+    except ray.exceptions.RayError as error:
+        return _explain(error)
 
 
 def _explain(error: Exception) -> str:

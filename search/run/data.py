@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -68,8 +69,8 @@ def open_sessions(
     for note in [*notes, *warnings]:
         say(console, f"note: {note}")
     data = TrialData(
-        train=tuple(str(path.resolve()) for path in split.train),
-        val=tuple(str(path.resolve()) for path in split.val),
+        train=tuple(map(os.path.abspath, split.train)),
+        val=tuple(map(os.path.abspath, split.val)),
     )
     return data, 1000 * min(recording.samples for recording in (*train, *val)) / SAMPLE_RATE
 

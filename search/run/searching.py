@@ -22,20 +22,14 @@ from emgmodels.pretrained import check_weights
 from emgmodels.sessions import Split
 from search.confirm import check_options, confirm_winners, refuse_confirmation
 from search.console import Progress, say
-from search.engine import (
-    Resources,
-    check_snapshot,
-    choose_resources,
-    engine,
-    resume_trials,
-    run_trials,
-)
+from search.engine import check_snapshot, engine, resume_trials, run_trials
 from search.failures import SearchFailedError
 from search.lock import running
 from search.objectives import costs
 from search.packing import AUTO, gpu_share, gpus_of_trial, trial_bytes
 from search.preflight import check_cluster
 from search.recorder import Recorder
+from search.resources import Resources, choose_resources
 from search.results import RunFolder, read_trials
 from search.run.data import choose_sessions, open_sessions
 from search.run.ranking import print_ranking, send
@@ -142,13 +136,13 @@ def search(
     if gpus_per_trial == AUTO:
         gpus_per_trial = _gpu_share(loaded, trial_data, console)
     learnt = [trial for run in warm_start for trial in _learn(loaded, run, chosen, console)]
-    tested = [str(path.resolve()) for path in chosen.test]
+    tested = [os.path.abspath(path) for path in chosen.test]
     if store is not None:
         trial_data, tested = trial_data.moved(store), list(map(store.uri_of, chosen.test))
     with engine(address, cpus_per_trial, verbose):
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
         if address is not None:
-            _check_cluster(trial_data, resources, place or parent, console)
+            check_cluster(trial_data, resources, place or parent, console)
         folder = RunFolder.create(parent, loaded.name, place)
         folder.write_space(loaded.resolved())
         kept = folder.mirror.place.uri if folder.mirror else None
@@ -220,7 +214,7 @@ def resume(
         choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
         if address is not None:
             storage = folder.mirror.place if folder.mirror else folder.path
-            _check_cluster(trial_data, resources, storage, console)
+            check_cluster(trial_data, resources, storage, console)
         say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
         with running(folder.path):
             if more:
@@ -343,19 +337,6 @@ def _reopen(run: str | Path, out: Path) -> RunFolder:
     with running(path) if path.is_dir() else contextlib.nullcontext():
         fetch(place, path)
     return RunFolder.open(path, place)
-
-
-def _check_cluster(
-    data: TrialData, resources: Resources, storage: Place | Path, console: Console
-) -> None:
-    if isinstance(storage, Path):
-        storage = storage.absolute()
-        storage.mkdir(parents=True, exist_ok=True)
-    nodes = check_cluster(
-        data, resources.cpus, resources.gpus, storage, lambda text: say(console, text)
-    )
-    fit = sum(node.trains for node in nodes)
-    say(console, f"The cluster is ready: trials run on {fit} of its {len(nodes)} nodes.")
 
 
 def _learn(space: Space, run: str | Path, split: Split, console: Console) -> list[FrozenTrial]:

@@ -103,23 +103,3 @@ def test_a_trial_goes_on_from_a_checkpoint_that_ray_deletes_at_once(session_path
     shutil.rmtree(tmp_path)
     result = second.step()
     assert (result["epoch"], result["val_cer"]) == (2, expected["val_cer"])
-
-
-def test_trials_may_ask_for_nodes_that_the_cluster_can_start(tmp_path, monkeypatch):
-    """The head of such a cluster has no GPU, and trains nothing."""
-    import shutil
-
-    import ray
-
-    from search.engine import Resources, choose_resources
-
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"memory": 1.0}}])
-    with pytest.raises(ValueError, match="the largest node of the cluster has 0 CPUs"):
-        choose_resources(None, 1.0, cluster=True)
-    for name in ("aws.yaml", "gcp.yaml"):
-        file = Path(__file__).parents[2] / "cluster" / name
-        shutil.copy(file, tmp_path / "ray_bootstrap_config.yaml")  # as `ray up` does
-        assert choose_resources(None, 1.0, cluster=True) == Resources(4.0, 1.0)
-        with pytest.raises(ValueError, match="has 1 GPUs"):
-            choose_resources(None, 2.0, cluster=True)

@@ -5,8 +5,8 @@ import torch
 
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.windows import prepare
-from search.engine import choose_resources
 from search.packing import MOST, gpu_share, gpus_of_trial, trial_bytes
+from search.resources import choose_resources
 from search.space import load_space
 
 GB = 2**30

@@ -1,0 +1,145 @@
+"""What each trial is given, and which machines have it: this one, or the nodes of a cluster."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import ray
+import torch
+import yaml
+
+_LAUNCHED_WITH = Path("~/ray_bootstrap_config.yaml")
+"""Where ``ray up`` leaves, on a head, the file by which the cluster grows."""
+_MOST_AHEAD = 16
+"""Trials that wait for a slot at most."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial is given."""
+
+    cpus: float
+    """Cores; also torch's threads, at least one."""
+    gpus: float
+    """GPUs; a fraction shares one."""
+
+    @property
+    def threads(self) -> int:
+        """Torch threads of a trial."""
+        return max(1, math.floor(self.cpus))
+
+
+class Machine(NamedTuple):
+    """What a machine has for trials."""
+
+    cpus: float
+    gpus: float
+
+    def slots(self, trial: Resources) -> int:
+        """Return how many trials fit at once."""
+        room = [self.cpus / trial.cpus] + ([self.gpus / trial.gpus] if trial.gpus else [])
+        return math.floor(min(room) + 1e-9)
+
+
+def choose_resources(cpus: float | None, gpus: float | str | None, cluster: bool) -> Resources:
+    """Return what a trial is given; the default is a GPU each where there are any, else a core.
+
+    With a GPU each, trials share the cores of its machine; of machines that differ, those of the
+    one with the fewest cores for each GPU.
+
+    Args:
+        cpus: cores for each trial, None for the default.
+        gpus: GPUs for each trial, None for the default; ``auto`` is checked, and is one so far.
+        cluster: ask the cluster what it has, or can start, instead of this machine.
+
+    Raises:
+        ValueError: no machine has that much, or no trial can train with it.
+    """
+    if cpus is not None and not cpus > 0:
+        raise ValueError(f"--cpus-per-trial {cpus:g}: must be above 0, such as 1")
+    if isinstance(gpus, str):
+        gpus = _whole_gpu(cluster)
+    if gpus is not None and not 0 <= gpus <= 1:
+        raise ValueError(
+            f"--gpus-per-trial {gpus:g}: a trial trains on one GPU: give it 1, a part of one such "
+            f"as 0.5, or 0"
+        )
+    machines = _machines(cluster)
+    if gpus is None:
+        gpus = 1.0 if any(machine.gpus >= 1 for machine in machines) else 0.0
+    if cpus is None:
+        for_each = [m.cpus // max(1.0, m.gpus / gpus) for m in machines if gpus and m.gpus >= gpus]
+        cpus = max(1.0, min((each for each in for_each if each >= 1), default=1.0))
+    chosen = Resources(cpus, gpus)
+    _check_fits(chosen, machines, cluster)
+    return chosen
+
+
+def trials_ahead(trial: Resources) -> int:
+    """Return how many trials may wait for a slot of the Ray that runs.
+
+    Half as many as there are slots: processes start side by side, and a cluster that grows starts
+    several nodes at a time. More would be suggested before earlier results are known.
+    """
+    slots = sum(machine.slots(trial) for machine in _machines(cluster=True))
+    return max(1, min(_MOST_AHEAD, slots // 2))
+
+
+def _machines(cluster: bool) -> list[Machine]:
+    if not cluster:
+        return [Machine(float(os.cpu_count() or 1), float(torch.cuda.device_count()))]
+    here = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Machine(has.get("CPU", 0.0), has.get("GPU", 0.0)) for has in (*here, *_nodes_to_come())]
+
+
+def _check_fits(trial: Resources, machines: Sequence[Machine], cluster: bool) -> None:
+    """Raise ValueError where a trial fits on no machine."""
+    where = "the largest node of the cluster has" if cluster else "this machine has"
+    for option, wanted, most in (
+        ("cpus", trial.cpus, max((machine.cpus for machine in machines), default=0.0)),
+        ("gpus", trial.gpus, max((machine.gpus for machine in machines), default=0.0)),
+    ):
+        if wanted > most:
+            raise ValueError(
+                f"--{option}-per-trial {wanted:g}: {where} {most:g} {option.upper()[:-1]}s: ask "
+                f"for at most that, or leave the option out"
+            )
+    if not any(machine.slots(trial) for machine in machines):
+        with_gpu = max(machine.cpus for machine in machines if machine.gpus >= trial.gpus)
+        raise ValueError(
+            f"--cpus-per-trial {trial.cpus:g}: no node has that many CPUs beside {trial.gpus:g} of "
+            f"a GPU: ask for at most {with_gpu:g}, or leave the option out"
+        )
+
+
+def _whole_gpu(cluster: bool) -> float:
+    """Return 1, where this machine has a GPU that trials can share."""
+    if cluster:
+        raise ValueError(
+            "--gpus-per-trial auto: sizes the GPUs of this machine, and --address may have others: "
+            "give a number, such as 0.5"
+        )
+    if not torch.cuda.is_available():
+        raise ValueError(
+            "--gpus-per-trial auto: this machine has no GPU for trials to share: leave it out"
+        )
+    return 1.0
+
+
+def _nodes_to_come() -> list[dict[str, float]]:
+    """Return the resources of the nodes that the cluster of this machine can start."""
+    try:
+        launched = yaml.safe_load(_LAUNCHED_WITH.expanduser().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    head, top = launched["head_node_type"], launched.get("max_workers", 0)
+    found: list[dict[str, float]] = []
+    for name, kind in launched["available_node_types"].items():
+        if name != head:
+            found += [kind.get("resources", {})] * min(top, kind.get("max_workers", top))
+    return found
