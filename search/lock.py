@@ -14,6 +14,8 @@ _LOCK = ".running"
 def running(run: Path) -> Iterator[None]:
     """Mark a run folder as that of a running search, until it ends or its process dies.
 
+    Where the file system knows no locks, nothing marks it.
+
     Raises:
         ValueError: a search runs in it already.
     """
@@ -22,6 +24,8 @@ def running(run: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"{run}: its search is running already") from None
+        except OSError:
+            pass
         yield
 
 

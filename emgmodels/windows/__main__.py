@@ -54,6 +54,12 @@ def list_recordings() -> None:
         f"(EMGSEARCH_CACHE_GB), in {cache.cache_folder()}",
         soft_wrap=True,
     )
+    if beside := cache.fetched_bytes():
+        console.print(
+            f"beside them {beside / 1e9:.2f} GB of session files and run folders from object "
+            f"stores, and of synthetic sessions; these have no limit, clear removes them",
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -77,7 +83,10 @@ def prepare(
 
 @app.command()
 def clear() -> None:
-    """Remove the recordings that no process has open, and what killed conversions left."""
+    """Remove the recordings that no process has open, and what killed conversions left.
+
+    Where none is open, also what was fetched from object stores, and synthetic sessions.
+    """
     freed = cache.clear()
     left = sum(entry.in_use for entry in cache.entries())
     typer.echo(f"{freed / 1e6:.1f} MB freed; {left} recordings are in use and stay")

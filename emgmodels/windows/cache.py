@@ -3,7 +3,8 @@
 A recording's folder is made beside its place, locked, and moved there when it is complete, so that
 an interrupted conversion leaves nothing but a folder that the next one removes. Whoever opens a
 recording holds a shared lock on its ``recording.json``; what is locked is never evicted. Beyond
-``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go.
+``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go. A damaged recording
+is converted anew. Where a file system knows no locks, nothing is evicted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -34,6 +35,8 @@ DEFAULT_LIMIT = 100.0
 """Gigabytes that recordings may take."""
 _META = "recording.json"
 _UNFINISHED = ".converting-"
+_FETCHED = ("data", "runs", "typist")
+"""Folders beside the recordings, of files that can be brought or written again."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +168,25 @@ def evict(limit: int) -> int:
 
 
 def clear() -> int:
-    """Remove every recording that is not in use, and what killed conversions left; return bytes."""
+    """Remove every recording that is not in use, and what killed conversions left; return bytes.
+
+    Where none is in use, session files and run folders that were brought here go as well.
+    """
     _remove_unfinished()
     freed = evict(-1)
     shutil.rmtree(cache_folder() / "sources", ignore_errors=True)
+    if not entries():
+        freed += fetched_bytes()
+        for name in _FETCHED:
+            shutil.rmtree(cache_folder().parent / name, ignore_errors=True)
     return freed
+
+
+def fetched_bytes() -> int:
+    """Return what lies beside the recordings: files from object stores, a typist's sessions."""
+    folders = [cache_folder().parent / name for name in _FETCHED]
+    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in found)
 
 
 def _content_key(path: Path) -> str:
@@ -215,6 +232,7 @@ def _convert(session: Session, folder: Path, source: Path) -> None:
             }
             json.dump(values, meta)
             meta.flush()
+            _sync(scratch)
             try:
                 scratch.rename(folder)
             except OSError:
@@ -235,25 +253,45 @@ def _write_emg(session: Session, path: Path) -> None:
     out.flush()
 
 
+def _sync(folder: Path) -> None:
+    """Wait until a folder's files are on the disk: what is moved to its place is whole."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def _open(folder: Path) -> Recording | None:
-    """Return a recording, kept in the cache while it lives; None where there is none."""
+    """Return a recording, kept in the cache while it lives; None where there is none.
+
+    What is damaged is removed.
+    """
     try:
-        file = open(folder / _META, encoding="utf-8")  # noqa: SIM115
-        fcntl.flock(file, fcntl.LOCK_SH)
-        os.utime(folder / _META)
-        meta = json.loads(file.read())
-        emg = np.load(folder / "emg.npy", mmap_mode="r")
-        return Recording(
-            name=meta["name"],
-            emg=emg.reshape(BANDS, -1, emg.shape[1]),
-            labels=np.load(folder / "labels.npy"),
-            first=np.load(folder / "first.npy"),
-            last=np.load(folder / "last.npy"),
-            has_key_times=meta["has_key_times"],
-            in_use=file,
-        )
-    except FileNotFoundError:
+        return _read(folder)
+    except (FileNotFoundError, EOFError, ValueError, KeyError):
+        if folder.is_dir():
+            _discard(folder)
         return None
+
+
+def _read(folder: Path) -> Recording:
+    file = open(folder / _META, encoding="utf-8")  # noqa: SIM115
+    with suppress(OSError):  # no locks here, and so no eviction
+        fcntl.flock(file, fcntl.LOCK_SH)
+    os.utime(folder / _META)
+    meta = json.loads(file.read())
+    emg = np.load(folder / "emg.npy", mmap_mode="r")
+    return Recording(
+        name=meta["name"],
+        emg=emg.reshape(BANDS, -1, emg.shape[1]),
+        labels=np.load(folder / "labels.npy"),
+        first=np.load(folder / "first.npy"),
+        last=np.load(folder / "last.npy"),
+        has_key_times=meta["has_key_times"],
+        in_use=file,
+    )
 
 
 def _is_recording(path: Path) -> bool:
@@ -276,9 +314,15 @@ def _remove(folder: Path) -> bool:
     with _locked(folder) as free:
         if not free:
             return False
-        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder.parent) as scratch:
-            folder.rename(Path(scratch) / "evicted")
+        _discard(folder)
     return True
+
+
+def _discard(folder: Path) -> None:
+    """Take a folder out of the cache in one step; whoever has its files open keeps them."""
+    scratch = tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder.parent)
+    with scratch as place, suppress(FileNotFoundError):  # another process was first
+        folder.rename(Path(place) / "discarded")
 
 
 def _remove_unfinished() -> None:
@@ -302,13 +346,13 @@ def _locked(folder: Path) -> Iterator[bool]:
     """Hold a folder's lock against whoever would open it; yield whether it could be had."""
     file: IO[str] | None = None
     try:
-        file = open(folder / _META, encoding="utf-8")  # noqa: SIM115
+        file = open(folder / _META, "r+", encoding="utf-8")  # noqa: SIM115 - NFS wants it writable
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         free = True
-    except BlockingIOError:
-        free = False
     except FileNotFoundError:
         free = True
+    except OSError:  # somebody has it open, or nobody can tell
+        free = False
     try:
         yield free
     finally:

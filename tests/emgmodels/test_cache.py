@@ -96,6 +96,65 @@ def test_a_killed_conversion_breaks_nothing_and_is_cleared_away(files):
     assert not list(cache.cache_folder().glob(".converting-*"))
 
 
+@pytest.mark.parametrize("piece", ["recording.json", "emg.npy", "labels.npy", "last.npy"])
+@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b""), os.remove])
+def test_a_damaged_recording_is_converted_anew(files, piece, harm):
+    sample = float(prepare(files[:1])[0].emg[0, 0, 5])
+    harm(cache.entries()[0].folder / piece)
+    (recording,) = prepare(files[:1])
+    assert float(recording.emg[0, 0, 5]) == sample
+    assert names() == ["s0"]
+
+
+@pytest.fixture
+def nfs(monkeypatch):
+    """Lock files as NFS does: alone only those that are open for writing."""
+    import fcntl
+
+    lock = fcntl.flock
+
+    def strict(file, how):
+        if how & fcntl.LOCK_EX and not file.writable():
+            raise OSError(9, "Bad file descriptor")
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", strict)
+
+
+def test_the_cache_lies_on_nfs_as_well(files, nfs):
+    kept = prepare(files[:2])
+    assert all(entry.in_use for entry in cache.entries())
+    del kept
+    assert cache.clear() > 0
+
+
+def test_without_locks_nothing_is_evicted(files, monkeypatch):
+    import fcntl
+
+    def refuse(file, how):
+        raise OSError(95, "Operation not supported")
+
+    prepare(files[:1])
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert prepare(files[:1])[0].samples == 4000
+    assert cache.clear() == 0
+    assert names() == ["s0"]
+
+
+def test_what_was_fetched_is_listed_and_cleared_too(files):
+    folder = cache.cache_folder().parent / "data/s3-bucket"
+    folder.mkdir(parents=True)
+    (folder / "s.hdf5").write_bytes(bytes(20_000_000))
+    kept = prepare(files[:1])
+    run = CliRunner().invoke
+    assert "0.02 GB of session files" in run(app, ["list"], env={"COLUMNS": "300"}).output
+    cache.clear()
+    assert folder.exists(), "something is in use"
+    del kept
+    assert cache.clear() > 20_000_000
+    assert not folder.exists()
+
+
 def test_the_commands_prepare_list_and_clear(files):
     run = CliRunner().invoke
     done = run(app, ["prepare", str(files[0].parent)])

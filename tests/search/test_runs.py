@@ -56,6 +56,18 @@ def test_a_search_runs_as_long_as_its_process_holds_the_folder(tmp_path):
     assert list_runs(tmp_path)[0].state == "interrupted"
 
 
+def test_a_search_runs_where_the_file_system_knows_no_locks(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuse(file, how):
+        raise OSError(95, "Operation not supported")
+
+    folder = make_run(tmp_path, "deep", ENDS["killed"])
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with running(folder.path):
+        assert list_runs(tmp_path)[0].state == "interrupted"
+
+
 def test_command_shows_each_run_also_where_a_terminal_is_narrow(tmp_path):
     for name, ends in ENDS.items():
         make_run(tmp_path, name, ends)
