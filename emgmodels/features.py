@@ -21,6 +21,7 @@ from emgmodels.config import (
     FeaturesConfig,
 )
 from emgmodels.onednn import is_traced, product
+from emgmodels.transfer import sent
 
 POWER_FLOOR = 1e-6
 """Added to the power before the logarithm."""
@@ -209,7 +210,7 @@ class SpecAugment(nn.Module):
                 window.index_fill_(3, columns.nonzero().flatten(), fill)
             return features
         mask = in_time[:, :, None] | in_frequency[:, None, :]  # (N, T, F)
-        mask = mask[:, None, None].to(features.device)
+        mask = sent(mask[:, None, None], features.device)
         mean = features.mean((1, 2, 3, 4), keepdim=True)
         return torch.where(mask, mean, features)
 

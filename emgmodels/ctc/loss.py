@@ -8,6 +8,7 @@ from torch.nn.functional import ctc_loss as torch_ctc_loss
 from torch.nn.functional import nll_loss
 
 from emgmodels.charset import BLANK
+from emgmodels.transfer import sent
 
 
 def ctc_loss(log_probs: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor:
@@ -18,12 +19,17 @@ def ctc_loss(log_probs: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor
     Args:
         log_probs: (N, T, 99) log-probabilities.
         labels: (N, K) labels, padded with anything.
-        label_lengths: (N,) labels of each window.
+        label_lengths: (N,) labels of each window, on the CPU.
     """
     n, frames, _ = log_probs.shape
     lengths = torch.full((n,), frames, dtype=torch.long)
     return torch_ctc_loss(
-        log_probs.transpose(0, 1), labels, lengths, label_lengths, blank=BLANK, zero_infinity=True
+        log_probs.transpose(0, 1),
+        sent(labels, log_probs.device),
+        lengths,
+        label_lengths,
+        blank=BLANK,
+        zero_infinity=True,
     )
 
 
@@ -44,23 +50,25 @@ def aligned_loss(
 
     Args:
         log_probs: (N, T, 99) log-probabilities.
-        labels: (N, K) labels, padded.
+        labels: (N, K) labels, padded; these and what follows on the CPU, whatever the device.
         label_lengths: (N,) labels of each window.
         frames: (N, K) frame of each label's key press; negative where padded.
         tolerance: frames on either side of a press that belong to the key as well.
         blank_weight: weight of frames whose target is the blank.
     """
     n, length, classes = log_probs.shape
-    target = torch.full((n, length), BLANK, device=log_probs.device)
+    target = torch.full((n, length), BLANK)
     window, position = torch.nonzero(frames >= 0, as_tuple=True)
     for offset in sorted(range(-tolerance, tolerance + 1), key=lambda step: -abs(step)):
         at = frames[window, position] + offset
         inside = (at >= 0) & (at < length)
         target[window[inside], at[inside]] = labels[window[inside], position[inside]]
-    weight = torch.ones(classes, device=log_probs.device)
+    weight = torch.ones(classes)
     weight[BLANK] = blank_weight
-    loss = nll_loss(log_probs.flatten(0, 1), target.flatten(), weight, reduction="none")
-    label_lengths = label_lengths.to(log_probs.device)
-    per_label = loss.view(n, length).sum(1) / label_lengths.clamp(min=1)  # (N,)
     timed = (frames >= 0).any(1) | (label_lengths == 0)
+    target, weight, timed, label_lengths = (
+        sent(each, log_probs.device) for each in (target, weight, timed, label_lengths)
+    )
+    loss = nll_loss(log_probs.flatten(0, 1), target.flatten(), weight, reduction="none")
+    per_label = loss.view(n, length).sum(1) / label_lengths.clamp(min=1)  # (N,)
     return (per_label * timed).mean()

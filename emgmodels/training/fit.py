@@ -159,7 +159,10 @@ class _Run:
         self.config, self.device = config, device
         self.model = build(config.model, config.seed).to(device)
         training = config.training
-        self.forward = torch.compile(self.model) if training.compile else self.model
+        self.forward: Callable[[Tensor], Tensor] = self.model
+        if training.compile:
+            torch.compiler.reset()  # of a process's earlier models, which count against a limit
+            self.forward = torch.compile(self.model)
         self.reduced = reduced_precision(training.precision, device)
         self.augment = SpecAugment(training.augmentation, config.model.features.hop)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]

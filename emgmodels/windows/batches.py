@@ -12,6 +12,7 @@ from torch import Tensor
 
 from emgmodels.config import BANDS, SAMPLE_RATE, TrainingConfig
 from emgmodels.features import band_indices, electrode_indices
+from emgmodels.transfer import sent
 from emgmodels.windows.device import DeviceRecordings
 from emgmodels.windows.recording import Recording
 
@@ -37,15 +38,8 @@ class Batch:
     label_samples: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch with EMG and key times on a device; CTC takes its labels from either."""
-        if device.type == "cpu":
-            return self
-        return Batch(
-            self.emg.to(device),
-            self.labels.to(device),
-            self.label_lengths,
-            self.label_samples.to(device),
-        )
+        """Return the batch with its EMG on a device; what the losses need of the rest they send."""
+        return replace(self, emg=sent(self.emg, device))
 
 
 def window_starts(

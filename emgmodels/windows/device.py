@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from emgmodels.config import BAND_ELECTRODES, BANDS
+from emgmodels.transfer import sent
 from emgmodels.windows.recording import Recording
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ class DeviceRecordings:
             shift: (N, 2) samples that each band is shifted by.
         """
         device, bands = self.emg.device, list(cut.bands)
-        index = torch.from_numpy(windows[:, 0].copy()).to(device)
+        index = sent(torch.from_numpy(windows[:, 0].copy()), device)
         start = windows[:, 1:] - cut.before + shift[:, bands]  # (N, B)
         turned = np.arange(len(cut.electrodes)) - rotation[:, bands, None]  # (N, B, E)
         rows = np.asarray(cut.electrodes)[turned % len(cut.electrodes)]
-        electrode = torch.from_numpy(rows).to(device)[..., None]  # (N, B, E, 1)
-        band = torch.tensor(bands, device=device)[:, None, None]  # (B, 1, 1)
-        place = torch.from_numpy(start).to(device)[..., None]
+        electrode = sent(torch.from_numpy(rows), device)[..., None]  # (N, B, E, 1)
+        band = sent(torch.tensor(bands), device)[:, None, None]  # (B, 1, 1)
+        place = sent(torch.from_numpy(start), device)[..., None]
         place = place + torch.arange(cut.samples, device=device)  # (N, B, S)
         last = (self.length[index] - 1)[:, None, None]
         place = ((place + last) % (2 * last).clamp(min=1) - last).abs()  # mirrored

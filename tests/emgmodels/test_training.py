@@ -243,3 +243,21 @@ def test_bfloat16_trains_about_the_same_and_resumes_the_same(data, tmp_path, mod
 def test_precision_is_automatically_float32_on_a_cpu(data):
     whole = next(fit(small(precision="float32"), *data))
     assert next(fit(small(precision="auto"), *data)).train_loss == whole.train_loss
+
+
+def test_every_training_of_a_process_is_compiled(data, monkeypatch):
+    """Of a function torch compiles a few models, then runs the others as they are."""
+    compiled, graphs = torch.compile, []
+
+    def count(graph, inputs):
+        graphs[-1] += 1
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda model: compiled(model, backend=count))
+    config = small(epochs=1, compile=True)
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for _ in range(4):
+            graphs.append(0)
+            trained = next(fit(config, *data))
+    assert all(graphs), graphs
+    assert trained.train_loss == pytest.approx(next(fit(small(epochs=1), *data)).train_loss)

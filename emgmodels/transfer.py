@@ -1,0 +1,13 @@
+"""Copies from the CPU's memory to a GPU's that no step waits for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; to a GPU it is copied while the CPU goes on."""
+    if device.type != "cuda" or values.device.type != "cpu":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
