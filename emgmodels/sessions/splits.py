@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,9 +55,10 @@ def find_split(
         data: Folder with session files, up to two levels of subfolders deep.
         subject: Whose sessions; may be left out where the folder (or split file) has one subject.
         split_file: emg2qwerty's YAML (``user``, ``dataset: {train|val|test: [{user, session}]}``).
-            Without one, subject 89335547 has the published split where all of its sessions are
-            there; any other is split by session names and seed, a tenth of the sessions (at least
-            one) each for validation and test. Two sessions are for training and validation.
+            Without one, subject 89335547 has the published split; any other is split by session
+            names and seed, a tenth of the sessions (at least one) each for validation and test. Two
+            sessions are for training and validation. Where the subject is not asked for by name
+            and the published split lacks sessions, it is split as any other; ``origin`` says so.
         seed: Seed of that choice.
 
     Raises:
@@ -90,14 +91,20 @@ def split_files(
         ValueError: As there.
     """
     if split_file is None and subject is not None:
-        split_file = _published(subject, files)
-    if split_file is None:
-        files_of = _by_subject(files, user_of)
-        subject = _choose_subject(data, subject, files_of)
-        split_file = _published(subject, files)
-        if split_file is None:
-            return _drawn(data, subject, files_of[subject], seed)
-    return _listed(Path(split_file), data, files, subject)
+        split_file = _published(subject)
+    if split_file is not None:
+        return _listed(Path(split_file), data, files, subject)
+    files_of = _by_subject(files, user_of)
+    chosen = _choose_subject(data, subject, files_of)
+    published = _published(chosen)
+    if published is None:
+        return _drawn(data, chosen, files_of[chosen], seed)
+    lacking = sum(name not in files for name in _sessions(published))
+    if not lacking:
+        return _listed(published, data, files, chosen)
+    drawn = _drawn(data, chosen, files_of[chosen], seed)
+    note = f"{drawn.origin}, since {lacking} sessions of the published split are not there"
+    return replace(drawn, origin=note)
 
 
 def find_session_files(data: str | Path) -> dict[str, Path]:
@@ -205,14 +212,14 @@ def _listed(path: Path, data: str, files: Mapping[str, Path], subject: str | Non
     return Split(subject or content.user, train, val, test, origin=str(path))
 
 
-def _published(subject: str, files: Mapping[str, Path]) -> Path | None:
-    """Return the packaged split file of a subject, where all of its sessions are there."""
-    for path in _PUBLISHED.glob("*.yaml"):
-        if path.stem == subject:
-            dataset = _read_split_file(path).dataset
-            entries = [*dataset.train, *dataset.val, *dataset.test]
-            return path if all(entry.session in files for entry in entries) else None
-    return None
+def _published(subject: str) -> Path | None:
+    """Return the packaged split file of a subject, if there is one."""
+    return next((path for path in _PUBLISHED.glob("*.yaml") if path.stem == subject), None)
+
+
+def _sessions(split_file: Path) -> list[str]:
+    dataset = _read_split_file(split_file).dataset
+    return [entry.session for entry in (*dataset.train, *dataset.val, *dataset.test)]
 
 
 def _by_subject(

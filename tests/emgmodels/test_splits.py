@@ -233,7 +233,14 @@ def test_without_all_of_its_sessions_subject_89335547_is_split_like_any_other(tm
     add(tmp_path, *PUBLISHED[:6], user="89335547")
     split = find_split(tmp_path)
     assert (len(split.train), len(split.val), len(split.test)) == (4, 1, 1)
-    assert split.origin == "drawn by session with seed 0"
+    assert split.origin.startswith("drawn by session with seed 0, since 12 sessions of the pub")
+
+
+def test_who_asks_for_the_published_split_is_told_what_it_lacks(tmp_path):
+    """Drawn anew, its test session may land among those to train on."""
+    add(tmp_path, *PUBLISHED[:4], *PUBLISHED[5:], user="89335547")
+    with pytest.raises(ValueError, match=f"1 of the 18 sessions.*are missing:\n  {PUBLISHED[4]}"):
+        find_split(tmp_path, subject="89335547")
 
 
 @settings(max_examples=25, deadline=None)
