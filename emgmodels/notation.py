@@ -69,6 +69,8 @@ def parse_notation(text: str) -> ModelConfig:
     values: dict[str, Any] = {"encoder": {"order": []}}
     for token in re.findall(r"[^\s()]+(?:\([^()]*\))?", text):
         if electrodes := _ELECTRODES.fullmatch(token):
+            if "electrodes" in values:
+                raise ValueError(f"{text!r}: the electrodes stand there twice")
             values["electrodes"] = int(electrodes[1])
             if electrodes[2] is not None:
                 values["electrode_choice"] = electrodes[2]
@@ -110,10 +112,14 @@ def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
         )
     name, value = match["name"], _read_scalar(match["value"])
     settings = _settings(match["settings"] or "", token, text)
-    if name in FRONT:
-        values[FRONT[name]] = value
-    elif name in FeaturesConfig.model_fields:
-        values.setdefault("features", {})[name] = value
+    if name in FRONT or name in FeaturesConfig.model_fields:
+        place = values if name in FRONT else values.setdefault("features", {})
+        field = FRONT.get(name, name)
+        if settings:
+            raise ValueError(f"{text!r}: {name} has no settings in parentheses: write {name}:VALUE")
+        if field in place:
+            raise ValueError(f"{text!r}: {name} stands there twice")
+        place[field] = value
     elif name in CELLS or name in STAGE_NAMES:
         stage = "recurrent" if name in CELLS else name
         if stage in values["encoder"]:

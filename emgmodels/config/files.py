@@ -11,6 +11,9 @@ from pydantic import ValidationError
 from emgmodels.config.base import Frozen
 from emgmodels.config.training import Config
 
+_SPACES_ONLY = {"search", "constraints", "extends", "demo", "typist"}
+"""Keys of a space file that no configuration has."""
+
 
 def load_config(path: str | Path) -> Config:
     """Read a training's YAML file (such as a run's ``best.yaml``).
@@ -26,6 +29,11 @@ def load_config(path: str | Path) -> Config:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is not YAML: {error}") from None
+    if isinstance(values, dict) and _SPACES_ONLY & set(values):
+        raise ValueError(
+            f"{path}: is a space file, which holds many models: search it with python -m "
+            f"search.run {path}, and take best.yaml of the run"
+        )
     try:
         return Config.model_validate(values if values is not None else {})
     except ValidationError as error:

@@ -57,19 +57,31 @@ def pretrained(layers):
     )
 
 
+@st.composite
+def attending(draw, stage):
+    """Take widths that divide into heads, of pairs of features."""
+    values = draw(stage)
+    if values.get("width"):
+        values["heads"] = values.get("heads", 2)
+        values["width"] = 2 * values["heads"] * (1 + values["width"] % 5)
+    return values
+
+
 STAGES = {
-    "transformer": st.fixed_dictionaries(
-        {"layers": st.integers(0, 8)},
-        optional={
-            "heads": sizes,
-            "feedforward": sizes,
-            "dropout": shares,
-            "width": st.none() | sizes,
-            "positions": st.sampled_from(["sinusoidal", "rotary"]),
-            "activation": st.sampled_from(["relu", "gelu"]),
-            "left_context": frames,
-            "right_context": frames,
-        },
+    "transformer": attending(
+        st.fixed_dictionaries(
+            {"layers": st.integers(0, 8)},
+            optional={
+                "heads": sizes,
+                "feedforward": sizes,
+                "dropout": shares,
+                "width": st.none() | sizes,
+                "positions": st.sampled_from(["sinusoidal", "rotary"]),
+                "activation": st.sampled_from(["relu", "gelu"]),
+                "left_context": frames,
+                "right_context": frames,
+            },
+        )
     ),
     "recurrent": st.fixed_dictionaries(
         {"layers": st.integers(0, 8)},
@@ -82,15 +94,16 @@ STAGES = {
     ),
     "conv": st.integers(0, 8).flatmap(conv),
     "conv1d": st.integers(0, 8).flatmap(conv1d),
-    "conformer": st.fixed_dictionaries(
-        {"layers": st.integers(0, 8)},
-        optional={
-            "heads": sizes,
-            "width": st.none() | sizes,
-            "kernel": sizes,
-            "stride": st.integers(1, 4),
-            "right_context": frames,
-        },
+    "conformer": attending(
+        st.fixed_dictionaries(
+            {"layers": st.integers(0, 8), "width": st.none() | sizes},
+            optional={
+                "heads": sizes,
+                "kernel": sizes,
+                "stride": st.integers(1, 4),
+                "right_context": frames,
+            },
+        )
     ),
     "s4": st.fixed_dictionaries(
         {"layers": st.integers(0, 8)},
@@ -188,3 +201,11 @@ def test_no_stage_at_all():
 def test_mistakes_are_named(text, message):
     with pytest.raises(ValueError, match=message):
         parse_notation(text)
+
+
+def test_nothing_is_said_twice_or_dropped():
+    for text in ("conv:4 @4ch @8ch", "hop:16 hop:32 conv:4", "mlp:384 mlp:512"):
+        with pytest.raises(ValueError, match="twice"):
+            parse_notation(text)
+    with pytest.raises(ValueError, match="mlp has no settings in parentheses"):
+        parse_notation("mlp:4(foo=3) conv:4")
