@@ -11,11 +11,13 @@ import math
 import re
 from typing import NamedTuple
 
+from emgmodels.factory import parse_notation
 from search.report.runs import Run, Trial, lookahead, number
 from search.report.tables import Table
 
 SUBJECT = "89335547"
 EPOCHS = 50
+BASELINE_PARAMETERS = 5_293_315
 
 
 class Published(NamedTuple):
@@ -121,10 +123,37 @@ def basis(run: Run) -> str:
     )
 
 
+def as_published(trial: Trial, by: int) -> bool:
+    """Return whether a trial's front end and stages are of the kind that the report trained.
+
+    Args:
+        trial: of a run.
+        by: by what its layers are fewer than the report's; whole ones have the baseline's size.
+    """
+    model = parse_notation(trial.architecture)
+    stages = dict(model.encoder.stages())
+    transformer, recurrent = model.encoder.transformer, model.encoder.recurrent
+    conv, pretrained = model.encoder.conv, model.encoder.pretrained
+    strange = (
+        model.share_bands
+        or model.norm == "rolling"
+        or model.features.filters != "fixed"
+        or model.electrode_choice != "spaced"
+        or (transformer and (transformer.width or transformer.positions != "sinusoidal"))
+        or (transformer and (transformer.left_context, transformer.right_context) != (None, None))
+        or (recurrent and not recurrent.bidirectional)
+        or (conv and (conv.causal or len(set(conv.of_each("channels"))) > 1))
+        or (pretrained and (pretrained.weights != "pretrained" or not pretrained.train_first))
+    )
+    whole_baseline = by > 1 or set(stages) != {"conv"} or trial.parameters == BASELINE_PARAMETERS
+    return not strange and (whole_baseline or conv is None or conv.layers != 4)
+
+
 def _matches(run: Run, by: int) -> list[tuple[Published, Trial]]:
     best: dict[str, Trial] = {}
     for trial in run.ranked:
-        best.setdefault(trial.label, trial)
+        if as_published(trial, by):
+            best.setdefault(trial.label, trial)
     return [
         (published, best[scaled(published.architecture, by)])
         for published in PUBLISHED

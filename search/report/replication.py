@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from search.report.marks import cut, legend
-from search.report.published import PUBLISHED, scale, scaled
+from search.report.published import PUBLISHED, as_published, scale, scaled
 from search.report.runs import Run, Trial
 from search.report.style import (
     CER_CEILING,
@@ -84,7 +84,8 @@ def _members(run: Run, family: Family) -> list[Trial]:
             best.setdefault(_stages_text(trial), trial)
     members = [trial for text, trial in best.items() if family.contains(_stages(text))]
     name = _baseline(run)
-    baseline = [best[name]] if len(members) > 1 and name in best else []
+    known = name in best and _is_baseline(run, best[name])
+    baseline = [best[name]] if len(members) > 1 and known else []
     return members[: _MEMBERS - 1] + baseline
 
 
@@ -226,15 +227,19 @@ def _baseline(run: Run) -> str:
     return scaled(PUBLISHED[0].architecture, scale(run)).partition(" @")[0]
 
 
+def _is_baseline(run: Run, trial: Trial) -> bool:
+    return _stages_text(trial) == _baseline(run) and as_published(trial, scale(run))
+
+
 def _series(run: Run, trial: Trial, place: int) -> tuple[str, str]:
-    if _stages_text(trial) == _baseline(run):
+    if _is_baseline(run, trial):
         return INK, "x"
     return SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
 
 
 def _name(run: Run, trial: Trial) -> str:
     text = _stages_text(trial)
-    return f"{text} (baseline)" if text == _baseline(run) else text
+    return f"{text} (baseline)" if _is_baseline(run, trial) else text
 
 
 def _about(run: Run, figure: int) -> str:
