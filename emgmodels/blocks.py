@@ -255,6 +255,11 @@ class ConvStage(Stage):
 
     def __init__(self, width: int, config: ConvConfig) -> None:
         self.channels, self.kernel = config.of_each("channels"), config.kernel
+        if max(self.channels) > width:
+            raise ValueError(
+                f"conv: {max(self.channels)} channels of the {width} features that it is offered: "
+                f"give it at most {width}"
+            )
         super().__init__(width, multiple_of=math.lcm(*self.channels))
         self.blocks = nn.ModuleList(
             TDSBlock(self.width, channels, config.kernel) for channels in self.channels

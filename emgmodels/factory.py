@@ -231,6 +231,7 @@ class Summary:
         lookahead_ms: EMG after a frame's first sample that its output waits for (ms); infinite
             where the whole window is seen.
         context_ms: EMG that valid convolutions consume around a window (ms).
+        longest_ms: EMG that it can take at once (ms); infinite where any length will do.
         frame_rate: output frames a second.
         stages: name, input shape, output shape and parameters of each part, input to output;
             T is a 4 s window with its context.
@@ -240,6 +241,7 @@ class Summary:
     macs_per_second: float
     lookahead_ms: float
     context_ms: float
+    longest_ms: float
     frame_rate: float
     stages: tuple[tuple[str, tuple[int, ...], tuple[int, ...], int], ...]
 
@@ -266,6 +268,7 @@ def describe(config: ModelConfig) -> Summary:
         macs_per_second=model.macs(frames) * SAMPLE_RATE / window,
         lookahead_ms=model.lookahead_ms,
         context_ms=1000 * consumed / SAMPLE_RATE,
+        longest_ms=1000 * model.longest * spectrogram.hop / SAMPLE_RATE,
         frame_rate=SAMPLE_RATE / framing.step,
         stages=_stage_rows(model, frames),
     )
@@ -345,6 +348,7 @@ def main(architecture: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
         print('usage: python -m emgmodels.factory "gru:2(hidden=128) conv:4 @16ch" | CONFIG.yaml')
+        print("CONFIG.yaml is one model, as best.yaml of a run is; search.space describes spaces")
         sys.exit(0 if "--help" in sys.argv or "-h" in sys.argv else 2)
     try:
         main(sys.argv[1])

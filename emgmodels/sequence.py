@@ -104,11 +104,6 @@ class SelfAttention(nn.Module):
         attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         return self.project_out(attended.transpose(1, 2).flatten(2))
 
-    def macs(self, frames: int) -> int:
-        """Return the multiply-accumulates of one window of that many frames."""
-        width = self.project_out.in_features
-        return frames * (4 * width**2 + 2 * frames * width)
-
 
 class TransformerLayer(nn.Module):
     """Self-attention and feed-forward, each normalised first (Xiong et al. 2020)."""

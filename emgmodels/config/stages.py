@@ -41,6 +41,20 @@ class StageConfig(Frozen):
                 )
 
 
+def _undivided(width: int | None, heads: int, rotary: bool) -> Iterator[str]:
+    """Yield what is wrong with a width that attention heads do not divide, and what would fit."""
+    whole = heads * (2 if rotary else 1)
+    if width is None or width % whole == 0:
+        return
+    below, above = width // whole * whole, (width // whole + 1) * whole
+    fitting = [n for n in range(1, 33) if width % (n * (2 if rotary else 1)) == 0]
+    pairs = " of pairs, as rotary positions need" if rotary else ""
+    yield (
+        f"width {width} does not divide into {heads} heads{pairs}: take width "
+        f"{f'{below} or ' if below else ''}{above}, or heads {', '.join(map(str, fitting))}"
+    )
+
+
 class ConvConfig(StageConfig):
     """Time-depth-separable convolution (TDS) stage, Hannun et al. 2019."""
 
@@ -122,6 +136,11 @@ class TransformerConfig(StageConfig):
     right_context: Count | None = None
     """Frames after its own that each layer attends to; null: all of the window, 0: causal."""
 
+    def mistakes(self) -> Iterator[str]:
+        """Yield what is wrong between values that are each allowed."""
+        yield from super().mistakes()
+        yield from _undivided(self.width, self.heads, rotary=self.positions == "rotary")
+
 
 class ConformerConfig(StageConfig):
     """Conformer stage, Gulati et al. 2020 (arXiv:2005.08100), with rotary positions."""
@@ -143,12 +162,17 @@ class ConformerConfig(StageConfig):
     left_context: Count | None = None
     """Frames before its own that each layer attends to; null: all of the window."""
     right_context: Count | None = None
-    """Frames after its own that each layer sees, its convolution included; null: all of the
-    window, 0: causal."""
+    """Frames after its own that each layer's attention reaches; its convolution reaches as far, or
+    half its kernel where that is less. null: all of the window, 0: causal."""
 
     def reduction(self) -> int:
         """Return how many input frames there are for one output frame."""
         return self.stride
+
+    def mistakes(self) -> Iterator[str]:
+        """Yield what is wrong between values that are each allowed."""
+        yield from super().mistakes()
+        yield from _undivided(self.width, self.heads, rotary=True)
 
 
 class S4Config(StageConfig):
@@ -172,7 +196,7 @@ class PretrainedConfig(StageConfig):
     Needs ``pip install 'emgsearch[pretrained]'`` and the model's files on this machine.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z./~][\w./~@+-]*$")] = "gpt2"
+    name: Annotated[str, Field(pattern=r"^[\w./~][\w ./~@+-]*$")] = "gpt2"
     """A model of the Hugging Face hub that this machine has downloaded, or a folder with its
     ``config.json`` and ``model.safetensors``. It may be causal (GPT-2, Llama) or an encoder."""
     layers: Count = 12

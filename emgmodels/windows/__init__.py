@@ -22,7 +22,12 @@ from emgmodels.windows.batches import (
 )
 from emgmodels.windows.cache import cache_folder, open_split, prepare
 from emgmodels.windows.device import DeviceRecordings, recordings_on
-from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
+from emgmodels.windows.recording import (
+    VALIDATION_SECONDS,
+    Recording,
+    check_recordings,
+    frames_for_keys,
+)
 
 __all__ = [
     "VALIDATION_SECONDS",
@@ -34,6 +39,7 @@ __all__ = [
     "cache_folder",
     "check_recordings",
     "cut_for",
+    "frames_for_keys",
     "milliseconds",
     "mirrored",
     "open_split",

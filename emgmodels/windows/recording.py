@@ -49,6 +49,23 @@ class Recording:
         return low, max(low, high)
 
 
+def frames_for_keys(recordings: Sequence[Recording], share: float = 0.95) -> int:
+    """Return the frames that CTC needs to read most validation windows: one a key, and a blank
+    between equal ones.
+
+    Args:
+        recordings: whose windows.
+        share: of the windows.
+    """
+    window, needed = round(VALIDATION_SECONDS * SAMPLE_RATE), [0]
+    for recording in recordings:
+        for start in range(0, recording.samples - window + 1, window):
+            low, high = recording.label_span(start, start + window)
+            labels = recording.labels[low:high]
+            needed.append(len(labels) + int((labels[1:] == labels[:-1]).sum()))
+    return int(np.quantile(needed, share, method="higher"))
+
+
 def check_recordings(recordings: Sequence[Recording], name: str, seconds: float) -> None:
     """Refuse recordings that hold no window or no key.
 

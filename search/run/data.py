@@ -15,7 +15,7 @@ from emgmodels.sessions import Split, find_split, split_files
 from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import Recording, cache_folder, open_split
 from search.console import say
-from search.space import Space, TypistConfig
+from search.space import Sessions, Space, TypistConfig, sessions_of
 from search.storage import SessionStore
 from search.trial import TrialData
 
@@ -47,10 +47,8 @@ def choose_sessions(
     return find_split(_typist_folder(typist), seed=typist.seed)
 
 
-def open_sessions(
-    split: Split, space: Space, notes: list[str], console: Console
-) -> tuple[TrialData, float]:
-    """Return what trials train on and its shortest session (ms), all of them found good."""
+def open_sessions(split: Split, space: Space, console: Console) -> tuple[TrialData, Sessions]:
+    """Return what trials train on and what that allows, all of it found good."""
     paths = [*split.train, *split.val]
     with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("Preparing sessions", total=len(paths))
@@ -59,8 +57,9 @@ def open_sessions(
         console,
         f"Data: {_minutes(train)} of training in {len(train)} sessions, {_minutes(val)} of "
         f"validation in {len(val)}, subject {split.subject}; sessions kept for "
-        f"testing and not touched: {len(split.test)}.",
+        f"testing and not touched: {len(split.test)}. Split: {split.origin}.",
     )
+    notes = []
     prompted = sum(not recording.has_key_times for recording in train)
     if prompted and space.training.plain().get("aligned_start") is not None:
         notes.append(
@@ -72,7 +71,7 @@ def open_sessions(
         train=tuple(map(os.path.abspath, split.train)),
         val=tuple(map(os.path.abspath, split.val)),
     )
-    return data, 1000 * min(recording.samples for recording in (*train, *val)) / SAMPLE_RATE
+    return data, sessions_of(train, val)
 
 
 def _typist_folder(typist: TypistConfig) -> Path:

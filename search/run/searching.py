@@ -35,7 +35,7 @@ from search.run.data import choose_sessions, open_sessions
 from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import make_scheduler, starts_aligned
-from search.space import Space, load_space
+from search.space import Space, load_space, sessions_of
 from search.storage import Place, SessionStore, fetch, is_uri
 from search.tensorboard import TrialBoards
 from search.trial import TrialData, recordings
@@ -122,7 +122,7 @@ def search(
     OptunaSampler(loaded)
     for stage in loaded.pretrained(seed=loaded.search.seed):
         check_weights(stage)
-    warning = loaded.check(seed=loaded.search.seed).warning
+    loaded.check(seed=loaded.search.seed)
     gpus_per_trial = gpus_of_trial(gpus_per_trial)
     if address is None or gpus_per_trial == AUTO:
         choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
@@ -130,9 +130,10 @@ def search(
         say(console, _DEMO.format(space=space))
     store = SessionStore(str(data)) if data is not None and is_uri(data) else None
     chosen = choose_sessions(loaded, store or data, subject, split)
-    trial_data, shortest = open_sessions(chosen, loaded, [warning] if warning else [], console)
-    loaded = loaded.within(shortest)
-    loaded.check(seed=loaded.search.seed)
+    trial_data, sessions = open_sessions(chosen, loaded, console)
+    loaded = loaded.within(sessions)
+    if warning := loaded.check(seed=loaded.search.seed).warning:
+        say(console, f"note: {warning}")
     if gpus_per_trial == AUTO:
         gpus_per_trial = _gpu_share(loaded, trial_data, console)
     learnt = [trial for run in warm_start for trial in _learn(loaded, run, chosen, console)]
@@ -208,7 +209,7 @@ def resume(
         check_snapshot(folder)
     split = facts["split"]
     trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
-    recordings(trial_data)
+    space = space.within(sessions_of(*recordings(trial_data)))
     resources = Resources(**facts["resources_per_trial"])
     with engine(address, resources.cpus, verbose):
         choose_resources(resources.cpus, resources.gpus, cluster=address is not None)

@@ -16,6 +16,7 @@ is given; ``extends: base.yaml`` takes the keys of a file beside or below this o
 from search.space.distributions import OutsideError
 from search.space.loading import load_space
 from search.space.parsing import SpaceError
+from search.space.sessions import Sessions, sessions_of
 from search.space.settings import Constraints, SchedulerConfig, SearchConfig, TypistConfig
 from search.space.space import Feasibility, Space
 
@@ -25,8 +26,10 @@ __all__ = [
     "OutsideError",
     "SchedulerConfig",
     "SearchConfig",
+    "Sessions",
     "Space",
     "SpaceError",
     "TypistConfig",
     "load_space",
+    "sessions_of",
 ]

@@ -19,7 +19,7 @@ from emgmodels.config import (
     PretrainedConfig,
     explain,
 )
-from emgmodels.factory import describe, parse_notation
+from emgmodels.factory import Summary, describe, parse_notation
 from emgmodels.memory import training_bytes
 from search.space.distributions import Choice, Fixed, Node
 from search.space.draws import Draw, RandomDraw, combinations
@@ -27,12 +27,16 @@ from search.space.parsing import (
     SpaceError,
 )
 from search.space.sections import Section, join
+from search.space.sessions import Sessions
 from search.space.settings import Constraints, SearchConfig, TypistConfig
 
 LARGEST_GRID = 20_000
 """Combinations that are still counted one by one, and searched by ``sampler: grid``."""
-_HARDLY = 0.05
 _COMPLETIONS = 20
+_UNBUILT = "cannot be built"
+_HARDLY = 0.05
+_OFTEN = 30
+"""Samples with a value of which none can be built, so that the value is taken for impossible."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,14 @@ class Feasibility:
     """Why the others cannot be trained, and how often."""
 
     @property
-    def share(self) -> float:
-        """The part of the space that can be trained."""
-        return self.feasible / self.samples
-
-    @property
     def warning(self) -> str | None:
-        """What to tell the user where little of the space can be trained."""
-        if self.share >= _HARDLY:
+        """What to tell the user where not all of the space can be trained."""
+        if not self.reasons:
             return None
         reason, count = Counter(self.reasons).most_common(1)[0]
+        only = "only " if self.feasible < _HARDLY * self.samples else ""
         return (
-            f"only {self.feasible} of {self.samples} sampled configurations can be trained; "
+            f"{only}{self.feasible} of {self.samples} sampled configurations can be trained; "
             f"{count} of the others: {reason}"
         )
 
@@ -79,6 +79,8 @@ class Space:
     """How the space is searched."""
     typist: TypistConfig | None = None
     """Synthetic data, where the space asks for it."""
+    sessions: Sessions | None = None
+    """What it is searched on, once that is known."""
 
     def suggest(self, trial: Draw) -> Config:
         """Return a configuration whose varying values are drawn by ``trial``.
@@ -164,17 +166,23 @@ class Space:
             seed: of the random samples.
 
         Raises:
-            SpaceError: nothing can be built within the constraints, or a start point cannot.
+            SpaceError: nothing can be built within the constraints, a start point cannot, or a
+                value can be with no other.
         """
         reasons: Counter[str] = Counter()
         examples: dict[str, str] = {}
+        tried = _Tried()
         total = 0
-        for values in self._samples(samples, seed):
+        for params, values in self._samples(samples, seed):
             total += 1
-            if (reason := self._reason(values)) is not None:
+            reason = self._reason(values)
+            if reason is not None:
                 reasons[reason[0]] += 1
                 examples.setdefault(*reason)
+            tried.note(params, reason)
         self._check_start_points(seed)
+        if mistakes := tried.impossible(1 if self._is_small(samples) else _OFTEN):
+            raise SpaceError(f"{self.name}: {mistake}" for mistake in mistakes)
         if total == sum(reasons.values()):
             kind, count = reasons.most_common(1)[0]
             raise SpaceError(
@@ -186,17 +194,17 @@ class Space:
         named = {examples[kind]: count for kind, count in reasons.items()}
         return Feasibility(total, total - sum(reasons.values()), named)
 
-    def within(self, milliseconds: float) -> Space:
-        """Return the space of architectures whose context fits into so much EMG."""
+    def within(self, sessions: Sessions) -> Space:
+        """Return the space of what can be trained on given sessions."""
         longest = self.constraints.max_context_ms
-        fitting = milliseconds if longest is None else min(longest, milliseconds)
+        fitting = sessions.shortest_ms if longest is None else min(longest, sessions.shortest_ms)
         constraints = self.constraints.model_copy(update={"max_context_ms": fitting})
-        return replace(self, constraints=constraints)
+        return replace(self, constraints=constraints, sessions=sessions)
 
     def pretrained(self, samples: int = 200, seed: int = 0) -> list[PretrainedConfig]:
         """Return the pretrained stages found among sampled configurations, each name once."""
         found: dict[str, PretrainedConfig] = {}
-        for values in self._samples(samples, seed):
+        for _, values in self._samples(samples, seed):
             with contextlib.suppress(ValueError):
                 stage = self._config(values).model.encoder.pretrained
                 if stage is not None and stage.weights == "pretrained":
@@ -236,26 +244,32 @@ class Space:
     def _continuous(self) -> str | None:
         return self.model.continuous("model") or self.training.continuous("training")
 
-    def _samples(self, samples: int, seed: int) -> Iterator[dict[str, Any]]:
-        if self.model.count() * self.training.count() <= samples:
-            yield from (values for _, values in combinations(self._draw))
+    def _is_small(self, samples: int) -> bool:
+        return self.model.count() * self.training.count() <= samples
+
+    def _samples(self, samples: int, seed: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Yield parameters and values: all of a small space, else at random."""
+        if self._is_small(samples):
+            yield from combinations(self._draw)
             return
         rng = np.random.default_rng(seed)
         for _ in range(samples):
-            yield self._draw(RandomDraw(rng))
+            draw = RandomDraw(rng)
+            values = self._draw(draw)
+            yield draw.params, values
 
     def _reason(self, values: dict[str, Any]) -> tuple[str, str] | None:
         """Return kind and text of what keeps drawn values from being trained."""
         try:
             return self._violation(self._config(values))
         except ValueError as error:
-            return "cannot be built", str(error)
+            return _UNBUILT, str(error)
 
     def _violation(self, config: Config) -> tuple[str, str] | None:
         try:
             summary = describe(config.model)
         except ValueError as error:
-            return "cannot be built", f"cannot be built: {error}"
+            return _UNBUILT, f"cannot be built: {error}"
         for name, value, unit in (
             ("max_parameters", summary.parameters, "parameters"),
             ("max_macs", summary.macs_per_second, "multiply-accumulates per second of EMG"),
@@ -265,10 +279,24 @@ class Space:
             limit = getattr(self.constraints, name)
             if limit is not None and value > limit:
                 return name, f"{value:,.10g} {unit}, more than {name} {limit:,.10g}"
+        if (text := self._too_long(config, summary)) is not None:
+            return "length", text
         limit = self.constraints.max_memory_mb
         if limit is not None and (needed := training_bytes(config) / 2**20) > limit:
             return "max_memory_mb", f"{needed:,.0f} MB to train, more than max_memory_mb {limit:,g}"
         return None
+
+    def _too_long(self, config: Config, summary: Summary) -> str | None:
+        """Return why windows or reach of a configuration do not fit, or None."""
+        training = config.training
+        window = 1000 * (training.window_seconds + training.past_seconds + training.future_seconds)
+        if window > summary.longest_ms:
+            return (
+                f"windows of {window:g} ms with their context, and a stage takes "
+                f"{summary.longest_ms:,.0f} ms at once: lower training.window_seconds, or take a "
+                f"larger hop"
+            )
+        return self.sessions.objection(config, summary) if self.sessions else None
 
     def _check_start_points(self, seed: int) -> None:
         """Raise SpaceError for start points of which no completion can be trained."""
@@ -281,6 +309,29 @@ class Space:
                 mistakes.append(f"{self.name}: search.start_with[{index}]: {reasons[-1][1]}")
         if mistakes:
             raise SpaceError(mistakes)
+
+
+class _Tried:
+    """Which values were tried, and whether anything with them could be built."""
+
+    def __init__(self) -> None:
+        self._times: Counter[tuple[str, Any]] = Counter()
+        self._failed: dict[tuple[str, Any], list[str]] = {}
+
+    def note(self, params: Mapping[str, Any], reason: tuple[str, str] | None) -> None:
+        """Take in what was tried, and the kind and text of what keeps it from being trained."""
+        for key in params.items():
+            self._times[key] += 1
+            if reason is not None and reason[0] == _UNBUILT:
+                self._failed.setdefault(key, []).append(reason[1])
+
+    def impossible(self, least: int) -> list[str]:
+        """Return the values of which nothing could be built, tried so often at least."""
+        return [
+            f"{name}: {value}: nothing with it can be built: {reasons[0]}"
+            for (name, value), reasons in self._failed.items()
+            if len(reasons) == self._times[name, value] >= least
+        ]
 
 
 def _varying(node: Node, path: str, chosen: bool = False) -> Iterator[str]:

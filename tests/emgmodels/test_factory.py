@@ -11,7 +11,7 @@ from emgmodels.factory import STAGES, build, describe, main, notation, parse_not
 STAGE_NOTATIONS = {
     "transformer": [
         "transformer:2(heads=3,feedforward=24)",
-        "transformer:2(heads=3,width=20,positions=rotary,activation=gelu)",
+        "transformer:2(heads=3,positions=rotary,activation=gelu)",
         "transformer:2(heads=2,left_context=5,right_context=2)",
         "transformer:1(heads=2,positions=rotary,right_context=0)",
     ],
@@ -33,7 +33,7 @@ STAGE_NOTATIONS = {
     ],
     "conformer": [
         "conformer:1(heads=3,feedforward=16,width=null,kernel=5)",
-        "conformer:2(heads=2,feedforward=16,width=18,kernel=5,stride=3,right_context=1)",
+        "conformer:2(heads=2,feedforward=16,width=20,kernel=5,stride=3,right_context=1)",
         "conformer:2(heads=2,feedforward=16,width=12,kernel=5,right_context=0,left_context=7)",
     ],
     "s4": ["s4:2(width=12,states=6)", "s4:1(width=null,states=8,bidirectional=false)"],
@@ -265,3 +265,24 @@ def test_the_command_prints_a_summary(parse, text, capsys):
     assert f"{describe(config).frame_rate:g} frames a second" in printed
     for name, _ in config.encoder.stages():
         assert name in printed
+
+
+def test_what_does_not_divide_is_refused_with_what_would_fit():
+    with pytest.raises(
+        ValueError, match="width 256 does not divide into 7 heads: take width 252 or"
+    ):
+        parse_notation("transformer:2(heads=7,width=256)")
+    with pytest.raises(
+        ValueError, match=r"width 256 .* 6 heads of pairs.*heads 1, 2, 4, 8, 16, 32"
+    ):
+        parse_notation("conformer:2(heads=6,width=256)")
+    with pytest.raises(ValueError, match=r"1000 channels of the 768 features .* at most 768"):
+        describe(parse_notation("conv:1(channels=1000)"))
+
+
+def test_a_space_is_not_taken_for_a_model(tmp_path):
+    from emgmodels.config import load_config
+
+    (tmp_path / "space.yaml").write_text("search: {trials: 3}")
+    with pytest.raises(ValueError, match="is a space file, which holds many models"):
+        load_config(tmp_path / "space.yaml")

@@ -7,7 +7,14 @@ import pytest
 from conftest import START, make_session
 
 from emgmodels.sessions import Keystroke, read_session, write_session
-from emgmodels.windows import Cut, batches, prepare, usable_rotation, window_starts
+from emgmodels.windows import (
+    Cut,
+    batches,
+    frames_for_keys,
+    prepare,
+    usable_rotation,
+    window_starts,
+)
 from emgmodels.windows import cache as cache_module
 
 ALL = tuple(range(16))
@@ -43,6 +50,16 @@ def test_the_cache_follows_content_not_names(cache, tmp_path):
     (changed,) = prepare([first])
     assert len(converted(cache)) == 2
     np.testing.assert_array_equal(changed.emg[0, 0], read_session(first).emg[:, 0, 0])
+
+
+def test_ctc_needs_a_frame_a_key_and_one_between_equal_keys(cache, tmp_path):
+    paths = [tmp_path / f"{keys}.hdf5" for keys in ("a", "abcdefgh")]
+    for path in paths:  # 16 keys in a window of 4 s
+        write_session(path, make_session(seconds=9, keys=path.stem))
+    alike, apart = prepare(paths)
+    assert frames_for_keys([alike]) == 16 + 15
+    assert 16 <= frames_for_keys([apart]) < 16 + 8
+    assert frames_for_keys([alike, apart], share=0.5) == frames_for_keys([apart])
 
 
 def test_a_second_opening_reads_no_session_file(cache, tmp_path, monkeypatch):

@@ -1,0 +1,57 @@
+"""What the sessions of a search allow an architecture to be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emgmodels.config import SAMPLE_RATE, Config
+from emgmodels.factory import Summary
+from emgmodels.windows import VALIDATION_SECONDS, Recording, frames_for_keys
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """How long sessions are and how densely keys follow each other in them."""
+
+    shortest_ms: float
+    """The shortest session (ms)."""
+    longest_ms: float
+    """The longest session to train on (ms)."""
+    frames: int
+    """Frames that CTC needs for the keys of 95 % of the windows of 4 s."""
+
+    def objection(self, config: Config, summary: Summary) -> str | None:
+        """Return why an architecture cannot be trained on these sessions, or None."""
+        training = config.training
+        window = 1000 * training.window_seconds
+        if window > self.longest_ms:
+            return (
+                f"windows of {window:g} ms, and the longest training session has "
+                f"{self.longest_ms:,.0f} ms: lower training.window_seconds"
+            )
+        reach = summary.lookahead_ms
+        if math.isfinite(reach) and reach > self.shortest_ms:
+            return (
+                f"{reach:,.0f} ms of look-ahead, and the shortest session has "
+                f"{self.shortest_ms:,.0f} ms: take fewer layers or smaller kernels"
+            )
+        frames = round(summary.frame_rate * VALIDATION_SECONDS)
+        if frames < self.frames:
+            return (
+                f"{frames} frames for a window of {VALIDATION_SECONDS:g} s, and one window in "
+                f"twenty has keys for {self.frames} or more, which CTC could not tell apart: take "
+                f"a smaller hop or stride"
+            )
+        return None
+
+
+def sessions_of(train: Sequence[Recording], val: Sequence[Recording]) -> Sessions:
+    """Return what the recordings of a search allow."""
+    samples = [recording.samples for recording in train]
+    return Sessions(
+        shortest_ms=1000 * min(*samples, *(r.samples for r in val)) / SAMPLE_RATE,
+        longest_ms=1000 * max(samples) / SAMPLE_RATE,
+        frames=frames_for_keys([*train, *val]),
+    )
