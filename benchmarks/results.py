@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import optuna
+import ray
 import torch
 from rich.table import Table
 
 from benchmarks.measure import Figure, Scope
+from search.environment import source_hash
 
 FOLDER = Path(__file__).parent
 STORE = FOLDER / "results.json"
@@ -44,16 +47,20 @@ def describe_setting(scope: Scope) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
+        "ray": ray.__version__,
+        "optuna": optuna.__version__,
+        "source": source_hash(),
     }
 
 
 def setting_line(setting: Mapping[str, Any]) -> str:
     """Return the setting as a line."""
+    used = ("Python", "torch", "numpy", "Ray", "Optuna", "source")
+    versions = [f"{name} {setting[key]}" for name in used if (key := name.lower()) in setting]
     return (
         f"{setting['date']}, {setting['processor']}, {setting['cores']} cores, "
         f"{setting['threads']} torch threads, {setting['clock']} clock, "
-        f"GPU: {setting['gpu'] or 'none'}, "
-        f"Python {setting['python']}, torch {setting['torch']}, numpy {setting['numpy']}"
+        f"GPU: {setting['gpu'] or 'none'}, {', '.join(versions)}"
     )
 
 

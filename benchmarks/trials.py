@@ -31,6 +31,7 @@ def run(scope: Scope) -> Iterator[Figure]:
         bare = np.array(run_bare(parent, few))
         reference = 1000 * float(bare[-1] - bare[_FIRST]) / (len(bare) - 1 - _FIRST)
         yield from search(parent, "random", "none", few, reference)
+        yield from search(parent, "random", "none", many, reference)
         yield from search(parent, "tpe", "none", many, reference)
         yield from search(parent, "random", ASHA, many, reference)
 
