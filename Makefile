@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CLUSTER_READY := $(VENV)/.cluster-ready
 
 .PHONY: search test test-cluster check lint format setup cluster-setup clean
 
@@ -31,21 +32,21 @@ format: $(READY)
 
 setup: $(READY)
 
+# What a node of a cluster needs: no tests, no linters; Ray's dashboard and cloud clients.
+cluster-setup: $(CLUSTER_READY)
+
+$(READY): EXTRA := dev
+$(CLUSTER_READY): EXTRA := cluster
+
 # Made anew whenever the pinned versions or the project's needs change.
-$(READY): constraints.txt pyproject.toml
+$(READY) $(CLUSTER_READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"emgsearch needs Python 3.11 to 3.13, and {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.11")'
 	@echo "Setting up $(VENV) with the pinned versions of constraints.txt (a minute or two) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA)]'
+	@touch $@
 	@echo "$(VENV) is ready."
-
-# What a node of a cluster needs: no tests, no linters; Ray's dashboard and cloud clients.
-cluster-setup:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

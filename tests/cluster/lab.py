@@ -106,7 +106,8 @@ class Lab:
         text = (ROOT / "cluster/README.md").read_text()
         (section,) = re.findall(rf"^## {SECTION}\n(.*?)^## ", text, flags=re.M | re.S)
         for blank, filled in {
-            "USER@HEAD": f"root@{self.head.address}",
+            "HEAD WORKER1 WORKER2": " ".join(node.address for node in self.nodes),
+            "USER@": "root@",
             "spaces/deep.yaml": f"{self.folder}/lab.yaml",
             "deep-001": "lab-001",
             "/shared/emg2qwerty --subject 89335547": f"{self.folder}/data",
@@ -119,18 +120,17 @@ class Lab:
         return [block.splitlines() for block in blocks]
 
     def fill_in(self) -> None:
-        """Change the four lines of cluster/onprem.yaml that are marked."""
+        """Change the three lines of cluster/onprem.yaml that are marked."""
         path = self.desk.home / "emgsearch/cluster/onprem.yaml"
         text, number = path.read_text(), 0
         for key, value in {
             "head_ip": self.head.address,
             "worker_ips": f"[{', '.join(node.address for node in self.nodes[1:])}]",
             "ssh_user": "root",
-            "ssh_private_key": "~/.ssh/id_ed25519",
         }.items():
             text, changed = re.subn(rf"{key}: .*# <-", f"{key}: {value} # <-", text)
             number += changed
-        assert number == text.count("# <-") == 4
+        assert number == text.count("# <-") == 3
         one_core = "--num-cpus=1 --disable-usage-stats"  # so that trials spread
         path.write_text(text.replace("--disable-usage-stats", one_core))
 

@@ -172,14 +172,22 @@ def machines(
             shutil.copy(key, ssh)
             (ssh / "authorized_keys").write_text((folder / "id_ed25519.pub").read_text())
             (ssh / "config").write_text("StrictHostKeyChecking accept-new\n")
-            (machine.home / "emgsearch").mkdir()
-            venv = Path(sys.executable).parents[1]
-            (machine.home / "emgsearch" / ".venv").symlink_to(venv)
+            lend_venv(machine.home / "emgsearch/.venv")
             machine.start()
         yield made
     finally:
         for machine in made:
             machine.stop()
+
+
+def lend_venv(folder: Path) -> None:
+    """Set up a machine's ``.venv`` with what is installed here, as ``make cluster-setup`` would."""
+    folder.mkdir(parents=True)
+    for path in Path(sys.executable).parents[1].iterdir():
+        (folder / path.name).symlink_to(path)
+    stamp = folder / ".cluster-ready"
+    stamp.unlink(missing_ok=True)
+    stamp.touch()
 
 
 def wait_for(address: str, port: int, seconds: float = 30) -> None:

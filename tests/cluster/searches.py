@@ -14,6 +14,7 @@ from conftest import make_session
 
 from emgmodels.sessions import write_session
 from search.results import read_curves, read_trials
+from search.storage import Place
 
 SPACE = """
 name: lab
@@ -76,6 +77,12 @@ def trials(run: Path) -> list[dict[str, Any]]:
     for row in read_curves(run).to_pylist():
         curves.setdefault(row["trial"], []).append(row)
     return [{**row, "curve": curves.get(row["trial"], [])} for row in read_trials(run).to_pylist()]
+
+
+def resumable(place: Place, found: list[dict[str, Any]]) -> bool:
+    """Return whether a search, some epochs of which were trained, can be resumed from storage."""
+    stored = any(name.startswith(".ray/experiment_state") for name in place.files())
+    return stored and sum(len(trial["curve"]) for trial in found) > 10
 
 
 def kept(before: dict[str, Any], run: Path) -> int:
