@@ -22,7 +22,7 @@ from search.space import load_space
 from search.storage import APPENDED, Mirror, Place, SessionStore, fetch
 from search.tables import curves_of
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SPACES = Path(__file__).parents[2] / "spaces"
 SPACE = """
@@ -75,7 +75,7 @@ def command(environment, folder, module: str, *arguments: str):
         text=True,
         env=environment,
         cwd=folder,
-        timeout=500,
+        timeout=240,
         check=False,
     )
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
 from objects import s3_server
-from searches import STEADY, kept, outcome, trials, undisturbed, write_search
+from searches import STEADY, kept, outcome, resumable, trials, undisturbed, write_search
 
 from benchmarks.idle import IdleTrial, search_idly
 from search.engine import engine
 from search.results import read_curves, read_trials
 from search.storage import Place, fetch
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 NOTICE = {
     "RAY_health_check_period_ms": "1000",
@@ -55,33 +56,69 @@ def trains(node):
     import psutil  # Ray brings it
 
     raylet = node.all_processes["raylet"][0].process.pid
-    names = [" ".join(child.cmdline()) for child in psutil.Process(raylet).children()]
-    return any("EmgTrial" in name for name in names)
+    for child in psutil.Process(raylet).children():
+        with contextlib.suppress(psutil.Error):  # it may have ended
+            if "EmgTrial" in " ".join(child.cmdline()):
+                return True
+    return False
+
+
+def lose(cluster):
+    """Kill every process of a cluster: its nodes' own, and their trials'."""
+    import psutil  # Ray brings it
+
+    nodes = cluster.list_all_nodes()
+    started = [one for node in nodes for kind in node.all_processes.values() for one in kind]
+    processes = [psutil.Process(one.process.pid) for one in started]
+    for one in [*processes, *(child for own in processes for child in own.children(True))]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+
+
+@contextlib.contextmanager
+def searching(cluster, folder, storage):
+    """Search on a cluster while something else happens."""
+    write_search(folder)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "search.run", folder / "lab.yaml", "--quiet"),
+            *("--data", folder / "data", "--out", folder / "runs"),
+            *("--storage", storage, "--address", cluster.address),
+        ],
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(process, run, seen):
+    """Wait until something is seen in a search's trials so far, and return it."""
+    while True:
+        assert process.poll() is None
+        with contextlib.suppress(FileNotFoundError, ValueError):  # before the first epoch
+            if found := seen(trials(run)):
+                return found
+        time.sleep(0.05)
 
 
 def test_a_node_dies_at_a_random_moment(stored, tmp_path):
-    write_search(tmp_path)
-    chance = random.Random(time.time_ns())
-    epochs = chance.randrange(4, 30)
+    epochs = random.Random(time.time_ns()).randrange(4, 30)
     run = tmp_path / "runs/lab-001"
     with raylets(3, stored) as cluster:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "search.run", tmp_path / "lab.yaml", "--quiet"),
-                *("--data", tmp_path / "data", "--out", tmp_path / "runs"),
-                *("--storage", "s3://emg/dies", "--address", cluster.address),
-            ],
-        )
-        try:
-            while not (found := busy(cluster, run, epochs)):
-                assert process.poll() is None
-                time.sleep(0.05)
+
+        def busy(found):
+            """A node beside the head on which a trial runs, once so many epochs were trained."""
+            if sum(len(trial["curve"]) for trial in found) < epochs:
+                return None
+            return next((node for node in cluster.worker_nodes if trains(node)), None)
+
+        with searching(cluster, tmp_path, "s3://emg/dies") as process:
+            found = wait_for(process, run, busy)
             before = trials(run)
             cluster.remove_node(found, allow_graceful=False)
-            assert process.wait(300) == 0
-        finally:
-            process.kill()
-            process.wait()
+            assert process.wait() == 0
         moved = {int(path.stem.split("-")[0]) for path in (run / "failures").iterdir()}
         assert moved, "no trial was lost"
         fetched = fetch(Place("s3://emg/dies/lab-001"), tmp_path / "fetched")
@@ -91,12 +128,21 @@ def test_a_node_dies_at_a_random_moment(stored, tmp_path):
             assert kept(trial, fetched) >= len(trial["curve"]) - 1
 
 
-def busy(cluster, run, epochs):
-    """Return a node beside the head on which a trial runs, once so many epochs were trained."""
-    with contextlib.suppress(FileNotFoundError, ValueError):  # before the first epoch
-        if sum(len(trial["curve"]) for trial in trials(run)) >= epochs:
-            return next((node for node in cluster.worker_nodes if trains(node)), None)
-    return None
+def test_all_machines_are_lost_and_another_goes_on(stored, tmp_path):
+    """Head, workers, search and run folder are gone at once; what is in storage is enough."""
+    place = Place("s3://emg/lost/lab-001")
+    with raylets(3, stored) as cluster:
+        with searching(cluster, tmp_path, "s3://emg/lost") as process:
+            wait_for(process, tmp_path / "runs/lab-001", lambda found: resumable(place, found))
+            process.kill()
+            lose(cluster)
+        before = trials(fetch(place, tmp_path / "before"))
+        shutil.rmtree(tmp_path / "runs")
+        resume = (sys.executable, "-m", "search.run", "--resume", place.uri, "--quiet")
+        subprocess.run([*resume, "--out", tmp_path / "elsewhere"], check=True)
+        fetched = fetch(place, tmp_path / "fetched")
+    assert outcome(tmp_path / "elsewhere/lab-001") == outcome(fetched) == undisturbed()
+    assert sum(kept(trial, fetched) for trial in before) > 0, "all was trained again"
 
 
 SLEEP = 0.4
@@ -124,9 +170,9 @@ def asleep(cluster, parent, trials):
     return folder.path, (len(ended) - 1 - begin) / (ended[-1] - ended[begin])
 
 
-def test_a_thousand_trials_on_four_nodes(tmp_path):
+def test_a_thousand_trials_on_four_nodes(tmp_path, capsys):
     """None is lost, the driver's memory grows little, and each node does what one alone does."""
-    with raylets(1, {"TUNE_MAX_PENDING_TRIALS_PG": "8"}) as cluster:
+    with raylets(1) as cluster:
         quiet = load() < 30
         _, alone = asleep(cluster, tmp_path, 40)
         for _ in range(3):
@@ -139,9 +185,13 @@ def test_a_thousand_trials_on_four_nodes(tmp_path):
     assert len(read_curves(run)) == 1000
     assert resident() - before < 200_000, "kB"
     share = together / 4 / alone
-    print(f"{share:.0%} of one node's throughput; {(resident() - before) / 1000:.0f} kB a trial")
+    with capsys.disabled():
+        print(
+            f"\neach of 4 nodes: {share:.0%} of what one node alone does ({alone:.2f} trials/s); "
+            f"the driver's memory: {(resident() - before) / 1000:.0f} kB a trial"
+        )
     if quiet:  # else the cores are what is measured
-        assert share > 0.6
+        assert share > 0.85
 
 
 def load():
