@@ -107,11 +107,8 @@ def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path
             TRAINED: same and record.state in (COMPLETE, STOPPED),
             "architecture": notation(config.model),
         },
+        "intermediate_values": {epoch: cer for epoch, cer in cers.items() if epoch <= epochs},
     }
-    if len(space.search.objectives) == 1:
-        facts["intermediate_values"] = {
-            epoch: cer for epoch, cer in cers.items() if epoch <= epochs
-        }
     if record.best is None or not math.isfinite(cers[max(cers)]):
         return optuna.create_trial(state=TrialState.PRUNED, constraints={"trainable": 1.0}, **facts)
     if same and record.epoch >= epochs:

@@ -85,7 +85,8 @@ def _nsga2(search: SearchConfig) -> BaseSampler:
 def _need(package: str, sampler: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise ValueError(
-            f"search.sampler: {sampler} needs the package {package}: pip install {package}"
+            f"search.sampler: {sampler} needs the package {package}: "
+            f"pip install 'emgsearch[samplers]'"
         )
 
 

@@ -198,9 +198,7 @@ class OptunaSampler(Searcher):
             trials: to add.
             is_lost: tells by its number whether Ray has forgotten a trial.
         """
-        study = self._opened = open_study(
-            self.space.name, len(self.space.search.objectives), self.journal, self._sampler
-        )
+        study = self._opened = open_study(self.space, self.journal, self._sampler)
         study.add_trials(trials if trials or study.recorded() else self._earlier)
         self._running, self._numbers, self._trainings = {}, {}, Counter()
         self._lost = deque()
@@ -347,8 +345,7 @@ class OptunaSampler(Searcher):
             return
         running.values[epoch] = cer
         running.best = _lowest(running.best, cer, result.get("best_val_cer", math.inf))
-        if len(self.space.search.objectives) == 1:
-            running.trial.report(cer, epoch)
+        self._study().report(running.trial, epoch, cer)
 
 
 @dataclass

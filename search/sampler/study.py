@@ -19,26 +19,30 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
+from search.sampler.shown import Shown, shown_to
+from search.space import Space
 from search.tables import drop_torn_line
 
 _FORCE_EVERY = 1.0
 """Seconds between two writings of the journal through to the disk."""
 
 
+_LIMITED = (optuna.samplers.TPESampler, optuna.samplers.GPSampler)
+"""Samplers whose time for a suggestion grows with the trials that they see."""
 _SHOWN = 400
-"""Trials that a sampler sees: TPE's time for a suggestion grows with them."""
+"""Trials that they see."""
 _SHOWN_BEST = 100
-"""Those of the earlier ones that it sees, the best; the others are the latest."""
+"""Those of the earlier ones that they see, the best; the others are the latest."""
 _CHOSEN_EVERY = 25
 """Trials between two choices of the best, which looks at all."""
 
 
 class SearchStudy(optuna.Study):
-    """A study that shows its sampler unfinished trials as pruned where they have got to.
+    """A study that shows its sampler stopped and unfinished trials too, as far as they have got.
 
-    Of many trials it shows TPE the best and the latest, so that a suggestion costs no more after
-    ten thousand trials than after a few hundred. TPE models its good trials on 25 at most. Of
-    several objectives, where a trial may be good in many ways, it shows all.
+    Of many trials it shows ``tpe`` and ``gp`` the best and the latest, so that a suggestion costs
+    no more after ten thousand trials than after a few hundred. TPE models its good trials on 25 at
+    most. Of several objectives, where a trial may be good in many ways, it shows all.
     """
 
     _split = -1
@@ -46,10 +50,19 @@ class SearchStudy(optuna.Study):
 
     journal: JournalFile | None = None
     """What the study is written to."""
+    shown: Shown
+    """How the sampler sees a trial."""
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         """Write what is done meanwhile at once: all of it is in the journal, or nothing."""
         return contextlib.nullcontext() if self.journal is None else self.journal.together()
+
+    def report(self, trial: optuna.Trial, epoch: int, cer: float) -> None:
+        """Record the validation CER (%) of an epoch, of several objectives too.
+
+        Optuna's own ``Trial.report`` refuses those; its storages know no such difference.
+        """
+        self._storage.set_trial_intermediate_value(trial._trial_id, epoch, float(cer))
 
     def recorded(self) -> list[FrozenTrial]:
         """Return the trials as they are."""
@@ -61,13 +74,13 @@ class SearchStudy(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        trials = [_as_pruned(trial) for trial in self._shown(use_cache)]
+        trials = map(self.shown, self._seen(use_cache))
         wanted = [trial for trial in trials if states is None or trial.state in states]
         return copy.deepcopy(wanted) if deepcopy else wanted
 
-    def _shown(self, use_cache: bool) -> list[FrozenTrial]:
+    def _seen(self, use_cache: bool) -> list[FrozenTrial]:
         trials = super()._get_trials(False, None, use_cache)
-        if len(trials) <= _SHOWN or not isinstance(self.sampler, optuna.samplers.TPESampler):
+        if len(trials) <= _SHOWN or not isinstance(self.sampler, _LIMITED):
             return trials
         if len(self.directions) > 1:
             return trials
@@ -159,21 +172,11 @@ class JournalFile(JournalFileBackend):
                 self._forced = time.monotonic()
 
 
-def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
-    if trial.state == TrialState.RUNNING and trial.intermediate_values:
-        trial = copy.copy(trial)
-        trial.state = TrialState.PRUNED
-    return trial
-
-
-def open_study(
-    name: str, objectives: int, journal: Path | None, sampler: BaseSampler
-) -> SearchStudy:
+def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> SearchStudy:
     """Open a study, or create it.
 
     Args:
-        name: of the study.
-        objectives: how many values it minimises.
+        space: what is searched; its name is the study's.
         journal: Optuna's journal file, or None for a study in memory.
         sampler: who suggests.
 
@@ -188,6 +191,7 @@ def open_study(
         file = JournalFile(str(journal))
         storage = optuna.storages.JournalStorage(file)
     minimize: Literal["minimize"] = "minimize"
+    name, objectives = space.name, len(space.search.objectives)
     study = optuna.create_study(
         storage=storage, study_name=name, directions=[minimize] * objectives, load_if_exists=True
     )
@@ -197,5 +201,5 @@ def open_study(
             f"{objectives}: start a new run"
         )
     found = SearchStudy(name, storage, sampler, optuna.pruners.NopPruner())
-    found.journal = file
+    found.journal, found.shown = file, shown_to(sampler, space)
     return found

@@ -12,7 +12,7 @@ from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasirandom"]
 SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "pbt", "none"]
 Ranking = Literal["loss", "cer", "both"]
-Objective = Literal["val_cer", "parameters", "macs", "lookahead_ms"]
+Objective = Literal["val_cer", "parameters", "macs", "lookahead_ms", "electrodes"]
 
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -108,7 +108,8 @@ class SearchConfig(Frozen):
     start_with: tuple[str | dict[str, Any], ...] = ()
     """Architectures to try first, in compact notation or as a part of the ``model`` section."""
     objectives: Annotated[tuple[Objective, ...], AfterValidator(_check_objectives)] = ("val_cer",)
-    """What is minimised; several give a Pareto front, which the rungs of asha keep."""
+    """What is minimised; several give a Pareto front, which the rungs of asha keep. ``electrodes``
+    are those of all bands together."""
     time_budget: Annotated[
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(seconds)
     ] = None
