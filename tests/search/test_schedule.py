@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from emgmodels.config import Config
 from emgmodels.factory import describe, parse_notation
 from search.replay import Curve as Recorded
-from search.replay import ReplayTrial
+from search.replay import Replay, ReplayTrial
 from search.run import scheduler_of
 from search.schedule import (
     SCHEDULERS,
@@ -87,6 +88,47 @@ def test_rungs_of_several_objectives_know_what_each_trial_costs(tmp_path):
         known = scheduler.halving[trial.trial_id]
         assert known.costs == [summary.parameters, summary.lookahead_ms]
     assert not scheduler_of(load_space(ROOT / "spaces/deep.yaml")).halving.fronts
+
+
+def resumed(name, trials, ended, going_on, slots=2):
+    """Return a search that is about to go on with a new scheduler, as on a resume."""
+    curves = [
+        Recorded(
+            str(i), "", [50.0 + i - k for k in range(9)], [2.0 + i - k / 9 for k in range(9)], None
+        )
+        for i in range(trials)
+    ]
+    scheduler = make_scheduler(name, max_epochs=9)
+    search = Replay(curves, scheduler, 9, slots)
+    for number in range(ended + going_on):
+        trial = ReplayTrial(number, curves[number])
+        trial.epoch = 9 if number < ended else 1 + 5 * number % 8
+        trial.status = Trial.TERMINATED if number < ended else Trial.PENDING
+        search.trials.append(trial)
+        scheduler.on_trial_add(search, trial)
+    return search
+
+
+@pytest.mark.parametrize("name", ["asha", "asha_stopping", "hyperband", "median", "none"])
+@pytest.mark.parametrize("ended", range(10))
+@pytest.mark.parametrize("going_on", [0, 2, 4, 6])
+def test_a_resumed_search_comes_to_its_end(name, ended, going_on):
+    """Neither trials that ended before nor those that were trained far are waited for."""
+    search = resumed(name, 10, ended, min(going_on, 10 - ended))
+    search.run()
+    assert {trial.status for trial in search.trials} == {Trial.TERMINATED}
+
+
+def test_the_median_rule_compares_with_what_trials_reported_before_a_resume():
+    first = resumed("median", 4, 0, 0)
+    first.run()
+    later = make_scheduler("median", max_epochs=9)
+    later.set_search_properties("val_cer", "min")
+    bad = ReplayTrial(4, Recorded("", "", [90.0] * 9, [9.0] * 9, None))
+    for trial in [*first.trials, bad]:
+        later.on_trial_add(first, trial)
+    bad.epoch = 5
+    assert later.on_trial_result(first, bad, bad.result()) == "STOP"
 
 
 EPOCHS = 9
