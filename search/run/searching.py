@@ -30,7 +30,7 @@ from search.packing import AUTO, gpu_share, gpus_of_trial, trial_bytes
 from search.preflight import check_cluster
 from search.recorder import Recorder
 from search.resources import Resources, choose_resources
-from search.results import RunFolder, read_trials
+from search.results import TIME_IS_UP, RunFolder, read_trials
 from search.run.data import choose_sessions, open_sessions
 from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
@@ -183,7 +183,8 @@ def resume(
     Args:
         run: the run folder, or its URI in storage.
         add_trials: architectures to train beyond those that the search was to train.
-        time_budget: how long to go on; without it, as long as the search was given at first.
+        time_budget: how long to go on; without it, for what is left of the search's budget, or as
+            long again where it was spent.
         out: where a run folder from storage is fetched to.
         address: a running Ray cluster's address.
         quiet: print nothing.
@@ -201,6 +202,7 @@ def resume(
     if add_trials:
         known = load_space(folder.path / "space.yaml").search.trials
         more = [f"search.trials={known + add_trials}"]
+    time_budget = _time_left(folder) if time_budget is None else time_budget
     budget = _option("search.time_budget", time_budget)
     space = load_space(folder.path / "space.yaml", overrides=[*more, *budget])
     facts = folder.read_environment()
@@ -291,6 +293,15 @@ def _conduct(
 def _costs_of(space: Space, trial: Trial) -> list[float]:
     """Return what a search is to keep low beside the CER of a trial of Ray's."""
     return costs(space, Config.model_validate_json(trial.config["config"]))
+
+
+def _time_left(folder: RunFolder) -> float | None:
+    """Return the seconds left of a search's time budget; None: it has none, or spent it."""
+    budget = load_space(folder.path / "space.yaml").search.time_budget
+    spent = any(trial.reason.endswith(TIME_IS_UP) for trial in folder.trials.values())
+    if budget is None or spent or folder.elapsed >= budget:
+        return None
+    return budget - folder.elapsed
 
 
 def _option(path: str, value: object) -> list[str]:

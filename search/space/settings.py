@@ -113,8 +113,8 @@ class SearchConfig(Frozen):
     time_budget: Annotated[
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(seconds)
     ] = None
-    """When to end, with running trials cut off: seconds, or a duration such as 8m or 1h30m;
-    ``--resume`` goes on."""
+    """When to end, with running trials cut off: seconds, or a duration such as 8m or 1h30m.
+    ``--resume`` goes on for what is left of it, or for as long again where it was spent."""
     save_every: Annotated[
         Annotated[float, Field(gt=0, allow_inf_nan=False)], BeforeValidator(seconds)
     ] = 600.0

@@ -7,6 +7,7 @@ import functools
 import importlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +18,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import search.engine
 from search import run
 from search.failures import SearchFailedError
-from search.results import TIME_IS_UP, RunFolder, read_curves, read_trials
+from search.results import CUT_OFF, TIME_IS_UP, RunFolder, read_curves, read_trials
+from search.run import searching
 from search.runs import list_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -159,6 +162,34 @@ def test_checkpoints_that_are_deleted_on_the_way_are_never_missed(
     assert results(folder) == whole
     assert checkpoints_of_ray(folder) == []
     assert len(list((folder / "checkpoints").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("budget", "was_up", "given", "goes_on"),
+    [(4.0, False, None, 3.0), (0.5, False, None, 0.5), (4.0, True, None, 4.0), (4.0, False, 9, 9)],
+    ids=["what is left", "again where it is used up", "again where it was up", "as it is told"],
+)
+def test_a_resumed_search_goes_on_for_what_is_left_of_its_time_budget(
+    budget, was_up, given, goes_on, whole_folder, tmp_path, monkeypatch
+):
+    """Times are in durations of the search so far."""
+    folder = tmp_path / "tiny-001"
+    shutil.copytree(whole_folder, folder)
+    opened = RunFolder.open(folder)
+    lasted = max(read_curves(folder)["arrived"].to_pylist())
+    resolved = yaml.safe_load((folder / "space.yaml").read_text())
+    resolved["search"]["time_budget"] = budget * lasted
+    opened.write_space(resolved)
+    if was_up:
+        opened.trials[0].state = CUT_OFF
+        opened.trials[0].reason = f"running at epoch 1 when {TIME_IS_UP}"
+        opened.flush()
+    asked = []
+    monkeypatch.setattr(
+        searching, "_conduct", lambda *given: asked.append(given[2].settings.time_budget)
+    )
+    run.resume(folder, time_budget=given and given * lasted, quiet=True)
+    assert asked == [pytest.approx(goes_on * lasted, rel=0.05)]
 
 
 def test_trials_added_later_are_those_of_a_longer_search(data, space, whole, tmp_path):
