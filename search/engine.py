@@ -17,11 +17,12 @@ from ray.tune.registry import _global_registry
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
-from search.failures import DISK_FULL, RETRIES, is_disk_full
+from search.failures import DISK_FULL, FIRST_EPOCH, RETRIES, is_disk_full
 from search.recorder import Recorder, SearchEnded
 from search.resources import Resources, trials_ahead
 from search.results import RunFolder
 from search.sampler import ListedConfigs, OptunaSampler
+from search.space import SearchConfig
 from search.storage import ENGINE_FOLDER
 from search.trial import EmgTrial, TrialData
 
@@ -89,7 +90,7 @@ def run_trials(
 ) -> None:
     """Run a search's trials to their end; Ctrl-C ends it early, with nothing lost."""
     tuner = tune.Tuner(
-        _trainable(trainable, data, resources, sampler.settings.save_every),
+        _trainable(trainable, data, resources, sampler.settings),
         tune_config=tune.TuneConfig(
             metric="val_cer",
             mode="min",
@@ -131,7 +132,7 @@ def resume_trials(
     their last checkpoint. Where the space now asks for more trials, they follow.
     """
     path = _storage(recorder.folder, ENGINE_FOLDER)
-    trainable = _trainable(EmgTrial, data, resources, sampler.space.search.save_every)
+    trainable = _trainable(EmgTrial, data, resources, sampler.settings)
     tuner = tune.Tuner.restore(path, trainable)
     local: Any = tuner._local_tuner  # restore() takes none of these
     local._tune_config.search_alg = Suggestions(sampler)
@@ -167,10 +168,16 @@ class Suggestions(SearchGenerator):
 
 
 def _trainable(
-    trial: type[EmgTrial], data: TrialData, resources: Resources, save_every: float
+    trial: type[EmgTrial], data: TrialData, resources: Resources, settings: SearchConfig
 ) -> Any:
     return tune.with_resources(
-        tune.with_parameters(trial, data=data, cpus=resources.threads, save_every=save_every),
+        tune.with_parameters(
+            trial,
+            data=data,
+            cpus=resources.threads,
+            save_every=settings.save_every,
+            patience=settings.hang_after or FIRST_EPOCH,
+        ),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
 

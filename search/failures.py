@@ -16,6 +16,8 @@ from ray.tune.experiment import Trial
 
 RETRIES = 2
 """How often a trial is started again."""
+FIRST_EPOCH = 3600.0
+"""Seconds that a process has to get ready in, and the first epoch of a search."""
 DISK_FULL = "the disk was full"
 
 

@@ -49,8 +49,9 @@ _PATIENCE = 600.0
 _PATIENCE_EPOCHS = 20
 """The same, in durations of the longest epoch seen."""
 _HOPELESS = 5
-"""Failed trials without a single epoch after which a search is given up; three for each slot where
-that is more."""
+"""Trials that fail, while no other trains, after which a search is given up; three for each slot
+where that is more."""
+_NONE_TRAINS = "no trial could be trained"
 _SPARE_BYTES = 8 * 2**20
 """A disk with less free space counts as full."""
 _LOOK = 1.0
@@ -91,6 +92,8 @@ class Recorder(tune.Callback):
         self._settings = settings
         self._heard: dict[str, tuple[Trial, float]] = {}
         self._hung: dict[str, str] = {}
+        self._failed: set[int] = set()  # in this process, as the next
+        self._trained: set[int] = set()
         self._looked = 0.0
         self._trials: list[Trial] = []
         self._best = BestCheckpoints(folder.path, settings.checkpoints)
@@ -106,20 +109,20 @@ class Recorder(tune.Callback):
     @property
     def failure(self) -> str:
         """Why the search failed as a whole, and what to do; empty where it did not."""
-        path, records = self.folder.path, self.folder.trials.values()
+        path, tried = self.folder.path, list(self.folder.trials.values())
         if self.ending == failures.DISK_FULL:
             return (
                 f"{path}: the disk is full. What was trained is in the tables; make space, then go "
                 f"on with: python -m search.run --resume {path}"
             )
-        reasons = Counter(record.reason for record in records if record.state == FAILED)
-        if not reasons or (
-            any(record.curve for record in records) and reasons.total() < len(records)
-        ):
+        if self.ending == _NONE_TRAINS:
+            tried = [record for record in tried if record.number in self._failed]
+        reasons = Counter(record.reason for record in tried if record.state == FAILED)
+        if not reasons or (any(record.curve for record in tried) and reasons.total() < len(tried)):
             return ""
         reason, count = reasons.most_common(1)[0]
         return (
-            f"{path}: none of {len(records)} trials could be trained; {count} of them: {reason}. "
+            f"{path}: none of {len(tried)} trials could be trained; {count} of them: {reason}. "
             f"All that is known of each is in {path / 'failures'}"
         )
 
@@ -142,10 +145,11 @@ class Recorder(tune.Callback):
             self.folder.append(record)
         if "failure" in result:
             record.state, record.reason = FAILED, result["failure"]
-            self._looked = -math.inf  # whether any can be trained is seen at once
+            self._note_failed(record)
             self.folder.write_failure(record, result["traceback"])
             return
         record.add({**result, "arrived": self.folder.elapsed})
+        self._trained.add(record.number)
         self._longest_epoch = max(self._longest_epoch, result["seconds"])
         result.pop("best_windows", None)  # else Ray would write it into every snapshot
         self.folder.append_epochs(record)
@@ -182,7 +186,9 @@ class Recorder(tune.Callback):
         """A trial failed more often than it is started again."""
         record = self._record(trial)
         record.state = FAILED
-        record.reason = f"{self._note_failure(trial)}, {1 + failures.RETRIES} times"
+        times = f", {trial.num_failures} times" if trial.num_failures > 1 else ""
+        record.reason = self._note_failure(trial) + times
+        self._note_failed(record)
         self._ended(record, trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -243,11 +249,8 @@ class Recorder(tune.Callback):
             return TIME_IS_UP
         if shutil.disk_usage(self.folder.path).free < _SPARE_BYTES:
             return failures.DISK_FULL
-        records = self.folder.trials.values()
-        failed = sum(record.state == FAILED for record in records)
-        if failed >= max(_HOPELESS, 3 * len(self._heard)) and not self._longest_epoch:
-            return "no trial could be trained"
-        return ""
+        many = len(self._failed) >= max(_HOPELESS, 3 * len(self._heard))
+        return _NONE_TRAINS if many and self._trained <= self._failed else ""
 
     @contextlib.contextmanager
     def _deaf(self) -> Iterator[None]:
@@ -262,14 +265,14 @@ class Recorder(tune.Callback):
         limit = self._settings.hang_after
         if limit is None:
             epochs = _PATIENCE_EPOCHS * self._longest_epoch
-            limit = max(_PATIENCE, epochs) if epochs else math.inf
+            limit = max(_PATIENCE, epochs) if epochs else failures.FIRST_EPOCH
         now = time.monotonic()
         for trial_id, (trial, heard) in list(self._heard.items()):
             if trial.status != Trial.RUNNING:
                 del self._heard[trial_id]
             elif now - heard > limit and (actor := trial.temporary_state.ray_actor):
                 self._heard[trial_id] = trial, now
-                self._hung[trial_id] = f"hung: no report within {limit:.0f} s"
+                self._hung[trial_id] = f"hung: no report within {limit:.0f} s (search.hang_after)"
                 ray.kill(actor)
 
     def _note_failure(self, trial: Trial) -> str:
@@ -279,6 +282,10 @@ class Recorder(tune.Callback):
         if failures.is_disk_full(text) and not self.ending:
             self._end(failures.DISK_FULL)
         return self._hung.pop(trial.trial_id, None) or failures.summary(text)
+
+    def _note_failed(self, record: TrialRecord) -> None:
+        self._failed.add(record.number)
+        self._looked = -math.inf  # whether any can be trained is seen at once
 
     def _record(self, trial: Trial) -> TrialRecord:
         number = trial.config["number"]

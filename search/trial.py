@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import functools
 import shutil
 import tempfile
@@ -21,7 +23,7 @@ from emgmodels.metrics import count_confusions
 from emgmodels.training import EpochResult, best_device, fit
 from emgmodels.training.memory import keep_freed_memory
 from emgmodels.windows import Recording, prepare
-from search.failures import PassingError, explain, may_pass
+from search.failures import FIRST_EPOCH, PassingError, explain, may_pass
 from search.storage import SessionStore, local_file
 
 CHECKPOINT = "checkpoint.pt"
@@ -57,6 +59,7 @@ class EmgTrial(tune.Trainable):
         data: TrialData | None = None,
         cpus: int = 1,
         save_every: float = 600.0,
+        patience: float = FIRST_EPOCH,
     ) -> None:
         """Start the training of a suggestion.
 
@@ -66,11 +69,12 @@ class EmgTrial(tune.Trainable):
             cpus: torch threads.
             save_every: seconds of training that a lost node may cost; scheduler and end of the
                 trial ask for checkpoints of their own.
+            patience: seconds after which a process that is not ready to train ends itself.
         """
         assert data is not None, "given by tune.with_parameters"
         keep_freed_memory()
         torch.set_num_threads(cpus)
-        self.data, self.save_every = data, save_every
+        self.data, self.save_every, self.patience = data, save_every, patience
         self.result: EpochResult | None = None
         self.results: Iterator[EpochResult] = iter(())
         self.resumed: tempfile.TemporaryDirectory[str] | None = None
@@ -81,7 +85,8 @@ class EmgTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start the next trial in the same process."""
         self.suggestion = Config.model_validate_json(new_config["config"])
-        self._start(None)
+        with _ending_after(self.patience):
+            self._start(None)
         return True
 
     def get_auto_filled_metrics(self, *arguments: Any, **options: Any) -> dict[str, Any]:
@@ -151,6 +156,16 @@ class EmgTrial(tune.Trainable):
         train, val = recordings(self.data)
         # Nothing runs before the first step: a generator starts when it is asked.
         self.results = fit(self.suggestion, train, val, resume=checkpoint, device=best_device())
+
+
+@contextlib.contextmanager
+def _ending_after(seconds: float) -> Iterator[None]:
+    """End this process unless the block ends in time, though it holds Python's lock or waits."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @functools.lru_cache(maxsize=2)

@@ -125,7 +125,7 @@ class SearchConfig(Frozen):
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(seconds)
     ] = None
     """Seconds, or a duration, without a report after which a trial is started again; without it, 20
-    times the longest epoch seen and at least 10 minutes."""
+    times the longest epoch seen and at least 10 minutes, an hour before the first epoch of all."""
     repeats: PositiveInt = 1
     """Trainings of each suggestion, each with its own seed; several take a sampler that does not
     learn from results, and scheduler none."""
