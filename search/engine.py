@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
 from ray import tune
 from ray._private import ray_constants
 from ray.tune.execution import class_cache
+from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.registry import _global_registry
 from ray.tune.schedulers import TrialScheduler
@@ -28,6 +30,10 @@ from search.trial import EmgTrial, TrialData
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 _AHEAD = "TUNE_MAX_PENDING_TRIALS_PG"
+_SNAPSHOT_EVERY = 1.0
+"""Seconds between two snapshots of Ray's, at least."""
+_SNAPSHOT_SHARE = 0.02
+"""Part of the driver's time that snapshots may take to come oftener than Ray takes them."""
 
 
 @contextlib.contextmanager
@@ -192,8 +198,15 @@ def _storage(folder: RunFolder, name: str = "") -> str:
 
 def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
     snapshot = False
+    uploads = recorder.folder.mirror is not None
     try:
-        with _own_credentials(), _trainable_at_hand(), _waiting(trials_ahead(resources)):
+        with (
+            _own_credentials(),
+            _trainable_at_hand(),
+            _waiting(trials_ahead(resources)),
+            _failed_resets_retried(),
+            contextlib.nullcontext() if uploads else _frequent_snapshots(),
+        ):
             tuner.fit()
         snapshot = True
     except SearchEnded:
@@ -256,6 +269,57 @@ def _trainable_at_hand() -> Iterator[None]:
         yield
     finally:
         del registry.get, registry.contains
+
+
+@contextlib.contextmanager
+def _failed_resets_retried() -> Iterator[None]:
+    """Let Ray retry a trial that failed while a process that had trained another took it over.
+
+    Ray takes it for one that still waits, and retries only what runs. Where the process died, Ray
+    has retried it when it learns that the taking over failed as well.
+    """
+    fail = TuneController._trial_task_failure
+
+    def failed(controller: Any, trial: Trial, exception: Exception) -> None:
+        is_reset = trial in controller._resetting_trials
+        controller._resetting_trials.discard(trial)
+        if trial.status == Trial.PENDING:
+            if not is_reset:
+                return
+            controller._set_trial_status(trial, Trial.RUNNING)
+            controller._unstage_trial_with_resources(trial)
+        fail(controller, trial, exception)
+
+    with _replaced(TuneController, "_trial_task_failure", failed):
+        yield
+
+
+@contextlib.contextmanager
+def _frequent_snapshots() -> Iterator[None]:
+    """Let Ray take snapshots more often than every ten seconds where they cost next to nothing.
+
+    What was trained since the last one, a search that was killed trains again.
+    """
+    adjust = _ExperimentCheckpointManager._update_auto_checkpoint_time
+
+    def adjusted(manager: Any, time_taken: float) -> None:
+        adjust(manager, time_taken)
+        if manager.auto_checkpoint_enabled:  # the user has not said how often
+            often = max(_SNAPSHOT_EVERY, time_taken / _SNAPSHOT_SHARE)
+            manager._checkpoint_period = min(manager._checkpoint_period, often)
+
+    with _replaced(_ExperimentCheckpointManager, "_update_auto_checkpoint_time", adjusted):
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(of: type, name: str, method: Callable[..., None]) -> Iterator[None]:
+    known = getattr(of, name)
+    setattr(of, name, method)
+    try:
+        yield
+    finally:
+        setattr(of, name, known)
 
 
 def _trial_name(trial: Trial) -> str:

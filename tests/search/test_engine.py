@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.idle import IdleTrial, search_idly
 from search.engine import engine
+from search.results import COMPLETE
 
 LISTEN = """
 import json, os, time
@@ -72,6 +74,46 @@ def test_trials_are_not_handed_the_drivers_credentials(tmp_path, monkeypatch):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         search_idly(tmp_path, ["search.trials=1", "training.epochs=1"], trial=TellingTrial)
     assert (tmp_path / "told").read_text() == "none"
+
+
+class OnceBrokenTrial(IdleTrial):
+    """Breaks, once, when it is handed the second trial of a search."""
+
+    marks: Path
+    how: str
+
+    def _start(self, checkpoint):
+        mark = self.marks / f"trial-{self.suggestion.name}"
+        if len(list(self.marks.iterdir())) == 1 and not mark.exists():
+            mark.touch()
+            if self.how == "hangs":
+                time.sleep(3600)
+            if self.how == "dies":
+                os._exit(1)
+            raise OSError("Stale file handle")
+        mark.touch()
+        super()._start(checkpoint)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("how", "noted"),
+    [("raises", "Stale file handle"), ("dies", "died"), ("hangs", "died")],
+)
+def test_a_trial_that_a_used_process_cannot_begin_is_started_again(
+    how, noted, tmp_path, monkeypatch
+):
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    monkeypatch.setattr(OnceBrokenTrial, "marks", marks, raising=False)
+    monkeypatch.setattr(OnceBrokenTrial, "how", how, raising=False)
+    overrides = ["search.trials=4", "training.epochs=2", "search.scheduler=none"]
+    overrides += ["search.sampler=random", "search.hang_after=10"]
+    folder = search_idly(tmp_path, overrides, trial=OnceBrokenTrial, slots=1)
+    assert [(trial.state, trial.epoch) for trial in folder.trials.values()] == [(COMPLETE, 2)] * 4
+    [failure] = (folder.path / "failures").iterdir()
+    assert noted in failure.read_text()
 
 
 def test_a_trial_goes_on_from_a_checkpoint_that_ray_deletes_at_once(session_paths, tmp_path):

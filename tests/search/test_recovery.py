@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import os
+import random
 import resource
 import shutil
 import signal
@@ -162,6 +163,85 @@ def test_checkpoints_that_are_deleted_on_the_way_are_never_missed(
     assert results(folder) == whole
     assert checkpoints_of_ray(folder) == []
     assert len(list((folder / "checkpoints").iterdir())) == 3
+
+
+HALVED = ("--trials", 8, "--set", "search.scheduler={name: asha, grace: 1, eta: 2}")
+
+
+def killed_at_random(folder: Path, options: tuple, lasts: float) -> None:
+    """Begin a search, and kill it at any moment after trials were compared and paused."""
+    moment = random.Random(time.time_ns()).uniform(0, lasts)
+    with killed(command(*options, "--out", folder.parent)):
+        wait_for_epochs(folder, 4)
+        time.sleep(moment)
+    print(f"killed {moment:.2f} s after its fourth epoch, at {epochs_so_far(folder)} epochs")
+
+
+def halving_of_resumed(folder: Path, monkeypatch):
+    """Go on with a search; return the decisions that its scheduler has taken in."""
+    made = []
+    known = searching.scheduler_of
+    monkeypatch.setattr(
+        searching, "scheduler_of", lambda space: made.append(known(space)) or made[-1]
+    )
+    run.resume(folder, quiet=True)
+    return made[-1].halving
+
+
+def assert_ended_once(folder: Path, halving) -> None:
+    """Assert that each trial ended, with every epoch once, and that its rungs know all trials."""
+    trials = read_trials(folder).to_pylist()
+    assert {row["state"] for row in trials} == {"complete", "stopped"}
+    for number, (_, _, curve) in results(folder).items():
+        epochs = next(row["epochs"] for row in trials if row["trial"] == number)
+        assert [epoch for epoch, *_ in curve] == list(range(1, epochs + 1))
+    for index, (rung, epoch) in enumerate(zip(halving._rungs, halving.rungs, strict=True)):
+        entered = [entry.trial_id for entry in rung.entries]
+        assert len(set(entered)) == len(entered)
+        # What was trained since the last snapshot may not be trained again.
+        assert len(entered) <= sum(row["epochs"] >= epoch for row in trials)
+        assert index or len(entered) == len(trials)
+    assert checkpoints_of_ray(folder) == []
+
+
+def test_a_halving_search_on_two_slots_killed_at_any_moment_loses_nothing(
+    engine, data, space, tmp_path, monkeypatch
+):
+    """The trials of an uninterrupted search, and the same CER of each epoch that both trained."""
+    options = (space, "--data", data, *HALVED, "--cpus-per-trial", os.cpu_count() / 2)
+    overrides = ["search.trials=8", HALVED[-1]]
+    run.search(space, data=data, out=tmp_path / "whole", overrides=overrides, quiet=True)
+    whole = results(tmp_path / "whole" / "tiny-001")
+    arrived = read_curves(tmp_path / "whole" / "tiny-001")["arrived"].to_pylist()
+    folder = tmp_path / "tiny-001"
+    killed_at_random(folder, options, max(arrived) - sorted(arrived)[3])
+    halving = halving_of_resumed(folder, monkeypatch)
+    found = results(folder)
+    assert sorted(found) == sorted(whole)
+    for number, (config, _, curve) in found.items():
+        assert config == whole[number][0]
+        assert all(mine == its for mine, its in zip(curve, whole[number][2], strict=False))
+    assert_ended_once(folder, halving)
+
+
+def test_a_learning_search_killed_at_any_moment_agrees_with_its_study(
+    engine, data, space, tmp_path, monkeypatch
+):
+    """What is suggested afterwards may differ; nothing is missing, and nothing there twice."""
+    options = (space, "--data", data, *HALVED, "--cpus-per-trial", os.cpu_count())
+    folder = tmp_path / "tiny-001"
+    killed_at_random(folder, (*options, "--set", "search.sampler=tpe"), lasts=5)
+    halving = halving_of_resumed(folder, monkeypatch)
+    assert_ended_once(folder, halving)
+    rows = {row["trial"]: row for row in read_trials(folder).to_pylist()}
+    assert len(rows) == 8
+    assert len({row["config"].split('"model":')[1] for row in rows.values()}) == 8
+    told = {t.number: t for t in study(folder).trials if "skipped" not in t.user_attrs}
+    assert sorted(told) == sorted(rows)
+    for number, (_, state, curve) in results(folder).items():
+        ended = optuna.trial.TrialState.COMPLETE if state == "complete" else None
+        assert told[number].state == (ended or optuna.trial.TrialState.PRUNED)
+        assert told[number].intermediate_values == {epoch: cer for epoch, cer, _ in curve}
 
 
 @pytest.mark.parametrize(
