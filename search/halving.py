@@ -49,6 +49,10 @@ class State(StrEnum):
     """Ended by an error."""
 
 
+_LIVE = (State.TRAINING, State.PAUSED, State.FINISHED)
+"""Those of which a whole training has come or may still come."""
+
+
 @dataclass
 class Progress:
     """What is known of one trial; plain values, so that it is saved and restored with the trial."""
@@ -77,8 +81,9 @@ class Halving:
 
     A trial passes a rung that ``n`` trials reached when at most ``n / eta`` of them, itself
     included, are at least as good: of trials that tie across the cut none passes. When nobody else
-    can arrive at a rung and nobody passed it, its best trial does, so that every search trains a
-    winner to the last epoch.
+    can arrive at a rung, and all that passed it diverged or failed, or nobody did, its best paused
+    trial passes. None is given up before one has finished. So, when pausing, every search of which
+    not every trial diverges or fails trains a winner to the last epoch.
 
     Args:
         rungs: Epochs of comparison, increasing, below max_epochs.
@@ -108,6 +113,7 @@ class Halving:
         self._progress: dict[str, Progress] = {}
         self._rungs = [FrontRung(eta) if fronts else Rung(eta) for _ in rungs]
         self._next_order = 0
+        self._finished = 0
 
     def __contains__(self, trial_id: str) -> bool:
         return trial_id in self._progress
@@ -123,9 +129,8 @@ class Halving:
             progress = Progress(self._next_order, costs=list(costs))
         self._next_order = max(self._next_order, progress.order + 1)
         self._progress[trial_id] = progress
-        for index, (rung, score) in enumerate(zip(self._rungs, progress.scores, strict=False)):
+        for rung, score in zip(self._rungs, progress.scores, strict=False):
             rung.enter(Entry(score, progress.order, trial_id), progress.costs)
-            rung.passed += index < progress.target
         self._count(trial_id, 1)
         return progress
 
@@ -164,10 +169,8 @@ class Halving:
         """Return the paused trial to resume when a slot is free: highest rung first, then best."""
         arrivals = self._arrivals(upcoming)
         for rung, coming in zip(reversed(self._rungs), reversed(arrivals), strict=True):
-            passing = rung.passing(len(rung.entries))
-            if not passing and not coming:
-                passing = rung.last_resort()
-            if rung.paused_within(passing):
+            passing = rung.paused_within(rung.passing(len(rung.entries)))
+            if passing or (not coming and rung.last_resort()):
                 return rung.paused[0].trial_id
         return None
 
@@ -178,11 +181,16 @@ class Halving:
         self._pass(trial_id)
 
     def hopeless(self, upcoming: float) -> list[str]:
-        """Return the paused trials that no further result could promote."""
+        """Return the paused trials to give up: no further result could promote them.
+
+        Until a trial has finished there are none, since those that passed may yet fail.
+        """
+        if not self._finished:
+            return []
         return [
             entry.trial_id
             for rung, coming in zip(self._rungs, self._arrivals(upcoming), strict=True)
-            for entry in rung.paused[rung.paused_within(rung.hopeful(coming)) :]
+            for entry in rung.paused[rung.hopeful(coming) :]
         ]
 
     def stop(self, trial_id: str) -> None:
@@ -247,10 +255,8 @@ class Halving:
 
     def _pass(self, trial_id: str) -> None:
         """Let a trial train towards its next rung."""
-        trial = self._progress[trial_id]
         self._count(trial_id, -1)
-        self._rungs[trial.target].passed += 1
-        trial.target += 1
+        self._progress[trial_id].target += 1
         self._count(trial_id, 1)
 
     def _arrivals(self, upcoming: float) -> list[float]:
@@ -260,7 +266,7 @@ class Halving:
         for rung in self._rungs:
             coming += rung.heading
             arrivals.append(coming)
-            coming += rung.paused_within(rung.hopeful(coming))
+            coming += rung.hopeful(coming)
         return arrivals
 
     def _set_state(self, trial_id: str, state: State, why: str = "") -> None:
@@ -270,8 +276,12 @@ class Halving:
         self._count(trial_id, 1)
 
     def _count(self, trial_id: str, by: int) -> None:
-        """Count a trial at the rung it trains towards or is paused at; with -1 no longer."""
+        """Count a trial at the rungs it passed and the one it is before; with -1 no longer."""
         trial = self._progress[trial_id]
+        self._finished += by * (trial.state is State.FINISHED)
+        if trial.state in _LIVE:
+            for rung in self._rungs[: trial.target]:
+                rung.passed += by
         if trial.target == len(self.rungs):
             return
         rung = self._rungs[trial.target]

@@ -30,7 +30,7 @@ class Rung:
         self.paused: list[Entry] = []
         """Those of them that are paused here, best first."""
         self.passed = 0
-        """How many of them passed."""
+        """How many of them passed, and train, are paused further on or have finished."""
         self.heading = 0
         """Trials that train towards it."""
 
@@ -47,12 +47,13 @@ class Rung:
         return min(count, self._better_than(math.inf))
 
     def hopeful(self, arrivals: float) -> int:
-        """Return how many of the best may pass if so many more trials arrive."""
-        return self.passing(len(self.entries) + arrivals) or self.last_resort()
+        """Return how many of those paused may pass if so many more trials arrive."""
+        passing = self.passing(len(self.entries) + arrivals)
+        return self.paused_within(passing) or self.last_resort()
 
     def last_resort(self) -> int:
-        """Return 1, for the best trial, where nobody passed; 0 where nobody can or need."""
-        return int(not self.passed and self._better_than(math.inf) > 0)
+        """Return 1, for the best that is paused, where nobody is left of those that passed."""
+        return int(not self.passed and bool(self.paused))
 
     def paused_within(self, count: int) -> int:
         """Return how many of the best so many are paused here."""
@@ -104,7 +105,7 @@ class FrontRung(Rung):
         """Where each stands: as score, what it is ordered by."""
 
     def hopeful(self, arrivals: float) -> int:
-        """Return how many of the best may pass if so many more trials arrive.
+        """Return how many of those paused may pass if so many more trials arrive.
 
         Who is beaten by others stays behind them, whoever arrives; all else may change.
         """
@@ -112,7 +113,7 @@ class FrontRung(Rung):
             return super().hopeful(0)
         passing = (len(self.entries) + arrivals) / self.eta
         enough = math.floor(passing + 1e-9) if passing < math.inf else math.inf
-        return self._better_than(enough) or self.last_resort()
+        return self.paused_within(self._better_than(enough)) or self.last_resort()
 
     def enter(self, entry: Entry, costs: Sequence[float]) -> None:
         """Take in an arrival."""

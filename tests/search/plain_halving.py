@@ -8,6 +8,7 @@ from operator import le
 from search.halving import Decision, Entry, Halving, State
 
 LAST = (math.inf, math.inf)
+LIVE = (State.TRAINING, State.PAUSED, State.FINISHED)
 
 
 class PlainHalving(Halving):
@@ -16,21 +17,23 @@ class PlainHalving(Halving):
     def promotable(self, upcoming=math.inf):
         closed = [arrivals == 0 for arrivals in self._plain_arrivals(upcoming)]
         for rung in reversed(range(len(self.rungs))):
-            passing = self._cut(rung, len(self.reached(rung)))
+            passing = self._paused_of(self._cut(rung, len(self.reached(rung))), rung)
             if not passing and closed[rung]:
                 passing = self._last(rung)
-            for entry in passing:
-                if self._is_paused_at(entry, rung):
-                    return entry.trial_id
+            if passing:
+                return passing[0].trial_id
         return None
 
     def hopeless(self, upcoming):
+        if all(trial.state is not State.FINISHED for trial in self._progress.values()):
+            return []
         arrivals = self._plain_arrivals(upcoming)
         return [
             entry.trial_id
             for rung in range(len(self.rungs))
-            for entry in self.reached(rung)[len(self._hopeful_at(rung, arrivals[rung])) :]
-            if self._is_paused_at(entry, rung)
+            for entry in self._paused_of(self.reached(rung), rung)[
+                len(self._hopeful_at(rung, arrivals[rung])) :
+            ]
         ]
 
     def reached(self, rung):
@@ -82,18 +85,17 @@ class PlainHalving(Halving):
 
     def _last(self, rung):
         entries = self.reached(rung)
-        passed = any(self._progress[entry.trial_id].target > rung for entry in entries)
-        return (
-            [] if passed else [each for each in entries[:1] if each.score not in (math.inf, LAST)]
-        )
+        passed = [t for t in self._progress.values() if t.target > rung and t.state in LIVE]
+        return [] if passed else self._paused_of(entries, rung)[:1]
 
     def _hopeful_at(self, rung, arrivals):
         reached = self.reached(rung)
         if not self.fronts or not arrivals:
-            return self._cut(rung, len(reached) + arrivals) or self._last(rung)
+            passing = self._cut(rung, len(reached) + arrivals)
+            return self._paused_of(passing, rung) or self._last(rung)
         passing = (len(reached) + arrivals) / self.eta + 1e-9
         hopeful = [e for e in reached if e.score != LAST and e.score[0] + 1 <= passing]
-        return hopeful or self._last(rung)
+        return self._paused_of(hopeful, rung) or self._last(rung)
 
     def _plain_arrivals(self, upcoming):
         heading = [0] * (len(self.rungs) + 1)
@@ -104,11 +106,9 @@ class PlainHalving(Halving):
         for rung in range(len(self.rungs)):
             coming += heading[rung]
             arrivals.append(coming)
-            coming += sum(
-                self._is_paused_at(entry, rung) for entry in self._hopeful_at(rung, coming)
-            )
+            coming += len(self._hopeful_at(rung, coming))
         return arrivals
 
-    def _is_paused_at(self, entry, rung):
-        trial = self._progress[entry.trial_id]
-        return trial.state is State.PAUSED and trial.target == rung
+    def _paused_of(self, entries, rung):
+        trials = [(entry, self._progress[entry.trial_id]) for entry in entries]
+        return [e for e, t in trials if t.state is State.PAUSED and t.target == rung]

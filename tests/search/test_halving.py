@@ -77,21 +77,61 @@ def test_a_winner_is_trained_to_the_end_when_fewer_trials_than_eta_reach_a_rung(
     halving = Halving([5, 15], 50, eta=3)
     assert reach(halving, [3.0], upcoming=1) == [Decision.PAUSE]
     assert reach(halving, [2.0], upcoming=0) == [Decision.CONTINUE]
-    assert halving.hopeless(0) == ["trial0"]
     assert halving.report("trial1", 15, 50.0, 1.0, upcoming=0) == Decision.CONTINUE
+    assert halving.hopeless(0) == [], "trial1 may yet fail"
     assert halving.report("trial1", 50, 20.0, 1.0, upcoming=0) == Decision.STOP
     assert halving.why("trial1") == "trained all 50 epochs"
+    assert halving.hopeless(0) == ["trial0"]
 
 
-def test_a_trial_stops_as_soon_as_no_result_to_come_could_promote_it():
+def test_once_a_trial_has_finished_one_stops_as_soon_as_no_result_could_promote_it():
     halving = Halving([5], 50, eta=3)
-    reach(halving, [3.0, 2.0], upcoming=4)
-    assert halving.hopeless(4) == [], "of six trials two pass"
-    assert reach(halving, [9.0], upcoming=3) == [Decision.STOP]
-    assert halving.why("trial2") == "stopped at rung 5: rank 3 of 3"
-    assert reach(halving, [2.5], upcoming=2) == [Decision.PAUSE]
-    assert halving.hopeless(2) == ["trial0"]
+    reach(halving, [4.0, 3.0, 1.0])
+    assert reach(halving, [9.0], upcoming=2) == [Decision.PAUSE], "of six trials two pass"
+    assert halving.report("trial2", 50, 20.0, 0.5, upcoming=2) == Decision.STOP
+    assert halving.hopeless(2) == ["trial0", "trial3"]
     assert halving.hopeless(math.inf) == []
+    halving.stop("trial3")
+    assert halving.why("trial3") == "stopped at rung 5: rank 4 of 4"
+    assert reach(halving, [9.5], upcoming=1) == [Decision.STOP]
+    assert reach(halving, [2.5], upcoming=0) == [Decision.CONTINUE]
+    assert halving.hopeless(0) == ["trial1", "trial0"]
+
+
+@pytest.mark.parametrize(("trials", "eta"), [(5, 2.0), (9, 3.0), (16, 2.0), (27, 1.5)])
+@pytest.mark.parametrize("end", [State.DIVERGED, State.FAILED])
+@pytest.mark.parametrize("good", [1, 4])
+def test_the_best_that_neither_diverges_nor_fails_wins_when_those_before_it_end_late(
+    trials, eta, end, good
+):
+    halving = Halving([3, 6, 12, 24], 32, eta)
+    epochs: dict[str, int] = {}
+    while True:
+        upcoming = trials - len(epochs)
+        trial_id = halving.promotable(upcoming)
+        if trial_id is not None:
+            halving.promote(trial_id)
+        elif upcoming:
+            trial_id = f"trial{len(epochs)}"
+            halving.add(trial_id)
+            epochs[trial_id] = 0
+        else:
+            break
+        decision = Decision.CONTINUE
+        while decision is Decision.CONTINUE:
+            epoch = epochs[trial_id] = epochs[trial_id] + 1
+            quality = int(trial_id[5:])
+            ends = quality < good and epoch == 14 + quality
+            if ends and end is State.FAILED:
+                halving.fail(trial_id)
+                break
+            loss = math.nan if ends else 1.0 + quality
+            decision = halving.report(trial_id, epoch, 50.0, loss, trials - len(epochs))
+    assert [halving[f"trial{quality}"].state for quality in range(good)] == [end] * good
+    assert halving[f"trial{good}"].state is State.FINISHED
+    for trial_id in halving.hopeless(0):
+        halving.stop(trial_id)
+    assert all(halving[each].state not in (State.TRAINING, State.PAUSED) for each in epochs)
 
 
 def test_a_rung_compares_the_lowest_value_so_far():
@@ -174,7 +214,7 @@ SEARCHES = st.fixed_dictionaries(
         "slots": st.sampled_from([1, 2, 3, 8, 80]),
         "eta": st.sampled_from([1.3, 1.5, 2.0, 3.0, 4.0]),
         "levels": st.sampled_from([1, 3, 1000]),
-        "broken": st.sampled_from([0.0, 0.1, 1.0]),
+        "doomed": st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
         "crashing": st.sampled_from([0.0, 0.1]),
         "killed": st.sampled_from([0.0, 0.1]),
         "pausing": st.booleans(),
@@ -215,18 +255,27 @@ def beats(point, other):
 
 
 class Arrivals:
-    """A search whose trials arrive in random order, some with ties, some with broken metrics.
+    """A search whose trials arrive in random order, some with ties.
 
-    Some crash, and go back to the rung they came from or have failed for good; and now and then the
-    whole search is killed and restored.
+    Some are doomed to diverge or to fail at a certain epoch, some crash and go back to the rung
+    they came from; and now and then the whole search is killed and restored.
     """
 
-    def __init__(self, seed, trials, slots, eta, levels, broken, crashing, killed, pausing, costs):
+    def __init__(self, seed, trials, slots, eta, levels, doomed, crashing, killed, pausing, costs):
         self.draw = random.Random(seed)
         self.eta, self.pausing, self.costs = eta, pausing, costs
         self.halving = Agreeing(eta, pausing, costs > 0)
-        self.trials, self.slots, self.levels, self.broken = trials, slots, levels, broken
+        self.trials, self.slots, self.levels = trials, slots, levels
         self.crashing, self.killed = crashing, killed
+        self.dooms = {
+            f"trial{number}": (
+                self.draw.randint(1, 10),
+                self.draw.choice(["nan", "before", "after"]),
+            )
+            for number in range(trials)
+            if self.draw.random() < doomed
+        }
+        """Of trials that diverge, or fail before or after an epoch's result: when, and how."""
         self.running: dict[str, int] = {}
         self.epochs: dict[str, list[int]] = {}
 
@@ -235,6 +284,8 @@ class Arrivals:
             trial_id = self.draw.choice(sorted(self.running))
             if self.draw.random() < self.crashing:
                 self.crash(trial_id)
+            elif self.dooms.get(trial_id) == (len(self.epochs[trial_id]) + 1, "before"):
+                self.fail(trial_id)
             else:
                 self.step(trial_id)
             if self.draw.random() < self.killed:
@@ -243,7 +294,7 @@ class Arrivals:
         states = [self.halving[trial_id].state for trial_id in self.epochs]
         assert len(states) == self.trials
         assert set(states) <= {State.FINISHED, State.STOPPED, State.DIVERGED, State.FAILED}
-        if self.broken == 0.0 and self.crashing == 0.0:
+        if len(self.dooms) < self.trials and (self.pausing or not self.dooms):
             assert State.FINISHED in states
 
     def fill(self):
@@ -269,23 +320,27 @@ class Arrivals:
         epoch = len(self.epochs[trial_id]) + 1
         self.epochs[trial_id].append(epoch)
         loss = float(self.draw.randrange(self.levels))
-        if self.draw.random() < self.broken:
+        doomed, how = self.dooms.get(trial_id, (0, ""))
+        if (doomed, how) == (epoch, "nan"):
             loss = math.nan
         rung = self.halving[trial_id].target
         decision = self.halving.report(trial_id, epoch, 100.0, loss, self.upcoming)
         if self.halving[trial_id].target > rung:
             self.check_passed(trial_id, rung)
-        if decision is not Decision.CONTINUE:
-            del self.running[trial_id]
         if decision is Decision.PAUSE:
             assert epoch in self.halving.quick.rungs
             assert self.pausing
+        if decision is not Decision.STOP and (doomed, how) == (epoch, "after"):
+            self.fail(trial_id)
+        elif decision is not Decision.CONTINUE:
+            del self.running[trial_id]
+
+    def fail(self, trial_id):
+        self.halving.fail(trial_id)
+        del self.running[trial_id]
 
     def crash(self, trial_id):
         self.halving.fail(trial_id)
-        if self.draw.random() < 0.3:
-            del self.running[trial_id]
-            return
         self.halving.revive(trial_id)
         target = self.halving[trial_id].target
         del self.epochs[trial_id][self.halving.quick.rungs[target - 1] if target else 0 :]
@@ -296,7 +351,7 @@ class Arrivals:
             self.halving.add(trial_id, known[trial_id])
 
     def check_passed(self, trial_id, rung):
-        """Assert that a trial is in the best 1 / eta of a rung, or the first of an empty one."""
+        """Assert that a trial is in the best 1 / eta of a rung, or the best left where none is."""
         others = [self.halving[name] for name in self.epochs if name != trial_id]
         reached = [other for other in others if len(other.scores) > rung]
         own = self.halving[trial_id]
@@ -308,10 +363,15 @@ class Arrivals:
             for point in points
         ]
         rank = sum(key <= keys[-1] for key in keys)
-        first = not any(other.target > rung for other in reached) or not self.pausing
-        best = all(keys[-1] <= key for key in keys)
-        may_be_alone = self.upcoming == 0 or not self.pausing
-        assert rank <= len(points) / self.eta or (first and best and may_be_alone)
+        live = (State.TRAINING, State.PAUSED, State.FINISHED)
+        first = not any(other.target > rung and other.state in live for other in reached)
+        left = [other.state is State.PAUSED and other.target == rung for other in reached]
+        if self.pausing:
+            best = all(keys[-1] <= key for key, here in zip(keys, left, strict=False) if here)
+            alone = first and best and self.upcoming == 0
+        else:
+            alone = all(keys[-1] <= key for key in keys)
+        assert rank <= len(points) / self.eta or alone
 
     @property
     def upcoming(self):
