@@ -58,6 +58,7 @@ class EmgTrial(tune.Trainable):
         config: dict[str, Any],
         data: TrialData | None = None,
         cpus: int = 1,
+        gpus: float | None = None,
         save_every: float = 600.0,
         patience: float = FIRST_EPOCH,
     ) -> None:
@@ -67,6 +68,8 @@ class EmgTrial(tune.Trainable):
             config: ``{"config": Config as JSON, ...}``, from the sampler.
             data: sessions to train and validate on.
             cpus: torch threads.
+            gpus: GPUs it may use, a part of one as memory too; 0: trains on the CPU whatever there
+                is; None: a whole one, if there is one.
             save_every: seconds of training that a lost node may cost; scheduler and end of the
                 trial ask for checkpoints of their own.
             patience: seconds after which a process that is not ready to train ends itself.
@@ -74,6 +77,9 @@ class EmgTrial(tune.Trainable):
         assert data is not None, "given by tune.with_parameters"
         keep_freed_memory()
         torch.set_num_threads(cpus)
+        self.device = torch.device("cpu") if gpus == 0 else best_device()
+        if self.device.type == "cuda" and gpus is not None and gpus < 1:
+            torch.cuda.set_per_process_memory_fraction(gpus)  # its neighbours keep theirs
         self.data, self.save_every, self.patience = data, save_every, patience
         self.result: EpochResult | None = None
         self.results: Iterator[EpochResult] = iter(())
@@ -145,17 +151,16 @@ class EmgTrial(tune.Trainable):
         self.result = None
         self.results = iter(())
         self.resumed = None
-        if torch.cuda.is_available():
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _start(self, checkpoint: Path | None) -> None:
-        self.result = None
-        self.resumed = None
+        self.cleanup()
         self.saved = time.monotonic()
         self.epoch = self.reported = 0
         train, val = recordings(self.data)
         # Nothing runs before the first step: a generator starts when it is asked.
-        self.results = fit(self.suggestion, train, val, resume=checkpoint, device=best_device())
+        self.results = fit(self.suggestion, train, val, resume=checkpoint, device=self.device)
 
 
 @contextlib.contextmanager

@@ -82,7 +82,6 @@ class DeviceRecordings:
         return self.emg[band, electrode, place].float() * scale
 
 
-@functools.lru_cache(maxsize=2)
 def recordings_on(
     device: torch.device, recordings: tuple[Recording, ...]
 ) -> DeviceRecordings | None:
@@ -92,9 +91,25 @@ def recordings_on(
     """
     if device.type != "cuda":
         return None
-    free, _ = torch.cuda.mem_get_info(device)
+    try:
+        return _loaded(device, recordings)
+    except _TooLargeError:  # for now: another trial of this process may find more room
+        return None
+
+
+class _TooLargeError(Exception):
+    """Recordings do not fit into what is free of a GPU's memory."""
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(device: torch.device, recordings: tuple[Recording, ...]) -> DeviceRecordings:
+    free, total = torch.cuda.mem_get_info(device)
+    own = torch.cuda.get_per_process_memory_fraction(device) * total
+    free = min(free, own - torch.cuda.memory_reserved(device))
     size = 2 * BANDS * BAND_ELECTRODES * sum(recording.samples for recording in recordings)
-    return DeviceRecordings(recordings, device) if size < LARGEST_SHARE * free else None
+    if size >= LARGEST_SHARE * free:
+        raise _TooLargeError
+    return DeviceRecordings(recordings, device)
 
 
 def _scale(recording: Recording) -> Tensor:
