@@ -8,7 +8,8 @@ import yaml
 
 from emgmodels.config import ModelConfig
 from emgmodels.factory import build, describe, notation, parse_notation
-from search.space import load_space
+from search.space import OutsideError, load_space
+from search.space.space import partial
 
 SPACES = Path(__file__).parents[2] / "spaces"
 KNOWN = {
@@ -74,3 +75,16 @@ def test_it_is_built_from_notation_and_from_yaml(name):
         built = build(model)
         learning = sum(p.numel() for p in built.parameters() if p.requires_grad)
         assert learning == summary.parameters
+
+
+def test_beyond_holds_whatever_did_well():
+    """All public architectures, and the report's best; the coarsest frames were left out."""
+    public = yaml.safe_load((SPACES / "published.yaml").read_text())["model"]["choice"]
+    beyond = load_space(SPACES / "beyond.yaml")
+    outside = []
+    for architecture in [*public, "transformer:2 gru:4 conv:4"]:
+        try:
+            beyond.params_of({"model": partial(architecture)})
+        except OutsideError:
+            outside.append(architecture)
+    assert [text.split()[-1] for text in outside] == ["hop:96", "hop:200"]

@@ -717,10 +717,9 @@ def test_any_space_writes_itself_samples_validly_and_finds_its_samples(space_of,
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
 def test_every_shipped_space_is_parsed_sampled_and_built(path, demo):
     space = load_space(path, demo=demo)
-    for config, _ in samples(space, 50):
-        assert describe(config.model).parameters > 0
-    found = space.check(samples=20)
-    assert found.feasible > found.samples / 2
+    found = space.check(samples=100)
+    assert found.feasible >= 0.9 * found.samples, found.reasons
+    assert path.stem == "beyond" or found.warning is None
     assert not demo or space.typist is not None
 
 
