@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from rich.console import Console, Group
@@ -136,22 +136,30 @@ class _Cell:
         return HTML(page.export_html(inline_styles=True, code_format=_CELL))
 
 
-def trials_table(ranking: list[TrialRecord], title: str | None = None, width: int = _WIDE) -> Table:
+def trials_table(
+    ranking: list[TrialRecord],
+    title: str | None = None,
+    width: int = _WIDE,
+    front: Collection[int] = (),
+) -> Table:
     """Return a table of trials in the order given.
 
     Args:
         ranking: the trials.
         title: above the table.
         width: characters that it may take; what a narrow terminal has no room for is left out.
+        front: numbers of the trials on the Pareto front of several objectives.
     """
     columns: dict[str, Callable[[TrialRecord], str]] = {
         "epoch": lambda trial: f"{trial.epoch}/{trial.config.training.epochs}",
         "loss": lambda trial: f"{trial.curve[-1]['val_loss']:.3f}" if trial.curve else "",
         "CER %": lambda trial: f"{trial.best['val_cer']:.2f}" if trial.best else "",
         "95 %": lambda trial: "{:.1f} to {:.1f}".format(*trial.interval) if trial.interval else "",
+        "front": lambda trial: "●" if trial.number in front else "",
     }
     left_out = {"loss"} if width < _WIDE else set()
     left_out |= {"95 %"} if width < _NARROW else set()
+    left_out |= set() if front else {"front"}
     table = Table(title=title, title_justify="left", expand=False)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("trial", justify="right", no_wrap=True)

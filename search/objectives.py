@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from emgmodels.config import Config
 from emgmodels.factory import describe
 from search.space import Space
 
+COLUMNS = {
+    "val_cer": "val_cer",
+    "parameters": "parameters",
+    "macs": "macs_per_second",
+    "lookahead_ms": "lookahead_ms",
+    "electrodes": "electrodes",
+}
+"""Columns of the trials table that hold the objectives."""
 _NO_END = 1e6
 """Milliseconds that stand for a look-ahead without end: Optuna compares finite numbers."""
 
@@ -28,6 +38,23 @@ def costs(space: Space, config: Config) -> list[float]:
     """Return what a search minimises beside the CER."""
     known = _costs(config)
     return [known[name] for name in space.search.objectives if name in known]
+
+
+def on_front(points: np.ndarray) -> np.ndarray:
+    """Return which points are on the Pareto front: no other is nowhere worse and somewhere better.
+
+    Args:
+        points: (points, objectives) what is minimised; a point that lacks one is not on the front.
+
+    Returns:
+        (points,) of bool.
+    """
+    found = np.zeros(len(points), bool)
+    for index in np.lexsort(points.T[::-1]):  # only earlier ones can beat a point
+        front, point = points[found], points[index]
+        beaten = (front <= point).all(axis=1) & (front < point).any(axis=1)
+        found[index] = not (beaten.any() or np.isnan(point).any())
+    return found
 
 
 def _costs(config: Config) -> dict[str, float]:

@@ -7,6 +7,7 @@ both counts once. Readers take appended rows first: what is brought in meanwhile
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
+import yaml
 
 from emgmodels.writing import whole
+from search.objectives import COLUMNS, on_front
 
 CURVE_METRICS = (
     *("train_loss", "val_loss", "val_cer", "val_ier", "val_der", "val_ser"),
@@ -34,10 +37,12 @@ _TRIALS = pa.schema(
     + [(name, pa.int64()) for name in ("best_epoch", "epochs")]
     + [(name, pa.string()) for name in ("state", "reason")]
     + [("parameters", pa.int64())]
-    + [(name, pa.float64()) for name in ("macs_per_second", "lookahead_ms", "seconds")]
+    + [(name, pa.float64()) for name in ("macs_per_second", "lookahead_ms")]
+    + [("electrodes", pa.int64()), ("seconds", pa.float64())]
     + [("node", pa.string()), ("seed", pa.int64()), ("config", pa.string())]
 )
-"""Columns of the trials table, before those of every setting."""
+"""Columns of the trials table, before those of every setting. A search of several objectives has
+``front`` too: which trials no other beats in all of them."""
 
 Row = Mapping[str, Any]
 Merge = Callable[[pa.Table, Sequence[Row]], pa.Table]
@@ -102,7 +107,8 @@ class GrowingTable:
 
 def trials_of(run: Path) -> GrowingTable:
     """Return the trials table of a run folder: one row a trial, best first."""
-    return GrowingTable(run / "trials.parquet", merge_trials, _TRIALS)
+    merge = functools.partial(_ranked_and_marked, run)
+    return GrowingTable(run / "trials.parquet", merge, _TRIALS)
 
 
 def curves_of(run: Path) -> GrowingTable:
@@ -114,13 +120,23 @@ def curves_of(run: Path) -> GrowingTable:
     return GrowingTable(run / "curves.parquet", merge_curves, schema)
 
 
+def objectives_of(run: Path) -> list[str]:
+    """Return what the search of a run folder minimises."""
+    try:
+        space = yaml.safe_load((run / "space.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ["val_cer"]
+    return space.get("search", {}).get("objectives", ["val_cer"])
+
+
 def merge_trials(known: pa.Table, rows: Sequence[Row]) -> pa.Table:
     """Keep the newest row of each trial, and rank trials by validation CER, lowest first."""
     newest = {row["trial"]: row for row in rows}
     if known.num_rows:
         old = pc.is_in(known["trial"], value_set=pa.array(list(newest), pa.int64()))
         known = known.filter(pc.invert(old))
-    table = _joined(known.drop_columns("rank"), _table(list(newest.values())))
+    found = {"rank", "front"} & set(known.column_names)
+    table = _joined(known.drop_columns(list(found)), _table(list(newest.values())))
     cers = table["val_cer"].cast(pa.float64()).to_numpy()  # none is NaN, which sorts last
     order = np.lexsort([table["trial"].to_numpy(), cers])
     ranks = pa.array(np.arange(1, len(order) + 1))
@@ -142,6 +158,14 @@ def merge_curves(known: pa.Table, rows: Sequence[Row]) -> pa.Table:
     added = [row for epochs in newest.values() for row in epochs.values()]
     table = _joined(known, pa.Table.from_pylist(added))
     return table.sort_by([("trial", "ascending"), ("epoch", "ascending")])
+
+
+def _ranked_and_marked(run: Path, known: pa.Table, rows: Sequence[Row]) -> pa.Table:
+    table, names = merge_trials(known, rows), objectives_of(run)
+    if len(names) == 1:
+        return table
+    columns = [table[COLUMNS[name]].cast(pa.float64()).to_numpy() for name in names]
+    return table.add_column(1, "front", pa.array(on_front(np.column_stack(columns))))
 
 
 def drop_torn_line(path: Path) -> None:

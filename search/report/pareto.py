@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.objectives import COLUMNS
 from search.report.marks import dots, legend_of_marks, plain_log
 from search.report.runs import Run, Trial
 from search.report.style import CER_CEILING, COLUMN, INK, PAGE, Plot, cer_axis, drawing
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COSTS = {
-    "parameters": ("parameters", "trainable parameters"),
-    "macs": ("macs_per_second", "multiply-accumulates per second of EMG"),
-    "lookahead_ms": ("lookahead_ms", "look-ahead (ms)"),
+    "parameters": "trainable parameters",
+    "macs": "multiply-accumulates per second of EMG",
+    "lookahead_ms": "look-ahead (ms)",
+    "electrodes": "electrodes",
 }
-"""Objectives beside CER: the attribute of a trial, and what stands on the axis."""
+"""Objectives beside CER, and what stands on the axis."""
 WHOLE_OR_NOT = (
     "Filled marks trained to the last epoch, hollow ones ended earlier and might have improved."
 )
@@ -74,8 +76,8 @@ def _draw(axes: Axes, run: Run, cost: str) -> None:
         linewidth=0.9,
         zorder=1,
     )
-    axes.set_xlabel(COSTS[cost][1])
-    if cost != "lookahead_ms":
+    axes.set_xlabel(COSTS[cost])
+    if cost not in ("lookahead_ms", "electrodes"):
         plain_log(axes, costs)
     axes.margins(x=0.12)
 
@@ -85,7 +87,7 @@ def _having(run: Run, cost: str) -> list[Trial]:
 
 
 def _cost(trial: Trial, cost: str) -> float:
-    return float(getattr(trial, COSTS[cost][0]))
+    return float(getattr(trial, COLUMNS[cost]))
 
 
 def _number_front(axes: Axes, front: Sequence[Trial], cost: str) -> None:

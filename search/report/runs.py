@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shlex
@@ -18,6 +19,7 @@ import yaml
 
 from emgmodels.factory import notation, parse_notation
 from search import seeds
+from search.objectives import COLUMNS, on_front
 from search.results import (
     CUT_OFF,
     FAILED,
@@ -63,6 +65,8 @@ class Trial:
     parameters: int
     macs_per_second: float
     lookahead_ms: float
+    electrodes: int
+    """Of all bands together."""
     seconds: float
     test_cer: float
     """Test CER (%) where the run was evaluated, else NaN."""
@@ -141,6 +145,15 @@ class Run:
     def ranked(self) -> list[Trial]:
         """Trials that have a validation CER, best first."""
         return [trial for trial in self.trials if trial.has_cer]
+
+    @cached_property
+    def front(self) -> list[Trial]:
+        """Trials that no other beats in all objectives, of one objective in CER and parameters."""
+        names = self.space.search.objectives
+        names = names if len(names) > 1 else ("val_cer", "parameters")
+        points = [[getattr(trial, COLUMNS[name]) for name in names] for trial in self.ranked]
+        found = on_front(np.array(points, float).reshape(-1, len(names)))
+        return list(itertools.compress(self.ranked, found))
 
     @property
     def failed(self) -> list[Trial]:
@@ -300,12 +313,13 @@ def lookahead(milliseconds: float) -> str:
 
 
 def _trial(row: dict[str, Any], curve: dict[str, np.ndarray], test_cer: float) -> Trial:
+    model = parse_notation(row["architecture"])
     cer, low, high = (row.get(name) for name in ("val_cer", "val_cer_low", "val_cer_high"))
     return Trial(
         number=row["trial"],
         rank=row["rank"],
         architecture=row["architecture"],
-        label=notation(parse_notation(row["architecture"]), brief=True),
+        label=notation(model, brief=True),
         val_cer=math.nan if cer is None else cer,
         val_cer_low=math.nan if low is None else low,
         val_cer_high=math.nan if high is None else high,
@@ -317,6 +331,7 @@ def _trial(row: dict[str, Any], curve: dict[str, np.ndarray], test_cer: float) -
         parameters=row["parameters"],
         macs_per_second=row["macs_per_second"],
         lookahead_ms=row["lookahead_ms"],
+        electrodes=model.bands * model.electrodes,
         seconds=row["seconds"],
         test_cer=test_cer,
         values={

@@ -78,6 +78,7 @@ def ranking(run: Run, trials: Sequence[Trial], *, brief: bool = False) -> Table:
         trials: which, in their order.
         brief: leave out what a terminal has no room for.
     """
+    objectives = run.space.search.objectives
     cells: dict[str, list[str]] = {
         "rank": [str(trial.rank) for trial in trials],
         "trial": [f"{trial.number:03d}" for trial in trials],
@@ -87,7 +88,10 @@ def ranking(run: Run, trials: Sequence[Trial], *, brief: bool = False) -> Table:
         "test CER %": [number(trial.test_cer) for trial in trials],
         "epochs": [f"{trial.epochs}/{trial.max_epochs}" for trial in trials],
         "parameters": [f"{trial.parameters:,}" for trial in trials],
+        "MMAC/s": [f"{trial.macs_per_second / 1e6:,.1f}" for trial in trials],
         "look-ahead": [lookahead(trial.lookahead_ms) for trial in trials],
+        "electrodes": [str(trial.electrodes) for trial in trials],
+        "front": ["●" if trial in run.front else "" for trial in trials],
         "time": [duration(trial.seconds) for trial in trials],
         "state": [trial.state for trial in trials],
         "how it ended": [trial.reason or trial.state for trial in trials],
@@ -95,6 +99,9 @@ def ranking(run: Run, trials: Sequence[Trial], *, brief: bool = False) -> Table:
     left_out = {"test CER %"} if not run.is_evaluated else set()
     if not any(trial.val_cer_low == trial.val_cer_low for trial in trials):
         left_out |= {"95 % interval"}
+    for header, objective in (("MMAC/s", "macs"), ("electrodes", "electrodes")):
+        left_out |= set() if objective in objectives else {header}
+    left_out |= set() if len(objectives) > 1 else {"front"}
     left_out |= {"time", "how it ended"} if brief else {"state"}
     shown = {header: column for header, column in cells.items() if header not in left_out}
     rows = list(zip(*shown.values(), strict=True))
@@ -109,9 +116,11 @@ def ranking_csv(run: Run) -> str:
             *("rank", "number", "architecture", "val_cer", "val_cer_low", "val_cer_high"),
             *("test_cer", "best_epoch", "epochs"),
             *("max_epochs", "state", "reason", "parameters", "macs_per_second", "lookahead_ms"),
-            "seconds",
+            *("electrodes", "seconds"),
         )
     }
+    if len(run.space.search.objectives) > 1:
+        columns["front"] = [trial in run.front for trial in run.trials]
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow("trial" if name == "number" else name for name in columns)

@@ -13,7 +13,6 @@ from search import seeds
 from search.console import duration
 from search.report import figures, tables
 from search.report.page import Page
-from search.report.pareto import pareto_front
 from search.report.published import basis, matches, side_by_side
 from search.report.replication import redrawn
 from search.report.runs import Run, lookahead, number, searched, setting
@@ -28,6 +27,7 @@ OVER_SEEDS = (
     "Behind the mean CER: standard deviation and range over seeds. Above the best: 95 % interval "
     "of the distance (points). p: of being as good as the best, all that are compared considered."
 )
+FRONT = "No other trial beats these in all that was minimised:"
 _ON_PAGE = 20
 _IN_MARKDOWN = 50
 
@@ -113,6 +113,9 @@ def _leaderboard(run: Run) -> str:
     lines.append(tables.ranking(run, run.trials[:_IN_MARKDOWN]).markdown())
     if len(run.trials) > _IN_MARKDOWN:
         lines.append(f"All {len(run.trials)} trials are in `leaderboard.csv`.")
+    if len(run.space.search.objectives) > 1:
+        lines += ["## Pareto front", f"{FRONT} {', '.join(run.space.search.objectives)}."]
+        lines.append(tables.ranking(run, run.front).markdown())
     if run.over_seeds:
         lines += ["## Over seeds", seeds.verdict(run.over_seeds), OVER_SEEDS]
         lines.append(tables.over_seeds(run.over_seeds).markdown())
@@ -154,8 +157,10 @@ def _page(run: Run, plots: dict[str, Plot], notes: list[str]) -> str:
         page.text(f"Not drawn: {note}.")
     _add_plots(page, "How settings go together", plots, "parallel_coordinates")
     _add_plots(page, "Error rate against size", plots, "pareto")
+    if plots and len(run.space.search.objectives) > 1:
+        page.text(f"{FRONT} {', '.join(run.space.search.objectives)}.")
     if plots:
-        page.table(tables.ranking(run, pareto_front(run)))
+        page.table(tables.ranking(run, run.front))
     redrawn_names = [name for name in plots if name.startswith("report_figure")]
     if matches(run):
         page.section("Beside the technical report")

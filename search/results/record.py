@@ -117,6 +117,7 @@ class TrialRecord:
             "parameters": summary.parameters,
             "macs_per_second": summary.macs_per_second,
             "lookahead_ms": summary.lookahead_ms,
+            "electrodes": self.config.model.bands * self.config.model.electrodes,
             "seconds": self.seconds,
             "node": self.node,
             "seed": self.config.seed,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from typing import Any
 
-from emgmodels.factory import notation
+from rich.console import Console
+from rich.table import Table
+
+from emgmodels.factory import notation, parse_notation
 from search import seeds
 from search.console import say, trials_table
-from search.results import CUT_OFF, STOPPED, RunFolder
+from search.objectives import COLUMNS
+from search.results import CUT_OFF, STOPPED, RunFolder, read_trials
+from search.tables import objectives_of
 
 _SHOWN = 15
+_FORMATS = {"val_cer": ".2f"}
+"""Of objectives; all others are whole numbers."""
 
 
 def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
@@ -27,9 +34,13 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     whole = sum(trial.config.training.epochs for trial in ranking)
     data = "synthetic data" if synthetic else "this data"
     title = f"Ranking by validation CER, on {data}"
-    console.print(trials_table(ranking[:_SHOWN], title, console.width))
+    front = _front(folder)
+    marked = {row["trial"] for row in front}
+    console.print(trials_table(ranking[:_SHOWN], title, console.width, marked))
     if len(ranking) > _SHOWN:
         say(console, f"... and {len(ranking) - _SHOWN} more in {folder.path / 'trials.csv'}")
+    if front:
+        console.print(_front_table(front, objectives_of(folder.path)))
     say(
         console,
         f"{len(ranking)} trials, {ended} of them ended early; {epochs} epochs of the {whole} that "
@@ -54,6 +65,26 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
         f"    best.yaml    python -m emgmodels.training {folder.path}/best.yaml --data DIR\n"
         f"    tensorboard/ tensorboard --logdir {folder.path}/tensorboard",
     )
+
+
+def _front(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return the rows of the trials on the Pareto front of several objectives."""
+    table = read_trials(folder.path)
+    return table.filter(table["front"]).to_pylist() if "front" in table.column_names else []
+
+
+def _front_table(front: list[dict[str, Any]], objectives: list[str]) -> Table:
+    """Return the trials that no other beats in all objectives, the lowest CER first."""
+    table = Table(title="Pareto front: no other trial beats these", title_justify="left")
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("architecture", overflow="fold", ratio=1)
+    for name in objectives:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in front:
+        brief = notation(parse_notation(row["architecture"]), brief=True)
+        values = (f"{row[COLUMNS[name]]:{_FORMATS.get(name, ',.0f')}}" for name in objectives)
+        table.add_row(f"{row['trial']:03d}", brief, *values)
+    return table
 
 
 def send(console: Console, folder: RunFolder) -> None:

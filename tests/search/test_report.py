@@ -32,6 +32,7 @@ from search.report.published import PUBLISHED, basis, matches, side_by_side
 from search.report.replication import redrawn
 from search.report.tables import Table, ranking
 from search.results import COMPLETE, FAILED, RUNNING, STOPPED, RunFolder, TrialRecord
+from search.run.ranking import print_ranking
 from search.sampler import OptunaSampler
 from search.space import load_space
 
@@ -360,13 +361,52 @@ def test_pareto_front_holds_what_nothing_beats(run):
 def test_each_further_objective_has_a_panel_of_its_own(run):
     found = read_run(run)
     assert len(pareto(found).figure.axes) == 1
-    chosen = found.space.search.model_copy(update={"objectives": ("val_cer", "macs")})
+    objectives = ("val_cer", "macs", "electrodes")
+    chosen = found.space.search.model_copy(update={"objectives": objectives})
     space = dataclasses.replace(found.space, search=chosen)
     both = pareto(dataclasses.replace(found, space=space))
     assert [axes.get_xlabel() for axes in both.figure.axes] == [
         "trainable parameters",
         "multiply-accumulates per second of EMG",
+        "electrodes",
     ]
+
+
+def test_of_several_objectives_the_front_is_that_of_all_of_them(tmp_path):
+    objectives = "objectives: [val_cer, electrodes, macs]"
+    path = make_run(tmp_path, SPACE.replace("seed: 5", f"seed: 5, {objectives}"), fail=(3,))
+    run = read_run(path)
+    points = {
+        trial.number: np.array([trial.val_cer, trial.electrodes, trial.macs_per_second])
+        for trial in run.ranked
+    }
+    front = [
+        number
+        for number, point in points.items()
+        if not any((p <= point).all() and (p < point).any() for p in points.values())
+    ]
+    assert 1 < len(front) < len(points)
+    rows = list(csv.DictReader((path / "trials.csv").read_text().splitlines()))
+    assert [int(row["trial"]) for row in rows if row["front"] == "true"] == front
+    text = writing._leaderboard(run)
+    section = text.split("## Pareto front")[1].split("##")[0]
+    assert "all that was minimised: val_cer, electrodes, macs." in section
+    assert re.findall(r"^\| \d+ \| (\d{3}) \|", section, re.M) == [f"{n:03d}" for n in front]
+    assert {"electrodes", "MMAC/s"} <= set(re.findall(r"[\w/]+", section))
+    assert text.split("## Pareto front")[0].count("●") == len(front)
+    assert "all that was minimised" in writing._page(run, {"pareto": pareto(run)}, [])
+
+
+def test_of_several_objectives_a_search_ends_with_its_front(tmp_path):
+    objectives = "objectives: [val_cer, electrodes]"
+    path = make_run(tmp_path, SPACE.replace("seed: 5", f"seed: 5, {objectives}"))
+    console = Console(file=io.StringIO(), width=140)
+    print_ranking(console, RunFolder.open(path), synthetic=True)
+    ranking, shown = console.file.getvalue().split("Pareto front")
+    front = read_run(path).front
+    rows = re.findall(r"^│ +(\d{3}) │.*│ +([\d.]+) │ +(\d+) │$", shown.split("└")[0], re.M)
+    assert rows == [(f"{t.number:03d}", f"{t.val_cer:.2f}", str(t.electrodes)) for t in front]
+    assert "●" in ranking
 
 
 def test_every_order_of_stages_has_a_row(run):

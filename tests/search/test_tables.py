@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
 from emgmodels.config import Config
+from search.objectives import on_front
 from search.results import COMPLETE, RUNNING, RunFolder, TrialRecord, read_curves, read_trials
 from search.tables import CURVE_METRICS, curves_of, trials_of
 
@@ -82,6 +84,36 @@ def test_trials_are_ranked_and_their_newest_row_counts(tmp_path):
         assert found["rank"].to_pylist() == [1, 2, 3, 4]
         assert found["val_cer"].to_pylist() == [10.0, 50.0, 50.0, None]
         assert found["late"].to_pylist() == [1, None, None, None]
+        assert "front" not in found.column_names
+
+
+def test_of_several_objectives_the_front_is_marked_and_follows_the_newest_rows(tmp_path):
+    (tmp_path / "space.yaml").write_text("search: {objectives: [macs, val_cer, electrodes]}")
+    table = trials_of(tmp_path)
+    cers, macs, electrodes = [None, 50.0, 40.0, 30.0, 60.0], [1, 2, 3, 2, 2], [1, 8, 16, 16, 4]
+    table.append(
+        [
+            {"trial": t, "val_cer": cers[t], "macs_per_second": macs[t], "electrodes": e}
+            for t, e in enumerate(electrodes)
+        ]
+    )
+    found = table.bring_in()
+    assert found["trial"].to_pylist() == [3, 2, 1, 4, 0]
+    assert found["front"].to_pylist() == [True, False, True, True, False]
+    table.append([{"trial": 4, "val_cer": 50.0, "macs_per_second": 2, "electrodes": 4}])
+    for found in (table.read(), table.bring_in()):
+        assert found["trial"].to_pylist() == [3, 2, 1, 4, 0]
+        assert found["front"].to_pylist() == [True, False, False, True, False]
+
+
+def test_the_front_is_what_no_other_point_beats():
+    points = np.random.default_rng(0).integers(4, size=(200, 3)).astype(float)
+    points[:5, 1] = np.inf
+    beaten = [
+        any((other <= point).all() and (other < point).any() for other in points)
+        for point in points
+    ]
+    assert on_front(points).tolist() == [not each for each in beaten]
 
 
 @pytest.mark.parametrize("values", [(2, "2 2"), ("2 2", 2), (None, 2.5), (2, 2.5)])
