@@ -10,7 +10,6 @@ rung compares and where rungs stand was chosen by measurement: see EXPERIMENTS.m
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,10 +18,10 @@ from ray.tune.schedulers import (
     FIFOScheduler,
     HyperBandScheduler,
     MedianStoppingRule,
-    PopulationBasedTraining,
     TrialScheduler,
 )
 
+from emgmodels.config import AlignedStart
 from search.halving import RANKINGS, Decision, Halving, Progress, State
 
 DEFAULT_RANKING = "both"
@@ -42,7 +41,7 @@ class Defaults(NamedTuple):
 FROM_PLATEAU = Defaults(4, 1.5)
 """Where training starts on CTC's plateau, and early epochs say little."""
 FROM_ALIGNED = Defaults(3, 2.0)
-"""Where trials start aligned, and early epochs tell them apart."""
+"""Where trials start aligned and still are at the first rung, so that it tells them apart."""
 
 
 CostsOf = Callable[[Trial], Sequence[float]]
@@ -55,10 +54,8 @@ class Plan(NamedTuple):
     max_epochs: int
     grace: int
     eta: float | None
-    aligned: bool
+    aligned: int
     rank_by: str
-    mutations: dict[str, Any]
-    seed: int
     costs_of: CostsOf | None
 
 
@@ -75,7 +72,6 @@ SCHEDULERS: dict[str, _Scheduler] = {
         ("eta",),
     ),
     "median": _Scheduler(lambda plan: _Median("epoch", grace_period=plan.grace), ("grace",)),
-    "pbt": _Scheduler(lambda plan: _pbt(plan), ("grace", "mutations")),
     "none": _Scheduler(lambda plan: _None(), ()),
 }
 """Every scheduler by the name it has in a space file, and the options it takes there."""
@@ -88,9 +84,7 @@ def make_scheduler(
     grace: int | None = None,
     eta: float | None = None,
     rank_by: str | None = None,
-    aligned: bool = False,
-    mutations: Mapping[str, Any] | None = None,
-    seed: int = 0,
+    aligned: int = 0,
     costs_of: CostsOf | None = None,
 ) -> TrialScheduler:
     """Return a scheduler of Ray Tune by name.
@@ -100,22 +94,19 @@ def make_scheduler(
     Args:
         name: A key of ``SCHEDULERS``.
         max_epochs: Epochs of a whole training.
-        grace: First rung (epochs); pbt: epochs between changes.
+        grace: First rung (epochs).
         eta: One in eta passes a rung.
         rank_by: A key of ``halving.RANKINGS``.
-        aligned: Trials start with the framewise loss of an aligned start.
-        mutations: What pbt may change: keys of a trial's config with Tune's distributions.
-        seed: Of pbt's choices; nothing else here is random.
+        aligned: Epochs that every trial has the framewise loss of an aligned start, at least.
         costs_of: Of several objectives, those beside the error rate; asha's rungs keep the front.
 
     Raises:
         ValueError: an option is out of range, or not one of this scheduler.
     """
-    given = {"grace": grace, "eta": eta, "rank_by": rank_by, "mutations": mutations}
+    given = {"grace": grace, "eta": eta, "rank_by": rank_by}
     check_options(name, max_epochs, **{key: val for key, val in given.items() if val is not None})
     grace = defaults(max_epochs, aligned).grace if grace is None else grace
-    ranking, changes = rank_by or DEFAULT_RANKING, dict(mutations or {})
-    plan = Plan(max_epochs, grace, eta, aligned, ranking, changes, seed, costs_of)
+    plan = Plan(max_epochs, grace, eta, aligned, rank_by or DEFAULT_RANKING, costs_of)
     return SCHEDULERS[name].make(plan)
 
 
@@ -138,20 +129,24 @@ def check_options(name: str, max_epochs: int, **options: Any) -> None:
         raise ValueError(f"eta {eta:g}: must be above 1; 3 lets one in three pass a rung")
     if rank_by is not None and rank_by not in RANKINGS:
         raise ValueError(f"rank_by '{rank_by}' is not known: choose one of {', '.join(RANKINGS)}")
-    if "mutations" in takes and not options.get("mutations"):
-        raise ValueError(f"scheduler '{name}' changes trials as they train: say what in mutations")
 
 
-def defaults(max_epochs: int, aligned: bool) -> Defaults:
-    """Return the defaults of ``asha``: the first rung is early in short trainings."""
-    usual = FROM_ALIGNED if aligned else FROM_PLATEAU
-    return usual._replace(grace=max(1, min(usual.grace, max_epochs // 3)))
+def defaults(max_epochs: int, aligned: int) -> Defaults:
+    """Return the defaults of ``asha``: the first rung is early in short trainings.
+
+    Where all trials start aligned for so many epochs that they still are at the first rung, those
+    measured with an aligned start of four hold: until that rung the trainings are the same.
+    """
+    early, late = (
+        usual._replace(grace=max(1, min(usual.grace, max_epochs // 3)))
+        for usual in (FROM_ALIGNED, FROM_PLATEAU)
+    )
+    return early if aligned >= early.grace else late
 
 
-def starts_aligned(training: Mapping[str, Any]) -> bool:
-    """Return whether all trials of a space's ``training`` section start aligned."""
-    start = training.get("aligned_start")
-    return isinstance(start, dict) and "choice" not in start
+def aligned_epochs(training: Mapping[str, Any]) -> int:
+    """Return the epochs that every trial of a space's ``training`` section starts aligned."""
+    return _fewest(training.get("aligned_start"))
 
 
 def rungs(max_epochs: int, grace: int, eta: float) -> list[int]:
@@ -314,11 +309,15 @@ def _asha(plan: Plan, pausing: bool) -> TrialScheduler:
     return Asha(halving, plan.costs_of)
 
 
-def _pbt(plan: Plan) -> TrialScheduler:
-    random.seed(plan.seed)  # Ray's PBT draws from Python's global generator only
-    return PopulationBasedTraining(
-        "epoch", perturbation_interval=plan.grace, hyperparam_mutations=plan.mutations
-    )
+def _fewest(start: Any) -> int:
+    """Return the fewest epochs that an aligned start, or its ``epochs``, can have in a space."""
+    if not isinstance(start, dict):
+        return start or 0
+    if "choice" in start:
+        return min(map(_fewest, start["choice"]))
+    if "int" in start:
+        return start["int"][0]
+    return _fewest(start.get("epochs", AlignedStart().epochs))
 
 
 class _EndDiverged:

@@ -28,9 +28,9 @@ from search.rules import Rule, Setting, Tuned, compared, grid, tune
 from search.schedule import (
     DEFAULT_RANKING,
     Defaults,
+    aligned_epochs,
     check_options,
     defaults,
-    starts_aligned,
 )
 from search.space import load_space
 
@@ -172,7 +172,7 @@ def _simulate(
     curves = whole(recorded, epochs)
     trials = _trials(" ".join(map(str, paths)), recorded, curves, epochs, trials)
     setting = Setting(epochs, slots, trials, repeats, seed)
-    usual = defaults(epochs, all(_start_aligned(path) for path in paths))
+    usual = defaults(epochs, min(map(_aligned_epochs, paths)))
     timed = all(curve.seconds for curve in curves)
     console.print(
         f"{len(curves)} of {len(recorded)} curves have all {epochs} epochs; "
@@ -211,10 +211,10 @@ def _read(paths: list[Path]) -> list[Curve]:
     ]
 
 
-def _start_aligned(path: Path) -> bool:
-    """Return whether the trials of a run folder started aligned; of a CSV nothing is known."""
+def _aligned_epochs(path: Path) -> int:
+    """Return how long the trials of a run folder started aligned; of a CSV nothing is known."""
     space = path / "space.yaml"
-    return space.is_file() and starts_aligned(load_space(space).training.plain())
+    return aligned_epochs(load_space(space).training.plain()) if space.is_file() else 0
 
 
 def _usual_epochs(curves: list[Curve], longest: bool) -> int:
@@ -238,8 +238,6 @@ def _trials(
 
 def _checked(rule: Rule, epochs: int, usual: Defaults) -> Rule:
     """Return the rule with its defaults written out."""
-    if rule.name == "pbt":
-        raise ValueError("scheduler 'pbt' changes what is trained: recorded curves can't show it")
     options = {"grace": rule.grace, "eta": rule.eta, "rank_by": rule.rank_by}
     check_options(
         rule.name, epochs, **{key: value for key, value in options.items() if value is not None}

@@ -31,7 +31,7 @@ from search.results import (
     read_curves,
     read_trials,
 )
-from search.schedule import defaults, rungs, starts_aligned
+from search.schedule import aligned_epochs, defaults, rungs
 from search.space import Space, load_space
 
 HIGHLIGHTED = 5
@@ -191,7 +191,7 @@ class Run:
         scheduler = self.space.search.scheduler
         if scheduler.name not in ("asha", "asha_stopping"):
             return []
-        usual = defaults(self.max_epochs, starts_aligned(self.space.training.plain()))
+        usual = defaults(self.max_epochs, aligned_epochs(self.space.training.plain()))
         return rungs(self.max_epochs, scheduler.grace or usual.grace, scheduler.eta or usual.eta)
 
     @cached_property

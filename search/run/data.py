@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress as Bars
 
-from emgmodels.config import SAMPLE_RATE
+from emgmodels.config import SAMPLE_RATE, TrainingConfig
 from emgmodels.sessions import Split, find_split, split_files
 from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import Recording, cache_folder, open_split
 from search.console import say
-from search.space import Sessions, Space, TypistConfig, sessions_of
+from search.schedule import SCHEDULERS, aligned_epochs, defaults
+from search.space import Space, TypistConfig, sessions_of
 from search.storage import SessionStore
 from search.trial import TrialData
 
@@ -47,8 +49,8 @@ def choose_sessions(
     return find_split(_typist_folder(typist), seed=typist.seed)
 
 
-def open_sessions(split: Split, space: Space, console: Console) -> tuple[TrialData, Sessions]:
-    """Return what trials train on and what that allows, all of it found good."""
+def open_sessions(split: Split, space: Space, console: Console) -> tuple[TrialData, Space]:
+    """Return what trials train on, all found good, and the space as these sessions allow it."""
     paths = [*split.train, *split.val]
     with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("Preparing sessions", total=len(paths))
@@ -65,13 +67,27 @@ def open_sessions(split: Split, space: Space, console: Console) -> tuple[TrialDa
         notes.append(
             f"{prompted} training sessions have no key times: their aligned start is skipped"
         )
+        if 2 * prompted > len(train):
+            space = _from_plateau(space)
     for note in [*notes, *warnings]:
         say(console, f"note: {note}")
     data = TrialData(
         train=tuple(map(os.path.abspath, split.train)),
         val=tuple(map(os.path.abspath, split.val)),
     )
-    return data, sessions_of(train, val)
+    return data, space.within(sessions_of(train, val))
+
+
+def _from_plateau(space: Space) -> Space:
+    """Return the space with the rungs written out that trials have which don't start aligned."""
+    scheduler, training = space.search.scheduler, space.training.plain()
+    takes = SCHEDULERS[scheduler.name].options
+    if not aligned_epochs(training) or "grace" not in takes:
+        return space
+    usual = defaults(training.get("epochs", TrainingConfig().epochs), aligned=0)._asdict()
+    rungs = {key: getattr(scheduler, key) or usual[key] for key in usual if key in takes}
+    scheduler = scheduler.model_copy(update=rungs)
+    return replace(space, search=space.search.model_copy(update={"scheduler": scheduler}))
 
 
 def _typist_folder(typist: TypistConfig) -> Path:

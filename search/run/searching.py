@@ -34,7 +34,7 @@ from search.results import TIME_IS_UP, RunFolder, read_trials
 from search.run.data import choose_sessions, open_sessions
 from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
-from search.schedule import make_scheduler, starts_aligned
+from search.schedule import aligned_epochs, make_scheduler
 from search.space import Space, load_space, sessions_of
 from search.storage import Place, SessionStore, fetch, is_uri
 from search.tensorboard import TrialBoards
@@ -130,8 +130,7 @@ def search(
         say(console, _DEMO.format(space=space))
     store = SessionStore(str(data)) if data is not None and is_uri(data) else None
     chosen = choose_sessions(loaded, store or data, subject, split)
-    trial_data, sessions = open_sessions(chosen, loaded, console)
-    loaded = loaded.within(sessions)
+    trial_data, loaded = open_sessions(chosen, loaded, console)
     if warning := loaded.check(seed=loaded.search.seed).warning:
         say(console, f"note: {warning}")
     if gpus_per_trial == AUTO:
@@ -247,8 +246,7 @@ def scheduler_of(space: Space) -> TrialScheduler:
         grace=space.search.scheduler.grace,
         eta=space.search.scheduler.eta,
         rank_by=space.search.scheduler.rank_by,
-        aligned=starts_aligned(training),
-        seed=space.search.seed,
+        aligned=aligned_epochs(training),
         costs_of=functools.partial(_costs_of, space) if several else None,
     )
 

@@ -79,9 +79,10 @@ class SchedulerConfig(Frozen):
     """The scheduler; ``none`` trains every trial to its last epoch, ``pbt`` is refused."""
     grace: PositiveInt | None = None
     """Epochs that every trial is given before it is compared; asha: 4, or 3 where all start
-    aligned."""
+    aligned for 3 epochs or more."""
     eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
-    """One trial in eta goes on from rung to rung; asha: 1.5, or 2 where all start aligned."""
+    """One trial in eta goes on from rung to rung; asha: 1.5, or 2 where all start aligned for
+    3 epochs or more."""
     rank_by: Ranking | None = None
     """What is compared at a rung."""
 

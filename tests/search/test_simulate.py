@@ -119,7 +119,7 @@ def test_the_default_finds_the_best_of_recorded_aligned_trainings_for_a_third_of
     name, slots
 ):
     curves = read_curves(CURVES / name)
-    grace, eta = defaults(32, aligned=True)
+    grace, eta = defaults(32, aligned=4)
     summary = Setting(32, slots, len(curves), 30, 0).replay(curves, Rule("asha", grace, eta))
     assert summary.share < 1 / 3
     assert summary.regret < 1
@@ -255,7 +255,6 @@ def test_the_command_tunes_and_says_what_to_write_in_a_space_file(few_curves_csv
     ("options", "says"),
     [
         (["--scheduler", "ash"], "scheduler 'ash' is not known: choose one of asha"),
-        (["--scheduler", "pbt"], "recorded curves can't show it"),
         (["--scheduler", "none", "--eta", 3], "'none' has no option 'eta'; its options: none"),
         (["--grace", 20], "grace 20: the first rung must stand at epoch 1 or later"),
         (["--epochs", 21], "0 of 40 curves have all 21 epochs"),
