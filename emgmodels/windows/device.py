@@ -105,9 +105,9 @@ class _TooLargeError(Exception):
 def _loaded(device: torch.device, recordings: tuple[Recording, ...]) -> DeviceRecordings:
     free, total = torch.cuda.mem_get_info(device)
     own = torch.cuda.get_per_process_memory_fraction(device) * total
-    free = min(free, own - torch.cuda.memory_reserved(device))
+    room = min(free, own - torch.cuda.memory_reserved(device))
     size = 2 * BANDS * BAND_ELECTRODES * sum(recording.samples for recording in recordings)
-    if size >= LARGEST_SHARE * free:
+    if size >= LARGEST_SHARE * room:
         raise _TooLargeError
     return DeviceRecordings(recordings, device)
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from emgmodels.config import TrainingConfig
 from search.objectives import objectives
-from search.schedule import defaults, starts_aligned
+from search.schedule import aligned_epochs, defaults
 from search.space import Space
 
 Shown = Callable[[FrozenTrial], FrozenTrial]
@@ -97,4 +97,4 @@ def _first_comparison(space: Space) -> int:
     epochs = training.get("epochs", TrainingConfig().epochs)
     if scheduler.name == "none":
         return epochs
-    return scheduler.grace or defaults(epochs, starts_aligned(training)).grace
+    return scheduler.grace or defaults(epochs, aligned_epochs(training)).grace
