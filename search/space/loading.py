@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from emgmodels.config import ModelConfig, TrainingConfig
 from search.space.distributions import OutsideError
-from search.space.files import merged, read_layers
+from search.space.files import Layer, merged, read_layers
 from search.space.parsing import (
     SpaceError,
     misplaced_stages,
@@ -32,6 +33,7 @@ def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str]
         path: the YAML file.
         demo: also apply the ``demo`` section, for a search without data.
         overrides: ``path.to.key=value``, applied last; the value is YAML and may be a distribution.
+            Architectures of ``search.start_with`` that they leave no room for are left out.
 
     Raises:
         SpaceError: every mistake found, each with file, path, value and rule.
@@ -66,10 +68,22 @@ def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str]
             search=search,
             typist=typist,
         )
+        space = _narrowed(space, layers)
         mistakes += _search_mistakes(space)
     if mistakes:
         raise SpaceError(f"{path}: {mistake}" for mistake in mistakes)
     return space
+
+
+def _narrowed(space: Space, layers: Sequence[Layer]) -> Space:
+    """Return a space without the start points of its file that overrides have excluded."""
+    overrides = [layer.values for layer in layers if layer.override]
+    narrowed = any(values.keys() & {"model", "training", "constraints"} for values in overrides)
+    if not narrowed or any("start_with" in values.get("search", {}) for values in overrides):
+        return space
+    kept = tuple(known for known in space.search.start_with if not space.start_mistake(known))
+    search = space.search.model_copy(update={"start_with": kept})
+    return dataclasses.replace(space, search=search)
 
 
 def _check_notation(start: Any, path: str, mistakes: list[str]) -> None:

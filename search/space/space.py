@@ -21,7 +21,7 @@ from emgmodels.config import (
 )
 from emgmodels.factory import Summary, describe, parse_notation
 from emgmodels.memory import training_bytes
-from search.space.distributions import Choice, Fixed, Node
+from search.space.distributions import Choice, Fixed, Node, OutsideError
 from search.space.draws import Draw, RandomDraw, combinations
 from search.space.parsing import (
     SpaceError,
@@ -115,6 +115,19 @@ class Space:
     def start_points(self) -> list[dict[str, Any]]:
         """Return the parameters of the architectures in ``search.start_with``."""
         return [self.params_of({"model": partial(known)}) for known in self.search.start_with]
+
+    def start_mistake(self, known: str | Mapping[str, Any], seed: int = 0) -> str | None:
+        """Return why no completion of a start point can be trained in this space, or None."""
+        try:
+            params = self.params_of({"model": partial(known)})
+        except OutsideError as error:
+            return str(error)
+        rng, mistake = np.random.default_rng(seed), ""
+        for _ in range(_COMPLETIONS):
+            if (reason := self._reason(self._draw(RandomDraw(rng, params)))) is None:
+                return None
+            mistake = reason[1]
+        return mistake
 
     def grid(self) -> Iterator[Config]:
         """Yield every configuration once.
@@ -300,15 +313,13 @@ class Space:
 
     def _check_start_points(self, seed: int) -> None:
         """Raise SpaceError for start points of which no completion can be trained."""
-        mistakes = []
-        rng = np.random.default_rng(seed)
-        for index, params in enumerate(self.start_points()):
-            draws = (self._draw(RandomDraw(rng, params)) for _ in range(_COMPLETIONS))
-            reasons = [reason for reason in map(self._reason, draws) if reason is not None]
-            if len(reasons) == _COMPLETIONS:
-                mistakes.append(f"{self.name}: search.start_with[{index}]: {reasons[-1][1]}")
-        if mistakes:
-            raise SpaceError(mistakes)
+        found = [self.start_mistake(known, seed) for known in self.search.start_with]
+        if any(found):
+            raise SpaceError(
+                f"{self.name}: search.start_with[{index}]: {mistake}"
+                for index, mistake in enumerate(found)
+                if mistake
+            )
 
 
 class _Tried:

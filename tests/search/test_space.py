@@ -621,6 +621,21 @@ def test_a_start_point_that_breaks_a_constraint_is_refused(space_of):
         space.check(samples=20)
 
 
+def test_start_points_of_a_file_that_overrides_leave_no_room_for_are_left_out(space_of):
+    text = """
+        model:
+          electrodes: {choice: [8, 16]}
+          encoder: {order: [conv], conv: {layers: {int: [1, 8]}}}
+        search: {start_with: ["conv:1 @8ch", "conv:2 @16ch", "conv:8 @16ch"]}
+    """
+    assert len(space_of(text, overrides=["search.trials=8"]).search.start_with) == 3
+    narrow = space_of(text, overrides=["model.electrodes=16"])
+    assert narrow.search.start_with == ("conv:2 @16ch", "conv:8 @16ch")
+    small = space_of(text, overrides=["constraints.max_parameters=4_000_000"])
+    assert small.search.start_with == ("conv:1 @8ch", "conv:2 @16ch")
+    small.check(samples=20)
+
+
 # Any space
 
 
