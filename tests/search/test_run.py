@@ -291,7 +291,7 @@ def test_an_ended_search_goes_on(how, data, space, tmp_path):
     run_folder = tmp_path / "tiny-001"
     wait_for_epochs(run_folder, 25, process)
     if how == signal.SIGKILL:
-        time.sleep(11)  # Ray takes its snapshots every ten seconds
+        time.sleep(11)  # a snapshot is stored by then
         os.killpg(process.pid, how)
     else:
         process.send_signal(how)
