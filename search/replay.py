@@ -45,6 +45,19 @@ class Curve:
         """Lowest validation CER of the whole training (%)."""
         return lowest(self.cer)
 
+    @property
+    def diverged(self) -> bool:
+        """Whether it ended by a metric that is not finite."""
+        return not math.isfinite(self.cer[-1] + self.loss[-1])
+
+    def cut(self, epochs: int) -> Curve:
+        """Return its first epochs, or as many as a training has that ends where it diverges."""
+        metrics = zip(self.cer[:epochs], self.loss[:epochs], strict=True)
+        finite = sum(1 for _ in itertools.takewhile(math.isfinite, map(sum, metrics)))
+        end = min(epochs, finite + 1)
+        seconds = self.seconds and self.seconds[:end]
+        return Curve(self.name, self.source, self.cer[:end], self.loss[:end], seconds)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -130,18 +143,9 @@ def read_curves(path: Path) -> list[Curve]:
 
 
 def whole(curves: list[Curve], epochs: int) -> list[Curve]:
-    """Return the first epochs of the curves that have as many, or that ended by diverging."""
-    return [
-        Curve(
-            curve.name,
-            curve.source,
-            curve.cer[:epochs],
-            curve.loss[:epochs],
-            curve.seconds and curve.seconds[:epochs],
-        )
-        for curve in curves
-        if len(curve.cer) >= epochs or not math.isfinite(curve.cer[-1] + curve.loss[-1])
-    ]
+    """Return the first epochs of the curves that have as many, or that diverged before."""
+    short = [curve.cut(epochs) for curve in curves]
+    return [curve for curve in short if len(curve.cer) == epochs or curve.diverged]
 
 
 def lowest(cer: list[float]) -> float:

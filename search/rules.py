@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
@@ -17,8 +17,12 @@ RAY_ASHA = "ray_asha"
 """Ray's own ASHA, to compare with; it takes every CER at its word."""
 _LEAST_GROUP = 8
 """Curves of a source that are enough to search among."""
-_GRACES = (2, 3, 4, 5, 6, 8, 10, 15)
+_GRACES = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 90, 120)
+_LATEST = 0.3
+"""No grace of long trainings beyond this share of them, or beyond 15 epochs."""
 _ETAS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+_FIRST = 10
+"""One search in so many is enough to tell what a rule costs, and whether its regret is far off."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Ru
     """Choose the cheapest rule whose mean regret stays within a bound.
 
     The same choice is made on all sources but one, for each, and looked at on that one: what a
-    choice is worth on curves it was not made on.
+    choice is worth on curves it was not made on. Every rule replays a part of the searches, and
+    all of them those that come into question, from the cheapest on.
 
     Raises:
         ValueError: no rule reaches the bound.
@@ -106,23 +111,24 @@ def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Ru
         name: [curve for other in groups if other != name for curve in groups[other]]
         for name in groups
     }
+    first = replace(setting, repeats=max(1, setting.repeats // _FIRST))
     on_all: dict[Rule, Summary] = {}
     on_others: dict[str, dict[Rule, Summary]] = {name: {} for name in groups}
     for rule in rules:
-        on_all[rule] = setting.replay(curves, rule)
+        on_all[rule] = first.replay(curves, rule)
         for name in groups:
-            on_others[name][rule] = setting.replay(others[name], rule)
-    rule = _cheapest(on_all, bound)
-    if on_all[rule].regret > bound:
+            on_others[name][rule] = first.replay(others[name], rule)
+    rule, summary = _cheapest(curves, setting, bound, on_all)
+    if summary.regret > bound:
         raise ValueError(
             f"--tune {bound:g}: no rule keeps mean regret that low on these curves; "
-            f"the lowest is {on_all[rule].regret:.3f} CER points"
+            f"the lowest found is {summary.regret:.3f} CER points"
         )
     held_out = {}
     for name, members in groups.items():
-        choice = _cheapest(on_others[name], bound)
+        choice, _ = _cheapest(others[name], setting, bound, on_others[name])
         held_out[name] = (choice, setting.replay(members, choice))
-    return Tuned(rule, on_all[rule], held_out)
+    return Tuned(rule, summary, held_out)
 
 
 def group(curves: list[Curve], seed: int) -> dict[str, list[Curve]]:
@@ -143,18 +149,41 @@ def group(curves: list[Curve], seed: int) -> dict[str, list[Curve]]:
 
 
 def grid(epochs: int) -> list[Rule]:
-    """Return the rules that --tune chooses among."""
+    """Return the rules that --tune chooses among.
+
+    Raises:
+        ValueError: such short trainings leave no choice.
+    """
+    latest = min(epochs - 1, max(15, _LATEST * epochs))
+    graces = [grace for grace in _GRACES if grace <= latest]
+    if not graces:
+        raise ValueError(
+            f"--tune: trainings of {epochs} epochs leave no rung to choose: they need "
+            f"{_GRACES[0] + 1}"
+        )
     return [
         Rule("asha", grace, eta, rank_by)
-        for grace in _GRACES
-        if grace < epochs
+        for grace in graces
         for eta in _ETAS
         for rank_by in RANKINGS
     ]
 
 
-def _cheapest(found: dict[Rule, Summary], bound: float) -> Rule:
-    """Return the cheapest rule within the bound, or that of least regret where none is."""
-    allowed = max(bound, min(summary.regret for summary in found.values()))
-    within = [rule for rule in found if found[rule].regret <= allowed]
-    return min(within, key=lambda rule: found[rule].share)
+def _cheapest(
+    curves: list[Curve], setting: Setting, bound: float, found: dict[Rule, Summary]
+) -> tuple[Rule, Summary]:
+    """Return the cheapest rule within the bound, or where none is one of little regret.
+
+    Args:
+        curves: Curves to replay.
+        setting: All searches.
+        bound: Highest mean regret (CER points).
+        found: What the first few of these searches came to, by each rule.
+    """
+    for rule in sorted(found, key=lambda rule: found[rule].share):
+        if found[rule].regrets.sum() <= bound * setting.repeats:  # no search has less than none
+            summary = setting.replay(curves, rule)
+            if summary.regret <= bound:
+                return rule, summary
+    nearest = min(found, key=lambda rule: (found[rule].regret, found[rule].share))
+    return nearest, setting.replay(curves, nearest)

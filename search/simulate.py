@@ -3,6 +3,7 @@
 python -m search.simulate runs/deep-001
 python -m search.simulate runs/deep-001 runs/deep-002       # of one space: searches draw from both
 python -m search.simulate curves.csv --scheduler asha --grace 5 --eta 3 --slots 8
+python -m search.simulate curves.csv --scheduler asha --scheduler median --grace 5
 python -m search.simulate curves.csv --compare --figure frontier.png
 python -m search.simulate curves.csv --tune 0.1
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,6 +28,7 @@ from search.replay import Curve, Summary, read_curves, whole
 from search.rules import Rule, Setting, Tuned, compared, grid, tune
 from search.schedule import (
     DEFAULT_RANKING,
+    SCHEDULERS,
     Defaults,
     aligned_epochs,
     check_options,
@@ -111,6 +113,7 @@ def print_table(console: Console, results: dict[Rule, Summary], timed: bool) -> 
 @app.command(
     epilog="Examples:\n\npython -m search.simulate runs/deep-001 --slots 2\n\n"
     "python -m search.simulate curves.csv --scheduler asha --grace 5 --eta 3\n\n"
+    "python -m search.simulate curves.csv --scheduler asha --scheduler median --grace 5\n\n"
     "python -m search.simulate curves.csv --compare --figure frontier.png\n\n"
     "python -m search.simulate curves.csv --tune 0.1"
 )
@@ -121,13 +124,16 @@ def simulate(
             help="Run folders, or CSVs: run, epoch, val_cer, val_loss; searches draw from all."
         ),
     ],
-    scheduler: Annotated[str, typer.Option(help="Scheduler to replay.")] = "asha",
+    scheduler: Annotated[
+        list[str] | None,
+        typer.Option(help="Scheduler to replay (asha); again for another beside it."),
+    ] = None,
     grace: Annotated[int | None, typer.Option(help="First rung (epochs).")] = None,
     eta: Annotated[float | None, typer.Option(help="One in eta passes a rung.")] = None,
     rank_by: Annotated[str | None, typer.Option(help="Compare by loss, cer or both.")] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Epochs of a whole training; else what half of the curves reach."),
+        typer.Option(min=2, help="Epochs of a whole training; else what half of the curves reach."),
     ] = None,
     slots: Annotated[int, typer.Option(min=1, help="Trials that train at a time.")] = 1,
     trials: Annotated[
@@ -143,11 +149,12 @@ def simulate(
     figure: Annotated[Path | None, typer.Option(help="Draw cost against regret here.")] = None,
 ) -> None:
     """Replay recorded learning curves through schedulers, without training."""
+    given = {"grace": grace, "eta": eta, "rank_by": rank_by}
+    options = {key: value for key, value in given.items() if value is not None}
+    names = scheduler or ["asha"]
+    replayed = (epochs, slots, trials, repeats, seed)
     try:
-        _simulate(
-            *(curves, Rule(scheduler, grace, eta, rank_by), epochs, slots, trials, repeats, seed),
-            *(compare, bound, figure),
-        )
+        _simulate(curves, names, options, *replayed, compare, bound, figure)
     except ValueError as error:
         print(f"simulate: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
@@ -155,7 +162,8 @@ def simulate(
 
 def _simulate(
     paths: list[Path],
-    rule: Rule,
+    names: list[str],
+    options: dict[str, Any],
     epochs: int | None,
     slots: int,
     trials: int | None,
@@ -174,8 +182,10 @@ def _simulate(
     setting = Setting(epochs, slots, trials, repeats, seed)
     usual = defaults(epochs, min(map(_aligned_epochs, paths)))
     timed = all(curve.seconds for curve in curves)
+    diverged = sum(curve.diverged for curve in curves)
     console.print(
-        f"{len(curves)} of {len(recorded)} curves have all {epochs} epochs; "
+        f"{len(curves)} of {len(recorded)} curves have all {epochs} epochs"
+        f"{f' or diverged, as {diverged} did' if diverged else ''}; "
         f"{repeats} searches of {trials} trials on {slots} slot{'s'[: slots > 1]}"
     )
     results: dict[Rule, Summary] = {}
@@ -185,8 +195,8 @@ def _simulate(
         _print_tuned(console, tuned, bound)
         results[tuned.rule] = setting.replay(curves, tuned.rule)
     else:
-        rule = _checked(rule, epochs, usual)
-        results[rule] = setting.replay(curves, rule)
+        for rule in _checked(names, options, epochs, usual):
+            results[rule] = setting.replay(curves, rule)
     if compare:
         for other in track(compared(epochs), "replaying", console=console):
             results.setdefault(other, setting.replay(curves, other))
@@ -218,8 +228,14 @@ def _aligned_epochs(path: Path) -> int:
 
 
 def _usual_epochs(curves: list[Curve], longest: bool) -> int:
-    """Return what half of the curves reach; of a search, which cuts trials short, the longest."""
-    lengths = sorted(len(curve.cer) for curve in curves)
+    """Return what half of the curves reach that did not diverge, or the longest.
+
+    Args:
+        curves: Curves as recorded.
+        longest: They are of searches, which cut trials short.
+    """
+    whole_ones = [curve for curve in curves if not curve.diverged] or curves
+    lengths = sorted(len(curve.cer) for curve in whole_ones)
     return lengths[-1] if longest else lengths[len(lengths) // 2]
 
 
@@ -236,30 +252,35 @@ def _trials(
     return trials or min(_USUAL_TRIALS, len(curves))
 
 
-def _checked(rule: Rule, epochs: int, usual: Defaults) -> Rule:
-    """Return the rule with its defaults written out."""
-    options = {"grace": rule.grace, "eta": rule.eta, "rank_by": rule.rank_by}
-    check_options(
-        rule.name, epochs, **{key: value for key, value in options.items() if value is not None}
-    )
-    if rule.name not in ("asha", "asha_stopping"):
-        return rule
-    return Rule(
-        rule.name,
-        rule.grace or usual.grace,
-        rule.eta or usual.eta,
-        rule.rank_by or DEFAULT_RANKING,
-    )
+def _checked(names: list[str], options: dict[str, Any], epochs: int, usual: Defaults) -> list[Rule]:
+    """Return the rules of schedulers, each with those of the options that it takes, or its own.
+
+    Raises:
+        ValueError: a name or an option is wrong, or none of the schedulers takes it.
+    """
+    known = {name: SCHEDULERS[name].options for name in names if name in SCHEDULERS}
+    taken = set().union(*known.values())
+    rules = []
+    for name in dict.fromkeys(names):
+        takes = known.get(name, ())
+        own = {key: options[key] for key in options if key in takes or key not in taken}
+        check_options(name, epochs, **own)
+        if name in ("asha", "asha_stopping"):
+            own = {**usual._asdict(), "rank_by": DEFAULT_RANKING, **own}
+        rules.append(Rule(name, **own))
+    return rules
 
 
 def _print_tuned(console: Console, tuned: Tuned, bound: float) -> None:
     rule = tuned.rule
     console.print(f"cheapest rule with mean regret of at most {bound:g} CER: [bold]{rule}[/bold]")
-    console.print("chosen without a group of curves, and tried on it:")
+    console.print("A bound met on some curves need not hold on others. Chosen without a group of")
+    console.print("curves, and tried on it:")
     for name, (other, summary) in tuned.held_out.items():
+        kept = "kept" if summary.regret <= bound else "not kept"
         console.print(
             f"  {name}: {other}: {100 * summary.share:.1f} % of epochs, "
-            f"regret {summary.regret:.3f} ± {summary.error:.3f}"
+            f"regret {summary.regret:.3f} ± {summary.error:.3f}: {kept}"
         )
     console.print("in a space file:\n\n  search:\n    scheduler:", highlight=False)
     for key in ("name", "grace", "eta", "rank_by"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from search.replay import Curve, Replay, read_curves, whole
-from search.rules import Rule, Setting, group, tune
+from search.rules import Rule, Setting, grid, group, tune
 from search.schedule import defaults, make_scheduler
 from search.simulate import app
 
@@ -91,6 +91,28 @@ def test_short_curves_are_left_out_unless_they_diverged():
     kept = whole([short, diverged, long], epochs=3)
     assert [curve.name for curve in kept] == ["diverged", "long"]
     assert kept[1].cer == [90.0, 80.0, 70.0]
+
+
+def test_a_curve_ends_where_it_diverges_as_the_training_would():
+    cer, loss = [90.0, 80.0, 70.0, 10.0], [3.0, 2.0, math.inf, 0.5]
+    (curve,) = whole([Curve("spiked", "", cer, loss, [1.0] * 4)], epochs=4)
+    assert curve == Curve("spiked", "", cer[:3], loss[:3], [1.0] * 3)
+    curves = [curve, Curve("long", "", [60.0, 50.0, 40.0, 30.0], [1.0] * 4, [1.0] * 4)]
+    for name in ("asha", "none", "median", "hyperband", "asha_stopping"):
+        outcome = Replay(curves, make_scheduler(name, max_epochs=4), 4, 1).run()
+        assert outcome.regret == 0.0
+
+
+def test_curves_that_diverged_early_say_nothing_about_how_long_trainings_are(tmp_path):
+    curves = made_up(0, count=6)
+    diverged = [
+        replace(curve, name=f"bad{n}", cer=curve.cer[:3], loss=[*curve.loss[:2], math.nan])
+        for n, curve in enumerate(made_up(1, count=8))
+    ]
+    path = write_csv(tmp_path / "curves.csv", [*curves, *diverged])
+    result = command(path, "--repeats", 2)
+    assert result.exit_code == 0, result.output
+    assert f"14 of 14 curves have all {EPOCHS} epochs or diverged, as 8 did" in result.output
 
 
 def test_training_everything_costs_all_epochs_and_has_no_regret():
@@ -212,6 +234,26 @@ def test_tuning_keeps_its_bound_and_tries_each_choice_on_curves_left_out():
         tune(made_up(5), setting, -1.0, rules)
 
 
+def test_tuning_chooses_as_if_every_rule_had_replayed_every_search():
+    rules = [Rule("asha", grace, eta, "loss") for grace in (2, 3, 5, 8) for eta in (1.5, 3.0, 8.0)]
+    setting, curves = Setting(EPOCHS, 1, 15, 30, 0), made_up(5)
+    found = {rule: setting.replay(curves, rule) for rule in rules}
+    for bound in (0.05, 0.5, 2.0):
+        within = [rule for rule in rules if found[rule].regret <= bound]
+        best = min(within, key=lambda rule: found[rule].share)
+        tuned = tune(curves, setting, bound, rules)
+        assert (tuned.rule, tuned.summary) == (best, found[best])
+
+
+def test_first_rungs_tried_in_long_trainings_reach_as_far_as_in_those_of_fifty_epochs():
+    graces = {epochs: {rule.grace for rule in grid(epochs)} for epochs in (3, 20, 50, 150, 300)}
+    assert graces[3] == {2}
+    assert graces[20] == graces[50] == {2, 3, 4, 5, 6, 8, 10, 15}
+    assert max(graces[150]) == 45
+    assert max(graces[300]) == 90
+    assert graces[50] < graces[150] < graces[300]
+
+
 def test_groups_are_sources_and_small_ones_stand_together():
     curves = made_up(6, count=30, sources=2)
     curves += [replace(curve, source=f"lone{n}") for n, curve in enumerate(made_up(7, count=4))]
@@ -245,10 +287,25 @@ def test_the_command_prints_a_row_a_rule_and_draws_them(curves_csv, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_several_schedulers_stand_in_one_table_each_with_the_options_it_takes(curves_csv):
+    names = ("asha", "median", "hyperband", "none", "asha")
+    asked = [word for name in names for word in ("--scheduler", name)]
+    result = command(curves_csv, *asked, "--grace", 3, "--eta", 2, "--repeats", 2)
+    assert result.exit_code == 0, result.output
+    rows = result.output.splitlines()
+    for row in ("asha grace 3 eta 2 by both ", "median grace 3 ", "hyperband eta 2 ", "none "):
+        assert sum(line.startswith(row) for line in rows) == 1, row
+    refused = command(curves_csv, "--scheduler", "none", "--scheduler", "hyperband", "--grace", 3)
+    assert refused.exit_code == 2
+    assert "scheduler 'none' has no option 'grace'" in refused.stderr
+
+
 def test_the_command_tunes_and_says_what_to_write_in_a_space_file(few_curves_csv):
     result = command(few_curves_csv, "--tune", 30, "--repeats", 2)
     assert result.exit_code == 0, result.output
     assert "  search:\n    scheduler:\n      name: asha\n      grace: " in result.output
+    assert "A bound met on some curves need not hold on others." in result.output
+    assert result.output.count(": kept") == 2
 
 
 @pytest.mark.parametrize(
@@ -259,6 +316,10 @@ def test_the_command_tunes_and_says_what_to_write_in_a_space_file(few_curves_csv
         (["--grace", 20], "grace 20: the first rung must stand at epoch 1 or later"),
         (["--epochs", 21], "0 of 40 curves have all 21 epochs"),
         (["--trials", 41], "41 are needed: ask for fewer --trials"),
+        (
+            ["--epochs", 2, "--tune", 1],
+            "trainings of 2 epochs leave no rung to choose: they need 3",
+        ),
     ],
 )
 def test_a_wrong_option_ends_the_command_with_one_line(curves_csv, options, says):
