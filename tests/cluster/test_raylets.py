@@ -19,7 +19,7 @@ from search.engine import engine
 from search.results import read_curves, read_trials
 from search.storage import Place, fetch
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 NOTICE = {
     "RAY_health_check_period_ms": "1000",
@@ -170,6 +170,7 @@ def asleep(cluster, parent, trials):
     return folder.path, (len(ended) - 1 - begin) / (ended[-1] - ended[begin])
 
 
+@pytest.mark.timeout(600)
 def test_a_thousand_trials_on_four_nodes(tmp_path, capsys):
     """None is lost, the driver's memory grows little, and each node does what one alone does."""
     with raylets(1) as cluster:
