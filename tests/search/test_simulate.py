@@ -198,6 +198,8 @@ def test_every_search_keeps_to_its_slots_and_trains_no_epoch_twice(
         Curve(str(each), "", *_noise(draw, broken), [draw.uniform(1, 3)] * 10)
         for each in range(trials)
     ]
+    if draw.random() < 0.5:
+        curves = whole(curves, 10)  # which end where they diverge
     asha = name.startswith("asha")
     options = {"grace": 2, "eta": eta, "rank_by": rank_by} if asha else {}
     replay = Replay(curves, make_scheduler(name, max_epochs=10, **options), 10, slots)
@@ -235,10 +237,10 @@ def test_tuning_keeps_its_bound_and_tries_each_choice_on_curves_left_out():
 
 
 def test_tuning_chooses_as_if_every_rule_had_replayed_every_search():
-    rules = [Rule("asha", grace, eta, "loss") for grace in (2, 3, 5, 8) for eta in (1.5, 3.0, 8.0)]
-    setting, curves = Setting(EPOCHS, 1, 15, 30, 0), made_up(5)
+    rules = [Rule("asha", grace, eta, "loss") for grace in (2, 3, 6) for eta in (1.5, 3.0, 8.0)]
+    setting, curves = Setting(EPOCHS, 1, 9, 20, 0), made_up(5)
     found = {rule: setting.replay(curves, rule) for rule in rules}
-    for bound in (0.05, 0.5, 2.0):
+    for bound in (0.5, 2.0):
         within = [rule for rule in rules if found[rule].regret <= bound]
         best = min(within, key=lambda rule: found[rule].share)
         tuned = tune(curves, setting, bound, rules)
