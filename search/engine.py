@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -32,6 +33,7 @@ from search.storage import ENGINE_FOLDER
 from search.trial import EmgTrial, TrialData
 
 _OBJECT_STORE_BYTES = 128 * 2**20
+_TOKEN = Path("~/.ray/auth_token")
 
 
 @contextlib.contextmanager
@@ -63,6 +65,8 @@ def engine(
             ray.init(address=address or "local", **quiet)  # not whatever cluster runs here
     except ConnectionError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers there: {error}") from None
+    with contextlib.suppress(OSError):
+        _TOKEN.expanduser().chmod(0o600)  # Ray lets everybody read it; who has it may run code
     try:
         yield
     finally:

@@ -49,6 +49,15 @@ Merge = Callable[[pa.Table, Sequence[Row]], pa.Table]
 """Brings rows, in the order in which they were appended, into a table."""
 
 
+def read_parquet(path: Path) -> pa.Table:
+    """Return a table from its file, opened once: a search that runs may put another in its place.
+
+    ``pa.parquet.read_table`` opens a file twice, and fails where the two are not the same.
+    """
+    with pa.parquet.ParquetFile(path) as file:
+        return file.read()
+
+
 @dataclass
 class GrowingTable:
     """A Parquet file that rows are appended to.
@@ -84,7 +93,7 @@ class GrowingTable:
     def read(self) -> pa.Table:
         """Return the table with all rows that were appended."""
         rows = self._appended()
-        known = pa.parquet.read_table(self.path) if self.path.is_file() else None
+        known = read_parquet(self.path) if self.path.is_file() else None
         if known is None or not known.num_rows:
             known = self.schema.empty_table()
         return self.merge(known, rows) if rows else known

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 import yaml
 
 from emgmodels.factory import notation, parse_notation
@@ -33,6 +32,7 @@ from search.results import (
 )
 from search.schedule import aligned_epochs, defaults, rungs
 from search.space import Space, load_space
+from search.tables import read_parquet
 
 HIGHLIGHTED = 5
 """Trials with a colour of their own, the same in every figure."""
@@ -274,7 +274,7 @@ def read_run(path: str | Path) -> Run:
         curve = {name: column[mine] for name, column in columns.items()}
         trials.append(_trial(row, curve, test.get(row["trial"], math.nan)))
     confirmed = path / "confirm.parquet"
-    again = pyarrow.parquet.read_table(confirmed).to_pylist() if confirmed.is_file() else []
+    again = read_parquet(confirmed).to_pylist() if confirmed.is_file() else []
     repeated = space.search.repeats > 1
     groups = seeds.by_configuration(RunFolder.open(path).trials.values()) if repeated else []
     over_seeds = seeds.table(groups).to_pylist()
@@ -357,7 +357,7 @@ def _test_cers(path: Path) -> dict[int, float]:
     if not (path / "evaluation.parquet").is_file():
         return {}
     found: dict[int, float] = defaultdict(lambda: math.nan)
-    for row in pyarrow.parquet.read_table(path / "evaluation.parquet").to_pylist():
+    for row in read_parquet(path / "evaluation.parquet").to_pylist():
         if row.get("test_cer") is not None:
             found[row["trial"]] = row["test_cer"]
     return dict(found)

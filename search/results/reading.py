@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet
 
-from search.tables import GrowingTable, curves_of, trials_of
+from search.tables import GrowingTable, curves_of, read_parquet, trials_of
 
 
 def read_trials(run: str | Path) -> pa.Table:
@@ -39,7 +38,7 @@ def read_windows(run: str | Path) -> pa.Table:
     path = Path(run) / "windows.parquet"
     if not path.is_file():
         raise ValueError(f"{run}: holds no windows.parquet: it has no epoch yet, or is of old")
-    return pa.parquet.read_table(path)
+    return read_parquet(path)
 
 
 def _read(table: GrowingTable) -> pa.Table:

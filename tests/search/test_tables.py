@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
@@ -18,7 +22,7 @@ import pytest
 from emgmodels.config import Config
 from search.objectives import on_front
 from search.results import COMPLETE, RUNNING, RunFolder, TrialRecord, read_curves, read_trials
-from search.tables import CURVE_METRICS, curves_of, trials_of
+from search.tables import CURVE_METRICS, curves_of, read_parquet, trials_of
 
 
 def epoch_of(epoch: int, cer: float) -> dict[str, float]:
@@ -128,6 +132,7 @@ def test_a_setting_may_differ_in_kind_between_file_and_rows(tmp_path, values):
 
 KILLED = """
 import sys
+import threading
 from pathlib import Path
 from emgmodels.config import Config
 from search.results import RUNNING, RunFolder, TrialRecord
@@ -231,3 +236,25 @@ def test_of_slow_trials_files_are_written_anew_at_a_bounded_rate(tmp_path, monke
     folder = RunFolder.create(tmp_path, "slow")
     row = len(json.dumps(TrialRecord(0, Config()).row()))
     assert bytes_written(folder, clock, 50, seconds=10) < 50 * (3 * row + 1.2 * 1_000 * 10)
+
+
+def test_a_table_is_read_while_a_search_puts_another_in_its_place(tmp_path):
+    path = tmp_path / "t.parquet"
+    tables = [pa.table({"x": list(range(n))}) for n in (10, 5000)]
+    pa.parquet.write_table(tables[0], path)
+    over = threading.Event()
+
+    def replace():
+        for table in itertools.cycle(tables):
+            pa.parquet.write_table(table, tmp_path / "next")
+            os.replace(tmp_path / "next", path)
+            if over.is_set():
+                return
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        assert {read_parquet(path).num_rows for _ in range(400)} <= {10, 5000}
+    finally:
+        over.set()
+        writer.join()
