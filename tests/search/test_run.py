@@ -457,7 +457,7 @@ def test_a_space_in_which_nothing_can_be_built(space, two_sessions, tmp_path):
         (["--gpus-per-trial", 99], "99"),
         (["--cpus-per-trial", 999], "999"),
         (["--cpus-per-trial", 0], "above 0"),
-        (["--gpus-per-trial", -1], "0 or more"),
+        (["--gpus-per-trial", -1], "give it 1, a part of one"),
         (["--time-budget", "soon"], "8m"),
         (["--trials", 0], "trials"),
         (["--set", "model.electrodes"], "path"),
