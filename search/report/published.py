@@ -123,15 +123,13 @@ def basis(run: Run) -> str:
     )
 
 
-def as_published(trial: Trial, by: int) -> bool:
+def as_published(run: Run, trial: Trial) -> bool:
     """Return whether a trial's front end and stages are of the kind that the report trained.
 
-    Args:
-        trial: of a run.
-        by: by what its layers are fewer than the report's; whole ones have the baseline's size.
+    On people's data the baseline also has its size.
     """
     model = parse_notation(trial.architecture)
-    stages = dict(model.encoder.stages())
+    stages = [name for name, _ in model.encoder.stages()]
     transformer, recurrent = model.encoder.transformer, model.encoder.recurrent
     conv, pretrained = model.encoder.conv, model.encoder.pretrained
     strange = (
@@ -145,14 +143,15 @@ def as_published(trial: Trial, by: int) -> bool:
         or (conv and (conv.causal or len(set(conv.of_each("channels"))) > 1))
         or (pretrained and (pretrained.weights != "pretrained" or not pretrained.train_first))
     )
-    whole_baseline = by > 1 or set(stages) != {"conv"} or trial.parameters == BASELINE_PARAMETERS
-    return not strange and (whole_baseline or conv is None or conv.layers != 4)
+    if conv is not None and stages == ["conv"] and conv.layers == 4 and not run.synthetic:
+        strange = strange or trial.parameters != BASELINE_PARAMETERS
+    return not strange
 
 
 def _matches(run: Run, by: int) -> list[tuple[Published, Trial]]:
     best: dict[str, Trial] = {}
     for trial in run.ranked:
-        if as_published(trial, by):
+        if as_published(run, trial):
             best.setdefault(trial.label, trial)
     return [
         (published, best[scaled(published.architecture, by)])

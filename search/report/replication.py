@@ -228,7 +228,7 @@ def _baseline(run: Run) -> str:
 
 
 def _is_baseline(run: Run, trial: Trial) -> bool:
-    return _stages_text(trial) == _baseline(run) and as_published(trial, scale(run))
+    return _stages_text(trial) == _baseline(run) and as_published(run, trial)
 
 
 def _series(run: Run, trial: Trial, place: int) -> tuple[str, str]:

@@ -440,13 +440,21 @@ def test_published_architectures_are_in_brief_notation(published):
 
 
 def test_published_numbers_stand_beside_the_runs(tmp_path):
-    names = ("transformer:2 gru:4 conv:4 @16ch", "conv:4(kernel=16) @16ch", "gru:3 @16ch")
-    run = read_run(make_run(tmp_path, fixed(*names), trials=3, synthetic=False))
+    names = (
+        *("transformer:2 gru:4 conv:4 @16ch", "conv:4 @16ch", "gru:3 @16ch"),
+        *("lstm:4(bidirectional=false)", "conv:4 transformer:2(positions=rotary)"),
+    )
+    run = read_run(make_run(tmp_path, fixed(*names), trials=5, synthetic=False))
     text = side_by_side(run).markdown()
     assert [p.architecture for p, _ in matches(run)] == ["conv:4 @16ch", names[0]]
     winner = next(trial for trial in run.trials if trial.label == names[0])
     assert re.search(rf"15.11 \| 17.63 \| {winner.val_cer:.2f} \| – \| 24/24", text)
     assert "Ours: subject 89335547" in basis(run)
+    other = fixed("conv:4(kernel=16) @16ch", "gru:4 @16ch")
+    assert [
+        p.architecture
+        for p, _ in matches(read_run(make_run(tmp_path / "b", other, trials=2, synthetic=False)))
+    ] == ["gru:4 @16ch"]
 
 
 def test_a_demo_at_half_depth_matches_too_and_says_so(tmp_path):
