@@ -327,10 +327,10 @@ def test_a_start_point_outside_the_space_is_refused(space_of):
 
 
 def test_quasi_random_points_cover_a_range_evenly(space_of):
-    text = "{model: {mlp_features: {int: [1, 64]}}, search: {sampler: quasirandom}}"
+    text = "{model: {mlp_features: {int: [65, 128]}}, search: {sampler: quasirandom}}"
     sampler = OptunaSampler(space_of(text))
     drawn = [config_of(sampler.suggest(str(index))).model.mlp_features for index in range(16)]
-    quarters = [sum(16 * q < value <= 16 * (q + 1) for value in drawn) for q in range(4)]
+    quarters = [sum(16 * q < value - 64 <= 16 * (q + 1) for value in drawn) for q in range(4)]
     assert quarters == [4, 4, 4, 4]
 
 
