@@ -51,12 +51,17 @@ class Feasibility:
     """Why the others cannot be trained, and how often."""
 
     @property
+    def share(self) -> float:
+        """The part of the space that can be trained."""
+        return self.feasible / self.samples
+
+    @property
     def warning(self) -> str | None:
         """What to tell the user where not all of the space can be trained."""
         if not self.reasons:
             return None
         reason, count = Counter(self.reasons).most_common(1)[0]
-        only = "only " if self.feasible < _HARDLY * self.samples else ""
+        only = "only " if self.share < _HARDLY else ""
         return (
             f"{only}{self.feasible} of {self.samples} sampled configurations can be trained; "
             f"{count} of the others: {reason}"
