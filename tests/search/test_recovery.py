@@ -28,6 +28,7 @@ from search.failures import SearchFailedError
 from search.results import CUT_OFF, TIME_IS_UP, RunFolder, read_curves, read_trials
 from search.run import searching
 from search.runs import list_runs
+from search.space import Sessions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -418,7 +419,10 @@ def test_trials_without_memory_or_without_numbers_are_recorded_and_the_search_go
     assert str(results(tmp_path / "tiny-001")) == str(before), "what failed stays failed"
 
 
-def test_a_search_whose_trials_all_fail_ends_early_with_the_reason(data, space, tmp_path):
+def test_a_search_whose_trials_all_fail_ends_early_with_the_reason(
+    data, space, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Sessions, "objection", lambda *given: None)  # else it is refused before
     with pytest.raises(SearchFailedError, match=r"none of \d trials could be trained; .* 40 s"):
         run.search(
             space,
