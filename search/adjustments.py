@@ -17,6 +17,7 @@ from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.registry import _global_registry
+from ray.tune.utils.object_cache import _ObjectCache
 
 _AHEAD = "TUNE_MAX_PENDING_TRIALS_PG"
 _SNAPSHOT_EVERY = 1.0
@@ -79,6 +80,64 @@ def trainable_at_hand() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def processes_kept() -> Iterator[None]:
+    """Let Ray keep each process that trains, or starts, as long as there may be trials for it.
+
+    Of those that wait it stops all beyond the trials that wait at that moment, and those that
+    start as soon as another could take their trial: where trials are shorter than a process takes
+    to start, most slots would stay empty.
+    """
+    reuse, add = TuneController._maybe_reuse_cached_actor, TuneController._maybe_add_actors
+    ask, flush = TuneController._maybe_update_trial_queue, _ObjectCache.flush_cached_objects
+
+    def placed(controller: Any, trial: Trial) -> bool:
+        """Return whether a process starts for a trial, or has begun to take it over."""
+        process = controller._trial_to_actor.get(trial)
+        return process is not None and controller._actor_manager.is_actor_started(process)
+
+    def reused(controller: Any, trial: Trial) -> bool:
+        begun = trial not in controller._resetting_trials and placed(controller, trial)
+        return False if begun else reuse(controller, trial)
+
+    def added(controller: Any) -> None:
+        add(controller)
+        for trial in list(controller._pending_trials):
+            if controller._actor_cache.num_cached_objects and not placed(controller, trial):
+                if trial not in controller._staged_trials:
+                    controller._staged_trials.add(trial)
+                    controller._actor_cache.increase_max(trial.placement_group_factory)
+                reuse(controller, trial)
+
+    def asked(controller: Any) -> None:
+        ahead = controller._max_pending_trials
+        begun = sum(placed(controller, trial) for trial in controller._pending_trials)
+        controller._max_pending_trials = begun + max(
+            ahead, controller._actor_cache.num_cached_objects
+        )
+        try:
+            ask(controller)
+        finally:
+            controller._max_pending_trials = ahead
+
+    def cached(cache: Any, key: Any, process: Any) -> bool:
+        cache._cached_objects[key].append(process)
+        cache._num_cached_objects += 1
+        return True
+
+    def flushed(cache: Any, force_all: bool = False) -> Iterator[Any]:
+        return flush(cache, force_all=True) if force_all else iter(())
+
+    with (
+        _replaced(TuneController, "_maybe_reuse_cached_actor", reused),
+        _replaced(TuneController, "_maybe_add_actors", added),
+        _replaced(TuneController, "_maybe_update_trial_queue", asked),
+        _replaced(_ObjectCache, "cache_object", cached),
+        _replaced(_ObjectCache, "flush_cached_objects", flushed),
+    ):
+        yield
+
+
+@contextlib.contextmanager
 def failed_resets_retried() -> Iterator[None]:
     """Let Ray retry a trial that failed while a process that had trained another took it over.
 
@@ -120,7 +179,7 @@ def frequent_snapshots() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _replaced(of: type, name: str, method: Callable[..., None]) -> Iterator[None]:
+def _replaced(of: type, name: str, method: Callable[..., Any]) -> Iterator[None]:
     known = getattr(of, name)
     setattr(of, name, method)
     try:

@@ -20,6 +20,7 @@ from search.adjustments import (
     failed_resets_retried,
     frequent_snapshots,
     own_credentials,
+    processes_kept,
     trainable_at_hand,
     waiting,
 )
@@ -207,6 +208,7 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
             own_credentials(),
             trainable_at_hand(),
             waiting(trials_ahead(resources)),
+            processes_kept(),
             failed_resets_retried(),
             contextlib.nullcontext() if uploads else frequent_snapshots(),
         ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -81,20 +81,24 @@ def choose_resources(cpus: float | None, gpus: float | str | None, cluster: bool
 
 
 def trials_ahead(trial: Resources) -> int:
-    """Return how many trials may wait for a slot of the Ray that runs.
+    """Return how many trials may wait for a slot.
 
-    Half as many as there are slots: processes start side by side, and a cluster that grows starts
-    several nodes at a time. More would be suggested before earlier results are known.
+    One, which a free slot takes at once; more would be suggested before earlier results are known.
+    A cluster that grows starts as many nodes at a time as trials wait for: half of its slots.
     """
-    slots = sum(machine.slots(trial) for machine in _machines(cluster=True))
+    slots = sum(machine.slots(trial) for machine in _nodes_to_come())
     return max(1, min(_MOST_AHEAD, slots // 2))
 
 
 def _machines(cluster: bool) -> list[Machine]:
     if not cluster:
         return [Machine(float(os.cpu_count() or 1), float(torch.cuda.device_count()))]
-    here = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Machine(has.get("CPU", 0.0), has.get("GPU", 0.0)) for has in (*here, *_nodes_to_come())]
+    here = [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return here + _nodes_to_come()
+
+
+def _machine(resources: Mapping[str, float]) -> Machine:
+    return Machine(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
 
 
 def _check_fits(trial: Resources, machines: Sequence[Machine], cluster: bool) -> None:
@@ -131,15 +135,16 @@ def _whole_gpu(cluster: bool) -> float:
     return 1.0
 
 
-def _nodes_to_come() -> list[dict[str, float]]:
-    """Return the resources of the nodes that the cluster of this machine can start."""
+def _nodes_to_come() -> list[Machine]:
+    """Return the nodes that the cluster of this machine can start."""
     try:
         launched = yaml.safe_load(_LAUNCHED_WITH.expanduser().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
     head, top = launched["head_node_type"], launched.get("max_workers", 0)
-    found: list[dict[str, float]] = []
+    found: list[Machine] = []
     for name, kind in launched["available_node_types"].items():
         if name != head:
-            found += [kind.get("resources", {})] * min(top, kind.get("max_workers", top))
+            count = min(top, kind.get("max_workers", top))
+            found += [_machine(kind.get("resources", {}))] * count
     return found

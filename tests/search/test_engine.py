@@ -76,6 +76,33 @@ def test_trials_are_not_handed_the_drivers_credentials(tmp_path, monkeypatch):
     assert (tmp_path / "told").read_text() == "none"
 
 
+class BriefTrial(IdleTrial):
+    """Takes a fraction of what its process takes to start, and says which process that is."""
+
+    processes: Path
+
+    def step(self):
+        time.sleep(0.2)
+        with (self.processes / str(os.getpid())).open("a") as file:
+            file.write(f"{self.suggestion.name}\n")
+        return super().step()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_each_slot_has_one_process_also_where_trials_are_brief(tmp_path, monkeypatch):
+    """Ray would stop one that starts when another is free, and start it again."""
+    processes = tmp_path / "processes"
+    processes.mkdir()
+    monkeypatch.setattr(BriefTrial, "processes", processes, raising=False)
+    overrides = ["search.trials=40", "training.epochs=1", "search.scheduler=none"]
+    search_idly(tmp_path, [*overrides, "search.sampler=random"], trial=BriefTrial, slots=2)
+    trained = [len(file.read_text().split()) for file in processes.iterdir()]
+    assert len(trained) == 2
+    assert sum(trained) == 40
+    assert min(trained) >= 10
+
+
 class OnceBrokenTrial(IdleTrial):
     """Breaks, once, when it is handed the second trial of a search."""
 

@@ -47,7 +47,7 @@ def test_cores_and_gpus_are_those_of_one_node(cluster):
 def test_of_unlike_gpu_nodes_a_trial_fits_on_each(cluster):
     cluster((64.0, 8.0), (4.0, 1.0), (32.0, 8.0))
     assert choose_resources(None, None, cluster=True) == Resources(4.0, 1.0)
-    assert trials_ahead(Resources(4.0, 1.0)) == 8
+    assert trials_ahead(Resources(4.0, 1.0)) == 1, "all nodes are there"
 
 
 def test_no_trial_is_given_more_than_one_gpu(cluster):
@@ -65,8 +65,3 @@ def test_on_this_machine_a_trial_has_a_core_or_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_resources(None, None, cluster=False) == Resources(3.0, 1.0)
     assert choose_resources(None, 0.25, cluster=False) == Resources(1.0, 0.25)
-
-
-def test_on_two_cores_one_trial_waits(cluster):
-    cluster((2.0, 0.0))
-    assert trials_ahead(Resources(1.0, 0.0)) == 1
