@@ -27,7 +27,7 @@ model:
     order: [recurrent, conv]
     recurrent: {layers: 1, hidden: {choice: [8, 12]}}
     conv: {layers: {choice: [0, 1]}, channels: 4, kernel: 4}
-training: {epochs: 40, batch_size: 2, learning_rate: 5.0e-3, warmup_steps: 3}
+training: {epochs: 24, batch_size: 2, learning_rate: 5.0e-3, warmup_steps: 3}
 search: {trials: 4, sampler: random, seed: 3, scheduler: none, save_every: 0.01}
 """
 
@@ -79,10 +79,12 @@ def trials(run: Path) -> list[dict[str, Any]]:
     return [{**row, "curve": curves.get(row["trial"], [])} for row in read_trials(run).to_pylist()]
 
 
-def resumable(place: Place, found: list[dict[str, Any]]) -> bool:
-    """Return whether a search, some epochs of which were trained, can be resumed from storage."""
-    stored = any(name.startswith(".ray/experiment_state") for name in place.files())
-    return stored and sum(len(trial["curve"]) for trial in found) > 10
+def resumable(place: Place) -> bool:
+    """Return whether a snapshot in storage knows a checkpoint to go on from."""
+    files = {name: info.mtime for name, info in place.files().items() if name.startswith(".ray/")}
+    saved = [time for name, time in files.items() if "/checkpoint_" in name]
+    snapshots = [time for name, time in files.items() if "experiment_state" in name]
+    return bool(saved and snapshots) and max(snapshots) > min(saved)
 
 
 def kept(before: dict[str, Any], run: Path) -> int:

@@ -40,7 +40,7 @@ def somewhere(lab):
 
     def look(found):
         for trial in found:
-            half = 3 <= len(trial["curve"]) <= 30
+            half = 3 <= len(trial["curve"]) <= 14
             if trial["state"] == "running" and trial["node"] in workers and half:
                 return workers[trial["node"]], trial
         return None
@@ -141,17 +141,14 @@ def finished(run, seconds=240):
         time.sleep(1)
 
 
-@pytest.mark.parametrize("mended", [True, False], ids=["for a while", "for good"])
-def test_a_cable_is_pulled(lab, tmp_path, mended):
+def test_a_cable_is_pulled_for_a_while(lab, tmp_path):
     """Its trials go on elsewhere; what the machine does when it is back disturbs nothing."""
     with lab.searching("--storage", "s3://emg/runs") as search:
         node, trial = search.wait_for("a trial on another machine", somewhere(lab))
         node.cut()
-        if mended:
-            search.wait_for("the trial goes on elsewhere", moved(trial))
-            node.mend()
+        search.wait_for("the trial goes on elsewhere", moved(trial))
+        node.mend()
         search.end()
-    node.mend()
     run = fetch(Place(f"s3://emg/runs/{search.run.name}"), tmp_path / "run")
     assert outcome(run) == undisturbed()
     assert kept(trial, run) >= len(trial["curve"]) - 1
@@ -181,7 +178,7 @@ def test_a_machine_dies(lab, tmp_path):
 def test_the_head_dies_and_another_machine_goes_on(lab, tmp_path):
     with lab.searching("--storage", "s3://emg/runs") as search:
         place = Place(f"s3://emg/runs/{search.run.name}")
-        search.wait_for("a snapshot with results", lambda found: resumable(place, found))
+        search.wait_for("a snapshot with results", lambda _: resumable(place))
         lab.head.kill()
     code, printed = lab.type(f"python -m search.run --resume {place.uri} --out elsewhere")
     assert code == 0, printed
