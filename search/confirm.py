@@ -12,6 +12,7 @@ interruption, and a higher ``--repeats`` adds seeds.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,11 +96,13 @@ def confirm_winners(
             say(console, line)
         with engine(address, resources.cpus), running(into.path):
             choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
+            watch: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
             if address is not None:
-                check_cluster(
+                watch = check_cluster(
                     data, resources, into.mirror.place if into.mirror else into.path, console
                 )
-            failure = _train(into, plan, data, resources, console)
+            with watch:
+                failure = _train(into, plan, data, resources, console)
     table = _write(folder, into)
     missing = len(list(_missing(into, winners, repeats, facts["seed"])))
     _show(console, folder, table, missing)

@@ -2,14 +2,17 @@
 
 A node with another version, without the data, without the storage or without the GPUs that Ray
 counts on would fail its trials one by one, hours into a search. Here it is named at the start, with
-what to do about it.
+what to do about it. Nodes that join later are checked as they come, and told of.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import platform
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -29,6 +32,8 @@ from search.trial import TrialData, recordings
 
 ANSWER_SECONDS = 120.0
 """A node that does not answer within this time is reported."""
+LOOK_EVERY = 10.0
+"""Seconds between two looks for nodes that have joined."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def versions() -> Versions:
 
 def check_cluster(
     data: TrialData, resources: Resources, storage: Place | Path, console: Console
-) -> list[Node]:
+) -> Newcomers:
     """Check every node of the cluster that is connected, and prepare the sessions on each.
 
     Args:
@@ -79,7 +84,7 @@ def check_cluster(
         console: told what is going on.
 
     Returns:
-        The nodes.
+        A context for the search, in which nodes that join are checked too.
 
     Raises:
         ValueError: one line for each thing that is wrong: which node, what, and what to do.
@@ -87,38 +92,101 @@ def check_cluster(
     if isinstance(storage, Path):
         storage = storage.absolute()
         storage.mkdir(parents=True, exist_ok=True)
-    nodes = cluster_nodes(resources.cpus, resources.gpus)
+    check = _Check(data, resources, storage, console)
+    nodes = cluster_nodes(resources)
     say(console, f"Checking {len(nodes)} nodes ...")
-    token = f".probe-{secrets.token_hex(8)}"
-    wanted = asdict(versions())
-    _write(storage, token, b"head")
-    try:
-        answers = _ask(nodes, _probe, wanted, resources.gpus > 0, storage, token)
-        problems = [
-            f"{node.name}: {problem}"
-            for node, answer in zip(nodes, answers, strict=True)
-            for problem in ([answer] if isinstance(answer, str) else answer)
-        ]
-        problems += _unread(nodes, storage, token) if not problems else []
-    finally:
-        _clean(storage, token, nodes)
-    if not problems:
-        say(console, "Preparing the sessions on each node that lacks them ...")
-        training = [node for node in nodes if node.trains]
-        answers = _ask(training, _prepare, data, waiting=lambda text: say(console, text))
-        problems = [
+    if problems := check.nodes(nodes) or check.sessions(nodes):
+        raise ValueError("the cluster is not ready:\n" + "\n".join(f"  {p}" for p in problems))
+    training = sum(node.trains for node in nodes)
+    say(console, f"The cluster is ready: trials run on {training} of its {len(nodes)} nodes.")
+    return Newcomers(check, nodes)
+
+
+@dataclass(frozen=True)
+class _Check:
+    """What nodes are asked."""
+
+    data: TrialData
+    resources: Resources
+    storage: Place | Path
+    console: Console
+
+    def nodes(self, nodes: Sequence[Node]) -> list[str]:
+        """Return what is wrong with nodes, a line each."""
+        token = f".probe-{secrets.token_hex(8)}"
+        wanted = asdict(versions())
+        _write(self.storage, token, b"head")
+        try:
+            answers = _ask(nodes, _probe, wanted, self.resources.gpus > 0, self.storage, token)
+            problems = [
+                f"{node.name}: {problem}"
+                for node, answer in zip(nodes, answers, strict=True)
+                for problem in ([answer] if isinstance(answer, str) else answer)
+            ]
+            problems += _unread(nodes, self.storage, token) if not problems else []
+        finally:
+            _clean(self.storage, token, nodes)
+        return problems
+
+    def sessions(self, nodes: Sequence[Node]) -> list[str]:
+        """Prepare the sessions on the nodes that train; return a line for each that cannot."""
+        nodes = [node for node in nodes if node.trains]
+        tell = functools.partial(say, self.console)
+        tell("Preparing the sessions on each node that lacks them ...")
+        answers = _ask(nodes, _prepare, self.data, waiting=tell)
+        return [
             f"{node.name}: cannot read the sessions: {answer}: mount the folder there under the "
             f"same path, or give --data as an object store's URI"
-            for node, answer in zip(training, answers, strict=True)
+            for node, answer in zip(nodes, answers, strict=True)
             if answer is not None
         ]
-    if problems:
-        raise ValueError("the cluster is not ready:\n" + "\n".join(f"  {p}" for p in problems))
-    say(console, f"The cluster is ready: trials run on {len(training)} of its {len(nodes)} nodes.")
-    return nodes
 
 
-def cluster_nodes(cpus: float, gpus: float) -> list[Node]:
+class Newcomers:
+    """Checks nodes that join while a search runs: of an autoscaler, or mended ones.
+
+    What is wrong with one is told; its trials go on, and fail there or do not.
+    """
+
+    def __init__(self, check: _Check, known: Sequence[Node]) -> None:
+        self._check = check
+        self._known = {node.id for node in known}
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._look, name="newcomers", daemon=True)
+
+    def __enter__(self) -> Newcomers:
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._watch.join(LOOK_EVERY)
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            with contextlib.suppress(ray.exceptions.RayError, ConnectionError):
+                nodes = cluster_nodes(self._check.resources)
+                new = [node for node in nodes if node.id not in self._known]
+                self._known.update(node.id for node in new)
+                for node in new:
+                    self._tell(node)
+
+    def _tell(self, node: Node) -> None:
+        try:
+            problems = self._check.nodes([node])
+            if not problems and not self._over.is_set():  # a task would start another Ray
+                problems = self._check.sessions([node])
+        except (ValueError, OSError) as error:  # the storage fails the head
+            problems = [f"{node.name}: not checked: {redact(str(error))}"]
+        if self._over.is_set():
+            return
+        for problem in problems:
+            say(self._check.console, f"note: joined while searching: {problem}")
+        if not problems:
+            say(self._check.console, f"{node.name} has joined, and is ready.")
+
+
+def cluster_nodes(trial: Resources) -> list[Node]:
     """Return the nodes that are connected."""
     nodes = []
     for node in ray.nodes():
@@ -131,7 +199,7 @@ def cluster_nodes(cpus: float, gpus: float) -> list[Node]:
                 id=node["NodeID"],
                 name=f"node {address} ({host})",
                 gpus=has.get("GPU", 0.0),
-                trains=has.get("CPU", 0.0) >= cpus and has.get("GPU", 0.0) >= gpus,
+                trains=has.get("CPU", 0.0) >= trial.cpus and has.get("GPU", 0.0) >= trial.gpus,
             )
         )
     return nodes

@@ -141,8 +141,9 @@ def search(
         trial_data, tested = trial_data.moved(store), list(map(store.uri_of, chosen.test))
     with engine(address, cpus_per_trial, verbose):
         resources = choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
+        watch: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if address is not None:
-            check_cluster(trial_data, resources, place or parent, console)
+            watch = check_cluster(trial_data, resources, place or parent, console)
         folder = RunFolder.create(parent, loaded.name, place)
         folder.write_space(loaded.resolved())
         kept = folder.mirror.place.uri if folder.mirror else None
@@ -151,7 +152,7 @@ def search(
         folder.send()
         say(console, f"Searching {loaded.name} into {folder.path}; Ctrl-C ends it with a ranking.")
         sampler = OptunaSampler(loaded, folder.path / _JOURNAL, learnt)
-        with running(folder.path):
+        with running(folder.path), watch:
             _conduct(run_trials, folder, sampler, trial_data, resources, console, verbose)
     if confirm is not None and not folder.is_interrupted:
         confirm_winners(
@@ -214,11 +215,12 @@ def resume(
     resources = Resources(**facts["resources_per_trial"])
     with engine(address, resources.cpus, verbose):
         choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
+        watch: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if address is not None:
             storage = folder.mirror.place if folder.mirror else folder.path
-            check_cluster(trial_data, resources, storage, console)
+            watch = check_cluster(trial_data, resources, storage, console)
         say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
-        with running(folder.path):
+        with running(folder.path), watch:
             if more:
                 lasting = load_space(folder.path / "space.yaml", overrides=more)
                 folder.write_space(lasting.resolved())

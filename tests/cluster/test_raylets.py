@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -14,12 +16,16 @@ import time
 import pytest
 from machines import missing
 from objects import s3_server
+from rich.console import Console
 from searches import STEADY, kept, outcome, resumable, trials, undisturbed, write_search
 
 from benchmarks.idle import IdleTrial, search_idly
+from search import preflight
 from search.engine import engine
+from search.resources import Resources
 from search.results import read_curves, read_trials
 from search.storage import Place, fetch
+from search.trial import TrialData
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -153,6 +159,27 @@ def test_all_machines_are_lost_and_another_goes_on(stored, tmp_path):
         fetched = fetch(place, tmp_path / "fetched")
     assert outcome(tmp_path / "elsewhere/lab-001") == outcome(fetched) == undisturbed()
     assert sum(kept(trial, fetched) for trial in before) > 0, "all was trained again"
+
+
+def test_nodes_that_join_a_search_are_checked(tmp_path, monkeypatch):
+    """As those of an autoscaler: one is fine, of another Ray counts a GPU that is not there."""
+    write_search(tmp_path)
+    monkeypatch.setattr(preflight, "LOOK_EVERY", 0.2)
+    path = tuple(map(str, sorted((tmp_path / "data").iterdir())))
+    console = Console(file=io.StringIO(), width=200)
+    with raylets(1) as cluster, engine(cluster.address, None):
+        data = TrialData(train=path[:1], val=path[1:2])
+        with preflight.check_cluster(data, Resources(1, 0.5), tmp_path / "results", console):
+            for options, said in (
+                ({}, "has joined, and is ready"),
+                ({"num_gpus": 1}, "joined while searching: node .*Ray counts 1 GPUs.*torch sees 0"),
+            ):
+                cluster.add_node(**options)
+                deadline = time.monotonic() + 60
+                while not re.search(said, console.file.getvalue()):
+                    assert time.monotonic() < deadline, console.file.getvalue()
+                    time.sleep(0.2)
+    assert not list((tmp_path / "results").iterdir()), "nothing may be left"
 
 
 SLEEP = 0.3

@@ -225,6 +225,26 @@ def test_a_halving_search_on_two_slots_killed_at_any_moment_loses_nothing(
     assert_ended_once(folder, halving)
 
 
+def test_a_learning_search_killed_at_any_moment_agrees_with_its_study(
+    engine, data, space, tmp_path, monkeypatch
+):
+    """What is suggested afterwards may differ; nothing is missing, and nothing there twice."""
+    options = (space, "--data", data, *HALVED, "--cpus-per-trial", os.cpu_count())
+    folder = tmp_path / "tiny-001"
+    killed_at_random(folder, (*options, "--set", "search.sampler=tpe"), lasts=5)
+    halving = halving_of_resumed(folder, monkeypatch)
+    assert_ended_once(folder, halving)
+    rows = {row["trial"]: row for row in read_trials(folder).to_pylist()}
+    assert len(rows) == 8
+    assert len({row["config"].split('"model":')[1] for row in rows.values()}) == 8
+    told = {t.number: t for t in study(folder).trials if "skipped" not in t.user_attrs}
+    assert sorted(told) == sorted(rows)
+    for number, (_, state, curve) in results(folder).items():
+        ended = optuna.trial.TrialState.COMPLETE if state == "complete" else None
+        assert told[number].state == (ended or optuna.trial.TrialState.PRUNED)
+        assert told[number].intermediate_values == {epoch: cer for epoch, cer, _ in curve}
+
+
 @pytest.mark.parametrize(
     ("budget", "was_up", "given", "goes_on"),
     [(4.0, False, None, 3.0), (0.5, False, None, 0.5), (4.0, True, None, 4.0), (4.0, False, 9, 9)],
