@@ -18,7 +18,7 @@ COMMANDS = {
     "report": ("search.report.__main__", "Write tables, figures and one HTML page of a search."),
     "evaluate": ("search.evaluate.__main__", "Evaluate the winners on whole sessions."),
     "simulate": ("search.simulate", "Replay recorded learning curves through schedulers."),
-    "storage": ("search.storage", "Fetch run folders from an object store."),
+    "storage": ("search.storage.__main__", "Fetch run folders from an object store."),
     "space": ("search.space.__main__", "Print every key of a space file."),
     "sessions": ("emgmodels.sessions.__main__", "Look at session files."),
     "train": ("emgmodels.training.__main__", "Train one model."),

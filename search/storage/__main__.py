@@ -1,0 +1,46 @@
+"""Bring run folders from an object store, and list those in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.storage.mirror import fetch
+from search.storage.place import Place, redact
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command("fetch")
+def fetch_command(
+    run: Annotated[str, typer.Argument(help="A run folder's URI.")],
+    to: Annotated[Path | None, typer.Option(help="Where to; runs/NAME by default.")] = None,
+) -> None:
+    """Bring a run folder from an object store to this machine."""
+    try:
+        place = Place(run.rstrip("/"))
+        typer.echo(fetch(place, to or Path("runs") / place.name))
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {redact(str(error))}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command("list")
+def list_command(
+    storage: Annotated[str, typer.Argument(help="What a search was given as --storage.")],
+) -> None:
+    """List the run folders in an object store."""
+    try:
+        place = Place(storage.rstrip("/"))
+        for name in sorted(place.files()):
+            if name.count("/") == 1 and name.endswith("/space.yaml"):
+                typer.echo((place / name.split("/")[0]).uri)
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {redact(str(error))}", err=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m search.storage")

@@ -1,0 +1,116 @@
+"""Files of an object store on this machine: sessions and run folders, fetched into the cache."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs
+
+from emgmodels.sessions import read_info
+from emgmodels.sessions.splits import SUFFIX, by_name
+from emgmodels.windows import cache_folder
+from search.storage.mirror import fetch
+from search.storage.place import Place, copy_down, is_uri, redact
+
+_HEADER = 1 << 18
+"""Bytes of a session file that are read at once where only its header is wanted."""
+
+
+class SessionStore:
+    """A folder of session files in an object store; those asked for are brought to this machine.
+
+    Args:
+        uri: the folder; files two levels of subfolders deep are found as well.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.place = Place(uri.rstrip("/"))
+        self._folder = _cached(self.place.uri)
+
+    def files(self) -> dict[str, Path]:
+        """Return where each session lies on this machine once it is fetched, by name.
+
+        Raises:
+            ValueError: there are none, or two have the same name.
+        """
+        found = (n for n in self.place.files() if n.endswith(SUFFIX) and n.count("/") <= 2)
+        return by_name(map(self._folder.joinpath, found), self.place.uri)
+
+    def uri_of(self, path: str | Path) -> str:
+        """Return the URI of the file that a path is the copy of."""
+        relative = Path(path).resolve().relative_to(self._folder.resolve())
+        return (self.place / relative.as_posix()).uri
+
+    def user_of(self, path: Path) -> str:
+        """Return whose session a file is, of which no more than its header is read.
+
+        Raises:
+            ValueError: it is not a session, or can't be read.
+        """
+        uri = self.uri_of(path)
+        fs, name = Place(uri).open()
+        try:
+            with io.BufferedReader(fs.open_input_file(name), _HEADER) as file:
+                return read_info(uri, file).user
+        except OSError as error:
+            raise ValueError(f"{uri}: cannot be read: {redact(str(error))}") from None
+
+    def fetch(self, paths: Iterable[Path]) -> None:
+        """Bring sessions to this machine, those that it has not got as they are in the store."""
+        for path in paths:
+            local_file(self.uri_of(path))
+
+
+def local_file(source: str) -> Path:
+    """Return a file on this machine: a path as it is, what a URI names brought into the cache.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not is_uri(source):
+        return Path(source)
+    fs, path = Place(source).open()
+    try:
+        info = fs.get_file_info(path)
+    except OSError as error:
+        raise ValueError(f"{source}: cannot be read: {redact(str(error))}") from None
+    if info.type != pa.fs.FileType.File:
+        raise ValueError(f"{source}: is not there")
+    target = _cached(source)
+    if not (target.is_file() and _same(target, info)):
+        copy_down(fs, info, target)
+    return target
+
+
+def local_run(run: str | Path) -> Path:
+    """Return a run folder on this machine: a path as it is, a URI's files fetched into the cache.
+
+    Raises:
+        ValueError: the URI is none of a run folder.
+    """
+    if not is_uri(run):
+        return Path(run)
+    place = Place(str(run).rstrip("/"))
+    parts = urlsplit(place.uri)
+    where = re.sub(r"[^\w.-]+", "-", f"{parts.netloc}{parts.path}")
+    return fetch(place, cache_folder().parent / "runs" / where / place.name)
+
+
+def _cached(uri: str) -> Path:
+    """Return where a URI's content lies on this machine."""
+    parts = urlsplit(uri)
+    names = PurePosixPath(parts.path.lstrip("/")).parts
+    if ".." in names:
+        raise ValueError(f"{uri}: must not hold '..'")
+    return cache_folder().parent.joinpath("data", f"{parts.scheme}-{parts.netloc}", *names)
+
+
+def _same(path: Path, info: Any) -> bool:
+    stat = path.stat()
+    return stat.st_size == info.size and stat.st_mtime_ns == info.mtime_ns

@@ -1,0 +1,116 @@
+"""The copy of a run folder in an object store: kept as the folder grows, fetched from there."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from search.storage.place import Place, copy_down
+
+ENGINE_FOLDER = ".ray"
+"""Where Ray keeps its own state inside a run folder."""
+APPENDED = (".trials.rows", ".curves.rows")
+"""Rows of a run folder's tables that are not in their Parquet files yet."""
+_APPENDED = ".rows"
+_UPLOADS = 8
+"""Uploads at once."""
+
+
+class Mirror:
+    """Keeps a copy of a run folder in an object store.
+
+    Args:
+        folder: the run folder.
+        place: its copy.
+    """
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        self.folder, self.place = folder, place
+        # Another machine may have sent rows that were brought in since.
+        self._sent: dict[str, tuple[int, int]] = dict.fromkeys(APPENDED, (-1, -1))
+
+    def push(self, *names: str) -> None:
+        """Copy what changed since the last time, and delete what is gone.
+
+        Args:
+            names: only these files of the folder; none named, all.
+        """
+        found = {name: self.folder / name for name in names} if names else _local(self.folder)
+        changed = {}
+        for name, path in found.items():
+            if path.is_file():
+                stat = path.stat()
+                if self._sent.get(name) != (stat.st_size, stat.st_mtime_ns):
+                    changed[name] = (stat.st_size, stat.st_mtime_ns)
+        fs, root = self.place.open()
+        rows = [name for name in changed if name.endswith(_APPENDED)]
+        with ThreadPoolExecutor(_UPLOADS) as pool:
+            for batch in (changed.keys() - rows, rows):  # rows are newer than their table
+                list(pool.map(lambda name: _copy_up(fs, found[name], f"{root}/{name}"), batch))
+        self._sent |= changed
+        gone = [] if names else [name for name in self._sent if name not in found]
+        for name in gone:
+            self.place.delete([name])
+            del self._sent[name]
+
+
+def fetch(place: Place, folder: Path) -> Path:
+    """Bring a run folder to this machine: what is new, and not what only Ray needs.
+
+    Args:
+        place: the run folder's copy in an object store.
+        folder: where to; what lies there is overwritten where storage has something newer.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        ValueError: there is no run folder.
+    """
+    files = place.files()
+    if "space.yaml" not in files:
+        raise ValueError(f"{place.uri}: is not the folder of a search: it holds no space.yaml")
+    fs, _ = place.open()
+    for name, info in sorted(files.items(), key=lambda file: file[0].endswith(_APPENDED)):
+        target = folder / name
+        if {ENGINE_FOLDER, ".."} & set(PurePosixPath(name).parts):
+            continue
+        if _is_new(info, target) and (target.suffix != _APPENDED or _is_new(info, _table(target))):
+            copy_down(fs, info, target)
+    for rows in folder.rglob(f".*{_APPENDED}"):
+        name, table = (path.relative_to(folder).as_posix() for path in (rows, _table(rows)))
+        if name not in files and table in files and _is_new(files[table], rows):
+            rows.unlink()  # another machine has gone on since
+    return folder
+
+
+def _local(folder: Path) -> dict[str, Path]:
+    """Return a run folder's files by relative path, without Ray's own and half-written ones."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and ENGINE_FOLDER not in path.relative_to(folder).parts
+        and (not path.name.startswith(".") or path.name in APPENDED)
+    }
+
+
+def _copy_up(fs: Any, source: Path, target: str) -> None:
+    with fs.open_output_stream(target) as stream:
+        stream.write(source.read_bytes())
+
+
+def _is_new(info: Any, path: Path) -> bool:
+    """Return whether a stored file is newer than one of this machine, as far as times tell."""
+    if not path.is_file():
+        return True
+    stat = path.stat()
+    if info.mtime_ns in (None, stat.st_mtime_ns):  # stores count whole seconds
+        return info.size != stat.st_size
+    return info.mtime_ns > stat.st_mtime_ns
+
+
+def _table(rows: Path) -> Path:
+    """Return the table whose appended rows a file holds."""
+    return rows.with_name(f"{rows.stem[1:]}.parquet")
