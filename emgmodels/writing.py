@@ -22,3 +22,30 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def append(path: Path, content: bytes, force: bool = False) -> int:
+    """Append to a file, all or nothing; a full disk takes a part and refuses the rest.
+
+    Args:
+        path: the file, made where it is missing; nobody else appends meanwhile.
+        content: what to append.
+        force: wait until it is on the disk.
+
+    Returns:
+        The file's size.
+
+    Raises:
+        OSError: there is no room; the file is as it was.
+    """
+    with open(path, "ab", buffering=0) as file:
+        begin = file.tell()
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(begin)
+            raise
+        if force:
+            os.fsync(file.fileno())
+        return file.tell()

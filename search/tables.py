@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 import yaml
 
-from emgmodels.writing import whole
+from emgmodels.writing import append, whole
 from search.objectives import COLUMNS, on_front
 
 CURVE_METRICS = (
@@ -83,12 +83,15 @@ class GrowingTable:
         return self.path.is_file() or self.rows_path.is_file()
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Write rows; they are read back from now on, whatever becomes of this process."""
+        """Write rows, all or none; they are read back whatever becomes of this process.
+
+        Raises:
+            OSError: there is no room for them.
+        """
         if not self._mended:
             drop_torn_line(self.rows_path)
             self._mended = True
-        with open(self.rows_path, "ab") as file:
-            file.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+        append(self.rows_path, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
 
     def read(self) -> pa.Table:
         """Return the table with all rows that were appended."""

@@ -9,6 +9,7 @@ so that thousands of paused trials hold neither threads nor file handles.
 from __future__ import annotations
 
 import functools
+import io
 import os
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from emgmodels import writing
 from emgmodels.config import Config, Frozen
 from search.results import STATES, TrialRecord
 from search.space.sections import section_kind
@@ -199,11 +201,12 @@ def append(folder: Path, *values: Summary.Value, step: int = 0) -> None:
     events = [Event(wall_time=now, step=step, summary=Summary(value=values))]
     if not path.exists():
         events.insert(0, Event(wall_time=now, file_version="brain.Event:2"))
-    with open(path, "ab") as file:
-        writer = RecordWriter(file)
-        for event in events:
-            writer.write(event.SerializeToString())
-        writer.flush()
+    records = io.BytesIO()
+    writer = RecordWriter(records)
+    for event in events:
+        writer.write(event.SerializeToString())
+    writer.flush()
+    writing.append(path, records.getvalue())
 
 
 def image(tag: str, png: bytes, width: int, height: int) -> Summary.Value:

@@ -19,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
+from emgmodels.writing import append
 from search.sampler.shown import Shown, shown_to
 from search.space import Space
 from search.tables import drop_torn_line
@@ -163,13 +164,11 @@ class JournalFile(JournalFileBackend):
     def _write(self) -> None:
         if not self._held:
             return
-        with open(self._file_path, "ab") as file:
-            file.write("".join(f"{line}\n" for line in self._held).encode())
-            file.flush()
-            self._end, self._held = file.tell(), []
-            if time.monotonic() - self._forced >= _FORCE_EVERY:
-                os.fsync(file.fileno())
-                self._forced = time.monotonic()
+        force = time.monotonic() - self._forced >= _FORCE_EVERY
+        lines = "".join(f"{line}\n" for line in self._held).encode()
+        self._end, self._held = append(Path(self._file_path), lines, force), []
+        if force:
+            self._forced = time.monotonic()
 
 
 def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> SearchStudy:

@@ -28,7 +28,7 @@ model:
     recurrent: {layers: 1, hidden: {choice: [8, 12]}}
     conv: {layers: {choice: [0, 1]}, channels: 4, kernel: 4}
 training: {epochs: 24, batch_size: 2, learning_rate: 5.0e-3, warmup_steps: 3}
-search: {trials: 4, sampler: random, seed: 3, scheduler: none, save_every: 0.01}
+search: {trials: 3, sampler: random, seed: 3, scheduler: none, save_every: 0.01}
 """
 
 STEADY = {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}

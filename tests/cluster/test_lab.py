@@ -95,7 +95,7 @@ def test_the_readme_holds_line_by_line(lab):
     code, printed = lab.type(submit)
     assert code == 0, printed
     run = lab.folder / "shared/runs/lab-001"
-    lab.look(attach, "of 4 trials", keys="\x02d")
+    lab.look(attach, "of 3 trials", keys="\x02d")
     lab.visit(tensorboard, "http://localhost:6006")
     finished(run)
     assert outcome(run) == undisturbed()

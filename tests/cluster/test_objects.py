@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -131,12 +132,14 @@ def test_tensorboard_reads_the_uri(environment, searched):
 
 
 def test_what_is_not_there_is_named(environment, searched):
-    for arguments in (
+    asked = (
         ("search.report", "s3://emg/runs/none"),
         ("search.run", "--resume", "s3://emg/none"),
         ("search.run", "stored.yaml", "--data", "s3://emg/none"),
-    ):
-        done = command(environment, searched, *arguments)
+    )
+    with ThreadPoolExecutor() as pool:  # most of the time Python starts
+        answers = list(pool.map(lambda words: command(environment, searched, *words), asked))
+    for arguments, done in zip(asked, answers, strict=True):
         assert done.returncode == 2, arguments
         assert "s3://emg/" in done.stderr
         assert "Traceback" not in done.stderr

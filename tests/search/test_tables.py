@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -50,6 +51,21 @@ def test_appended_rows_are_read_before_and_after_they_are_brought_in(tmp_path):
     after = cers(tmp_path)
     assert list(after) == list(before)
     assert after[1, 1] == 9.0
+
+
+def test_a_full_disk_takes_all_of_a_row_or_nothing(tmp_path):
+    """The next row stands on a line of its own, and not behind a part of the one that failed."""
+    table = curves_of(tmp_path)
+    table.append([curve_row(0, 1, 9.0)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (table.rows_path.stat().st_size + 10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            table.append([curve_row(0, 2, 8.0)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    table.append([curve_row(0, 3, 7.0)])
+    assert cers(tmp_path) == {(0, 1): 9.0, (0, 3): 7.0}
 
 
 def test_a_repeated_epoch_replaces_what_came_after_it(tmp_path):
