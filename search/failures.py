@@ -31,7 +31,8 @@ class SearchFailedError(RuntimeError):
 
 def may_pass(error: Exception) -> bool:
     """Return whether an error may be gone in a new process, and at another time."""
-    return isinstance(error, MemoryError | OSError) or _is_memory(error) or _is_cuda(error)
+    passing = isinstance(error, MemoryError | OSError) or _is_memory(error) or _is_cuda(error)
+    return passing or _is_onednn(error)
 
 
 def explain(error: Exception) -> str:
@@ -75,3 +76,8 @@ def _is_memory(error: Exception) -> bool:
 def _is_cuda(error: Exception) -> bool:
     """Return whether the GPU's state may be broken for everything that this process does next."""
     return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+
+
+def _is_onednn(error: Exception) -> bool:
+    """Return whether oneDNN, which computes on CPUs, gave up: for want of memory, which it hides."""
+    return bool(re.search("could not (create|execute) a primitive", str(error)))
