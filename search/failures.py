@@ -79,5 +79,5 @@ def _is_cuda(error: Exception) -> bool:
 
 
 def _is_onednn(error: Exception) -> bool:
-    """Return whether oneDNN, which computes on CPUs, gave up: for want of memory, which it hides."""
+    """Return whether oneDNN gave up, which it does for want of memory, and does not say so."""
     return bool(re.search("could not (create|execute) a primitive", str(error)))
