@@ -182,7 +182,7 @@ def test_nodes_that_join_a_search_are_checked(tmp_path, monkeypatch):
     assert not list((tmp_path / "results").iterdir()), "nothing may be left"
 
 
-SLEEP = 0.3
+SLEEP = 0.25
 """Seconds of a trial: long beside the 35 ms that all else of it takes."""
 WANTED = 0.85
 """What each of four nodes does, as a share of what one alone does."""
@@ -214,7 +214,7 @@ def test_a_thousand_trials_on_four_nodes(tmp_path, capsys):
     """None is lost, the driver's memory grows little, and each node does what one alone does."""
     with raylets(1) as cluster:
         quiet = load() < 30
-        _, alone = asleep(cluster, tmp_path, 40)
+        _, alone = asleep(cluster, tmp_path, 30)
         for _ in range(3):
             cluster.add_node()
         before = resident()
