@@ -104,7 +104,8 @@ class RunFolder:
             windows = intervals.from_table(read_windows(path))
             for row in rows:
                 if (found := windows.get(row["trial"])) is not None:
-                    found.interval = (row["val_cer_low"], row["val_cer_high"])
+                    if row["val_cer_low"] is not None:  # of a copy, windows may be newer than rows
+                        found.interval = (row["val_cer_low"], row["val_cer_high"])
                     folder.trials[row["trial"]].windows = found
         arrived = (row["arrived"] for trial in folder.trials.values() for row in trial.curve)
         folder._begin -= max(filter(math.isfinite, arrived), default=0.0)

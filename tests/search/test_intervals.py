@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from emgmodels.config import Config
 from search.intervals import Windows, add_intervals, from_table, to_table
+from search.results import CURVE_METRICS, RunFolder, TrialRecord
+from search.tables import trials_of
 
 
 def windows(epoch: int, edits: list[int], characters: int = 20) -> Windows:
@@ -33,3 +36,22 @@ def test_intervals_are_computed_once_and_are_the_same_again():
     known[0].interval = None
     assert add_intervals(known)
     assert [each.interval for each in known] == first
+
+
+def test_windows_of_a_copy_may_be_newer_than_its_rows(tmp_path):
+    """Storage holds files of different moments where the machine that sent them was lost."""
+    folder = RunFolder.create(tmp_path, "lost")
+    folder.write_space({"name": "lost"})
+    record = TrialRecord(0, Config())
+    record.add(dict.fromkeys(CURVE_METRICS, 1.0) | {"epoch": 1})
+    record.windows = windows(1, [1, 2, 3])
+    folder.trials[0] = record
+    folder.append_epochs(record)
+    folder.append(record)
+    folder.flush()
+    trials_of(folder.path).append([{**record.row(), "val_cer_low": None, "val_cer_high": None}])
+    again = RunFolder.open(folder.path)
+    assert again.trials[0].best_windows is not None
+    assert again.trials[0].interval is None
+    again.flush()
+    assert again.trials[0].interval == record.interval
