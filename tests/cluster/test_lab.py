@@ -65,7 +65,7 @@ def test_the_secrets_are_their_owners_alone(lab):
 
 
 def test_the_preflight_names_the_node_and_the_fix(lab):
-    """Results that are not shared, data that one machine lacks, another source, GPUs of nobody."""
+    """Results that are not shared beside another source, and GPUs of nobody."""
     source = lab.nodes[2].home / "emgsearch/search/__init__.py"
     whole = source.read_text()
     source.write_text(whole + "\n# another release\n")
