@@ -162,7 +162,8 @@ class RotationInvariantMLP(nn.Module):
 
     Wearing the band a little rotated should change little: the mean over rotations of
     ``relu(W roll(x) + b)``. Rolling the electrodes of the input is the same as rolling them in
-    the weights, so that the three rotations are one matrix product and no copy of the input.
+    the weights, so that the three rotations are one matrix product and no copy of the input. Around
+    the wrist the last electrode moves to the first one's place; of an arc it moves out of reach.
 
     Args:
         bands: wristbands.
@@ -171,6 +172,7 @@ class RotationInvariantMLP(nn.Module):
         features: outputs of each band, and of every layer.
         layers: layers with ReLU, all before the mean.
         shared: the bands have the same weights.
+        around: the electrodes go around the wrist; otherwise they are an arc of neighbours.
     """
 
     ROTATIONS: ClassVar[tuple[int, ...]] = (-1, 0, 1)
@@ -183,9 +185,11 @@ class RotationInvariantMLP(nn.Module):
         features: int,
         layers: int = 1,
         shared: bool = False,
+        around: bool = True,
     ) -> None:
         super().__init__()
         self.electrodes, self.bins, self.features = electrodes, bins, features
+        self.around = around
         self.depth = layers - 1
         mlps = 1 if shared else bands
         self.bands = nn.ModuleList(nn.Linear(electrodes * bins, features) for _ in range(mlps))
@@ -206,10 +210,16 @@ class RotationInvariantMLP(nn.Module):
         linear = self.bands[index]
         assert isinstance(linear, nn.Linear)
         weight = linear.weight.unflatten(1, (self.electrodes, self.bins))  # (D, E, F)
-        rolled = torch.cat([weight.roll(-r, dims=1) for r in self.ROTATIONS]).flatten(1)
+        rolled = torch.cat([self._rotated(weight, r) for r in self.ROTATIONS]).flatten(1)
         bias = linear.bias.repeat(len(self.ROTATIONS))
         hidden = nn.functional.linear(x, rolled, bias).relu()  # (N, T, 3 D)
         return self.deeper[index](hidden.unflatten(-1, (len(self.ROTATIONS), -1))).mean(-2)
+
+    def _rotated(self, weight: Tensor, by: int) -> Tensor:
+        """Return (D, E, F) weights as the electrodes meet them that sit ``by`` places further."""
+        if self.around:
+            return weight.roll(-by, dims=1)
+        return nn.functional.pad(weight, (0, 0, -by, by))  # crops one end, zeros at the other
 
 
 class TimeConv(nn.Conv2d):

@@ -107,7 +107,10 @@ class Decoder(nn.Module):
         else:
             self.norm = SpectrogramNorm(*shape, per_bin=config.norm == "bin")
         self.mlp = RotationInvariantMLP(
-            *shape, config.mlp_features, layers=config.mlp_layers, shared=config.share_bands
+            *(*shape, config.mlp_features),
+            layers=config.mlp_layers,
+            shared=config.share_bands,
+            around=config.is_around,
         )
         self.stages = nn.ModuleList()
         width = self.mlp.width

@@ -62,6 +62,11 @@ class ModelConfig(Frozen):
         """Wristbands used."""
         return 1 if self.electrode_choice in ("left", "right") else BANDS
 
+    @property
+    def is_around(self) -> bool:
+        """Whether the electrodes used go around the wrist, and are no arc of neighbours."""
+        return self.electrode_choice != "contiguous"
+
     @model_validator(mode="before")
     @classmethod
     def _name_alike_what_is_alike(cls, values: Any) -> Any:

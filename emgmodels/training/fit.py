@@ -305,11 +305,10 @@ class _Run:
     def _augmented(self, framing: Framing, cut: Cut) -> Cut:
         """Return how to cut windows for training."""
         model, change = self.config.model, self.config.training.augmentation
-        around = model.electrode_choice != "contiguous"  # an arc cannot be rotated onto itself
         shortest = change.random_crop * cut.window
         return replace(
             cut,
-            rotation=usable_rotation(model.electrodes, change.rotation) if around else 0,
+            rotation=usable_rotation(model.electrodes, change.rotation) if model.is_around else 0,
             band_jitter=milliseconds(change.band_jitter_ms) if model.bands > 1 else 0,
             crops=min(int((cut.window - shortest) // framing.step), framing.frames - 1),
             step=framing.step,

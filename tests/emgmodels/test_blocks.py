@@ -18,6 +18,16 @@ def test_rotation_invariant_mlp_is_the_mean_over_rolled_inputs():
     torch.testing.assert_close(mlp(x), torch.cat(expected, dim=-1), rtol=1e-5, atol=1e-6)
 
 
+def test_rotation_invariant_mlp_of_an_arc_does_not_wrap_it():
+    mlp = RotationInvariantMLP(bands=1, electrodes=5, bins=7, features=6, around=False)
+    x = torch.randn(3, 1, 5, 11, 7)
+    arc = x[:, 0].transpose(1, 2)  # (N, T, E, F)
+    nothing = torch.zeros(3, 11, 1, 7)
+    moved = [torch.cat([arc[:, :, 1:], nothing], 2), arc, torch.cat([nothing, arc[:, :, :-1]], 2)]
+    expected = torch.stack([mlp.bands[0](m.flatten(2)).relu() for m in moved]).mean(0)
+    torch.testing.assert_close(mlp(x), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_spectrogram_norm_makes_electrodes_alike_and_keeps_their_spectrum():
     norm = SpectrogramNorm(bands=2, electrodes=3, bins=5)
     x = torch.randn(4, 2, 3, 20, 5) * torch.arange(1, 7).view(1, 2, 3, 1, 1) + 20 * torch.arange(5)
