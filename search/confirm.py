@@ -35,6 +35,7 @@ from search.preflight import check_cluster
 from search.recorder import Recorder
 from search.resources import Resources, choose_resources
 from search.results import COMPLETE, STOPPED, RunFolder, TrialRecord
+from search.results.sessions import session_files
 from search.sampler import ListedConfigs, trial_seed
 from search.schedule import make_scheduler
 from search.space import load_space
@@ -50,18 +51,24 @@ _REPEATS = 5
 def confirm_winners(
     run: str | Path,
     *,
+    data: str | Path | None = None,
     top: int = 3,
     repeats: int | None = None,
     address: str | None = None,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
     quiet: bool = False,
 ) -> pa.Table:
     """Train the best trials of a search again and compare them.
 
     Args:
         run: the run folder of the search.
+        data: folder that holds its session files now, or its URI; None: where they were.
         top: how many of its trials, of different configurations.
         repeats: trainings of each, with a seed of its own; without it, 5.
         address: a running Ray cluster's address.
+        cpus_per_trial: cores of a training, instead of what the search gave it.
+        gpus_per_trial: GPUs of a training, or a fraction, instead of what the search gave it.
         quiet: print nothing.
 
     Returns:
@@ -80,10 +87,10 @@ def confirm_winners(
     refuse_confirmation(folder.path, facts)
     if facts.get("storage"):
         folder = RunFolder.open(folder.path, Place(facts["storage"]))
-    split = facts["split"]
-    data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
-    recordings(data)
-    resources = Resources(**facts["resources_per_trial"])
+    train, val = (session_files(folder.path, facts, subset, data) for subset in ("train", "val"))
+    trial_data = TrialData(train, val)
+    recordings(trial_data)
+    cpus, gpus = Resources.again(facts, cpus_per_trial, gpus_per_trial)
     into = _open(folder, facts, repeats)
     failure = ""
     plan = list(_missing(into, winners, repeats, facts["seed"]))
@@ -94,15 +101,15 @@ def confirm_winners(
             "Ctrl-C ends it with what is complete; the same command goes on.",
         ):
             say(console, line)
-        with engine(address, resources.cpus), running(into.path):
-            choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
+        with engine(address, cpus), running(into.path):
+            resources = choose_resources(cpus, gpus, cluster=address is not None)
             watch: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
             if address is not None:
                 watch = check_cluster(
-                    data, resources, into.mirror.place if into.mirror else into.path, console
+                    trial_data, resources, into.mirror.place if into.mirror else into.path, console
                 )
             with watch:
-                failure = _train(into, plan, data, resources, console)
+                failure = _train(into, plan, trial_data, resources, console)
     table = _write(folder, into)
     missing = len(list(_missing(into, winners, repeats, facts["seed"])))
     _show(console, folder, table, missing)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ray
 import torch
@@ -32,6 +32,20 @@ class Resources:
     def threads(self) -> int:
         """Torch threads of a trial."""
         return max(1, math.floor(self.cpus))
+
+    @classmethod
+    def again(
+        cls, facts: Mapping[str, Any], cpus: float | None, gpus: float | str | None
+    ) -> tuple[float, float | str]:
+        """Return the cores and GPUs to ask for where a run is trained further.
+
+        Args:
+            facts: what the run folder's ``environment.json`` says.
+            cpus: cores for each trial, None for as many as before.
+            gpus: GPUs for each trial, None for as many as before, or ``auto``.
+        """
+        before = cls(**facts["resources_per_trial"])
+        return before.cpus if cpus is None else cpus, before.gpus if gpus is None else gpus
 
 
 class Machine(NamedTuple):

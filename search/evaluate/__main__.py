@@ -27,16 +27,16 @@ from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
 from emgmodels.factory import Decoder
 from emgmodels.language import LanguageModel
 from emgmodels.reader import load
-from emgmodels.sessions import find_session_files
 from emgmodels.training import best_device
 from emgmodels.windows import Recording, prepare
 from emgmodels.writing import whole
 from search.console import say, with_room
-from search.evaluate.evaluation import GREEDY, SETS, Evaluation, evaluate_trial
+from search.evaluate.evaluation import GREEDY, Evaluation, evaluate_trial
 from search.evaluate.page import write_files
 from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
 from search.results import RunFolder, TrialRecord
+from search.results.sessions import SETS, session_files
 from search.storage import local_file
 
 
@@ -70,7 +70,8 @@ def evaluate(
         lm_weight: weight of the language model's log-probabilities.
         insertion_bonus: for each key that the language model scores.
         tune_lm: find weight and bonus on the validation sessions, for each trial.
-        data: folder where the session files are now; None: where the search found them.
+        data: folder that holds the session files now, or its URI; None: where the search found
+            them.
         lines: lines of text to show for each trial and set.
         device: where to compute; None: the GPU if there is one.
         quiet: print nothing.
@@ -90,7 +91,10 @@ def evaluate(
     facts = folder.read_environment()
     trials = _with_checkpoints(folder, top)
     subsets = ("val", "test") if test else ("val",)
-    paths = {subset: _locate(folder, facts, subset, data) for subset in subsets}
+    paths = {
+        subset: [local_file(file) for file in session_files(folder.path, facts, subset, data)]
+        for subset in subsets
+    }
     _record(folder, paths, trials, search)
     where = torch.device(device) if device else best_device()
     synthetic = bool(facts.get("synthetic"))
@@ -148,7 +152,8 @@ def command(
         bool, typer.Option("--tune-lm", help="Find weight and bonus on validation sessions.")
     ] = False,
     data: Annotated[
-        Path | None, typer.Option(help="Where the session files are now, if they were moved.")
+        str | None,
+        typer.Option(help="Folder or URI of the session files now, if they were moved."),
     ] = None,
     lines: Annotated[int, typer.Option(min=0, help="Lines of text to show with errors.")] = 3,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU.")] = None,
@@ -195,34 +200,6 @@ def _with_checkpoints(folder: RunFolder, top: int) -> list[TrialRecord]:
 
 def _checkpoint(folder: RunFolder, trial: TrialRecord) -> Path:
     return folder.path / "checkpoints" / f"{trial.slug}.pt"
-
-
-def _locate(
-    folder: RunFolder, facts: dict[str, Any], subset: str, data: str | Path | None
-) -> list[Path]:
-    """Return the session files of a subset, where they are now."""
-    split = facts.get("split", {})
-    if subset not in split:
-        raise ValueError(
-            f"{folder.path / 'environment.json'}: does not say which sessions are for "
-            f"{SETS[subset]}: search again with this version"
-        )
-    found_at = split[subset]
-    if not found_at:
-        raise ValueError(f"{folder.path}: its split has no {SETS[subset]} sessions")
-    if data is not None:
-        files = find_session_files(data)
-        names = [Path(path) for path in found_at]
-        paths = [files.get(name.stem, Path(data) / name.name) for name in names]
-    else:
-        paths = [local_file(path) for path in found_at]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(paths)} {SETS[subset]} sessions are missing; say with --data "
-            f"DIR where they are now:\n" + "\n".join(f"  {path}" for path in missing)
-        )
-    return paths
 
 
 def _beam_search(

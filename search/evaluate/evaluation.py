@@ -17,7 +17,6 @@ from emgmodels.windows import Recording
 from search.results import TrialRecord
 
 GREEDY = "greedy"
-SETS = {"val": "validation", "test": "test"}
 PARTING = 3.0
 """Points of CER between stitched and one pass that are worth a warning."""
 _RECORDED = 0.5

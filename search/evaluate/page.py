@@ -12,10 +12,11 @@ from pathlib import Path
 from emgmodels.charset import decode
 from emgmodels.evaluation import STITCHED, align
 from emgmodels.metrics import count_confusions
-from search.evaluate.evaluation import GREEDY, SETS, Evaluation, reach
+from search.evaluate.evaluation import GREEDY, Evaluation, reach
 from search.evaluate.keyboard import keyboard
 from search.report.page import Page
 from search.report.tables import Table
+from search.results.sessions import SETS
 
 _COLUMNS = 92
 """Characters of a line of text."""

@@ -16,7 +16,8 @@ from rich.text import Text
 from emgmodels.evaluation import STITCHED, WINDOWS, align
 from emgmodels.factory import describe, notation
 from emgmodels.writing import whole
-from search.evaluate.evaluation import GREEDY, SETS, Evaluation, reach
+from search.evaluate.evaluation import GREEDY, Evaluation, reach
+from search.results.sessions import SETS
 
 _COLUMNS = 76
 """Characters of a line of text with its errors marked, at most."""

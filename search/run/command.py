@@ -11,6 +11,7 @@ import typer
 
 from search.confirm import confirm_winners
 from search.failures import SearchFailedError
+from search.packing import AUTO, gpus_of_trial
 from search.results import RunFolder
 from search.run.searching import resume, search
 from search.storage import Place, is_uri, redact
@@ -26,7 +27,10 @@ def command(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Folder with session files, or its URI; without it, a synthetic typist."),
+        typer.Option(
+            help="Folder with session files, or its URI; without it, a synthetic typist. With "
+            "--resume or --confirm: where they are now, if they were moved."
+        ),
     ] = None,
     subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
     split: Annotated[Path | None, typer.Option(help="emg2qwerty's split file.")] = None,
@@ -90,38 +94,41 @@ def command(
       python -m search.run spaces/deep.yaml --data DIR --warm-start runs/deep-001
       python -m search.run --resume runs/deep-001
       python -m search.run --resume runs/deep-001 --add-trials 32
+      python -m search.run --resume s3://bucket/runs/deep-001 --data DIR --gpus-per-trial 0
       python -m search.run spaces/deep.yaml --data DIR --address auto --storage s3://bucket/runs
       python -m search.run runs/deep-001 --confirm 3 --repeats 5
     """
     begun: dict[str, Any] = {
-        **{"data": data, "subject": subject, "split": split, "trials": trials, "epochs": epochs},
-        **{"seed": seed, "set": overrides, "storage": storage, "warm_start": warm_start},
-        **{"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial},
+        **{"subject": subject, "split": split, "trials": trials, "epochs": epochs, "seed": seed},
+        **{"set": overrides, "storage": storage, "warm_start": warm_start},
     }
+    given: dict[str, Any] = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    given |= {"address": address, "quiet": quiet}
     every: dict[str, Any] = {
         "time_budget": time_budget,
         "out": Path("runs") if out is None else out,
     }
-    every |= {"address": address, "quiet": quiet, "verbose": verbose}
+    every |= {"verbose": verbose, **given}
     with _told_plainly():
         if resumed is not None:
             if space is not None:
                 raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
             _refuse(resumed, **begun, repeats=repeats if confirm is None else None)
-            resume(resumed, add_trials=add_trials, **every)
+            resume(resumed, data=data, add_trials=add_trials, **every)
             run = every["out"] / Place(resumed).name if is_uri(resumed) else Path(resumed)
             if confirm is not None and not RunFolder.open(run).is_interrupted:
-                _confirm(run, confirm, repeats, address, quiet)
+                _confirm(run, confirm, repeats, {"data": data, **given})
         elif add_trials:
             raise ValueError("--add-trials continues an earlier search: name it with --resume RUN")
         elif space is None:
             raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
         elif space.is_dir():
-            _refuse(space, **begun, time_budget=time_budget, out=out, verbose=verbose or None)
-            _confirm(space, confirm, repeats, address, quiet)
+            begun |= {"time_budget": time_budget, "out": out, "verbose": verbose or None}
+            _refuse(space, **begun)
+            _confirm(space, confirm, repeats, {"data": data, **given})
         else:
             begun |= {"warm_start": warm_start or (), "overrides": begun.pop("set") or ()}
-            search(space, repeats=repeats, confirm=confirm, **begun, **every)
+            search(space, data=data, repeats=repeats, confirm=confirm, **begun, **every)
 
 
 @contextlib.contextmanager
@@ -137,21 +144,16 @@ def _told_plainly() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _confirm(
-    run: Path, top: int | None, repeats: int | None, address: str | None, quiet: bool
-) -> None:
+def _confirm(run: Path, top: int | None, repeats: int | None, given: dict[str, Any]) -> None:
     if top is None:
         raise ValueError(
             f"{run}: is a folder: name a space file, or train the best of a run again with "
             f"--confirm K"
         )
-    confirm_winners(
-        run,
-        top=top,
-        repeats=repeats,
-        address=address,
-        quiet=quiet,
-    )
+    gpus = gpus_of_trial(given["gpus_per_trial"])
+    if gpus == AUTO:
+        raise ValueError("--gpus-per-trial auto: --confirm takes a number, such as 0.5")
+    confirm_winners(run, top=top, repeats=repeats, **{**given, "gpus_per_trial": gpus})
 
 
 def _refuse(run: str | Path, **options: object) -> None:

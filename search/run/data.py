@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress as Bars
@@ -16,6 +18,7 @@ from emgmodels.sessions import Split, find_split, split_files
 from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import Recording, cache_folder, open_split
 from search.console import say
+from search.results.sessions import session_files
 from search.schedule import SCHEDULERS, aligned_epochs, defaults
 from search.space import Space, TypistConfig, sessions_of
 from search.storage import SessionStore
@@ -78,6 +81,34 @@ def open_sessions(split: Split, space: Space, console: Console) -> tuple[TrialDa
     return data, space.within(sessions_of(train, val))
 
 
+def sessions_again(
+    run: Path, facts: Mapping[str, Any], data: str | Path | None, space: Space
+) -> tuple[TrialData, dict[str, Any]]:
+    """Return what the trials of an earlier search train on, and its split, as they lie now.
+
+    A synthetic typist's sessions are written anew where they are missing.
+
+    Args:
+        run: the run folder.
+        facts: what its ``environment.json`` says.
+        data: folder that holds the sessions now, or its URI; None: where they were.
+        space: what it searches.
+
+    Raises:
+        ValueError: sessions are missing.
+    """
+    split = dict(facts["split"])
+    if data is None and facts.get("synthetic"):
+        typist = space.typist or TypistConfig()
+        if Path(split["train"][0]).parent.name == _typist_name(typist):  # of this version
+            data = _typist_folder(typist)
+    for subset in ("train", "val"):
+        split[subset] = session_files(run, facts, subset, data)
+    with contextlib.suppress(ValueError):  # they are needed when the search is over
+        split["test"] = session_files(run, facts, "test", data)
+    return TrialData(train=split["train"], val=split["val"]), split
+
+
 def _from_plateau(space: Space) -> Space:
     """Return the space with the rungs written out that trials have which don't start aligned."""
     scheduler, training = space.search.scheduler, space.training.plain()
@@ -92,7 +123,7 @@ def _from_plateau(space: Space) -> Space:
 
 def _typist_folder(typist: TypistConfig) -> Path:
     """Return the folder of a synthetic typist's sessions, written once for each typist."""
-    name = f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
+    name = _typist_name(typist)
     folder = cache_folder().parent / "typist" / name
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -102,6 +133,10 @@ def _typist_folder(typist: TypistConfig) -> Path:
             with contextlib.suppress(OSError):  # another search was first, with the same bytes
                 sessions.rename(folder)
     return folder
+
+
+def _typist_name(typist: TypistConfig) -> str:
+    return f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
 
 
 def _minutes(recordings: list[Recording]) -> str:

@@ -31,7 +31,7 @@ from search.preflight import check_cluster
 from search.recorder import Recorder
 from search.resources import Resources, choose_resources
 from search.results import TIME_IS_UP, RunFolder, read_trials
-from search.run.data import choose_sessions, open_sessions
+from search.run.data import choose_sessions, open_sessions, sessions_again
 from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import aligned_epochs, make_scheduler
@@ -168,25 +168,31 @@ def search(
 def resume(
     run: str | Path,
     *,
+    data: str | Path | None = None,
     add_trials: int = 0,
     time_budget: str | float | None = None,
     out: str | Path = "runs",
     address: str | None = None,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | str | None = None,
     quiet: bool = False,
     verbose: bool = False,
 ) -> pa.Table:
     """Go on with a search that Ctrl-C, a killed process or a reboot ended early, or make it longer.
 
     Ended trials stay, paused ones stay paused, and those that were running go on from their last
-    checkpoint, under the space, the sessions and the resources of the run folder.
+    checkpoint, under the space and the sessions of the run folder.
 
     Args:
         run: the run folder, or its URI in storage.
+        data: folder that holds its session files now, or its URI; None: where they were.
         add_trials: architectures to train beyond those that the search was to train.
         time_budget: how long to go on; without it, for what is left of the search's budget, or as
             long again where it was spent.
         out: where a run folder from storage is fetched to.
         address: a running Ray cluster's address.
+        cpus_per_trial: cores of a trial from now on, as where a machine has fewer than before.
+        gpus_per_trial: GPUs of a trial from now on, or ``auto``.
         quiet: print nothing.
         verbose: also print a line for each epoch, and what Ray and the trials' processes say.
 
@@ -209,18 +215,22 @@ def resume(
     refuse_confirmation(folder.path, facts)
     if folder.trials:
         check_snapshot(folder)
-    split = facts["split"]
-    trial_data = TrialData(train=tuple(split["train"]), val=tuple(split["val"]))
+    trial_data, split = sessions_again(folder.path, facts, data, space)
     space = space.within(sessions_of(*recordings(trial_data)))
-    resources = Resources(**facts["resources_per_trial"])
-    with engine(address, resources.cpus, verbose):
-        choose_resources(resources.cpus, resources.gpus, cluster=address is not None)
+    cpus, gpus = Resources.again(facts, cpus_per_trial, gpus_of_trial(gpus_per_trial))
+    if gpus == AUTO:
+        choose_resources(cpus, gpus, cluster=address is not None)
+        gpus = _gpu_share(space, trial_data, console)
+    with engine(address, cpus, verbose):
+        resources = choose_resources(cpus, gpus, cluster=address is not None)
         watch: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if address is not None:
             storage = folder.mirror.place if folder.mirror else folder.path
             watch = check_cluster(trial_data, resources, storage, console)
         say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
         with running(folder.path), watch:
+            facts |= {"split": split, "resources_per_trial": asdict(resources)}
+            folder.write_environment(facts)
             if more:
                 lasting = load_space(folder.path / "space.yaml", overrides=more)
                 folder.write_space(lasting.resolved())

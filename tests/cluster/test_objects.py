@@ -252,11 +252,13 @@ def test_only_sessions_of_the_split_are_fetched(place, monkeypatch, tmp_path):
 
 
 def test_sessions_in_storage_are_found_by_the_evaluation(place, run, monkeypatch, tmp_path):
-    from search.evaluate.__main__ import _locate
-    from search.results import RunFolder
+    from search.results.sessions import session_files
+    from search.storage import local_file
 
     monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path))
     place.write("a.hdf5", b"x")
     facts = {"split": {"val": [f"{place.uri}/a.hdf5"]}}
-    [path] = _locate(RunFolder.open(run), facts, "val", None)
-    assert path.read_bytes() == b"x"
+    [source] = session_files(run, facts, "val")
+    assert local_file(source).read_bytes() == b"x"
+    [again] = session_files(run, {"split": {"val": ["/elsewhere/a.hdf5"]}}, "val", place.uri)
+    assert again == source

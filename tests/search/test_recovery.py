@@ -280,6 +280,23 @@ def test_trials_added_later_are_those_of_a_longer_search(data, space, whole, tmp
     assert results(tmp_path / "tiny-001") == whole
 
 
+def test_a_search_goes_on_with_sessions_elsewhere_and_other_cores(data, space, whole, tmp_path):
+    here, there, folder = tmp_path / "here", tmp_path / "there", tmp_path / "tiny-001"
+    shutil.copytree(data, here)
+    run.search(space, data=here, out=tmp_path, trials=2, quiet=True)
+    here.rename(there)
+    with pytest.raises(ValueError, match="training sessions are missing; say with --data DIR"):
+        run.resume(folder, add_trials=3, quiet=True)
+    run.resume(folder, data=there, add_trials=3, cpus_per_trial=1.5, quiet=True)
+    assert results(folder) == whole
+    facts = RunFolder.open(folder).read_environment()
+    assert facts["resources_per_trial"] == {"cpus": 1.5, "gpus": 0.0}
+    files = [path for subset in ("train", "val", "test") for path in facts["split"][subset]]
+    assert {Path(path).parent for path in files} == {there}
+    with pytest.raises(ValueError, match="--cpus-per-trial 999: this machine has"):
+        run.resume(folder, data=there, cpus_per_trial=999, quiet=True)
+
+
 def test_a_search_learns_from_an_earlier_one_and_trains_none_of_its_trials(
     data, space, tmp_path, capsys
 ):

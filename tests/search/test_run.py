@@ -502,6 +502,30 @@ def test_a_refused_resume_leaves_the_search_as_long_as_it_was(space, tmp_path):
     assert (tmp_path / "space.yaml").read_text() == before
 
 
+def test_a_demo_goes_on_where_its_typist_never_was(space, monkeypatch, tmp_path):
+    from search.run import data as sessions
+    from search.space import load_space
+
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "first"))
+    typist = ["typist.sessions=3", "typist.minutes=0.5"]
+    demo = load_space(space, demo=True, overrides=typist)
+    split = sessions.choose_sessions(demo, None, None, None)
+    subsets = {"train": split.train, "val": split.val, "test": split.test}
+    facts = {"synthetic": True, "split": {name: [*map(str, subsets[name])] for name in subsets}}
+    (tmp_path / "first").rename(tmp_path / "gone")
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "second"))
+    trial_data, again = sessions.sessions_again(tmp_path, facts, None, demo)
+    assert (trial_data.train, trial_data.val) == (again["train"], again["val"])
+    for name, files in subsets.items():
+        for old, new in zip(files, map(Path, again[name]), strict=True):
+            assert new.is_relative_to(tmp_path / "second")
+            moved = tmp_path / "gone" / old.relative_to(tmp_path / "first")
+            assert new.read_bytes() == moved.read_bytes()
+    monkeypatch.setattr(sessions, "VERSION", 99)
+    with pytest.raises(ValueError, match="1 of 1 training sessions are missing"):
+        sessions.sessions_again(tmp_path, facts, None, demo)
+
+
 def test_a_missing_space_file(two_sessions, tmp_path):
     error = refused(tmp_path / "none.yaml", "--data", two_sessions, tmp_path=tmp_path)
     assert "none.yaml" in error
