@@ -80,7 +80,8 @@ class Halving:
     """The decisions of asynchronous successive halving; deterministic, and free of Ray.
 
     A trial passes a rung that ``n`` trials reached when at most ``n / eta`` of them, itself
-    included, are at least as good: of trials that tie across the cut none passes. When nobody else
+    included, are at least as good: of trials that tie across the cut none passes. When pausing, a
+    rung waits for a quorum: who is best of the first few is seldom among the best. When nobody else
     can arrive at a rung, and all that passed it diverged or failed, or nobody did, its best paused
     trial passes. None is given up before one has finished. So, when pausing, every search of which
     not every trial diverges or fails trains a winner to the last epoch.
@@ -93,6 +94,8 @@ class Halving:
         pausing: Promotion when True. Otherwise a trial is stopped where it would be paused, and
             the best so far always passes.
         fronts: Trials have costs beside their score, and a rung keeps the Pareto front.
+        patience: How many trials a rung waits for before it promotes any, or for a quarter of those
+            that may reach it, if that is fewer.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Halving:
         rank_by: str = "both",
         pausing: bool = True,
         fronts: bool = False,
+        patience: int = 16,
     ) -> None:
         self.rungs = rungs
         self.max_epochs = max_epochs
@@ -110,6 +114,7 @@ class Halving:
         self.rank_by = rank_by
         self.pausing = pausing
         self.fronts = fronts
+        self.patience = patience
         self._progress: dict[str, Progress] = {}
         self._rungs = [FrontRung(eta) if fronts else Rung(eta) for _ in rungs]
         self._next_order = 0
@@ -165,10 +170,17 @@ class Halving:
         self._enter(trial_id, RANKINGS[self.rank_by](trial.cer, trial.loss))
         return self._pause(trial_id, upcoming) if self.pausing else self._pass_or_stop(trial_id)
 
-    def promotable(self, upcoming: float = math.inf) -> str | None:
-        """Return the paused trial to resume when a slot is free: highest rung first, then best."""
+    def promotable(self, upcoming: float = math.inf, idle: bool = False) -> str | None:
+        """Return the paused trial to resume when a slot is free: highest rung first, then best.
+
+        Args:
+            upcoming: Trials that the search may still add.
+            idle: The slot would stay empty otherwise: rungs need no quorum.
+        """
         arrivals = self._arrivals(upcoming)
         for rung, coming in zip(reversed(self._rungs), reversed(arrivals), strict=True):
+            if not (idle or rung.has_quorum(coming, self.patience)):
+                continue
             passing = rung.paused_within(rung.passing(len(rung.entries)))
             if passing or (not coming and rung.last_resort()):
                 return rung.paused[0].trial_id

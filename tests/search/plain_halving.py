@@ -14,9 +14,14 @@ LIVE = (State.TRAINING, State.PAUSED, State.FINISHED)
 class PlainHalving(Halving):
     """Decides from the trials' progress alone, and keeps no count of anything."""
 
-    def promotable(self, upcoming=math.inf):
-        closed = [arrivals == 0 for arrivals in self._plain_arrivals(upcoming)]
+    def promotable(self, upcoming=math.inf, idle=False):
+        arrivals = self._plain_arrivals(upcoming)
+        closed = [coming == 0 for coming in arrivals]
         for rung in reversed(range(len(self.rungs))):
+            here = len(self.reached(rung))
+            known = not idle and arrivals[rung] < math.inf
+            if known and here < self.patience and here < (here + arrivals[rung]) / 4:
+                continue
             passing = self._paused_of(self._cut(rung, len(self.reached(rung))), rung)
             if not passing and closed[rung]:
                 passing = self._last(rung)

@@ -39,6 +39,23 @@ def test_a_trial_that_would_be_resumed_at_once_goes_on_without_a_pause():
     assert reach(Halving([5], 50, eta=3), [3.0, 4.0, 2.0])[-1] == Decision.CONTINUE
 
 
+def test_a_rung_waits_for_a_quarter_of_those_that_may_reach_it_unless_a_slot_is_idle():
+    halving = Halving([5], 50, eta=2)
+    assert reach(halving, [2.0, 3.0], upcoming=10) == [Decision.PAUSE] * 2
+    assert halving.promotable(10) is None
+    assert halving.promotable(10, idle=True) == "trial0"
+    assert halving.promotable() == "trial0", "where nobody knows how many come, none is awaited"
+    assert reach(halving, [1.0], upcoming=9) == [Decision.CONTINUE]
+
+
+def test_a_rung_of_a_large_search_waits_for_no_more_than_its_patience():
+    halving = Halving([5], 50, eta=2, patience=4)
+    assert reach(halving, [2.0, 3.0, 4.0], upcoming=1000) == [Decision.PAUSE] * 3
+    assert halving.promotable(1000) is None
+    assert reach(halving, [5.0], upcoming=1000) == [Decision.PAUSE]
+    assert halving.promotable(1000) == "trial0"
+
+
 def test_stopping_lets_the_best_so_far_through_and_never_pauses():
     halving = Halving([5], 50, eta=3, pausing=False)
     assert reach(halving, [3.0, 4.0, 3.0, 2.0, 2.5, 2.4]) == [
@@ -302,6 +319,8 @@ class Arrivals:
             self.halving.stop(trial_id)
         while len(self.running) < self.slots:
             trial_id = self.halving.promotable(self.upcoming)
+            if trial_id is None and not self.upcoming:
+                trial_id = self.halving.promotable(self.upcoming, True)
             if trial_id is not None:
                 self.halving.promote(trial_id)
                 self.check_passed(trial_id, self.halving[trial_id].target - 1)
