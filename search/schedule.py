@@ -40,8 +40,10 @@ class Defaults(NamedTuple):
 
 FROM_PLATEAU = Defaults(4, 1.5)
 """Where training starts on CTC's plateau, and early epochs say little."""
-FROM_ALIGNED = Defaults(3, 2.0)
-"""Where trials start aligned and still are at the first rung, so that it tells them apart."""
+FROM_ALIGNED = Defaults(4, 3.0)
+"""Where trials start aligned: at their last such epoch, which tells them apart, or at this one."""
+_ALIGNED_LEAST = 3
+"""Epochs of an aligned start that are enough for that, in trainings that are not shorter still."""
 
 
 CostsOf = Callable[[Trial], Sequence[float]]
@@ -132,16 +134,11 @@ def check_options(name: str, max_epochs: int, **options: Any) -> None:
 
 
 def defaults(max_epochs: int, aligned: int) -> Defaults:
-    """Return the defaults of ``asha``: the first rung is early in short trainings.
-
-    Where all trials start aligned for so many epochs that they still are at the first rung, those
-    measured with an aligned start of four hold: until that rung the trainings are the same.
-    """
-    early, late = (
-        usual._replace(grace=max(1, min(usual.grace, max_epochs // 3)))
-        for usual in (FROM_ALIGNED, FROM_PLATEAU)
-    )
-    return early if aligned >= early.grace else late
+    """Return the defaults of ``asha``: the first rung is early in short trainings."""
+    latest = max(1, max_epochs // 3)
+    if aligned >= min(_ALIGNED_LEAST, latest):
+        return FROM_ALIGNED._replace(grace=min(FROM_ALIGNED.grace, aligned, latest))
+    return FROM_PLATEAU._replace(grace=min(FROM_PLATEAU.grace, latest))
 
 
 def aligned_epochs(training: Mapping[str, Any]) -> int:

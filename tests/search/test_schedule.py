@@ -55,9 +55,9 @@ def test_default_rungs_increase_and_lie_inside_the_training(max_epochs, aligned)
     ("start", "grace"),
     [
         ("null", 4),
-        ("{epochs: 4, weight: 3}", 3),
+        ("{epochs: 4, weight: 3}", 4),
         ("{}", 3),
-        ("{epochs: 8}", 3),
+        ("{epochs: 8}", 4),
         ("{epochs: 1}", 4),
         ("{epochs: {int: [2, 6]}}", 4),
         ("{epochs: {choice: [3, 5]}}", 3),
@@ -65,12 +65,14 @@ def test_default_rungs_increase_and_lie_inside_the_training(max_epochs, aligned)
         ("{choice: [null, {epochs: 3}]}", 4),
     ],
 )
-def test_rungs_begin_earlier_where_all_trials_are_still_aligned_at_the_first(start, grace):
+def test_the_first_rung_is_the_last_epoch_in_which_all_trials_start_aligned(start, grace):
     space = load_space(ROOT / "spaces/deep.yaml", overrides=[f"training.aligned_start={start}"])
-    assert scheduler_of(space).halving.rungs[0] == grace
+    halving = scheduler_of(space).halving
+    plateau = start in ("null", "{epochs: 1}", "{epochs: {int: [2, 6]}}") or "null" in start
+    assert (halving.rungs[0], halving.eta) == (grace, 1.5 if plateau else 3.0)
 
 
-@pytest.mark.parametrize(("prompted", "grace", "eta"), [(1, 3, 2.0), (2, 4, 1.5)])
+@pytest.mark.parametrize(("prompted", "grace", "eta"), [(1, 3, 3.0), (2, 4, 1.5)])
 def test_rungs_are_those_of_the_plateau_where_most_sessions_have_no_key_times(
     prompted, grace, eta, tmp_path
 ):

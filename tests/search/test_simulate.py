@@ -149,16 +149,26 @@ def test_waiting_for_a_quorum_spares_epochs_and_leaves_no_slot_idle(slots):
     assert waiting.time <= 1.02 * eager.time
 
 
-@pytest.mark.parametrize("name", ["aligned", "aligned-2", "aligned-3"])
+@pytest.mark.parametrize(
+    ("name", "epochs"), [("aligned", 32), ("aligned-2", 32), ("aligned-3", 32), ("50-epochs", 50)]
+)
 @pytest.mark.parametrize("slots", [1, 2])
 def test_the_default_finds_the_best_of_recorded_aligned_trainings_for_a_third_of_the_epochs(
-    name, slots
+    name, epochs, slots
 ):
     curves = read_curves(CURVES / name)
-    grace, eta = defaults(32, aligned=4)
-    summary = Setting(32, slots, len(curves), 30, 0).replay(curves, Rule("asha", grace, eta))
+    grace, eta = defaults(epochs, aligned=4)
+    summary = Setting(epochs, slots, len(curves), 30, 0).replay(curves, Rule("asha", grace, eta))
     assert summary.share < 1 / 3
     assert summary.regret < 1
+
+
+@pytest.mark.parametrize("slots", [1, 8])
+def test_one_in_ten_after_three_aligned_epochs_finds_the_best_for_a_seventh_of_the_epochs(slots):
+    curves = read_curves(CURVES / "50-epochs")
+    summary = Setting(50, slots, 20, 60, 0).replay(curves, Rule("asha", 3, 10.0, "cer"))
+    assert summary.share < 0.15
+    assert summary.regret < 0.5
 
 
 def test_several_recordings_are_drawn_from_together(tmp_path, curves_csv):
