@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,11 @@ from search.failures import SearchFailedError
 from search.lock import running
 from search.preflight import check_cluster
 from search.recorder import Recorder
-from search.resources import Resources, choose_resources
+from search.resources import Resources, choose_resources, resources_asked
 from search.results import COMPLETE, STOPPED, RunFolder, TrialRecord
-from search.results.sessions import session_files
 from search.sampler import ListedConfigs, trial_seed
 from search.schedule import make_scheduler
+from search.sessions import sessions_again
 from search.space import load_space
 from search.storage import ENGINE_FOLDER, Place
 from search.tensorboard import TrialBoards
@@ -87,10 +88,13 @@ def confirm_winners(
     refuse_confirmation(folder.path, facts)
     if facts.get("storage"):
         folder = RunFolder.open(folder.path, Place(facts["storage"]))
-    train, val = (session_files(folder.path, facts, subset, data) for subset in ("train", "val"))
-    trial_data = TrialData(train, val)
+    space = load_space(folder.path / "space.yaml")
+    trial_data, split = sessions_again(folder.path, facts, data, space)
     recordings(trial_data)
-    cpus, gpus = Resources.again(facts, cpus_per_trial, gpus_per_trial)
+    cpus, gpus = resources_asked(facts, cpus_per_trial, gpus_per_trial)
+    if address is None:
+        choose_resources(cpus, gpus, cluster=False)
+    facts |= {"split": split}
     into = _open(folder, facts, repeats)
     failure = ""
     plan = list(_missing(into, winners, repeats, facts["seed"]))
@@ -103,6 +107,8 @@ def confirm_winners(
             say(console, line)
         with engine(address, cpus), running(into.path):
             resources = choose_resources(cpus, gpus, cluster=address is not None)
+            known = into.read_environment()
+            into.write_environment({**known, "resources_per_trial": asdict(resources)})
             watch: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
             if address is not None:
                 watch = check_cluster(

@@ -81,7 +81,8 @@ class Halving:
 
     A trial passes a rung that ``n`` trials reached when at most ``n / eta`` of them, itself
     included, are at least as good: of trials that tie across the cut none passes. When pausing, a
-    rung waits for a quorum: who is best of the first few is seldom among the best. When nobody else
+    rung waits for a quorum as long as the search has new trials to train instead: who is best of
+    the first few is seldom among the best. When nobody else
     can arrive at a rung, and all that passed it diverged or failed, or nobody did, its best paused
     trial passes. None is given up before one has finished. So, when pausing, every search of which
     not every trial diverges or fails trains a winner to the last epoch.
@@ -94,8 +95,8 @@ class Halving:
         pausing: Promotion when True. Otherwise a trial is stopped where it would be paused, and
             the best so far always passes.
         fronts: Trials have costs beside their score, and a rung keeps the Pareto front.
-        patience: How many trials a rung waits for before it promotes any, or for a quarter of those
-            that may reach it, if that is fewer.
+        patience: How many trials the first rung waits for before it promotes any, or for half of
+            the search's, if that is fewer; the next rung for one in eta of them, and so on.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Halving:
         rank_by: str = "both",
         pausing: bool = True,
         fronts: bool = False,
-        patience: int = 16,
+        patience: int = 32,
     ) -> None:
         self.rungs = rungs
         self.max_epochs = max_epochs
@@ -170,16 +171,14 @@ class Halving:
         self._enter(trial_id, RANKINGS[self.rank_by](trial.cer, trial.loss))
         return self._pause(trial_id, upcoming) if self.pausing else self._pass_or_stop(trial_id)
 
-    def promotable(self, upcoming: float = math.inf, idle: bool = False) -> str | None:
-        """Return the paused trial to resume when a slot is free: highest rung first, then best.
-
-        Args:
-            upcoming: Trials that the search may still add.
-            idle: The slot would stay empty otherwise: rungs need no quorum.
-        """
+    def promotable(self, upcoming: float = math.inf) -> str | None:
+        """Return the paused trial to resume when a slot is free: highest rung first, then best."""
         arrivals = self._arrivals(upcoming)
-        for rung, coming in zip(reversed(self._rungs), reversed(arrivals), strict=True):
-            if not (idle or rung.has_quorum(coming, self.patience)):
+        quorums = self._quorums(upcoming, arrivals)
+        for rung, coming, quorum in reversed(
+            list(zip(self._rungs, arrivals, quorums, strict=True))
+        ):
+            if len(rung.entries) < quorum:
                 continue
             passing = rung.paused_within(rung.passing(len(rung.entries)))
             if passing or (not coming and rung.last_resort()):
@@ -280,6 +279,13 @@ class Halving:
             arrivals.append(coming)
             coming += rung.hopeful(coming)
         return arrivals
+
+    def _quorums(self, upcoming: float, arrivals: Sequence[float]) -> list[float]:
+        """Return, for each rung, how many trials it waits for; none where nobody knows how many."""
+        if not 0 < upcoming < math.inf:
+            return [0.0] * len(arrivals)
+        half = (len(self._rungs[0].entries) + arrivals[0]) / 2 if arrivals else 0
+        return [min(self.patience, half) / self.eta**index for index in range(len(arrivals))]
 
     def _set_state(self, trial_id: str, state: State, why: str = "") -> None:
         trial = self._progress[trial_id]

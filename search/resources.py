@@ -33,20 +33,6 @@ class Resources:
         """Torch threads of a trial."""
         return max(1, math.floor(self.cpus))
 
-    @classmethod
-    def again(
-        cls, facts: Mapping[str, Any], cpus: float | None, gpus: float | str | None
-    ) -> tuple[float, float | str]:
-        """Return the cores and GPUs to ask for where a run is trained further.
-
-        Args:
-            facts: what the run folder's ``environment.json`` says.
-            cpus: cores for each trial, None for as many as before.
-            gpus: GPUs for each trial, None for as many as before, or ``auto``.
-        """
-        before = cls(**facts["resources_per_trial"])
-        return before.cpus if cpus is None else cpus, before.gpus if gpus is None else gpus
-
 
 class Machine(NamedTuple):
     """What a machine has for trials."""
@@ -92,6 +78,22 @@ def choose_resources(cpus: float | None, gpus: float | str | None, cluster: bool
     chosen = Resources(cpus, gpus)
     _check_fits(chosen, machines, cluster)
     return chosen
+
+
+def resources_asked(
+    facts: Mapping[str, Any], cpus: float | None, gpus: float | str | None
+) -> tuple[float | None, float | str]:
+    """Return the cores and GPUs to ask ``choose_resources`` for where a run is trained further.
+
+    Args:
+        facts: what the run folder's ``environment.json`` says.
+        cpus: cores for each trial; None: as many as before, or with other GPUs the default.
+        gpus: GPUs for each trial, or ``auto``; None: as many as before.
+    """
+    before = Resources(**facts["resources_per_trial"])
+    if gpus is None or gpus == before.gpus:
+        return before.cpus if cpus is None else cpus, before.gpus
+    return cpus, gpus
 
 
 def trials_ahead(trial: Resources) -> int:

@@ -7,9 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_QUORUM = 4
-"""One in so many of the trials that may reach a rung is enough to promote from it."""
-
 
 class Entry(NamedTuple):
     """A trial's arrival at a rung; sorts from best to worst."""
@@ -57,16 +54,6 @@ class Rung:
     def last_resort(self) -> int:
         """Return 1, for the best that is paused, where nobody is left of those that passed."""
         return int(not self.passed and bool(self.paused))
-
-    def has_quorum(self, arrivals: float, patience: int) -> bool:
-        """Return whether enough trials reached it to tell its best by.
-
-        Args:
-            arrivals: How many more may come; infinite: nobody knows, so none is waited for.
-            patience: How many trials are always enough.
-        """
-        reached = len(self.entries)
-        return arrivals == math.inf or reached >= min(patience, (reached + arrivals) / _QUORUM)
 
     def paused_within(self, count: int) -> int:
         """Return how many of the best so many are paused here."""

@@ -265,8 +265,6 @@ class Asha(FIFOScheduler):
             return promoted
         self._slots = max(self._slots, running)
         chosen_id = self.halving.promotable(upcoming)
-        if chosen_id is None and not (upcoming or waiting):
-            chosen_id = self.halving.promotable(upcoming, idle=True)
         if chosen_id is None or (waiting and running >= self._slots):
             return waiting[0] if waiting else None
         chosen = self._trials[chosen_id]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from emgmodels.sessions import find_session_files
 from search.storage import SessionStore, is_uri
@@ -35,17 +36,24 @@ def session_files(
     known = tuple(split[subset])
     if not known:
         raise ValueError(f"{run}: its split has no {SETS[subset]} sessions")
-    found = known
-    if data is not None:
+    if data is None:
+        found = {old: old for old in known if is_uri(old) or Path(old).is_file()}
+    else:
         files = _files(data)
-        found = tuple(files.get(Path(old).stem, f"{data}/{Path(old).name}") for old in known)
-    missing = [path for path in found if not is_uri(path) and not Path(path).is_file()]
+        found = {old: files[name] for old in known if (name := _name(old)) in files}
+    missing = [old for old in known if old not in found]
     if missing:
         raise ValueError(
-            f"{len(missing)} of {len(found)} {SETS[subset]} sessions are missing; say with --data "
-            f"DIR where they are now:\n" + "\n".join(f"  {path}" for path in missing)
+            f"{len(missing)} of {len(known)} {SETS[subset]} sessions are missing"
+            f"{'' if data is None else f' in {data}'}; say with --data DIR where they are now:\n"
+            + "\n".join(f"  {path}" for path in missing)
         )
-    return found
+    return tuple(found[old] for old in known)
+
+
+def _name(source: str) -> str:
+    """Return the name of the session that a path or a URI, with its options, is of."""
+    return PurePosixPath(urlsplit(source).path if is_uri(source) else source).stem
 
 
 def _files(data: str | Path) -> dict[str, str]:

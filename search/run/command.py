@@ -11,7 +11,7 @@ import typer
 
 from search.confirm import confirm_winners
 from search.failures import SearchFailedError
-from search.packing import AUTO, gpus_of_trial
+from search.packing import gpus_of_trial
 from search.results import RunFolder
 from search.run.searching import resume, search
 from search.storage import Place, is_uri, redact
@@ -117,7 +117,7 @@ def command(
             resume(resumed, data=data, add_trials=add_trials, **every)
             run = every["out"] / Place(resumed).name if is_uri(resumed) else Path(resumed)
             if confirm is not None and not RunFolder.open(run).is_interrupted:
-                _confirm(run, confirm, repeats, {"data": data, **given})
+                _confirm(run, confirm, repeats, {"address": address, "quiet": quiet})
         elif add_trials:
             raise ValueError("--add-trials continues an earlier search: name it with --resume RUN")
         elif space is None:
@@ -150,10 +150,10 @@ def _confirm(run: Path, top: int | None, repeats: int | None, given: dict[str, A
             f"{run}: is a folder: name a space file, or train the best of a run again with "
             f"--confirm K"
         )
-    gpus = gpus_of_trial(given["gpus_per_trial"])
-    if gpus == AUTO:
+    gpus = gpus_of_trial(given.pop("gpus_per_trial", None))
+    if isinstance(gpus, str):
         raise ValueError("--gpus-per-trial auto: --confirm takes a number, such as 0.5")
-    confirm_winners(run, top=top, repeats=repeats, **{**given, "gpus_per_trial": gpus})
+    confirm_winners(run, top=top, repeats=repeats, gpus_per_trial=gpus, **given)
 
 
 def _refuse(run: str | Path, **options: object) -> None:

@@ -29,12 +29,12 @@ from search.objectives import costs
 from search.packing import AUTO, gpu_share, gpus_of_trial, trial_bytes
 from search.preflight import check_cluster
 from search.recorder import Recorder
-from search.resources import Resources, choose_resources
+from search.resources import Resources, choose_resources, resources_asked
 from search.results import TIME_IS_UP, RunFolder, read_trials
-from search.run.data import choose_sessions, open_sessions, sessions_again
 from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import aligned_epochs, make_scheduler
+from search.sessions import choose_sessions, open_sessions, sessions_again
 from search.space import Space, load_space, sessions_of
 from search.storage import Place, SessionStore, fetch, is_uri
 from search.tensorboard import TrialBoards
@@ -217,9 +217,10 @@ def resume(
         check_snapshot(folder)
     trial_data, split = sessions_again(folder.path, facts, data, space)
     space = space.within(sessions_of(*recordings(trial_data)))
-    cpus, gpus = Resources.again(facts, cpus_per_trial, gpus_of_trial(gpus_per_trial))
-    if gpus == AUTO:
+    cpus, gpus = resources_asked(facts, cpus_per_trial, gpus_of_trial(gpus_per_trial))
+    if address is None or gpus == AUTO:
         choose_resources(cpus, gpus, cluster=address is not None)
+    if gpus == AUTO:
         gpus = _gpu_share(space, trial_data, console)
     with engine(address, cpus, verbose):
         resources = choose_resources(cpus, gpus, cluster=address is not None)

@@ -78,8 +78,8 @@ class SchedulerConfig(Frozen):
     name: SchedulerName = "asha"
     """The scheduler; ``none`` trains every trial to its last epoch, ``pbt`` is refused."""
     grace: PositiveInt | None = None
-    """Epochs that every trial is given before it is compared; asha: 4, or 3 where a trial may
-    start aligned for no more than that."""
+    """Epochs that every trial is given before it is compared; asha: 4, or 3 where the
+    shortest aligned start of the space has 3."""
     eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
     """One trial in eta goes on from rung to rung; asha: 1.5, or 3 where all start aligned for
     3 epochs or more."""

@@ -18,7 +18,7 @@ from objects import SECRET, s3_server
 
 from emgmodels.sessions import write_session
 from search.results import read_trials
-from search.run.data import choose_sessions
+from search.sessions import choose_sessions
 from search.space import load_space
 from search.storage import APPENDED, Mirror, Place, SessionStore, fetch
 from search.tables import curves_of

@@ -14,13 +14,13 @@ LIVE = (State.TRAINING, State.PAUSED, State.FINISHED)
 class PlainHalving(Halving):
     """Decides from the trials' progress alone, and keeps no count of anything."""
 
-    def promotable(self, upcoming=math.inf, idle=False):
+    def promotable(self, upcoming=math.inf):
         arrivals = self._plain_arrivals(upcoming)
         closed = [coming == 0 for coming in arrivals]
         for rung in reversed(range(len(self.rungs))):
-            here = len(self.reached(rung))
-            known = not idle and arrivals[rung] < math.inf
-            if known and here < self.patience and here < (here + arrivals[rung]) / 4:
+            awaited = min(self.patience, (len(self.reached(0)) + arrivals[0]) / 2)
+            while_new_ones_come = 0 < upcoming < math.inf
+            if while_new_ones_come and len(self.reached(rung)) < awaited / self.eta**rung:
                 continue
             passing = self._paused_of(self._cut(rung, len(self.reached(rung))), rung)
             if not passing and closed[rung]:

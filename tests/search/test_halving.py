@@ -39,16 +39,21 @@ def test_a_trial_that_would_be_resumed_at_once_goes_on_without_a_pause():
     assert reach(Halving([5], 50, eta=3), [3.0, 4.0, 2.0])[-1] == Decision.CONTINUE
 
 
-def test_a_rung_waits_for_a_quarter_of_those_that_may_reach_it_unless_a_slot_is_idle():
-    halving = Halving([5], 50, eta=2)
-    assert reach(halving, [2.0, 3.0], upcoming=10) == [Decision.PAUSE] * 2
-    assert halving.promotable(10) is None
-    assert halving.promotable(10, idle=True) == "trial0"
-    assert halving.promotable() == "trial0", "where nobody knows how many come, none is awaited"
-    assert reach(halving, [1.0], upcoming=9) == [Decision.CONTINUE]
+def test_rungs_wait_for_a_quorum_as_long_as_new_trials_come():
+    halving = Halving([5, 15], 50, eta=2)
+    assert reach(halving, [2.0, 3.0], upcoming=4) == [Decision.PAUSE] * 2
+    assert halving.promotable(4) is None, "half of the six have not come"
+    assert halving.promotable(0) == "trial0", "a slot would be idle"
+    assert halving.promotable() == "trial0", "nobody knows how many come"
+    assert reach(halving, [1.0], upcoming=3) == [Decision.CONTINUE]
+    assert halving.report("trial2", 15, 90.0, 0.9, upcoming=3) == Decision.PAUSE
+    assert reach(halving, [0.5], upcoming=2) == [Decision.CONTINUE]
+    assert halving.report("trial3", 15, 90.0, 0.4, upcoming=2) == Decision.CONTINUE, (
+        "1.5 are enough"
+    )
 
 
-def test_a_rung_of_a_large_search_waits_for_no_more_than_its_patience():
+def test_the_first_rung_of_a_large_search_waits_for_no_more_than_its_patience():
     halving = Halving([5], 50, eta=2, patience=4)
     assert reach(halving, [2.0, 3.0, 4.0], upcoming=1000) == [Decision.PAUSE] * 3
     assert halving.promotable(1000) is None
@@ -319,8 +324,6 @@ class Arrivals:
             self.halving.stop(trial_id)
         while len(self.running) < self.slots:
             trial_id = self.halving.promotable(self.upcoming)
-            if trial_id is None and not self.upcoming:
-                trial_id = self.halving.promotable(self.upcoming, True)
             if trial_id is not None:
                 self.halving.promote(trial_id)
                 self.check_passed(trial_id, self.halving[trial_id].target - 1)

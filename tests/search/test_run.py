@@ -503,7 +503,7 @@ def test_a_refused_resume_leaves_the_search_as_long_as_it_was(space, tmp_path):
 
 
 def test_a_demo_goes_on_where_its_typist_never_was(space, monkeypatch, tmp_path):
-    from search.run import data as sessions
+    from search import sessions
     from search.space import load_space
 
     monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "first"))

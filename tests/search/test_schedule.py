@@ -24,7 +24,6 @@ from emgmodels.sessions import Split, write_session
 from search.replay import Curve as Recorded
 from search.replay import Replay, ReplayTrial
 from search.run import scheduler_of
-from search.run.data import open_sessions
 from search.schedule import (
     SCHEDULERS,
     check_options,
@@ -32,6 +31,7 @@ from search.schedule import (
     make_scheduler,
     rungs,
 )
+from search.sessions import open_sessions
 from search.space import load_space
 
 ROOT = Path(__file__).parents[2]

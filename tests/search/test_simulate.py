@@ -144,7 +144,7 @@ def test_waiting_for_a_quorum_spares_epochs_and_leaves_no_slot_idle(slots):
         return Replay(curves, scheduler, EPOCHS, slots).run()
 
     curves = made_up(3, count=27)
-    waiting, eager = replayed(16), replayed(0)
+    waiting, eager = replayed(32), replayed(0)
     assert waiting == eager if slots == 27 else waiting.share < eager.share
     assert waiting.time <= 1.02 * eager.time
 

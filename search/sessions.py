@@ -65,20 +65,21 @@ def open_sessions(split: Split, space: Space, console: Console) -> tuple[TrialDa
         f"testing and not touched: {len(split.test)}. Split: {split.origin}.",
     )
     notes = []
+    aligned = aligned_epochs(space.training.plain())
     prompted = sum(not recording.has_key_times for recording in train)
     if prompted and space.training.plain().get("aligned_start") is not None:
         notes.append(
             f"{prompted} training sessions have no key times: their aligned start is skipped"
         )
         if 2 * prompted > len(train):
-            space = _from_plateau(space)
+            aligned = 0
     for note in [*notes, *warnings]:
         say(console, f"note: {note}")
     data = TrialData(
         train=tuple(map(os.path.abspath, split.train)),
         val=tuple(map(os.path.abspath, split.val)),
     )
-    return data, space.within(sessions_of(train, val))
+    return data, _with_rungs(space, aligned).within(sessions_of(train, val))
 
 
 def sessions_again(
@@ -109,13 +110,19 @@ def sessions_again(
     return TrialData(train=split["train"], val=split["val"]), split
 
 
-def _from_plateau(space: Space) -> Space:
-    """Return the space with the rungs written out that trials have which don't start aligned."""
-    scheduler, training = space.search.scheduler, space.training.plain()
+def _with_rungs(space: Space, aligned: int) -> Space:
+    """Return the space with the rungs of its scheduler written out: a resumed search has the same.
+
+    Args:
+        space: what is searched.
+        aligned: epochs that every trial starts aligned, at least, on these sessions.
+    """
+    scheduler = space.search.scheduler
     takes = SCHEDULERS[scheduler.name].options
-    if not aligned_epochs(training) or "grace" not in takes:
+    if "grace" not in takes:
         return space
-    usual = defaults(training.get("epochs", TrainingConfig().epochs), aligned=0)._asdict()
+    epochs = space.training.plain().get("epochs", TrainingConfig().epochs)
+    usual = defaults(epochs, aligned)._asdict()
     rungs = {key: getattr(scheduler, key) or usual[key] for key in usual if key in takes}
     scheduler = scheduler.model_copy(update=rungs)
     return replace(space, search=space.search.model_copy(update={"scheduler": scheduler}))
