@@ -127,13 +127,13 @@ def _check_fits(trial: Resources, machines: Sequence[Machine], cluster: bool) ->
         if wanted > most:
             raise ValueError(
                 f"--{option}-per-trial {wanted:g}: {where} {most:g} {option.upper()[:-1]}s: ask "
-                f"for at most that, or leave the option out"
+                f"for at most that"
             )
     if not any(machine.slots(trial) for machine in machines):
         with_gpu = max(machine.cpus for machine in machines if machine.gpus >= trial.gpus)
         raise ValueError(
             f"--cpus-per-trial {trial.cpus:g}: no node has that many CPUs beside {trial.gpus:g} of "
-            f"a GPU: ask for at most {with_gpu:g}, or leave the option out"
+            f"a GPU: ask for at most {with_gpu:g}"
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 import ray
 import torch
 
-from search.resources import Resources, choose_resources, trials_ahead
+from search.resources import Resources, choose_resources, resources_asked, trials_ahead
 
 
 @pytest.fixture
@@ -55,6 +55,15 @@ def test_no_trial_is_given_more_than_one_gpu(cluster):
     for gpus in (1.5, 2.0, -1.0):
         with pytest.raises(ValueError, match="a trial trains on one GPU"):
             choose_resources(None, gpus, cluster=True)
+
+
+def test_a_run_is_trained_further_with_what_it_had_or_is_asked_for():
+    facts = {"resources_per_trial": {"cpus": 16.0, "gpus": 1.0}}
+    assert resources_asked(facts, None, None) == (16.0, 1.0)
+    assert resources_asked(facts, 4.0, None) == (4.0, 1.0)
+    assert resources_asked(facts, None, 0.0) == (None, 0.0), "16 cores went with the GPU"
+    assert resources_asked(facts, None, "auto") == (None, "auto")
+    assert resources_asked(facts, 2.0, 0.5) == (2.0, 0.5)
 
 
 def test_on_this_machine_a_trial_has_a_core_or_a_gpu(monkeypatch):
