@@ -175,9 +175,8 @@ class Halving:
         """Return the paused trial to resume when a slot is free: highest rung first, then best."""
         arrivals = self._arrivals(upcoming)
         quorums = self._quorums(upcoming, arrivals)
-        for rung, coming, quorum in reversed(
-            list(zip(self._rungs, arrivals, quorums, strict=True))
-        ):
+        found = zip(self._rungs, arrivals, quorums, strict=True)
+        for rung, coming, quorum in reversed(list(found)):
             if len(rung.entries) < quorum:
                 continue
             passing = rung.paused_within(rung.passing(len(rung.entries)))
