@@ -24,6 +24,11 @@ def whole(path: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
+def unlinked(path: str, flags: int) -> int:
+    """Open a file, as ``opener`` of ``open``, unless it is a link: what it names is not ours."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def append(path: Path, content: bytes, force: bool = False) -> int:
     """Append to a file, all or nothing; a full disk takes a part and refuses the rest.
 
@@ -36,9 +41,9 @@ def append(path: Path, content: bytes, force: bool = False) -> int:
         The file's size.
 
     Raises:
-        OSError: there is no room; the file is as it was.
+        OSError: there is no room, and the file is as it was; or it is a link.
     """
-    with open(path, "ab", buffering=0) as file:
+    with open(path, "ab", buffering=0, opener=unlinked) as file:
         begin = file.tell()
         try:
             while content:

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from emgmodels.outputs import check_output, mark_of, picture_path, save_figure
 from search.console import with_room
 from search.replay import Curve, Summary, read_curves, whole
 from search.rules import Rule, Setting, Tuned, compared, grid, tune
@@ -37,6 +38,7 @@ from search.schedule import (
 from search.space import load_space
 
 _USUAL_TRIALS = 27
+_FIGURE_MARK = mark_of("frontier")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -87,7 +89,7 @@ def draw_frontier(
     axes.set_title(f"Cost and regret on {slots} slot{'s'[: slots > 1]}; labels: grace/eta")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, _FIGURE_MARK, dpi=150)
     plt.close(figure)
 
 
@@ -174,6 +176,9 @@ def _simulate(
     figure: Path | None,
 ) -> None:
     console = with_room(Console())
+    if figure:
+        figure = picture_path(figure)
+        check_output(figure, _FIGURE_MARK, paths)
     recorded = _read(paths)
     if epochs is None:
         epochs = _usual_epochs(recorded, longest=all(path.is_dir() for path in paths))

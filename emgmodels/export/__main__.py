@@ -13,9 +13,10 @@ from typing import Annotated
 
 import typer
 
-from emgmodels.export.files import write_emg2qwerty, write_torch
-from emgmodels.export.onnx import write_onnx
+from emgmodels.export.files import EMG2QWERTY_MARK, TORCH_MARK, write_emg2qwerty, write_torch
+from emgmodels.export.onnx import ONNX_MARK, write_onnx
 from emgmodels.factory import notation
+from emgmodels.outputs import check_output
 from emgmodels.reader import Reader, load
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -30,11 +31,11 @@ class Target(enum.StrEnum):
 
 
 TARGETS = {
-    Target.TORCH: ("-model.pt", write_torch),
-    Target.ONNX: (".onnx", write_onnx),
-    Target.EMG2QWERTY: ("-emg2qwerty.ckpt", write_emg2qwerty),
+    Target.TORCH: ("-model.pt", write_torch, TORCH_MARK),
+    Target.ONNX: (".onnx", write_onnx, ONNX_MARK),
+    Target.EMG2QWERTY: ("-emg2qwerty.ckpt", write_emg2qwerty, EMG2QWERTY_MARK),
 }
-"""End of the file's name, and what writes it."""
+"""End of the file's name, what writes it, and by what such a file is known."""
 
 
 @app.command(
@@ -57,11 +58,10 @@ def export(
     emg2qwerty: a Lightning checkpoint for its TDS convolution module.
     """
     try:
-        reader = load(checkpoint)
-        suffix, write = TARGETS[to]
+        suffix, write, mark = TARGETS[to]
         path = out or checkpoint.with_name(checkpoint.stem + suffix)
-        if path.exists() and path.samefile(checkpoint):
-            raise ValueError(f"{path}: is the checkpoint itself: name another file with --out")
+        check_output(path, mark, [checkpoint])
+        reader = load(checkpoint)
         write(reader, path)
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)

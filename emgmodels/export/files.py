@@ -9,14 +9,19 @@ from typing import Any
 import torch
 
 from emgmodels.export.emg2qwerty import to_emg2qwerty
+from emgmodels.outputs import mark_of
 from emgmodels.pretrained import PretrainedStage
 from emgmodels.reader import Reader
 from emgmodels.writing import whole
 
+TORCH_MARK = mark_of("model")
+EMG2QWERTY_MARK = mark_of("checkpoint for emg2qwerty")
+
 
 def write_torch(reader: Reader, path: Path) -> None:
     """Write weights and card to one file, which ``emgmodels.load`` reads."""
-    state = {"card": json.dumps(reader.card(), ensure_ascii=False), "model": _weights(reader)}
+    state: dict[str, Any] = {"writer": TORCH_MARK}
+    state |= {"card": json.dumps(reader.card(), ensure_ascii=False), "model": _weights(reader)}
     for stage in reader.model.stages:
         if isinstance(stage, PretrainedStage):
             state["shape"] = stage.model.config.to_json_string(use_diff=False)
@@ -29,7 +34,8 @@ def write_emg2qwerty(reader: Reader, path: Path) -> None:
     Raises:
         ValueError: its module can't have this architecture.
     """
-    _save(to_emg2qwerty(reader.config, _weights(reader), reader.origin.epoch), path)
+    state = to_emg2qwerty(reader.config, _weights(reader), reader.origin.epoch)
+    _save({"writer": EMG2QWERTY_MARK, **state}, path)
 
 
 def _weights(reader: Reader) -> dict[str, torch.Tensor]:

@@ -16,11 +16,13 @@ from torch.nn.functional import conv1d, pad
 from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE
 from emgmodels.factory import Decoder
 from emgmodels.features import band_indices, electrode_indices
+from emgmodels.outputs import mark_of
 from emgmodels.reader import Reader
 from emgmodels.sequence import RecurrentStage
 from emgmodels.statespace import DiagonalStateSpace
 from emgmodels.writing import whole
 
+ONNX_MARK = mark_of("graph")
 INPUT, OUTPUT = "emg", "log_probs"
 _EXAMPLE_SECONDS = 4
 _GATES = {nn.GRU: ("GRU", (1, 0, 2)), nn.LSTM: ("LSTM", (0, 3, 1, 2))}
@@ -46,6 +48,7 @@ def write_onnx(reader: Reader, path: Path) -> None:
     for key, value in reader.card().items():
         program.model.metadata_props[key] = json.dumps(value, ensure_ascii=False)
     program.model.producer_name = "emgsearch"
+    program.model.doc_string = ONNX_MARK
     with whole(path) as scratch:
         program.save(scratch, external_data=False)
 

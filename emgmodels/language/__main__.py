@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from emgmodels.language.estimate import ORDERS, typed_lines, write_arpa
+from emgmodels.language.estimate import ARPA_MARK, ORDERS, typed_lines, write_arpa
+from emgmodels.outputs import check_output
 from emgmodels.sessions import find_split, read_session
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -55,6 +56,7 @@ def build(
     python -m search.evaluate --lm.
     """
     try:
+        check_output(out, ARPA_MARK, [*(texts or []), *([split] if split else [])])
         found = _texts(texts or [], prompts, subject, split, seed)
         lines = list(typed_lines(found, shifts))
         counts = write_arpa(lines, order, out)

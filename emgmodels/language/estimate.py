@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from emgmodels.charset import BLANK, encode, key_of, label_of
+from emgmodels.outputs import mark_of
+from emgmodels.writing import whole
 
+ARPA_MARK = mark_of("language model")
 ORDERS = range(2, 7)
 """Lengths of n-grams that KenLM's Python package reads."""
 _UNKNOWN, _BEGIN, _END = BLANK, BLANK + 1, BLANK + 2
@@ -79,7 +82,8 @@ def write_arpa(lines: Iterable[Sequence[int]], order: int, path: str | Path) -> 
             f"order {order}: KenLM's Python package reads orders {ORDERS[0]} to {ORDERS[-1]}"
         )
     orders = _estimate(*_stream(lines), order)
-    with Path(path).open("w", encoding="utf-8", newline="\n") as file:
+    with whole(Path(path)) as scratch, scratch.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(f"# {ARPA_MARK}\n")  # KenLM passes over lines that begin so
         file.write("\\data\\\n")
         for n, grams in enumerate(orders, 1):
             file.write(f"ngram {n}={len(grams.ngrams)}\n")

@@ -17,8 +17,9 @@ from rich.text import Text
 
 from emgmodels import charset
 from emgmodels.config import BANDS
+from emgmodels.outputs import check_output, picture_path
 from emgmodels.sessions.files import read_session
-from emgmodels.sessions.plot import plot_session
+from emgmodels.sessions.plot import PLOT_MARK, plot_session
 from emgmodels.sessions.session import Session
 from emgmodels.sessions.splits import find_session_files
 
@@ -73,6 +74,9 @@ def inspect(
         paths = _expand(files)
         if plot is not None and len(paths) != 1:
             raise ValueError(f"--plot {plot} draws one session, {len(paths)} are named: name one")
+        if plot is not None:
+            plot = picture_path(plot)
+            check_output(plot, PLOT_MARK, paths)
     except ValueError as error:
         paths = []
         problems.append(error)
@@ -86,6 +90,8 @@ def inspect(
             problems.append(error)
     if rows:
         _print(rows)
+    if plot is not None and not problems:
+        typer.echo(f"drawn: {plot}")
     for problem in problems:
         typer.echo(str(problem), err=True)
     if problems:

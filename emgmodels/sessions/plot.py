@@ -9,11 +9,13 @@ import numpy as np
 
 from emgmodels import charset
 from emgmodels.config import BAND_ELECTRODES
+from emgmodels.outputs import mark_of, save_figure
 from emgmodels.sessions.session import Labels, Session
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PLOT_MARK = mark_of("picture of a session")
 _BAND_COLOURS = {"left": "#0072B2", "right": "#D55E00"}
 """Blue and vermillion of Okabe and Ito's palette, told apart by colour-blind readers."""
 _KEY_COLOUR = "#444444"
@@ -57,7 +59,7 @@ def plot_session(session: Session, path: Path, start: float = 0.0, seconds: floa
     keys.set_title(f"{session.name}   user {session.user}", loc="left", parse_math=False)
     bands[-1].set_xlim(start, min(start + seconds, session.duration))
     bands[-1].set_xlabel("time from the first sample (s)")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, PLOT_MARK, dpi=120)
 
 
 def _draw_band(axes: Axes, name: str, elapsed: np.ndarray, emg: np.ndarray) -> None:

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from emgmodels.config import Config, load_config
 from emgmodels.factory import describe, notation
+from emgmodels.outputs import check_output
 from emgmodels.sessions import find_split
-from emgmodels.training.fit import EpochResult, best_device, fit
+from emgmodels.training.fit import CHECKPOINT_MARK, EpochResult, best_device, fit
 from emgmodels.training.memory import keep_freed_memory
 from emgmodels.windows import Recording, open_split
 
@@ -42,6 +43,7 @@ def train(
     console = Console()
     keep_freed_memory()
     try:
+        _check_out(out, [config, *([split] if split else [])])
         settings = _with_options(load_config(config), epochs, seed)
         chosen = find_split(data, subject, split)
         recordings, validation, warnings = open_split(chosen)
@@ -72,6 +74,14 @@ def train(
         highlight=False,
         markup=False,
     )
+
+
+def _check_out(out: Path, inputs: list[Path]) -> None:
+    """Refuse a checkpoint that is not this command's own; what ``--resume`` reads may go on."""
+    check_output(out, CHECKPOINT_MARK, inputs)
+    for folder in out.absolute().parents:
+        if out.exists() and (folder / "space.yaml").is_file():
+            raise ValueError(f"{out}: belongs to the search in {folder}: name another --out")
 
 
 def _with_options(config: Config, epochs: int | None, seed: int | None) -> Config:

@@ -21,6 +21,7 @@ from emgmodels.factory import Framing, build
 from emgmodels.features import SpecAugment
 from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.onednn import fast_products
+from emgmodels.outputs import mark_of
 from emgmodels.windows import (
     VALIDATION_SECONDS,
     Batch,
@@ -35,6 +36,8 @@ from emgmodels.windows import (
     window_starts,
 )
 from emgmodels.writing import whole
+
+CHECKPOINT_MARK = mark_of("checkpoint")
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,7 @@ class _Run:
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
         state = {
+            "writer": CHECKPOINT_MARK,
             "config": self.config.model_dump_json(),
             "epoch": self.epoch,
             "step": self.step,

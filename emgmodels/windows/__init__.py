@@ -4,7 +4,8 @@ A session file is converted once per machine into a *recording*: the EMG as a me
 electrode by electrode so that a window is a few contiguous reads, and the ground truth as sorted
 arrays. All trials on a machine share its pages. The cache lies in ``$EMGSEARCH_CACHE``, or in
 ``~/.cache/emgsearch``, and is keyed by content: a changed file is converted again, a renamed or
-copied one is not. To look at it:
+copied one is not. In a folder that holds other things it has one of its own, ``emgsearch-cache``.
+To look at it:
 
     python -m emgmodels.windows list
     python -m emgmodels.windows clear
@@ -20,8 +21,17 @@ from emgmodels.windows.batches import (
     usable_rotation,
     window_starts,
 )
-from emgmodels.windows.cache import cache_folder, open_split, prepare
+from emgmodels.windows.cache import open_split, prepare
 from emgmodels.windows.device import DeviceRecordings, recordings_on
+from emgmodels.windows.home import (
+    cache_folder,
+    fetched_folder,
+    is_fetched,
+    make_home,
+    naming_cache,
+    note_fetched,
+    settle_paths,
+)
 from emgmodels.windows.recording import (
     VALIDATION_SECONDS,
     Recording,
@@ -39,12 +49,18 @@ __all__ = [
     "cache_folder",
     "check_recordings",
     "cut_for",
+    "fetched_folder",
     "frames_for_keys",
+    "is_fetched",
+    "make_home",
     "milliseconds",
     "mirrored",
+    "naming_cache",
+    "note_fetched",
     "open_split",
     "prepare",
     "recordings_on",
+    "settle_paths",
     "usable_rotation",
     "window_starts",
 ]

@@ -30,7 +30,10 @@ app = typer.Typer(
 @app.command("list")
 def list_recordings() -> None:
     """List the recordings in the cache, the least recently opened first."""
-    found = cache.entries()
+    try:
+        found, beside, folder = cache.entries(), cache.fetched_bytes(), cache.cache_folder()
+    except ValueError as error:
+        _fail(error)
     table = Table()
     for column in ("session", "GB", "days since opened", "in use", "converted from"):
         table.add_column(
@@ -51,10 +54,10 @@ def list_recordings() -> None:
     total = sum(entry.bytes for entry in found) / 1e9
     console.print(
         f"{len(found)} recordings, {total:.2f} GB of {_limit() / 1e9:g} GB "
-        f"(EMGSEARCH_CACHE_GB), in {cache.cache_folder()}",
+        f"(EMGSEARCH_CACHE_GB), in {folder}",
         soft_wrap=True,
     )
-    if beside := cache.fetched_bytes():
+    if beside:
         console.print(
             f"beside them {beside / 1e9:.2f} GB of session files and run folders from object "
             f"stores, and of synthetic sessions; these have no limit, clear removes them",
@@ -85,10 +88,19 @@ def prepare(
 def clear() -> None:
     """Remove the recordings that no process has open, and what killed conversions left.
 
-    Where none is open, also what was fetched from object stores, and synthetic sessions.
+    Where none is open, also what was fetched from object stores, and synthetic sessions. What the
+    cache did not write stays, wherever EMGSEARCH_CACHE points.
     """
-    freed = cache.clear()
-    left = sum(entry.in_use for entry in cache.entries())
+    try:
+        found, beside = cache.entries(), cache.fetched_bytes()
+        typer.echo(
+            f"Clearing {cache.cache_folder()}: {len(found)} recordings"
+            + (f", {beside / 1e6:.1f} MB of fetched and synthetic files" if beside else "")
+        )
+        freed = cache.clear()
+        left = sum(entry.in_use for entry in cache.entries())
+    except (ValueError, OSError) as error:
+        _fail(error)
     typer.echo(f"{freed / 1e6:.1f} MB freed; {left} recordings are in use and stay")
 
 

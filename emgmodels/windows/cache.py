@@ -4,7 +4,8 @@ A recording's folder is made beside its place, locked, and moved there when it i
 an interrupted conversion leaves nothing but a folder that the next one removes. Whoever opens a
 recording holds a shared lock on its ``recording.json``; what is locked is never evicted. Beyond
 ``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go. A damaged recording
-is converted anew. Where a file system knows no locks, nothing is evicted.
+is converted anew. Where a file system knows no locks, nothing is evicted. A folder is a recording's
+by its name and its files; whatever else lies in the cache is never touched.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -25,7 +27,15 @@ from typing import IO
 import numpy as np
 
 from emgmodels.config import BANDS, SAMPLE_RATE
-from emgmodels.sessions import Session, Split, read_session
+from emgmodels.sessions import Split, read_session
+from emgmodels.windows.conversion import FILES, META, UNFINISHED, convert
+from emgmodels.windows.home import (
+    cache_folder,
+    fetched_files,
+    make_home,
+    naming_cache,
+    remove_fetched,
+)
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
 from emgmodels.writing import whole
 
@@ -33,10 +43,8 @@ FORMAT = 1
 """Version of the cache's layout, part of its key."""
 DEFAULT_LIMIT = 100.0
 """Gigabytes that recordings may take."""
-_META = "recording.json"
-_UNFINISHED = ".converting-"
-_FETCHED = ("data", "runs", "typist")
-"""Folders beside the recordings, of files that can be brought or written again."""
+_DISCARDED = "discarded"
+_MEMO = re.compile(r"\d+ \d+ \d+ \d+\n[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -58,12 +66,6 @@ class Entry:
     bytes: int
     opened: float
     in_use: bool
-
-
-def cache_folder() -> Path:
-    """Return the folder of converted recordings on this machine."""
-    default = Path.home() / ".cache" / "emgsearch"
-    return Path(os.environ.get("EMGSEARCH_CACHE", default)) / "recordings"
 
 
 def cache_limit() -> int:
@@ -95,21 +97,26 @@ def prepare(
         progress: called with each path when its recording is ready.
 
     Raises:
-        ValueError: a file is not a session; see ``sessions.read_session``.
+        ValueError: a file is not a session; see ``sessions.read_session``. Or the cache has no room
+            or can't be written.
     """
     recordings, limit, converted = [], cache_limit(), False
+    make_home()
     for path in paths:
         folder = cache_folder() / _content_key(path)
         recording = _open(folder)
         while recording is None:  # evicted again between conversion and opening, at worst
-            _convert(read_session(path), folder, path)
+            session = read_session(path)
+            with naming_cache():
+                convert(session, folder, path)
             recording, converted = _open(folder), True
         recordings.append(recording)
         if progress is not None:
             progress(path)
     if converted:
-        _remove_unfinished()
-        evict(limit)
+        with naming_cache():
+            _remove_unfinished()
+            evict(limit)
     return recordings
 
 
@@ -145,8 +152,8 @@ def open_split(
 
 
 def entries() -> list[Entry]:
-    """Return what is in the cache, the least recently opened first."""
-    found = [_entry(path) for path in cache_folder().glob("*") if _is_recording(path)]
+    """Return the recordings in the cache, the least recently opened first."""
+    found = [_entry(path) for path in cache_folder().glob("[0-9a-f]*") if _is_recording(path)]
     return sorted(found, key=lambda entry: entry.opened)
 
 
@@ -170,23 +177,36 @@ def evict(limit: int) -> int:
 def clear() -> int:
     """Remove every recording that is not in use, and what killed conversions left; return bytes.
 
-    Where none is in use, session files and run folders that were brought here go as well.
+    Where none is in use, session files and run folders that were brought here go as well. What the
+    cache did not write stays.
+
+    Raises:
+        ValueError: the cache can't be written.
     """
-    _remove_unfinished()
-    freed = evict(-1)
-    shutil.rmtree(cache_folder() / "sources", ignore_errors=True)
-    if not entries():
-        freed += fetched_bytes()
-        for name in _FETCHED:
-            shutil.rmtree(cache_folder().parent / name, ignore_errors=True)
+    with naming_cache():
+        _remove_unfinished()
+        freed = evict(-1)
+        _remove_memos()
+        if not entries():
+            freed += fetched_bytes()
+            remove_fetched()
     return freed
 
 
 def fetched_bytes() -> int:
     """Return what lies beside the recordings: files from object stores, a typist's sessions."""
-    folders = [cache_folder().parent / name for name in _FETCHED]
-    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return sum(path.stat().st_size for path in found)
+    return sum(path.stat().st_size for path in fetched_files())
+
+
+def _remove_memos() -> None:
+    """Forget the contents of source files."""
+    folder = cache_folder() / "sources"
+    for memo in folder.glob("[0-9a-f]*"):
+        with suppress(OSError, UnicodeDecodeError):
+            if not memo.is_symlink() and _MEMO.fullmatch(memo.read_text(encoding="ascii")):
+                memo.unlink()
+    with suppress(OSError):  # it holds something else, or is not there
+        folder.rmdir()
 
 
 def _content_key(path: Path) -> str:
@@ -204,7 +224,7 @@ def _content_key(path: Path) -> str:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     key = _digest(f"{FORMAT} {content.hexdigest()}".encode())
-    with whole(memo) as scratch:
+    with naming_cache(), whole(memo) as scratch:
         scratch.write_text(f"{signature}\n{key}", encoding="ascii")
     return key
 
@@ -213,74 +233,34 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _convert(session: Session, folder: Path, source: Path) -> None:
-    """Write a recording's folder in one step: complete, or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    labels = session.labels()
-    scratch = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
-    try:
-        with open(scratch / _META, "w", encoding="utf-8") as meta:
-            fcntl.flock(meta, fcntl.LOCK_EX)
-            _write_emg(session, scratch / "emg.npy")
-            np.save(scratch / "labels.npy", labels.label.astype(np.int64))
-            np.save(scratch / "first.npy", np.searchsorted(session.time, labels.start, "left"))
-            np.save(scratch / "last.npy", np.searchsorted(session.time, labels.start, "right") - 1)
-            values = {
-                "name": session.name,
-                "has_key_times": labels.has_key_times,
-                "source": str(source.resolve()),
-            }
-            json.dump(values, meta)
-            meta.flush()
-            _sync(scratch)
-            try:
-                scratch.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # unless another process was first, with the same content
-                    raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _write_emg(session: Session, path: Path) -> None:
-    emg = session.emg.reshape(len(session.time), -1)  # (S, B x 16)
-    out = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.float32, shape=(emg.shape[1], len(emg))
-    )
-    step = 1 << 14  # rows that stay in the cache of a core while they are transposed
-    for low in range(0, len(emg), step):
-        out[:, low : low + step] = emg[low : low + step].T
-    out.flush()
-
-
-def _sync(folder: Path) -> None:
-    """Wait until a folder's files are on the disk: what is moved to its place is whole."""
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def _open(folder: Path) -> Recording | None:
     """Return a recording, kept in the cache while it lives; None where there is none.
 
     What is damaged is removed.
+
+    Raises:
+        ValueError: something that the cache did not write is in its place.
     """
-    try:
-        return _read(folder)
-    except (FileNotFoundError, EOFError, ValueError, KeyError):
-        if folder.is_dir():
+    with naming_cache():
+        try:
+            return _read(folder)
+        except (FileNotFoundError, NotADirectoryError, EOFError, ValueError, KeyError, TypeError):
+            pass
+        if os.path.lexists(folder):
+            if not _is_recording(folder):
+                raise ValueError(
+                    f"{folder}: a recording belongs there, but it holds something that the cache "
+                    f"did not write: move that elsewhere"
+                )
             _discard(folder)
-        return None
+    return None
 
 
 def _read(folder: Path) -> Recording:
-    file = open(folder / _META, encoding="utf-8")  # noqa: SIM115
+    file = open(folder / META, encoding="utf-8")  # noqa: SIM115
     with suppress(OSError):  # no locks here, and so no eviction
         fcntl.flock(file, fcntl.LOCK_SH)
-    os.utime(folder / _META)
+    os.utime(folder / META)
     meta = json.loads(file.read())
     emg = np.load(folder / "emg.npy", mmap_mode="r")
     return Recording(
@@ -295,18 +275,30 @@ def _read(folder: Path) -> Recording:
 
 
 def _is_recording(path: Path) -> bool:
-    return path.is_dir() and path.name != "sources" and not path.name.startswith(".")
+    """Return whether a folder is a recording's, a damaged one's included, and holds no more."""
+    return re.fullmatch("[0-9a-f]{32}", path.name) is not None and _is_own(path)
+
+
+def _is_own(folder: Path) -> bool:
+    """Return whether a folder holds files of a recording, and nothing else."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    with suppress(FileNotFoundError):  # another process removed it
+        files = list(folder.iterdir())
+        return all(file.name in FILES and file.is_file() for file in files)
+    return False
 
 
 def _entry(folder: Path) -> Entry:
     try:
-        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
-        opened = (folder / _META).stat().st_mtime
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        opened = (folder / META).stat().st_mtime
         size = sum(path.stat().st_size for path in folder.iterdir())
-    except (OSError, ValueError):
+        name, source = str(meta["name"]), str(meta.get("source", ""))
+    except (OSError, ValueError, KeyError, TypeError):
         return Entry(folder, "", "", 0, 0.0, in_use=False)
     with _locked(folder) as free:
-        return Entry(folder, meta["name"], meta.get("source", ""), size, opened, not free)
+        return Entry(folder, name, source, size, opened, not free)
 
 
 def _remove(folder: Path) -> bool:
@@ -320,18 +312,24 @@ def _remove(folder: Path) -> bool:
 
 def _discard(folder: Path) -> None:
     """Take a folder out of the cache in one step; whoever has its files open keeps them."""
-    scratch = tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder.parent)
+    scratch = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder.parent)
     with scratch as place, suppress(FileNotFoundError):  # another process was first
-        folder.rename(Path(place) / "discarded")
+        folder.rename(Path(place) / _DISCARDED)
 
 
 def _remove_unfinished() -> None:
     """Remove what killed processes left half written."""
-    for scratch in cache_folder().glob(f"{_UNFINISHED}*"):
+    for scratch in cache_folder().glob(f"{UNFINISHED}*"):
         with _locked(scratch) as free:
-            young = not (scratch / _META).exists() and time.time() - _made(scratch) < 60
-            if free and not young:
+            young = not (scratch / META).exists() and time.time() - _made(scratch) < 60
+            if free and not young and (_is_own(scratch) or _is_discarded(scratch)):
                 shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _is_discarded(scratch: Path) -> bool:
+    """Return whether a folder holds nothing but a recording that was being removed."""
+    inside = [] if scratch.is_symlink() else list(scratch.glob("*"))
+    return [path.name for path in inside] == [_DISCARDED] and _is_own(inside[0])
 
 
 def _made(path: Path) -> float:
@@ -346,7 +344,7 @@ def _locked(folder: Path) -> Iterator[bool]:
     """Hold a folder's lock against whoever would open it; yield whether it could be had."""
     file: IO[str] | None = None
     try:
-        file = open(folder / _META, "r+", encoding="utf-8")  # noqa: SIM115 - NFS wants it writable
+        file = open(folder / META, "r+", encoding="utf-8")  # noqa: SIM115 - NFS wants it writable
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         free = True
     except FileNotFoundError:

@@ -14,8 +14,8 @@ import pyarrow.fs
 
 from emgmodels.sessions import read_info
 from emgmodels.sessions.splits import SUFFIX, by_name
-from emgmodels.windows import cache_folder
-from search.storage.mirror import fetch
+from emgmodels.windows import fetched_folder, is_fetched, make_home, naming_cache, note_fetched
+from search.storage.mirror import check_own, fetch
 from search.storage.place import Place, copy_down, is_uri, redact
 
 _HEADER = 1 << 18
@@ -84,7 +84,12 @@ def local_file(source: str) -> Path:
         raise ValueError(f"{source}: is not there")
     target = _cached(source)
     if not (target.is_file() and _same(target, info)):
-        copy_down(fs, info, target)
+        make_home()
+        check_own(target, fetched_folder())
+        if target.exists() and not is_fetched(target):
+            raise ValueError(f"{target}: the cache did not write this file: move it elsewhere")
+        with naming_cache():
+            copy_down(fs, info, target, note_fetched)
     return target
 
 
@@ -99,7 +104,8 @@ def local_run(run: str | Path) -> Path:
     place = Place(str(run).rstrip("/"))
     parts = urlsplit(place.uri)
     where = re.sub(r"[^\w.-]+", "-", f"{parts.netloc}{parts.path}")
-    return fetch(place, cache_folder().parent / "runs" / where / place.name)
+    make_home()
+    return fetch(place, fetched_folder() / "runs" / where / place.name, note_fetched)
 
 
 def _cached(uri: str) -> Path:
@@ -108,7 +114,7 @@ def _cached(uri: str) -> Path:
     names = PurePosixPath(parts.path.lstrip("/")).parts
     if ".." in names:
         raise ValueError(f"{uri}: must not hold '..'")
-    return cache_folder().parent.joinpath("data", f"{parts.scheme}-{parts.netloc}", *names)
+    return fetched_folder().joinpath("data", f"{parts.scheme}-{parts.netloc}", *names)
 
 
 def _same(path: Path, info: Any) -> bool:

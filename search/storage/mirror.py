@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from emgmodels.writing import whole
 from search.storage.place import Place, copy_down
 
 ENGINE_FOLDER = ".ray"
@@ -13,6 +18,14 @@ ENGINE_FOLDER = ".ray"
 APPENDED = (".trials.rows", ".curves.rows")
 """Rows of a run folder's tables that are not in their Parquet files yet."""
 _APPENDED = ".rows"
+_FETCHED = ".fetched"
+"""Names, in a fetched folder, the place that it is a copy of."""
+_OWN = re.compile(
+    r"(confirm/)?(space\.yaml|environment\.json|best\.yaml|study\.journal"
+    r"|(trials|confirm)\.csv|evaluation\.json|(trials|curves|windows|confirm|evaluation)\.parquet"
+    r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures)/.+)"
+)
+"""What a search and its reports write into a run folder."""
 _UPLOADS = 8
 """Uploads at once."""
 
@@ -55,34 +68,92 @@ class Mirror:
             del self._sent[name]
 
 
-def fetch(place: Place, folder: Path) -> Path:
+def fetch(
+    place: Place, folder: Path, note: Callable[[Path, os.stat_result], None] | None = None
+) -> Path:
     """Bring a run folder to this machine: what is new, and not what only Ray needs.
 
     Args:
         place: the run folder's copy in an object store.
-        folder: where to; what lies there is overwritten where storage has something newer.
+        folder: where to. In one that is a copy of the place, files of the search are overwritten
+            where storage has something newer; in any other, nothing is.
+        note: called with each file before it takes its place; see ``copy_down``.
 
     Returns:
         ``folder``.
 
     Raises:
-        ValueError: there is no run folder.
+        ValueError: there is no run folder, or something else lies where a file would go. Then
+            nothing was brought.
     """
     files = place.files()
     if "space.yaml" not in files:
         raise ValueError(f"{place.uri}: is not the folder of a search: it holds no space.yaml")
-    fs, _ = place.open()
-    for name, info in sorted(files.items(), key=lambda file: file[0].endswith(_APPENDED)):
+    wanted = {name: info for name, info in files.items() if _stays_inside(name)}
+    is_copy = _is_copy(folder, place)
+    for name, info in wanted.items():
         target = folder / name
-        if {ENGINE_FOLDER, ".."} & set(PurePosixPath(name).parts):
-            continue
+        check_own(target, folder)
+        if target.is_dir() or (
+            target.exists() and _differs(info, target) and not (is_copy and _OWN.fullmatch(name))
+        ):
+            raise ValueError(
+                f"{target}: is there already and was not fetched from {place.uri}: name another "
+                f"folder to fetch to, or move it elsewhere"
+            )
+    fs, _ = place.open()
+    if not is_copy:
+        with whole(folder / _FETCHED) as scratch:
+            scratch.write_text(json.dumps({"from": place.uri}), encoding="utf-8")
+            if note is not None:
+                note(folder / _FETCHED, scratch.stat())
+    for name, info in sorted(wanted.items(), key=lambda file: file[0].endswith(_APPENDED)):
+        target = folder / name
         if _is_new(info, target) and (target.suffix != _APPENDED or _is_new(info, _table(target))):
-            copy_down(fs, info, target)
-    for rows in folder.rglob(f".*{_APPENDED}"):
+            copy_down(fs, info, target, note)
+    for rows in (folder / where / name for where in ("", "confirm") for name in APPENDED):
         name, table = (path.relative_to(folder).as_posix() for path in (rows, _table(rows)))
-        if name not in files and table in files and _is_new(files[table], rows):
-            rows.unlink()  # another machine has gone on since
+        if name not in files and table in files and rows.is_file():
+            if _is_new(files[table], rows):
+                rows.unlink()  # another machine has gone on since
     return folder
+
+
+def check_own(target: Path, folder: Path) -> None:
+    """Refuse a file that a link below a folder would lead out of it.
+
+    Raises:
+        ValueError: names the link.
+    """
+    below = target.relative_to(folder)
+    for path in (target, *(folder / parent for parent in list(below.parents)[:-1])):
+        if path.is_symlink():
+            raise ValueError(
+                f"{path}: is a link to {os.readlink(path)}, and nothing is written through links: "
+                f"delete it, or name another folder"
+            )
+
+
+def _stays_inside(name: str) -> bool:
+    """Return whether an object is to be fetched, and its name leads nowhere else."""
+    parts = PurePosixPath(name).parts
+    return not ({ENGINE_FOLDER, ".."} & set(parts) or name.startswith("/") or "\\" in name)
+
+
+def _is_copy(folder: Path, place: Place) -> bool:
+    """Return whether a folder was fetched from a place, or is the one that is copied there."""
+    for name, key in ((_FETCHED, "from"), ("environment.json", "storage")):
+        try:
+            if json.loads((folder / name).read_text(encoding="utf-8"))[key] == place.uri:
+                return True
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return False
+
+
+def _differs(info: Any, path: Path) -> bool:
+    stat = path.stat()
+    return (info.size, info.mtime_ns) != (stat.st_size, stat.st_mtime_ns)
 
 
 def _local(folder: Path) -> dict[str, Path]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -149,9 +149,23 @@ class StoredFile:
             shutil.copyfileobj(source, file, 1 << 20)
 
 
-def copy_down(fs: Any, info: Any, target: Path) -> None:
-    """Bring a file here in one step, with its time."""
+def copy_down(
+    fs: Any,
+    info: Any,
+    target: Path,
+    note: Callable[[Path, os.stat_result], None] | None = None,
+) -> None:
+    """Bring a file here in one step, with its time.
+
+    Args:
+        fs: pyarrow's file system.
+        info: what it says of the file.
+        target: where to.
+        note: called with the target, and what is known of the file, before it takes its place.
+    """
     with whole(target) as scratch:
         StoredFile(fs, info.path).copy_to(scratch)
         if info.mtime_ns is not None:
             os.utime(scratch, ns=(info.mtime_ns, info.mtime_ns))
+        if note is not None:
+            note(target, scratch.stat())
