@@ -11,7 +11,7 @@ import numpy as np
 
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.sessions import Keystroke, Session, write_session
-from emgmodels.windows import cache_folder
+from emgmodels.windows import make_home
 
 KEYS_A_SECOND = 4
 VERSION = 1
@@ -20,7 +20,7 @@ VERSION = 1
 
 def sessions(count: int, minutes: float) -> list[Path]:
     """Return that many session files."""
-    folder = cache_folder().parent / "benchmarks" / f"v{VERSION}-{minutes:g}min"
+    folder = make_home() / "benchmarks" / f"v{VERSION}-{minutes:g}min"
     paths = [folder / f"{index}.hdf5" for index in range(count)]
     for index, path in enumerate(paths):
         if not path.is_file():

@@ -35,8 +35,8 @@ def run(scope: Scope) -> Iterator[Figure]:
 
 
 def _converting(scope: Scope, path: Path, minutes: float) -> Figure:
-    target = cache_folder().parent / "plain.npy"
     (recording,) = prepare([path])
+    target = cache_folder().parent / "plain.npy"
     assert np.array_equal(recording.emg, plain_conversion(path, target))
     del recording
 

@@ -3,6 +3,7 @@
 import os
 
 # Ray reads these when it is imported: no output, loggers or advice of its own, results kept once.
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative paths are those of the driver
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")

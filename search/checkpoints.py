@@ -41,7 +41,7 @@ class BestCheckpoints:
         return trial.sort_key <= self._last
 
     def keep(self, trials: Iterable[TrialRecord], ended: TrialRecord | None = None) -> None:
-        """Copy new checkpoints of the best and delete the losers'.
+        """Copy new checkpoints of the best and delete the losers', but no file of another name.
 
         Args:
             trials: all trials of the search.
@@ -50,6 +50,7 @@ class BestCheckpoints:
         if ended is not None and not self.may_keep(ended):
             return
         self._folder.mkdir(exist_ok=True)
+        trials = list(trials)
         best = heapq.nsmallest(self._count, trials, key=lambda trial: trial.sort_key)
         if len(best) == self._count:
             self._last = best[-1].sort_key
@@ -62,8 +63,11 @@ class BestCheckpoints:
                     with whole(kept) as scratch:
                         source.copy_to(scratch)
                     self._copied[kept] = source.path
-        for path in self._folder.iterdir():
-            if path not in wanted:
+        others = {path.name: path for path in self._folder.iterdir() if path not in wanted}
+        begins = tuple({name.partition("-")[0] for name in others})  # spares most trials' names
+        own = {f"{t.slug}.pt" for t in trials if f"{t.number:03d}" in begins} if others else set()
+        for path in others.values():
+            if path.name in own and not path.is_symlink():
                 path.unlink()
                 self._copied.pop(path, None)
 
@@ -147,14 +151,14 @@ class SpentCheckpoints:
         return is_new and stored.size == self._snapshot.stat().st_size
 
     def _find(self, folder: str) -> set[PurePosixPath]:
-        """Return the checkpoints below a folder."""
+        """Return the checkpoints below a folder, and nothing that the folder itself lies in."""
         selector = pa.fs.FileSelector(folder, recursive=True, allow_not_found=True)
         paths = [PurePosixPath(i.path) for i in self._files.get_file_info(selector)]
         return {
             path
             for each in paths
             for path in (each, *each.parents)
-            if path.name.startswith(_CHECKPOINTS)
+            if path.name.startswith(_CHECKPOINTS) and PurePosixPath(folder) in path.parents
         }
 
     def _delete(self, checkpoints: Iterable[PurePosixPath]) -> None:

@@ -161,6 +161,8 @@ def _winners(folder: RunFolder, top: int) -> list[TrialRecord]:
 def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
     """Return the folder of the trainings, as far as there are any."""
     path = folder.path / FOLDER
+    if path.is_symlink() or (path.exists() and not _is_own(path)):
+        raise ValueError(f"{path}: was not written by a confirmation: move it elsewhere")
     path.mkdir(exist_ok=True)
     space = load_space(folder.path / "space.yaml")
     search = space.search
@@ -173,6 +175,13 @@ def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
     known = {name: facts[name] for name in kept if name in facts}
     into.write_environment({**known, "storage": storage and storage.uri, FOLDER: str(folder.path)})
     return into
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a folder is that of a confirmation, or one that nothing was written to yet."""
+    if (path / "environment.json").is_file():
+        return FOLDER in RunFolder(path).read_environment()
+    return path.is_dir() and {each.name for each in path.iterdir()} <= {"space.yaml"}
 
 
 def _is_done(trial: TrialRecord) -> bool:

@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
+from emgmodels.windows import settle_paths
 from search.adjustments import (
     failed_resets_retried,
     frequent_snapshots,
@@ -58,6 +59,7 @@ def engine(
     level = "INFO" if verbose else "ERROR"
     quiet: dict[str, Any] = {"logging_level": level, "log_to_driver": verbose}
     if address is None:
+        settle_paths()
         cores = max(os.cpu_count() or 1, math.ceil(cpus_per_trial or 1))
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}

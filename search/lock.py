@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from emgmodels.writing import unlinked
+
 _LOCK = ".running"
 
 
@@ -18,8 +20,9 @@ def running(run: Path) -> Iterator[None]:
 
     Raises:
         ValueError: a search runs in it already.
+        OSError: its lock can't be written, or is a link.
     """
-    with open(run / _LOCK, "w") as lock:
+    with open(run / _LOCK, "a", opener=unlinked) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -16,7 +16,14 @@ from rich.progress import Progress as Bars
 from emgmodels.config import SAMPLE_RATE, TrainingConfig
 from emgmodels.sessions import Split, find_split, split_files
 from emgmodels.synthetic import VERSION, write_subject
-from emgmodels.windows import Recording, cache_folder, open_split
+from emgmodels.windows import (
+    Recording,
+    fetched_folder,
+    make_home,
+    naming_cache,
+    note_fetched,
+    open_split,
+)
 from search.console import say
 from search.results.sessions import session_files
 from search.schedule import SCHEDULERS, aligned_epochs, defaults
@@ -131,12 +138,18 @@ def _with_rungs(space: Space, aligned: int) -> Space:
 def _typist_folder(typist: TypistConfig) -> Path:
     """Return the folder of a synthetic typist's sessions, written once for each typist."""
     name = _typist_name(typist)
-    folder = cache_folder().parent / "typist" / name
-    if not folder.is_dir():
+    make_home()
+    folder = fetched_folder() / "typist" / name
+    if folder.is_dir():
+        return folder
+    with naming_cache():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as scratch:
             sessions = Path(scratch) / name
-            write_subject(sessions, typist.sessions, typist.minutes, typist.subject, typist.seed)
+            for path in write_subject(
+                sessions, typist.sessions, typist.minutes, typist.subject, typist.seed
+            ):
+                note_fetched(folder / path.name, path.stat())
             with contextlib.suppress(OSError):  # another search was first, with the same bytes
                 sessions.rename(folder)
     return folder

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 import yaml
 
-from emgmodels.writing import append, whole
+from emgmodels.writing import append, unlinked, whole
 from search.objectives import COLUMNS, on_front
 
 CURVE_METRICS = (
@@ -184,7 +184,7 @@ def drop_torn_line(path: Path) -> None:
     """Cut off a last line that a full disk or a power failure left unfinished."""
     if not path.exists():
         return
-    with path.open("r+b") as file:
+    with open(path, "r+b", opener=unlinked) as file:
         written = file.read()
         if written and not written.endswith(b"\n"):
             file.truncate(written.rfind(b"\n") + 1)

@@ -16,7 +16,10 @@ hand was before.
 
 from __future__ import annotations
 
+import filecmp
+import os
 import re
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +111,7 @@ def write_subject(
         The session files, in order.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or another session lies where one would go.
         OSError: the folder can't be written to.
     """
     _check(sessions=sessions, minutes=minutes, subject=subject, seed=seed)
@@ -121,11 +124,30 @@ def write_subject(
         on_table = index >= sessions - off_keyboard
         session = generate_session(index, minutes, subject, seed, on_table)
         path = out / f"{session.name}.hdf5"
-        write_session(path, session)
+        _write(path, session)
         paths.append(path)
         if progress is not None:
             progress(path)
     return paths
+
+
+def _write(path: Path, session: Session) -> None:
+    """Write a session where nothing lies; one that lies there may only be the same.
+
+    Raises:
+        ValueError: another lies there.
+    """
+    if not os.path.lexists(path):
+        write_session(path, session)
+        return
+    with tempfile.TemporaryDirectory(prefix="emgsearch-") as scratch:
+        own = Path(scratch) / path.name
+        write_session(own, session)
+        if path.is_symlink() or not path.is_file() or not filecmp.cmp(own, path, shallow=False):
+            raise ValueError(
+                f"{path}: is there already and is not the session that would be written: name "
+                f"another folder or subject, or delete it first"
+            )
 
 
 def _check(

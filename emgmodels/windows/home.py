@@ -175,9 +175,7 @@ def _root() -> Path:
     """Return what ``$EMGSEARCH_CACHE`` names, as an absolute path from now on."""
     text = os.environ.get(VARIABLE)
     if text is not None and not text.strip():
-        raise ValueError(
-            f"{VARIABLE} is empty: name a folder, or unset it for ~/.cache/emgsearch"
-        )
+        raise ValueError(f"{VARIABLE} is empty: name a folder, or unset it for ~/.cache/emgsearch")
     try:
         path = Path.home() / ".cache/emgsearch" if text is None else Path(text).expanduser()
     except RuntimeError as error:

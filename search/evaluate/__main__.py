@@ -32,7 +32,7 @@ from emgmodels.windows import Recording, prepare
 from emgmodels.writing import whole
 from search.console import say, with_room
 from search.evaluate.evaluation import GREEDY, Evaluation, evaluate_trial
-from search.evaluate.page import write_files
+from search.evaluate.page import page_paths, write_files
 from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
 from search.results import RunFolder, TrialRecord
@@ -95,6 +95,9 @@ def evaluate(
         subset: [local_file(file) for file in session_files(folder.path, facts, subset, data)]
         for subset in subsets
     }
+    for trial in trials:
+        for subset in subsets:
+            page_paths(folder.path / "evaluation", trial, subset)
     _record(folder, paths, trials, search)
     where = torch.device(device) if device else best_device()
     synthetic = bool(facts.get("synthetic"))

@@ -12,10 +12,14 @@ from pathlib import Path
 from emgmodels.charset import decode
 from emgmodels.evaluation import STITCHED, align
 from emgmodels.metrics import count_confusions
+from emgmodels.outputs import check_output
+from emgmodels.writing import whole
 from search.evaluate.evaluation import GREEDY, Evaluation, reach
 from search.evaluate.keyboard import keyboard
 from search.report.page import Page
+from search.report.style import MARK
 from search.report.tables import Table
+from search.results import TrialRecord
 from search.results.sessions import SETS
 
 _COLUMNS = 92
@@ -46,7 +50,6 @@ def write_files(folder: Path, evaluation: Evaluation, synthetic: bool) -> list[P
     Returns:
         The files: page, PNG, SVG.
     """
-    folder.mkdir(exist_ok=True)
     search = evaluation.searches[-1]
     found = evaluation.read(STITCHED, search)
     subset = f"{'synthetic ' if synthetic else ''}{SETS[evaluation.subset]}"
@@ -74,12 +77,25 @@ def write_files(folder: Path, evaluation: Evaluation, synthetic: bool) -> list[P
         rows = align(transcript.target, transcript.predicted)
         text = f"{_STYLE}<div class='text'>{''.join(_lines(*rows))}</div>"
         page.folded(f"{name}: CER {transcript.edits.cer:.2f} %", text, is_open=place == 0)
-    stem = f"{evaluation.trial.slug}-{evaluation.subset}"
-    paths = [folder / f"{stem}.html", *(folder / f"{stem}-keyboard.{x}" for x in ("png", "svg"))]
-    paths[0].write_text(page.render(), encoding="utf-8")
-    paths[1].write_bytes(plot.png()[0])
-    paths[2].write_text(plot.svg(), encoding="utf-8")
+    paths = page_paths(folder, evaluation.trial, evaluation.subset)
+    written = (page.render().encode(), plot.png()[0], plot.svg().encode())
+    for path, content in zip(paths, written, strict=True):
+        with whole(path) as scratch:
+            scratch.write_bytes(content)
     return paths
+
+
+def page_paths(folder: Path, trial: TrialRecord, subset: str) -> list[Path]:
+    """Return where ``write_files`` writes: page, PNG, SVG.
+
+    Raises:
+        ValueError: something else lies there.
+    """
+    stem = f"{trial.slug}-{subset}"
+    names = (f"{stem}.html", f"{stem}-keyboard.png", f"{stem}-keyboard.svg")
+    for name in names:
+        check_output(folder / name, MARK)
+    return [folder / name for name in names]
 
 
 def _table(evaluation: Evaluation) -> Table:

@@ -6,7 +6,7 @@ import base64
 import html
 from collections.abc import Iterable
 
-from search.report.style import FAINT, INK, PAPER, SERIES, SOFT, Plot
+from search.report.style import FAINT, INK, MARK, PAPER, SERIES, SOFT, Plot
 from search.report.tables import Table
 
 _DARK = {
@@ -90,6 +90,7 @@ class Page:
             f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<meta name="color-scheme" content="light dark">\n'
+            f'<meta name="generator" content="{MARK}">\n'
             f"<title>{title}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n<main>\n"
             f'<h1>{title}</h1>\n<p class="lead">{lead}</p>\n<nav>{links}</nav>\n'
             f"{body}\n</main>\n</body>\n</html>\n"

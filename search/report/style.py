@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emgmodels.outputs import mark_of, marked, save_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -54,7 +56,10 @@ _RC: Any = {
     "savefig.dpi": 220,
 }
 _CHARACTERS_PER_INCH = 16
-_UNDATED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+KINDS = ("png", "pdf")
+"""Formats that a figure is written in."""
+MARK = mark_of("report")
+"""By which a report's files are known when it is written again."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +74,27 @@ class Plot:
 
     def save(self, stem: Path) -> None:
         """Write ``<stem>.png`` and ``<stem>.pdf``."""
-        for kind in ("png", "pdf"):
+        for kind in KINDS:
             with _styled():
-                self.figure.savefig(
-                    stem.with_name(f"{stem.name}.{kind}"),
-                    metadata=_UNDATED[kind],
-                    facecolor="white",
-                )
+                path = stem.with_name(f"{stem.name}.{kind}")
+                save_figure(self.figure, path, MARK, facecolor="white")
 
     def svg(self) -> str:
         """Return the figure as SVG on a transparent ground."""
         written = io.StringIO()
         with _styled():
-            self.figure.savefig(written, format="svg", metadata=_UNDATED["svg"], transparent=True)
+            self.figure.savefig(
+                written, format="svg", metadata=marked("svg", MARK), transparent=True
+            )
         return written.getvalue()
 
     def png(self) -> tuple[bytes, int, int]:
         """Return the figure as PNG, with its width and height in pixels."""
         written = io.BytesIO()
         with _styled():
-            self.figure.savefig(written, format="png", metadata={}, facecolor="white")
+            self.figure.savefig(
+                written, format="png", metadata=marked("png", MARK), facecolor="white"
+            )
         width, height = (
             round(_RC["savefig.dpi"] * inches) for inches in self.figure.get_size_inches()
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
+from emgmodels.outputs import check_output, write_text
 from search import seeds
 from search.console import duration
 from search.report import figures, tables
@@ -16,7 +17,7 @@ from search.report.page import Page
 from search.report.published import basis, matches, side_by_side
 from search.report.replication import redrawn
 from search.report.runs import Run, lookahead, number, searched, setting
-from search.report.style import Plot
+from search.report.style import KINDS, MARK, Plot
 
 SYNTHETIC = (
     "These sessions were typed by a simulated typist. Error rates on them compare architectures "
@@ -28,6 +29,8 @@ OVER_SEEDS = (
     "of the distance (points). p: of being as good as the best, all that are compared considered."
 )
 FRONT = "No other trial beats these in all that was minimised:"
+CSV_MARK = "rank,trial,architecture,val_cer,val_cer_low,val_cer_high,test_cer,best_epoch,epochs,"
+"""A CSV has no place for a mark: it is known by its columns."""
 _ON_PAGE = 20
 _IN_MARKDOWN = 50
 
@@ -44,14 +47,17 @@ def write_report(run: Run, out: Path) -> list[str]:
 
     Returns:
         Why figures were left out, in words.
+
+    Raises:
+        ValueError: ``out`` holds a file of that name which is not a report's.
     """
-    out.mkdir(parents=True, exist_ok=True)
     plots, notes = _draw(run)
-    for name, plot in plots.items():
-        plot.save(out / name)
-    (out / "leaderboard.csv").write_text(tables.ranking_csv(run), encoding="utf-8")
-    (out / "leaderboard.md").write_text(_leaderboard(run), encoding="utf-8")
-    (out / "report.html").write_text(_page(run, plots, notes), encoding="utf-8")
+    texts = {
+        "leaderboard.csv": tables.ranking_csv(run),
+        "leaderboard.md": f"{_leaderboard(run)}\n<!-- {MARK} -->\n",
+        "report.html": _page(run, plots, notes),
+    }
+    _write(out, plots, texts)
     return notes
 
 
@@ -62,14 +68,13 @@ def write_comparison(runs: Sequence[Run], out: Path) -> list[str]:
         Why the searches can't be compared, where that is so.
 
     Raises:
-        ValueError: a search has no validation CER yet.
+        ValueError: a search has no validation CER yet, or ``out`` holds a file of that name which
+            is not a comparison's.
     """
     for run in runs:
         if not run.ranked:
             raise ValueError(f"{run.path}: no trial has a validation CER yet: leave it out")
-    out.mkdir(parents=True, exist_ok=True)
     table, plot, doubts = tables.comparison(runs), figures.comparison(runs), _doubts(runs)
-    plot.save(out / "best_so_far")
     best = min(runs, key=lambda run: run.ranked[0].val_cer)
     lead = f"Lowest validation CER: {number(best.ranked[0].val_cer)} %, by {best.name}."
     title = "Searches compared: " + ", ".join(run.name for run in runs)
@@ -85,11 +90,22 @@ def write_comparison(runs: Sequence[Run], out: Path) -> list[str]:
         page.section(run.name)
         page.text(f"{_outcome(run)} {_cost(run)}")
         page.table(tables.ranking(run, run.trials[:5]))
-    (out / "report.html").write_text(page.render(), encoding="utf-8")
     warnings = [SYNTHETIC] * any(run.synthetic for run in runs) + doubts
     lines = [f"# {title}", *(f"> {warning}" for warning in warnings), lead, table.markdown()]
-    (out / "comparison.md").write_text("\n\n".join(lines), encoding="utf-8")
+    markdown = "\n\n".join([*lines, f"<!-- {MARK} -->\n"])
+    texts = {"report.html": page.render(), "comparison.md": markdown}
+    _write(out, {"best_so_far": plot}, texts)
     return doubts
+
+
+def _write(out: Path, plots: Mapping[str, Plot], texts: Mapping[str, str]) -> None:
+    """Write a report's files, all of them or, where one would replace another's file, none."""
+    for name in (*texts, *(f"{name}.{kind}" for name in plots for kind in KINDS)):
+        check_output(out / name, CSV_MARK if name.endswith(".csv") else MARK)
+    for name, plot in plots.items():
+        plot.save(out / name)
+    for name, text in texts.items():
+        write_text(out / name, text)
 
 
 def _draw(run: Run) -> tuple[dict[str, Plot], list[str]]:

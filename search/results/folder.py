@@ -156,7 +156,8 @@ class RunFolder:
 
     def reserve(self) -> None:
         """Hold some space on the disk for the last writing, should it fill up."""
-        with (self.path / _RESERVE).open("wb") as file:
+        self.release()  # what an earlier search left, or a link
+        with (self.path / _RESERVE).open("xb") as file:
             for _ in range(_RESERVED_BLOCKS):
                 file.write(bytes(2**20))
 

@@ -6,11 +6,13 @@ python -m search.space --write docs/space.md
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from emgmodels.writing import whole
 from search.space.reference import reference, updated
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -29,7 +31,12 @@ def command(
         typer.echo(reference())
         return
     try:
-        write.write_text(updated(write.read_text(encoding="utf-8")), encoding="utf-8")
+        if write.is_symlink():
+            raise ValueError("is a link, and nothing is written through links: name the page")
+        page = updated(write.read_bytes().decode())
+        with whole(write) as scratch:
+            scratch.write_bytes(page.encode())
+            shutil.copymode(write, scratch)
     except (ValueError, OSError) as error:
         typer.echo(f"error: {write}: {error}", err=True)
         raise typer.Exit(2) from None

@@ -113,9 +113,9 @@ def fetch(
             copy_down(fs, info, target, note)
     for rows in (folder / where / name for where in ("", "confirm") for name in APPENDED):
         name, table = (path.relative_to(folder).as_posix() for path in (rows, _table(rows)))
-        if name not in files and table in files and rows.is_file():
-            if _is_new(files[table], rows):
-                rows.unlink()  # another machine has gone on since
+        replaced = rows.is_file() and name not in files and table in files
+        if replaced and _is_new(files[table], rows):
+            rows.unlink()  # another machine has gone on since
     return folder
 
 
@@ -144,9 +144,10 @@ def _is_copy(folder: Path, place: Place) -> bool:
     """Return whether a folder was fetched from a place, or is the one that is copied there."""
     for name, key in ((_FETCHED, "from"), ("environment.json", "storage")):
         try:
-            if json.loads((folder / name).read_text(encoding="utf-8"))[key] == place.uri:
+            uri = json.loads((folder / name).read_text(encoding="utf-8"))[key]
+            if uri.partition("?")[0] == place.uri.partition("?")[0]:
                 return True
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return False
 
