@@ -97,7 +97,7 @@ def picture_path(path: Path) -> Path:
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
-    if not path.suffix and not path.is_dir():
+    if not path.suffix and (path.is_file() or not path.exists()):
         return path.with_name(f"{path.name}.png")
     formats = FigureCanvasBase.get_supported_filetypes()
     if path.suffix and path.suffix[1:].lower() not in formats:

@@ -1,9 +1,9 @@
 """Where the cache lies on this machine, and which files in it are its own.
 
 ``$EMGSEARCH_CACHE`` may name any folder, one with a user's own files among them. So the cache marks
-its folder with a ``CACHEDIR.TAG`` when it makes it; in a folder that holds something else it makes
-one below. What was fetched or generated is listed as it is written. What is not listed, or was
-changed since, is never removed.
+its folder when it makes it; in a folder that holds something else it makes one below. What was
+fetched or generated is listed as it is written. What is not listed, or was changed since, is never
+removed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ _BELOW = "emgsearch-cache"
 """The cache's folder inside of one that holds other things."""
 _FETCHED = "emgsearch-fetched"
 _LIST = "files.jsonl"
-_TAG = "CACHEDIR.TAG"
-_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
-"""What https://bford.info/cachedir asks for: backups leave such a folder out."""
-_OURS = "# emgsearch: recordings and fetched files. Remove them with emgmodels.windows clear"
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TAG = ".emgsearch-cache"
+"""No ``CACHEDIR.TAG``: backups would leave out what its user puts into the folder later."""
+_SIGNATURE = "emgsearch cache 1"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RELATIVE = (
     *("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "TORCH_HOME"),
     *("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "MPLCONFIGDIR", "TMPDIR"),
@@ -48,8 +46,8 @@ def cache_home() -> Path:
             found = {path.name for path in root.iterdir()}
         except FileNotFoundError:
             return root
-    own = _is_tagged(root) or not found or _has_recordings(root / "recordings")
-    return root if own else root / _BELOW
+    is_own = not found or any(map(_is_marked, (root, root / _FETCHED)))
+    return root if is_own or _has_recordings(root / "recordings") else root / _BELOW
 
 
 def cache_folder() -> Path:
@@ -74,13 +72,9 @@ def make_home() -> Path:
     """
     home = cache_home()
     with naming_cache():
-        is_new = not home.is_dir() or not any(home.iterdir())
         home.mkdir(parents=True, exist_ok=True)
-        if is_new:
-            with suppress(FileExistsError):  # another process was first
-                tag = os.open(home / _TAG, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-                os.write(tag, f"{_SIGNATURE}\n{_OURS}\n".encode())
-                os.close(tag)
+        if not any(home.iterdir()):
+            _mark(home)
     return home
 
 
@@ -108,6 +102,7 @@ def note_fetched(path: Path, written: os.stat_result) -> None:
     row = [path.relative_to(home / _FETCHED).as_posix(), written.st_size, written.st_mtime_ns]
     with naming_cache():
         (home / _FETCHED).mkdir(exist_ok=True)
+        _mark(home / _FETCHED)
         append(home / _FETCHED / _LIST, json.dumps(row).encode() + b"\n")
 
 
@@ -138,8 +133,9 @@ def remove_fetched() -> None:
                 break
             with suppress(OSError):  # it holds something else
                 parent.rmdir()
-    if not any(path.exists() for path in _listed()):
-        (folder / _LIST).unlink(missing_ok=True)
+    if not any(path.exists() for path in _listed()) and _is_marked(folder):
+        for name in (_LIST, _TAG):
+            (folder / name).unlink(missing_ok=True)
         with suppress(OSError):
             folder.rmdir()
 
@@ -161,14 +157,12 @@ def naming_cache() -> Iterator[None]:
                 f"emgmodels.windows clear removes what no process has open"
             )
             raise ValueError(f"the cache in {root} has no room: {why}: {remedy}") from error
-        if error.errno in _REFUSED:
-            remedy = f"set {VARIABLE} to a folder that you may write to"
-            raise ValueError(f"the cache in {root} cannot be used: {why}: {remedy}") from error
-        if isinstance(error, NotADirectoryError | FileExistsError):
-            raise ValueError(
-                f"the cache in {root} cannot be made: {why}: set {VARIABLE} to a folder"
-            ) from error
-        raise
+        if error.errno is None:  # of an object store, not of this machine
+            raise
+        raise ValueError(
+            f"the cache in {root} cannot be used: {why}: set {VARIABLE} to a folder that you may "
+            f"write to"
+        ) from error
 
 
 def _root() -> Path:
@@ -186,10 +180,17 @@ def _root() -> Path:
     return path
 
 
-def _is_tagged(root: Path) -> bool:
-    tag = root / _TAG
+def _mark(folder: Path) -> None:
+    with suppress(FileExistsError):  # another process was first
+        tag = os.open(folder / _TAG, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        os.write(tag, f"{_SIGNATURE}\n".encode())
+        os.close(tag)
+
+
+def _is_marked(folder: Path) -> bool:
+    """Return whether the cache made a folder."""
     try:
-        return _OURS.split(":")[0] in tag.read_text(encoding="utf-8", errors="replace")
+        return (folder / _TAG).read_text(encoding="utf-8", errors="replace").startswith(_SIGNATURE)
     except OSError:
         return False
 

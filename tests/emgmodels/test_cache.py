@@ -10,7 +10,7 @@ from conftest import make_session
 from typer.testing import CliRunner
 
 from emgmodels.sessions import write_session
-from emgmodels.windows import cache, prepare
+from emgmodels.windows import cache, home, prepare
 from emgmodels.windows.__main__ import app
 
 
@@ -142,17 +142,68 @@ def test_without_locks_nothing_is_evicted(files, monkeypatch):
 
 
 def test_what_was_fetched_is_listed_and_cleared_too(files):
-    folder = cache.cache_folder().parent / "data/s3-bucket"
-    folder.mkdir(parents=True)
-    (folder / "s.hdf5").write_bytes(bytes(20_000_000))
     kept = prepare(files[:1])
+    path = home.fetched_folder() / "data/s3-bucket/s.hdf5"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(20_000_000))
+    home.note_fetched(path, path.stat())
     run = CliRunner().invoke
     assert "0.02 GB of session files" in run(app, ["list"], env={"COLUMNS": "300"}).output
     cache.clear()
-    assert folder.exists(), "something is in use"
+    assert path.exists(), "something is in use"
     del kept
     assert cache.clear() > 20_000_000
-    assert not folder.exists()
+    assert not home.fetched_folder().exists()
+
+
+def test_a_path_of_the_cache_is_the_same_in_every_folder(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for text in ("./here", "~/here"):
+        monkeypatch.setenv("EMGSEARCH_CACHE", text)
+        prepare(files[:1])
+        command = "import os; print(os.environ['EMGSEARCH_CACHE'])"
+        found = subprocess.check_output([sys.executable, "-c", command], cwd="/", text=True)
+        assert found.strip() == str(tmp_path / "here")
+    monkeypatch.setenv("HF_HOME", "models")
+    home.settle_paths()
+    assert os.environ["HF_HOME"] == str(tmp_path / "models")
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_variable_is_refused(files, monkeypatch, text):
+    monkeypatch.setenv("EMGSEARCH_CACHE", text)
+    for command in (["clear"], ["list"], ["prepare", str(files[0].parent)]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 2
+        assert "EMGSEARCH_CACHE is empty" in done.output
+
+
+def test_a_cache_that_cannot_be_made_names_its_variable(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(files[0]))
+    with pytest.raises(ValueError, match="set EMGSEARCH_CACHE to a folder"):
+        prepare(files)
+    monkeypatch.setenv("EMGSEARCH_CACHE", "/proc/emgsearch")
+    with pytest.raises(ValueError, match=r"/proc/emgsearch.*EMGSEARCH_CACHE"):
+        prepare(files)
+
+
+def test_a_full_disk_of_the_cache_names_its_variable_and_leaves_nothing(files, tmp_path):
+    """The limit of a file's size stands for the disk's; pages without room would kill it."""
+    code = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from emgmodels.windows import prepare\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "prepare([Path(sys.argv[1])])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(files[0])], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    assert "has no room" in found.stderr
+    assert "EMGSEARCH_CACHE" in found.stderr
+    assert not list(cache.cache_folder().glob("*/emg.npy"))
 
 
 def test_the_commands_prepare_list_and_clear(files):

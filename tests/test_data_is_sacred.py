@@ -1,0 +1,419 @@
+"""No command deletes or overwrites what the project did not write, whatever it is given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs
+import pytest
+import torch
+import yaml
+from conftest import make_session
+from typer.testing import CliRunner
+
+import emgmodels.export.__main__ as export
+import emgmodels.language.__main__ as language
+import emgmodels.sessions.__main__ as sessions
+import emgmodels.synthetic.__main__ as synthetic
+import emgmodels.training.__main__ as training
+import emgmodels.windows.__main__ as windows
+import search.report.__main__ as report
+import search.simulate as simulate
+import search.space.__main__ as space
+from emgmodels.config import Config
+from emgmodels.notation import parse_notation
+from emgmodels.sessions import write_session
+from emgmodels.synthetic import write_subject
+from emgmodels.training.fit import fit
+from emgmodels.windows import cache_folder, fetched_folder, note_fetched, prepare
+from search.checkpoints import BestCheckpoints, SpentCheckpoints
+from search.lock import running
+from search.report import figures
+from search.results import RunFolder, TrialRecord
+from search.storage.mirror import fetch
+
+TINY = Config(
+    name="tiny",
+    model=parse_notation("conv:1(channels=4, kernel=3)"),
+    training={"epochs": 1, "batch_size": 4, "warmup_steps": 0},
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """What a user may have: sessions, a text, curves, a configuration, a checkpoint, a run."""
+    made = tmp_path_factory.mktemp("made")
+    for i in range(3):
+        write_session(made / f"data/s{i}.hdf5", make_session(9, seed=i, name=f"s{i}"))
+    (made / "text.txt").write_text("the quick brown fox\n" * 3)
+    (made / "tiny.yaml").write_text(yaml.safe_dump(TINY.model_dump(mode="json")))
+    rows = [f"{run},{epoch},{90 - epoch - run},{2 / epoch}" for run in range(8) for epoch in (1, 2)]
+    (made / "curves.csv").write_text("\n".join(["run,epoch,val_cer,val_loss", *rows]) + "\n")
+    recordings = prepare([made / f"data/s{i}.hdf5" for i in range(2)])
+    torch.manual_seed(0)
+    for result in fit(TINY, recordings[:1], recordings[1:]):
+        result.save(made / "weights.pt")
+    return made
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch) -> Path:
+    """A copy of it to spoil, as the working directory."""
+    shutil.copytree(made, tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    return tmp_path / "place"
+
+
+COMMANDS = {
+    "language": (language.app, ["build", "text.txt", "--order", "2", "--out"], "text.txt", ".arpa"),
+    "inspect": (sessions.app, ["inspect", "data/s0.hdf5", "--plot"], "data/s0.hdf5", ".png"),
+    "simulate": (
+        simulate.app,
+        ["curves.csv", "--scheduler", "none", "--repeats", "2", "--figure"],
+        "curves.csv",
+        ".svg",
+    ),
+    "export": (export.app, ["weights.pt", "--to", "torch", "--out"], "weights.pt", ".pt"),
+    "export-emg2qwerty": (
+        export.app,
+        ["weights.pt", "--to", "emg2qwerty", "--out"],
+        "weights.pt",
+        ".ckpt",
+    ),
+    "training": (
+        training.app,
+        ["tiny.yaml", "--data", "data", "--device", "cpu", "--out"],
+        "tiny.yaml",
+        ".pt",
+    ),
+}
+"""Commands that write one file: the words up to that file, what they read, the file's ending."""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return what lies below a folder: hashes of files, targets of links."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path)
+        if path.is_symlink()
+        else hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else "folder"
+        for path in folder.rglob("*")
+    }
+
+
+def refused_targets(place: Path, source: str, ending: str) -> dict[str, Path]:
+    """Return outputs that are, or lead to, something that no command wrote."""
+    foreign = place / f"foreign{ending}"
+    foreign.write_bytes(b"years of work")
+    os.link(place / source, place / f"hard{ending}")
+    os.link(foreign, place / f"other{ending}")
+    (place / f"soft{ending}").symlink_to(place / source)
+    (place / f"near{ending}").symlink_to(foreign)
+    (place / f"broken{ending}").symlink_to(place / "nowhere")
+    (place / "way").symlink_to(place)
+    (place / f"folder{ending}").mkdir()
+    (place / f"folder{ending}/mine").write_text("mine")
+    return {
+        "its input": Path(source),
+        "its input, absolute": place / source,
+        "its input by another way": place / "way" / source,
+        "its input through the parent": place / "data/.." / source,
+        "a hard link to its input": place / f"hard{ending}",
+        "a link to its input": place / f"soft{ending}",
+        "a foreign file": foreign,
+        "a hard link to a foreign file": place / f"other{ending}",
+        "a link to a foreign file": place / f"near{ending}",
+        "a broken link": place / f"broken{ending}",
+        "a folder": place / f"folder{ending}",
+        "its folder": place,
+        "a session": place / "data/s1.hdf5",
+        "below a file": foreign / f"out{ending}",
+        "a device": Path("/dev/null"),
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_output_never_replaces_what_the_command_did_not_write(place, name):
+    app, words, source, ending = COMMANDS[name]
+    targets = refused_targets(place, source, ending)
+    before = hashes(place)
+    for kind, target in targets.items():
+        done = CliRunner().invoke(app, [*words, str(target)])
+        assert done.exit_code == 2, f"{kind}: {done.output}"
+        assert str(target) in done.output.replace("\n", ""), kind
+        assert hashes(place) == before, kind
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_may_replace_its_own_output(place, name):
+    app, words, _, ending = COMMANDS[name]
+    out = place / f"new/out{ending}"
+    before = hashes(place)
+    for _ in range(2):
+        done = CliRunner().invoke(app, [*words, str(out)])
+        assert done.exit_code == 0, done.output
+        assert out.is_file()
+    found = hashes(place)
+    assert found.keys() - before.keys() == {"new", f"new/out{ending}"}
+    assert before.items() <= found.items()
+
+
+def test_a_picture_without_an_ending_is_a_png_and_says_so(place):
+    done = CliRunner().invoke(sessions.app, ["inspect", "data/s0.hdf5", "--plot", "picture"])
+    assert "picture.png" in done.output
+    (place / "other.png").write_bytes(b"mine")
+    done = CliRunner().invoke(sessions.app, ["inspect", "data/s0.hdf5", "--plot", "other"])
+    assert done.exit_code == 2
+    assert (place / "other.png").read_bytes() == b"mine"
+
+
+def test_a_training_does_not_replace_checkpoints_of_a_search(place):
+    (place / "run/checkpoints").mkdir(parents=True)
+    (place / "run/space.yaml").write_text("name: run")
+    shutil.copy("weights.pt", "run/checkpoints/000-conv-1.pt")
+    before = hashes(place)
+    done = CliRunner().invoke(
+        training.app, ["tiny.yaml", "--data", "data", "--out", "run/checkpoints/000-conv-1.pt"]
+    )
+    assert done.exit_code == 2
+    assert "belongs to the search" in done.output
+    assert hashes(place) == before
+
+
+def test_sessions_of_others_are_not_replaced_by_synthetic_ones(tmp_path):
+    options = ["--sessions", "1", "--minutes", "0.25", "--subject", "anna"]
+    write_subject(tmp_path / "same", 1, 0.25, "anna")
+    shutil.copytree(tmp_path / "same", tmp_path / "other")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/anna-000.hdf5").symlink_to(tmp_path / "same/anna-000.hdf5")
+    write_session(tmp_path / "other/anna-000.hdf5", make_session(9, name="anna-000", user="anna"))
+    before = hashes(tmp_path)
+    for folder, status in {"same": 0, "other": 2, "link": 2}.items():
+        done = CliRunner().invoke(synthetic.app, [str(tmp_path / folder), *options])
+        assert done.exit_code == status, folder
+        assert hashes(tmp_path) == before, folder
+
+
+def test_a_page_keeps_all_but_its_generated_part(tmp_path):
+    from search.space.reference import BEGIN, END
+
+    page, link, plain = (tmp_path / name for name in ("page.md", "link.md", "plain.md"))
+    page.write_bytes(f"mine\r\n{BEGIN}\nold\n{END}\r\nmine too".encode())
+    page.chmod(0o600)
+    link.symlink_to(page)
+    plain.write_text("mine")
+    before = hashes(tmp_path)
+    for target in (link, plain, tmp_path):
+        assert CliRunner().invoke(space.app, ["--write", str(target)]).exit_code == 2
+    assert hashes(tmp_path) == before
+    assert CliRunner().invoke(space.app, ["--write", str(page)]).exit_code == 0
+    written = page.read_bytes()
+    assert written.startswith(b"mine\r\n")
+    assert written.endswith(b"\r\nmine too")
+    assert b"learning_rate" in written
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFolder:
+    """A finished search of two trials."""
+    folder = RunFolder.create(tmp_path / "runs", "tiny")
+    folder.write_space({"name": "tiny", "model": {"encoder": {"order": ["conv"], "conv": {}}}})
+    folder.write_environment({"seed": 0, "synthetic": True, "subject": "anna", "split": {}})
+    for number in range(2):
+        trial = TrialRecord(number, TINY.model_copy(update={"seed": number}), "complete", "", "")
+        trial.add({"epoch": 1, "val_cer": 50.0 + number, "val_loss": 1.0, "seconds": 1.0})
+        folder.trials[number] = trial
+    folder.flush()
+    return folder
+
+
+def test_a_report_does_not_replace_files_of_others(run, tmp_path, monkeypatch):
+    drawn = dict(list(figures.FIGURES.items())[:1])
+    monkeypatch.setattr(figures, "FIGURES", drawn)
+    out = tmp_path / "out"
+    out.mkdir()
+    words = [str(run.path), "--quiet", "--out", str(out)]
+    names = ("report.html", "leaderboard.md", "leaderboard.csv", f"{next(iter(drawn))}.png")
+    for i, name in enumerate(names):
+        (out / name).symlink_to("nowhere") if i % 2 else (out / name).write_text("mine")
+        before = hashes(tmp_path)
+        done = CliRunner().invoke(report.app, words)
+        assert done.exit_code == 2
+        assert name in done.output
+        assert hashes(tmp_path) == before
+        (out / name).unlink()
+    for _ in range(2):
+        done = CliRunner().invoke(report.app, words)
+        assert done.exit_code == 0, done.output
+        assert {path.name for path in out.iterdir()} >= set(names)
+
+
+def test_only_losers_checkpoints_are_deleted(run, tmp_path):
+    folder = run.path / "checkpoints"
+    folder.mkdir()
+    names = [f"{trial.slug}.pt" for trial in run.ranking()]
+    for name in (*names, "000-conv-1-model.pt", "notes.txt", "mine.pt"):
+        (folder / name).write_text(name)
+    (folder / "sub").mkdir()
+    BestCheckpoints(run.path, 1).keep(run.trials.values())
+    left = {path.name for path in folder.iterdir()}
+    assert left == {names[0], "000-conv-1-model.pt", "notes.txt", "mine.pt", "sub"}
+
+
+def test_a_run_folder_may_lie_in_a_folder_that_is_named_like_a_checkpoint(tmp_path):
+    from types import SimpleNamespace
+
+    trial = tmp_path / "checkpoint_tests/runs/tiny-001/.ray/0000"
+    (trial / "checkpoint_000001").mkdir(parents=True)
+    (trial / "checkpoint_000001/state.pt").write_text("x")
+    spent = SpentCheckpoints()
+    spent._storage = SimpleNamespace(storage_filesystem=pa.fs.LocalFileSystem())
+    assert [path.name for path in spent._find(str(trial))] == ["checkpoint_000001"]
+
+
+@pytest.mark.parametrize("name", [".running", ".trials.rows", ".reserve"])
+def test_a_run_folder_is_not_written_through_links(run, tmp_path, name):
+    mine = tmp_path / "mine"
+    mine.write_text("mine\nunfinished")
+    (run.path / name).unlink(missing_ok=True)
+    (run.path / name).symlink_to(mine)
+    folder = RunFolder.open(run.path) if name == ".reserve" else run
+    if name == ".running":
+        with pytest.raises(OSError, match="symbolic links"), running(run.path):
+            pass
+    elif name == ".trials.rows":
+        folder.trials[0].reason = "other"
+        with pytest.raises((OSError, ValueError)):
+            folder.append(folder.trials[0])
+    else:
+        folder.reserve()
+        folder.release()
+    assert mine.read_text() == "mine\nunfinished"
+
+
+class Store:
+    """An object store that is a folder of this machine."""
+
+    uri = "s3://bucket/runs/tiny-001"
+
+    def __init__(self, folder: Path, **more: str) -> None:
+        self._folder = folder
+        for name, text in more.items():
+            (folder / name).write_text(text)
+
+    def open(self):
+        """Return the file system and the folder in it."""
+        return pa.fs.LocalFileSystem(), str(self._folder)
+
+    def files(self):
+        """Return the files, those with odd names included."""
+        fs, root = self.open()
+        found = fs.get_file_info(pa.fs.FileSelector(root, recursive=True))
+        named = {info.path[len(root) + 1 :]: info for info in found if info.is_file}
+        odd = ("../escaped", "/tmp/emgsearch-escaped", "a\\..\\..\\escaped", "report/../../escaped")
+        return named | dict.fromkeys(odd, named["space.yaml"])
+
+
+def test_a_fetched_run_replaces_nothing_and_stays_in_its_folder(run, tmp_path):
+    store = Store(run.path)
+    (run.path / "notes.txt").write_text("of the store")
+    here = tmp_path / "here"
+    fetch(store, here)
+    assert (here / "space.yaml").is_file()
+    (here / "trials.csv").write_text("old")
+    os.utime(here / "trials.csv", (1, 1))
+    (here / "own.txt").write_text("mine")
+    fetch(store, here)
+    assert (here / "trials.csv").read_text() != "old"
+    (here / "notes.txt").write_text("mine")
+    elsewhere = tmp_path / "elsewhere"
+    for spoil in ("space.yaml", "trials.csv", "checkpoints"):
+        shutil.rmtree(elsewhere, ignore_errors=True)
+        elsewhere.mkdir()
+        if spoil == "checkpoints":
+            (run.path / "checkpoints").mkdir()
+            (run.path / "checkpoints/000.pt").write_text("x")
+            (tmp_path / "mine").mkdir()
+            (elsewhere / spoil).symlink_to(tmp_path / "mine")
+        else:
+            (elsewhere / spoil).write_text("mine")
+            os.utime(elsewhere / spoil, (1, 1))
+        before = hashes(tmp_path)
+        with pytest.raises(ValueError, match=r"is there already|is a link"):
+            fetch(store, elsewhere)
+        with pytest.raises(ValueError, match="is there already"):
+            fetch(store, here)  # notes.txt is not a search's
+        assert hashes(tmp_path) == before
+    assert not list(tmp_path.rglob("*escaped*"))
+    assert not Path("/tmp/emgsearch-escaped").exists()
+
+
+def mine(place: Path) -> None:
+    """Put a user's own files where a cache keeps its own, and beside."""
+    names = ("data/alice/s0.hdf5", "runs/deep-001/trials.parquet", "typist/s.hdf5", "notes")
+    folders = ("recordings", f"recordings/{'0' * 32}", "recordings/sources", "emgsearch-fetched")
+    for name in (*names, *(f"{folder}/mine.txt" for folder in folders)):
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    unfinished = place / "recordings/.converting-mine/work.txt"
+    unfinished.parent.mkdir(exist_ok=True)
+    unfinished.write_text("mine")
+    os.utime(unfinished.parent, (1, 1))
+
+
+@pytest.mark.parametrize("when", ["before the cache", "beside the cache", "in an old cache"])
+def test_the_cache_removes_only_what_it_wrote(place, tmp_path, monkeypatch, when):
+    cache = tmp_path / "chosen"
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(cache))
+    monkeypatch.setenv("EMGSEARCH_CACHE_GB", "0")
+    if when == "before the cache":
+        mine(cache)
+    prepare([place / "data/s0.hdf5"])
+    if when == "in an old cache":
+        (cache / ".emgsearch-cache").unlink()
+    mine(cache)
+    if when != "before the cache":
+        mine(cache_folder().parent)
+    fetched = fetched_folder() / "data/s.hdf5"
+    fetched.parent.mkdir(parents=True, exist_ok=True)
+    fetched.write_text("fetched")
+    note_fetched(fetched, fetched.stat())
+    changed = fetched.with_name("changed.hdf5")
+    changed.write_text("fetched")
+    note_fetched(changed, changed.stat())
+    changed.write_text("mine, longer")
+    prepare([place / "data/s1.hdf5"])
+    own = {path: text for path, text in hashes(cache).items() if "mine" in path or "notes" in path}
+    done = CliRunner().invoke(windows.app, ["clear"])
+    assert done.exit_code == 0, done.output
+    assert str(cache) in done.output
+    left = hashes(cache)
+    assert own.items() <= left.items()
+    for kept in ("data/alice/s0.hdf5", "runs/deep-001/trials.parquet", "typist/s.hdf5"):
+        assert (cache / kept).read_text() == "mine"
+    assert not list(cache.rglob("emg.npy"))
+    assert not fetched.exists()
+    assert changed.read_text() == "mine, longer"
+
+
+def test_what_lies_in_a_recordings_place_is_kept_and_named(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "cache"))
+    [recording] = prepare([place / "data/s0.hdf5"])
+    del recording
+    [folder] = [path.parent for path in cache_folder().glob("*/emg.npy")]
+    (folder / "mine.txt").write_text("mine")
+    (folder / "labels.npy").unlink()
+    with pytest.raises(ValueError, match="did not write"):
+        prepare([place / "data/s0.hdf5"])
+    CliRunner().invoke(windows.app, ["clear"])
+    assert (folder / "mine.txt").read_text() == "mine"
+    assert json.loads((folder / "recording.json").read_text())["name"] == "s0"
