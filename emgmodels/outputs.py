@@ -93,16 +93,18 @@ def picture_path(path: Path) -> Path:
     """Return a picture's path with an ending: ``.png`` where it has none.
 
     Raises:
-        ValueError: matplotlib has no such format.
+        ValueError: matplotlib has no such format, or there is no such folder.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}: make it, or name another")
     if not path.suffix and (path.is_file() or not path.exists()):
         return path.with_name(f"{path.name}.png")
     formats = FigureCanvasBase.get_supported_filetypes()
     if path.suffix and path.suffix[1:].lower() not in formats:
         raise ValueError(
-            f"{path}: {path.suffix} is no format of pictures: take one of "
+            f"{path}: Format '{path.suffix[1:]}' is not supported: take one of "
             f"{', '.join(sorted(formats))}"
         )
     return path
