@@ -334,14 +334,6 @@ BROKEN = {
         r"keystrokes\[0\].key is 1: expected pynput's name",
     ),
     "a key that is no object": (set_attribute("keystrokes", "[7]"), r"keystrokes\[0\] is 7"),
-    "a prompt without payload": (
-        set_attribute("prompts", '[{"name": "p", "start": 1, "end": 2}]'),
-        r"prompts\[0\].payload is 'missing'",
-    ),
-    "a payload without text": (
-        set_attribute("prompts", '[{"name": "p", "start": 1, "end": 2, "payload": {}}]'),
-        r"prompts\[0\].payload is {}",
-    ),
     "an attribute that is an array": (
         set_attribute("condition", np.arange(3)),
         "attribute 'condition' is int64 array: expected text",
