@@ -18,9 +18,9 @@ from rich.text import Text
 from emgmodels import charset
 from emgmodels.config import BANDS
 from emgmodels.sessions.files import read_session
+from emgmodels.sessions.finding import session_paths
 from emgmodels.sessions.plot import plot_session
 from emgmodels.sessions.session import Session
-from emgmodels.sessions.splits import find_session_files
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
     "session": "left",
@@ -96,7 +96,7 @@ def _expand(files: list[Path]) -> list[Path]:
     """Return the files, with the session files of a folder in its place."""
     paths: list[Path] = []
     for file in files:
-        paths.extend(find_session_files(file).values() if file.is_dir() else [file])
+        paths.extend(session_paths(file) if file.is_dir() else [file])
     return paths
 
 

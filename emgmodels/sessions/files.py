@@ -98,13 +98,11 @@ def read_info(path: str | Path, file: BinaryIO | None = None) -> SessionInfo:
     )
 
 
-def signal_digest(path: str | Path) -> str | None:
+def signal_digest(path: str | Path) -> str:
     """Return a digest that tells a recording's EMG from that of others, whatever its file says.
 
-    It covers the number of samples and three stretches of the EMG (some milliseconds).
-
-    Returns:
-        None where these stretches are flat: nothing can be told of them.
+    It covers the number of samples and three stretches of the EMG, which takes milliseconds. Where
+    these are flat, nothing can be told of them: it is then that of the whole file.
 
     Raises:
         SessionError: as in ``read_info``.
@@ -120,7 +118,10 @@ def signal_digest(path: str | Path) -> str | None:
                 emg = np.ascontiguousarray(rows[field], dtype=np.float32)
                 is_flat &= bool((emg == emg[0]).all())
                 digest.update(emg.tobytes())
-    return None if is_flat else digest.hexdigest()
+    if is_flat:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+    return digest.hexdigest()
 
 
 def write_session(path: str | Path, session: Session) -> None:
