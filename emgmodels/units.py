@@ -36,8 +36,8 @@ def amplitude(emg: np.ndarray) -> float:
     some = some.astype(np.float64)
     distances = np.abs(some - np.median(some, axis=0))
     strengths = 1.4826 * np.median(distances, axis=0)
-    # A coarse converter repeats one value most of the time: the median distance is 0 there.
-    strengths = np.where(strengths > 0, strengths, distances.mean(axis=0))
+    if not strengths.any():  # a coarse converter, which repeats one value most of the time
+        strengths = distances.mean(axis=0)
     moving = strengths[strengths > 0]
     return float(np.median(moving)) if len(moving) else 0.0
 

@@ -64,10 +64,12 @@ def inspect(
     """Show a row a session: how long, how many keys, how strong a signal, what was typed.
 
     "dropped" counts keys and characters that have no label, "outside" those whose time is before
-    or after the recording. A file that can't be read is reported after the others, and the command
-    exits with 2.
+    or after the recording. "rms" is in the file's own unit. Below the table stands what to know of
+    a session: what its file lacks, gaps, a unit other than microvolts. A file that can't be read is
+    reported after the others, and the command exits with 2.
     """
     rows: list[list[Text]] = []
+    remarks: list[str] = []
     problems: list[Exception] = []
     try:
         paths = _expand(files)
@@ -80,12 +82,16 @@ def inspect(
         try:
             session = read_session(path)
             rows.append(_describe(session))
+            remarks += [f"{session.name}: {remark}" for remark in session.remarks()]
             if plot is not None:
-                plot_session(session, plot, start, seconds)
+                drawn = plot_session(session, plot, start, seconds)
+                remarks.append(f"{session.name}: drawn to {drawn}")
         except (ValueError, OSError) as error:
             problems.append(error)
     if rows:
         _print(rows)
+    for remark in remarks:
+        typer.echo(remark)
     for problem in problems:
         typer.echo(str(problem), err=True)
     if problems:

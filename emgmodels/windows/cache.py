@@ -29,7 +29,7 @@ from emgmodels.sessions import Session, Split, read_session
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
 from emgmodels.writing import whole
 
-FORMAT = 1
+FORMAT = 2
 """Version of the cache's layout, part of its key."""
 DEFAULT_LIMIT = 100.0
 """Gigabytes that recordings may take."""
@@ -127,10 +127,11 @@ def open_split(
     Raises:
         ValueError: a file is not a session, no session is long enough, or there are no keys.
     """
-    warnings: list[str] = []
+    warnings: list[str] = list(split.notes)
     subsets = []
     for name, paths in (("training", split.train), ("validation", split.val)):
         recordings = prepare(paths, progress)
+        warnings += _remarks(name, recordings)
         for recording in recordings:
             if recording.samples < VALIDATION_SECONDS * SAMPLE_RATE:
                 seconds = recording.samples / SAMPLE_RATE
@@ -142,6 +143,20 @@ def open_split(
         check_recordings(long_enough, name, VALIDATION_SECONDS)
         subsets.append(long_enough)
     return subsets[0], subsets[1], warnings
+
+
+def _remarks(name: str, recordings: Sequence[Recording]) -> list[str]:
+    """Return what the user should know of recordings, each remark once with those it is about."""
+    about: dict[str, list[str]] = {}
+    for recording in recordings:
+        for remark in recording.remarks:
+            about.setdefault(remark, []).append(recording.name)
+    return [
+        f"{name} session {names[0]}: {remark}"
+        if len(names) == 1
+        else f"{len(names)} {name} sessions ({names[0]} to {names[-1]}): {remark}"
+        for remark, names in about.items()
+    ]
 
 
 def entries() -> list[Entry]:
@@ -228,6 +243,7 @@ def _convert(session: Session, folder: Path, source: Path) -> None:
             values = {
                 "name": session.name,
                 "has_key_times": labels.has_key_times,
+                "remarks": session.remarks(),
                 "source": str(source.resolve()),
             }
             json.dump(values, meta)
@@ -247,9 +263,12 @@ def _write_emg(session: Session, path: Path) -> None:
     out = np.lib.format.open_memmap(
         path, mode="w+", dtype=np.float32, shape=(emg.shape[1], len(emg))
     )
+    scale = np.float32(session.scale)
     step = 1 << 14  # rows that stay in the cache of a core while they are transposed
     for low in range(0, len(emg), step):
         out[:, low : low + step] = emg[low : low + step].T
+        if scale != 1:
+            out[:, low : low + step] *= scale
     out.flush()
 
 
@@ -290,6 +309,7 @@ def _read(folder: Path) -> Recording:
         first=np.load(folder / "first.npy"),
         last=np.load(folder / "last.npy"),
         has_key_times=meta["has_key_times"],
+        remarks=tuple(meta["remarks"]),
         in_use=file,
     )
 
