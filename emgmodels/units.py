@@ -37,7 +37,7 @@ def amplitude(emg: np.ndarray) -> float:
     distances = np.abs(some - np.median(some, axis=0))
     strengths = 1.4826 * np.median(distances, axis=0)
     if not strengths.any():  # a coarse converter, which repeats one value most of the time
-        strengths = distances.mean(axis=0)
+        strengths = np.sqrt(np.square(distances).mean(axis=0))
     moving = strengths[strengths > 0]
     return float(np.median(moving)) if len(moving) else 0.0
 

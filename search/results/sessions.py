@@ -51,6 +51,16 @@ def session_files(
     return tuple(found[old] for old in known)
 
 
+def is_synthetic(facts: Mapping[str, Any]) -> bool:
+    """Return whether a search's sessions were written by a synthetic typist.
+
+    Args:
+        facts: what its ``environment.json`` says. ``synthetic`` marks a demo, whose sessions the
+            search wrote itself; a subject's name marks sessions of ``emgmodels.synthetic``.
+    """
+    return bool(facts.get("synthetic")) or str(facts.get("subject", "")).startswith("synthetic")
+
+
 def _name(source: str) -> str:
     """Return the name of the session that a path or a URI, with its options, is of."""
     return PurePosixPath(urlsplit(source).path if is_uri(source) else source).stem
