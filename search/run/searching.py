@@ -396,7 +396,3 @@ def _facts(
         "split": {"origin": split.origin, **asdict(data), "test": tested},
         "resources_per_trial": asdict(resources),
     }
-
-
-def _data(synthetic: bool, subject: str) -> str:
-    return "synthetic data" if synthetic else f"subject {subject}"
