@@ -93,7 +93,8 @@ def _normalise(character: str) -> str:
     if symbol not in _UNKNOWN:
         return symbol
     # The library's tables miss newer characters. Unicode says what they are a form of.
-    base, *marks = unicodedata.normalize("NFKD", character)
+    parts = unicodedata.normalize("NFKD", character)
+    base, marks = parts[0], parts[1:]
     is_accented = base.isalpha() and all(map(unicodedata.combining, marks))
     return base if is_accented or not marks else ""
 
