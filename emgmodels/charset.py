@@ -3,6 +3,9 @@
 Label order: letters, digits and punctuation of Python's ``string``, then backspace, enter, space
 and shift; the CTC blank comes last. In text each key is one symbol (``⌫ ⏎ ⇧`` and the space for the
 four without a character of their own), so one character is one label.
+
+Other characters are transliterated by ``text-unidecode``, taken under its Artistic License. Its
+tables are an earlier state of Unidecode's, emg2qwerty's library, whose licence is the GPL.
 """
 
 from __future__ import annotations
@@ -10,6 +13,9 @@ from __future__ import annotations
 import string
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
+
+from text_unidecode import unidecode
 
 _NAMED_KEYS = {"⌫": "Key.backspace", "⏎": "Key.enter", " ": "Key.space", "⇧": "Key.shift"}
 
@@ -31,13 +37,13 @@ _KEY_LABELS = _LABELS | {key: label for label, key in enumerate(_KEYS)}
 _EQUIVALENTS = {
     **dict.fromkeys("\n\r", "⏎"),
     "\b": "⌫",
-    **dict.fromkeys("‘’‛′´", "'"),
-    **dict.fromkeys("“”‟", '"'),
-    "‚": ",",
-    **dict.fromkeys("‐‑‒–—−", "-"),
-    **dict(zip("øØłŁđĐðÐħĦŧŦı", "oOlLdDdDhHtTi", strict=True)),
+    "—": "-",
+    **dict.fromkeys("⇥⌃⌘↑⇡", ""),  # emg2qwerty's symbols of keys that are outside the set
+    **dict(zip("−∕∖∗∣∶∼", "-/\\*|:~", strict=True)),  # the library knows no operators
 }
-"""Characters that compatibility decomposition doesn't lead to ASCII."""
+"""Characters that the library transliterates otherwise than emg2qwerty does, or not at all."""
+_UNKNOWN = ("", "[?]", "[?] ")
+"""What the library gives for a character that it does not know."""
 
 
 def label_of(key: str) -> int | None:
@@ -61,8 +67,9 @@ def key_of(label: int) -> str:
 def encode(text: str) -> list[int]:
     """Return the labels of a text, leaving out the characters outside the set.
 
-    Typographic quotes and dashes become ASCII, letters lose their accents, line ends become enter.
-    A character gives at most one label: ``…`` and ``ß`` are left out, as emg2qwerty does.
+    The rule is emg2qwerty's. A character outside the set is transliterated to ASCII: ``é`` gives
+    ``e``, ``“`` gives ``"``, ``÷`` gives ``/``. What becomes several characters, as ``…`` and ``ß``
+    do, is left out. Line ends become enter.
     """
     symbols = (character if character in _LABELS else _normalise(character) for character in text)
     return [_LABELS[symbol] for symbol in symbols if symbol in _LABELS]
@@ -77,13 +84,18 @@ def decode(labels: Iterable[int]) -> str:
     return "".join(CLASSES[_checked(label)] for label in labels)
 
 
+@cache
 def _normalise(character: str) -> str:
     """Return what stands for a character outside the set: a symbol, or something not in the set."""
     if character in _EQUIVALENTS:
         return _EQUIVALENTS[character]
+    symbol = unidecode(character)
+    if symbol not in _UNKNOWN:
+        return symbol
+    # The library's tables miss newer characters. Unicode says what they are a form of.
     parts = unicodedata.normalize("NFKD", character)
     base, marks = parts[0], parts[1:]
-    is_accented = base.isalpha() and all(unicodedata.combining(mark) for mark in marks)
+    is_accented = base.isalpha() and all(map(unicodedata.combining, marks))
     return base if is_accented or not marks else ""
 
 

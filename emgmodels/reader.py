@@ -31,6 +31,7 @@ from emgmodels.export.inert import load_inert
 from emgmodels.factory import Decoder, build, notation
 from emgmodels.features import as_emg, band_indices, electrode_indices
 from emgmodels.stream import Stream
+from emgmodels.units import scale_of
 from emgmodels.windows import Recording
 
 FORMAT = 1
@@ -83,7 +84,12 @@ class Reader:
         self.frame_seconds = self.step / SAMPLE_RATE
 
     def __call__(
-        self, emg: np.ndarray | Tensor, *, one_pass: bool = False, beam: BeamSearch | None = None
+        self,
+        emg: np.ndarray | Tensor,
+        *,
+        one_pass: bool = False,
+        beam: BeamSearch | None = None,
+        scale: float | None = None,
     ) -> str:
         """Return the text of a recording, one symbol a key.
 
@@ -92,39 +98,49 @@ class Reader:
         Args:
             emg: (S, 2, 16) samples at 2 kHz, left band first, in the unit of the session files that
                 the model was trained on; ``sessions.read_session(FILE).emg`` is such an array.
-                A model of fewer electrodes takes its own.
+                Volts and millivolts are read as microvolts. A model of fewer electrodes takes its
+                own.
             one_pass: give the model the recording as a whole, as ``stream`` does, and not in 4 s
                 windows whose emissions are stitched.
             beam: search for the likeliest text, with a language model if it has one; None: greedy
                 decoding.
+            scale: what the EMG is multiplied by; None: found from its strength, see ``units``.
 
         Raises:
             ValueError: the EMG has another shape.
         """
-        log_probs = torch.from_numpy(self.emissions(emg, one_pass=one_pass))
+        log_probs = torch.from_numpy(self.emissions(emg, one_pass=one_pass, scale=scale))
         return decode(beam.decode(log_probs) if beam else greedy_decode(log_probs[None])[0])
 
-    def emissions(self, emg: np.ndarray | Tensor, *, one_pass: bool = False) -> np.ndarray:
+    def emissions(
+        self, emg: np.ndarray | Tensor, *, one_pass: bool = False, scale: float | None = None
+    ) -> np.ndarray:
         """Return (T, 99) log-probabilities of the keys, and last of the blank, frame by frame.
 
-        Frame j begins ``j x frame_seconds`` into the recording. EMG and ``one_pass`` are as in a
-        call.
+        Frame j begins ``j x frame_seconds`` into the recording. EMG, ``one_pass`` and ``scale`` are
+        as in a call.
         """
         signal = as_emg(emg).permute(1, 2, 0).contiguous().numpy()  # (B, 16, S)
         if signal.shape[2] < self.model.spectrogram.hop:
             return np.empty((0, len(CLASSES) + 1), dtype=np.float32)
+        factor = scale_of(signal.transpose(2, 0, 1)) if scale is None else scale
+        if factor != 1:
+            signal = signal * np.float32(factor)
         none = np.empty(0, dtype=np.int64)
         recording = Recording("", signal, none, none, none, has_key_times=False)
         emissions = one_pass_emissions if one_pass else stitched_emissions
         return emissions(self.model, recording, self.config.training).numpy()
 
-    def stream(self) -> Stream:
+    def stream(self, scale: float | None = None) -> Stream:
         """Return what reads a recording while it arrives.
+
+        Args:
+            scale: what the EMG is multiplied by; None: found from the strength of the first second.
 
         Raises:
             ValueError: the model depends on more than can be carried.
         """
-        return Stream(self.model, self.config.training)
+        return Stream(self.model, self.config.training, scale)
 
     def card(self) -> dict[str, Any]:
         """Return all that a program needs to use the model, as JSON has it."""
@@ -139,6 +155,7 @@ class Reader:
             "labels": list(CLASSES),
             "blank": BLANK,
             "input": f"EMG of {BANDS} bands, left first: (samples, {BANDS}, {BAND_ELECTRODES})",
+            "unit": "that of the training sessions; microvolts where that was volts or millivolts",
             "sample_rate": SAMPLE_RATE,
             "bands": band_indices(config.electrode_choice),
             "electrodes": electrode_indices(config.electrodes, config.electrode_choice),

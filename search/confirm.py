@@ -36,6 +36,7 @@ from search.preflight import check_cluster
 from search.recorder import Recorder
 from search.resources import Resources, choose_resources, resources_asked
 from search.results import COMPLETE, STOPPED, RunFolder, TrialRecord
+from search.results.sessions import is_synthetic
 from search.sampler import ListedConfigs, trial_seed
 from search.schedule import make_scheduler
 from search.sessions import sessions_again
@@ -220,7 +221,7 @@ def _train(
     space = load_space(into.path / "space.yaml")
     scheduler = make_scheduler("none", max_epochs=max(c.training.epochs for _, c in plan))
     facts = into.read_environment()
-    on = "synthetic data" if facts.get("synthetic") else f"subject {facts.get('subject')}"
+    on = "synthetic data" if is_synthetic(facts) else f"subject {facts.get('subject')}"
     boards = TrialBoards(into.path / "tensorboard", space.parameters(), on)
     done = sum(map(_is_done, into.trials.values()))
     with Progress(console, len(plan) + done) as progress:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 
 from emgmodels.config import SAMPLE_RATE, TrainingConfig
-from emgmodels.sessions import Split, find_split, split_files
+from emgmodels.sessions import Split, apart, find_split, split_files
 from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import (
     Recording,
@@ -47,10 +47,10 @@ def choose_sessions(
     """
     if isinstance(data, SessionStore):
         found = split_files(
-            data.files(), data.place.uri, subject, split, space.search.seed, data.user_of
+            data.paths(), data.place.uri, subject, split, space.search.seed, data.info_of
         )
         data.fetch([*found.train, *found.val])
-        return found
+        return apart(found, ("train", "val"))
     if data is not None:
         return find_split(data, subject, split, seed=space.search.seed)
     if subject is not None or split is not None:

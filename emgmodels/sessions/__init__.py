@@ -7,8 +7,9 @@ which sessions of a folder are for training, validation and test. To look at fil
 """
 
 from emgmodels.sessions.files import SessionError, read_info, read_session, write_session
+from emgmodels.sessions.finding import find_session_files, session_paths
 from emgmodels.sessions.session import Keystroke, Labels, Prompt, Session, SessionInfo
-from emgmodels.sessions.splits import Split, find_session_files, find_split, split_files
+from emgmodels.sessions.splits import Split, apart, find_split, split_files
 
 __all__ = [
     "Keystroke",
@@ -18,10 +19,12 @@ __all__ = [
     "SessionError",
     "SessionInfo",
     "Split",
+    "apart",
     "find_session_files",
     "find_split",
     "read_info",
     "read_session",
+    "session_paths",
     "split_files",
     "write_session",
 ]

@@ -19,9 +19,9 @@ from emgmodels import charset
 from emgmodels.config import BANDS
 from emgmodels.outputs import check_output, picture_path
 from emgmodels.sessions.files import read_session
+from emgmodels.sessions.finding import session_paths
 from emgmodels.sessions.plot import PLOT_MARK, plot_session
 from emgmodels.sessions.session import Session
-from emgmodels.sessions.splits import find_session_files
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
     "session": "left",
@@ -65,10 +65,12 @@ def inspect(
     """Show a row a session: how long, how many keys, how strong a signal, what was typed.
 
     "dropped" counts keys and characters that have no label, "outside" those whose time is before
-    or after the recording. A file that can't be read is reported after the others, and the command
-    exits with 2.
+    or after the recording. "rms" is in the file's own unit. Below the table stands what to know of
+    a session: what its file lacks, gaps, a unit other than microvolts. A file that can't be read is
+    reported after the others, and the command exits with 2.
     """
     rows: list[list[Text]] = []
+    remarks: list[str] = []
     problems: list[Exception] = []
     try:
         paths = _expand(files)
@@ -84,14 +86,16 @@ def inspect(
         try:
             session = read_session(path)
             rows.append(_describe(session))
+            remarks += [f"{session.name}: {remark}" for remark in session.remarks()]
             if plot is not None:
-                plot_session(session, plot, start, seconds)
+                drawn = plot_session(session, plot, start, seconds)
+                remarks.append(f"{session.name}: drawn to {drawn}")
         except (ValueError, OSError) as error:
             problems.append(error)
     if rows:
         _print(rows)
-    if plot is not None and not problems:
-        typer.echo(f"drawn: {plot}")
+    for remark in remarks:
+        typer.echo(remark)
     for problem in problems:
         typer.echo(str(problem), err=True)
     if problems:
@@ -102,7 +106,7 @@ def _expand(files: list[Path]) -> list[Path]:
     """Return the files, with the session files of a folder in its place."""
     paths: list[Path] = []
     for file in files:
-        paths.extend(find_session_files(file).values() if file.is_dir() else [file])
+        paths.extend(session_paths(file) if file.is_dir() else [file])
     return paths
 
 

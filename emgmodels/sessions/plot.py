@@ -25,18 +25,26 @@ _CHARACTER_WIDTH = 0.009
 """Of a key's symbol, as a share of the picture's width."""
 
 
-def plot_session(session: Session, path: Path, start: float = 0.0, seconds: float = 5.0) -> None:
+def plot_session(session: Session, path: Path, start: float = 0.0, seconds: float = 5.0) -> Path:
     """Draw both bands (16 traces each, one common scale a band) with the keys at their times.
 
     Args:
         session: What to draw.
-        path: The picture; its ending chooses the format (.png, .pdf, .svg).
+        path: The picture; its ending chooses the format (.png, .pdf, .svg), without one it is .png.
         start: Where the picture begins (s from the session's first sample).
         seconds: How much it shows (s).
 
+    Returns:
+        The picture's path.
+
     Raises:
-        ValueError: the part lies outside the session, or matplotlib has no such format.
+        ValueError: the part lies outside the session, the path is a folder, or matplotlib has no
+            such format.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder: name a picture in it, such as {path / 'emg.png'}")
+    if not path.suffix:
+        path = path.with_name(f"{path.name}.png")
     shortest, longest = _PLOTTABLE
     if not 0 <= start < session.duration:
         raise ValueError(
@@ -60,6 +68,7 @@ def plot_session(session: Session, path: Path, start: float = 0.0, seconds: floa
     bands[-1].set_xlim(start, min(start + seconds, session.duration))
     bands[-1].set_xlabel("time from the first sample (s)")
     save_figure(figure, path, PLOT_MARK, dpi=120)
+    return path
 
 
 def _draw_band(axes: Axes, name: str, elapsed: np.ndarray, emg: np.ndarray) -> None:

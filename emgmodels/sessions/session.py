@@ -9,6 +9,8 @@ import numpy as np
 
 from emgmodels import charset
 from emgmodels.config import SAMPLE_RATE
+from emgmodels.sessions.timing import gap_remark
+from emgmodels.units import scale_of, unit_remark
 
 ON_KEYBOARD = "on_keyboard"
 """The condition whose ground truth is the keys pressed; every other has the prompts shown."""
@@ -61,9 +63,10 @@ class Session:
         condition: How was typed; it decides what the ground truth is (``ON_KEYBOARD``).
         duration_mins: Length as the recorder noted it (minutes).
         time: (T,) float64, absolute unix seconds, non-decreasing, at 2 kHz.
-        emg: (T, 2, 16) float32, bands left and right.
+        emg: (T, 2, 16) float32, bands left and right, in the unit of the file.
         keystrokes: The keys pressed.
         prompts: The prompts shown.
+        notes: What its file lacks, or what was left out of it, though nothing needed was lost.
     """
 
     name: str
@@ -74,6 +77,17 @@ class Session:
     emg: np.ndarray
     keystrokes: tuple[Keystroke, ...]
     prompts: tuple[Prompt, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def scale(self) -> float:
+        """What models multiply the EMG by: 1 unless its unit can't be microvolts."""
+        return scale_of(self.emg)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what a user should know: notes of reading, gaps, a unit other than microvolts."""
+        found = (*self.notes, gap_remark(self.time), unit_remark(self.scale))
+        return tuple(filter(None, found))
 
     @property
     def duration(self) -> float:
@@ -133,6 +147,7 @@ class SessionInfo:
         samples: EMG samples of each electrode.
         keys: Keystrokes in the file, also those outside the charset.
         prompts: Prompts in the file, also those without text.
+        is_user_known: Whether the file names the user; if not, its folder's name stands in.
     """
 
     name: str
@@ -143,3 +158,4 @@ class SessionInfo:
     samples: int
     keys: int
     prompts: int
+    is_user_known: bool = True

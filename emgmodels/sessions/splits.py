@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +17,10 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from emgmodels.config import explain
-from emgmodels.sessions.files import read_info
+from emgmodels.sessions.files import read_info, signal_digest
+from emgmodels.sessions.finding import SUFFIX, by_name, same_spelling, session_paths
+from emgmodels.sessions.session import SessionInfo
 
-SUFFIX = ".hdf5"
 SUBSETS = ("train", "val", "test")
 _PUBLISHED = Path(__file__).parents[1] / "splits"
 
@@ -34,6 +35,7 @@ class Split:
         val: Sessions that rank models.
         test: Sessions looked at last; may be empty.
         origin: Where the split comes from, to be said to the user.
+        notes: What the user should know of its sessions.
     """
 
     subject: str
@@ -41,6 +43,7 @@ class Split:
     val: tuple[Path, ...]
     test: tuple[Path, ...]
     origin: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def find_split(
@@ -52,7 +55,7 @@ def find_split(
     """Choose the sessions for training, validation and test.
 
     Args:
-        data: Folder with session files, up to two levels of subfolders deep.
+        data: Folder with session files, in subfolders too.
         subject: Whose sessions; may be left out where the folder (or split file) has one subject.
         split_file: emg2qwerty's YAML (``user``, ``dataset: {train|val|test: [{user, session}]}``).
             Without one, subject 89335547 has the published split; any other is split by session
@@ -62,89 +65,86 @@ def find_split(
         seed: Seed of that choice.
 
     Raises:
-        ValueError: the folder or the split file is missing or wrong, a session is missing, or the
-            subject is unknown or has too few sessions; the message names all of them.
+        ValueError: the folder or the split file is missing or wrong, a session is missing or of
+            another subject, the subject is unknown or has too few sessions, or the same recording
+            is in two subsets; the message names all of them.
     """
-    return split_files(find_session_files(data), str(data), subject, split_file, seed)
+    return apart(split_files(session_paths(data), str(data), subject, split_file, seed))
 
 
 def split_files(
-    files: Mapping[str, Path],
+    paths: Sequence[Path],
     data: str,
     subject: str | None = None,
     split_file: str | Path | None = None,
     seed: int = 0,
-    user_of: Callable[[Path], str] = lambda path: read_info(path).user,
+    info_of: Callable[[Path], SessionInfo] = read_info,
 ) -> Split:
     """Choose as ``find_split`` does among session files that were found already.
 
     Args:
-        files: Session files by name.
+        paths: Session files.
         data: Where they are, for messages.
         subject: As there.
         split_file: As there.
         seed: As there.
-        user_of: Whose session a file is; asked where neither a split file nor a published split
-            tells.
+        info_of: What a session file says of itself.
 
     Raises:
-        ValueError: As there.
+        ValueError: As there, except that the recordings are not compared: see ``apart``.
     """
+    subject = None if subject is None else same_spelling(subject)
     if split_file is None and subject is not None:
         split_file = _published(subject)
     if split_file is not None:
-        return _listed(Path(split_file), data, files, subject)
-    files_of = _by_subject(files, user_of)
+        return _listed(Path(split_file), data, paths, subject, info_of)
+    files_of = _by_subject(paths, info_of)
     chosen = _choose_subject(data, subject, files_of)
+    own = files_of[chosen]
     published = _published(chosen)
     if published is None:
-        return _drawn(data, chosen, files_of[chosen], seed)
-    lacking = sum(name not in files for name in _sessions(published))
+        return _drawn(data, chosen, by_name(own, data), seed)
+    names = {same_spelling(path.stem) for path in own}
+    lacking = sum(name not in names for name in _sessions(published))
     if not lacking:
-        return _listed(published, data, files, chosen)
-    drawn = _drawn(data, chosen, files_of[chosen], seed)
+        return _listed(published, data, own, chosen, info_of)
+    drawn = _drawn(data, chosen, by_name(own, data), seed)
     note = f"{drawn.origin}, since {lacking} sessions of the published split are not there"
     return replace(drawn, origin=note)
 
 
-def find_session_files(data: str | Path) -> dict[str, Path]:
-    """Return the session files of a folder and two levels of subfolders, by session name, sorted.
+def apart(split: Split, subsets: Sequence[str] = SUBSETS) -> Split:
+    """Return the split if no recording is in two subsets; a note says which is twice in one.
 
-    Raises:
-        ValueError: there are none, or two have the same name.
-    """
-    data = Path(data)
-    if not data.is_dir():
-        found = "is a file" if data.exists() else "does not exist"
-        raise ValueError(f"{data}: {found}: expected a folder with session files (*{SUFFIX})")
-    levels = ("*", "*/*", "*/*/*")
-    return by_name((path for level in levels for path in data.glob(level + SUFFIX)), str(data))
-
-
-def by_name(paths: Iterable[Path], data: str) -> dict[str, Path]:
-    """Return session files by session name, sorted.
+    Recordings are compared by their EMG: a copy may have another name, and other attributes.
 
     Args:
-        paths: What was found; hidden files are left out.
-        data: Where, for messages.
+        split: The split.
+        subsets: Those whose files are on this machine.
 
     Raises:
-        ValueError: There are none, or two have the same name.
+        ValueError: A recording is in two subsets, or a file is not a session.
     """
-    files: dict[str, Path] = {}
-    for path in sorted(paths, key=lambda path: (len(path.parts), path)):
-        if path.name.startswith("."):
-            continue
-        if path.stem in files:
-            raise ValueError(
-                f"{data}: session {path.stem} is there twice: {files[path.stem]} and {path}"
-            )
-        files[path.stem] = path
-    if not files:
+    where: dict[str, tuple[str, Path]] = {}
+    shared, notes = [], []
+    for subset in subsets:
+        for path in getattr(split, subset):
+            digest = signal_digest(path)
+            if digest not in where:
+                where[digest] = (subset, path)
+                continue
+            earlier, first = where[digest]
+            if earlier == subset:
+                notes.append(f"{first} and {path} are the same recording: it counts twice")
+            else:
+                shared.append(f"  {first} ({earlier}) and {path} ({subset})")
+    if shared:
         raise ValueError(
-            f"{data}: no session files: looked for *{SUFFIX} there and in two levels of subfolders"
+            "the same recording is in two subsets, so that a model would be tested on what it "
+            "learnt:\n" + "\n".join(shared) + "\nremove one file of each pair, or put both in "
+            "one subset by a split file"
         )
-    return dict(sorted(files.items()))
+    return replace(split, notes=(*split.notes, *notes))
 
 
 def _check_name(session: str) -> str:
@@ -185,31 +185,97 @@ def _read_split_file(path: Path) -> _SplitFile:
         raise ValueError("\n".join(explain(error, str(path)))) from None
 
 
-def _listed(path: Path, data: str, files: Mapping[str, Path], subject: str | None) -> Split:
+def _listed(
+    path: Path,
+    data: str,
+    paths: Sequence[Path],
+    subject: str | None,
+    info_of: Callable[[Path], SessionInfo],
+) -> Split:
     """Return the split that a file lists, of one subject where one is named."""
     content = _read_split_file(path)
-    names: dict[str, list[str]] = {}
-    for subset in SUBSETS:
-        entries: list[_Entry] = getattr(content.dataset, subset)
-        names[subset] = [
-            entry.session for entry in entries if subject in (None, content.user, entry.user)
+    whose = same_spelling(content.user)
+    _check_user(path, whose, content.dataset)
+    entries: dict[str, list[_Entry]] = {
+        subset: [
+            entry
+            for entry in getattr(content.dataset, subset)
+            if subject in (None, whose, same_spelling(entry.user))
         ]
-    listed = [name for subset in SUBSETS for name in names[subset]]
+        for subset in SUBSETS
+    }
     for subset in ("train", "val"):
-        if not names[subset]:
-            whose = f" of subject {subject}" if subject is not None else ""
-            raise ValueError(f"{path}: dataset.{subset} has no session{whose}: it needs at least 1")
-    twice = [name for name, times in Counter(listed).items() if times > 1]
+        if not entries[subset]:
+            of = f" of subject {subject}" if subject is not None else ""
+            raise ValueError(f"{path}: dataset.{subset} has no session{of}: it needs at least 1")
+    listed = [entry for subset in SUBSETS for entry in entries[subset]]
+    _check_once(path, listed)
+    found = _located(path, data, paths, listed, info_of)
+    places = iter(found)
+    train, val, test = (tuple(next(places) for _ in entries[subset]) for subset in SUBSETS)
+    return Split(subject or whose, train, val, test, origin=str(path))
+
+
+def _check_user(path: Path, whose: str, dataset: _Subsets) -> None:
+    """Refuse a user that is not the only subject: it may name several subjects, but no other."""
+    entries = (*dataset.train, *dataset.val, *dataset.test)
+    users = {same_spelling(entry.user) for entry in entries}
+    if len(users) == 1 and whose not in users:
+        raise ValueError(
+            f"{path}: user is {whose}, but all its sessions are of user {users.pop()}: give the "
+            f"same name to both"
+        )
+
+
+def _check_once(path: Path, listed: Sequence[_Entry]) -> None:
+    counts = Counter((same_spelling(entry.user), same_spelling(entry.session)) for entry in listed)
+    twice = [name for (_, name), times in counts.items() if times > 1]
     if twice:
         raise ValueError(f"{path}: a session may stand in one subset, once: {', '.join(twice)}")
-    missing = [name for name in listed if name not in files]
+
+
+def _located(
+    path: Path,
+    data: str,
+    paths: Sequence[Path],
+    listed: Sequence[_Entry],
+    info_of: Callable[[Path], SessionInfo],
+) -> list[Path]:
+    """Return the file of each session that a split file lists; none is another user's."""
+    named: dict[str, list[Path]] = {}
+    for place in paths:
+        named.setdefault(same_spelling(place.stem), []).append(place)
+    missing = [entry.session for entry in listed if same_spelling(entry.session) not in named]
     if missing:
         raise ValueError(
             f"{data}: {len(missing)} of the {len(listed)} sessions in {path} are missing:\n"
             + "\n".join(f"  {name}{SUFFIX}" for name in missing)
         )
-    train, val, test = (tuple(files[name] for name in names[subset]) for subset in SUBSETS)
-    return Split(subject or content.user, train, val, test, origin=str(path))
+    found, strangers = [], []
+    for entry in listed:
+        places = named[same_spelling(entry.session)]
+        users = {place: _user(info_of(place)) for place in places}
+        named_so = [place for place in places if users[place] == same_spelling(entry.user)]
+        own = named_so or [place for place in places if users[place] is None]
+        if own:
+            (only,) = by_name(own, data).values()
+            found.append(only)
+        else:
+            strangers.append(
+                f"  {entry.session}: user {entry.user} in the split file, "
+                f"user {users[places[0]]} in {places[0]}"
+            )
+    if strangers:
+        raise ValueError(
+            f"{path}: the files of {len(strangers)} sessions name another user; mend the split "
+            f"file, or the attribute 'user' of the files:\n" + "\n".join(strangers)
+        )
+    return found
+
+
+def _user(info: SessionInfo) -> str | None:
+    """Return the user that a session file names; None where it names none."""
+    return same_spelling(info.user) if info.is_user_known else None
 
 
 def _published(subject: str) -> Path | None:
@@ -223,15 +289,15 @@ def _sessions(split_file: Path) -> list[str]:
 
 
 def _by_subject(
-    files: Mapping[str, Path], user_of: Callable[[Path], str]
-) -> dict[str, dict[str, Path]]:
-    subjects: dict[str, dict[str, Path]] = {}
-    for name, path in files.items():
-        subjects.setdefault(user_of(path), {})[name] = path
+    paths: Sequence[Path], info_of: Callable[[Path], SessionInfo]
+) -> dict[str, list[Path]]:
+    subjects: dict[str, list[Path]] = {}
+    for path in paths:
+        subjects.setdefault(same_spelling(info_of(path).user), []).append(path)
     return subjects
 
 
-def _choose_subject(data: str, subject: str | None, files_of: dict[str, dict[str, Path]]) -> str:
+def _choose_subject(data: str, subject: str | None, files_of: dict[str, list[Path]]) -> str:
     if subject is None and len(files_of) == 1:
         return next(iter(files_of))
     if subject in files_of:

@@ -47,8 +47,8 @@ def stream(
     """
     try:
         reader = load(checkpoint)
-        live = reader.stream()
         played = read_session(session)
+        live = reader.stream(played.scale)
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None

@@ -10,6 +10,7 @@ from emgmodels.charset import BLANK, decode
 from emgmodels.config import SAMPLE_RATE, TrainingConfig
 from emgmodels.factory import Decoder
 from emgmodels.features import as_emg, band_indices, electrode_indices
+from emgmodels.units import amplitude, scale_of
 from emgmodels.windows import mirrored
 
 
@@ -23,6 +24,8 @@ class Stream:
     Args:
         model: in evaluation mode.
         training: how it was trained; a session gets the context that windows had there.
+        scale: what the EMG is multiplied by; None: found from the strength of what arrives before
+            the first output, or as soon as an electrode moves.
 
     Attributes:
         text: all that was read so far.
@@ -33,11 +36,14 @@ class Stream:
         ValueError: a stage depends on a window's end, or on a past without limit.
     """
 
-    def __init__(self, model: Decoder, training: TrainingConfig) -> None:
+    def __init__(
+        self, model: Decoder, training: TrainingConfig, scale: float | None = None
+    ) -> None:
         assert not model.training
         config, features = model.config, model.spectrogram
         self.model = model
         self.text = ""
+        self._scale = scale
         self.latency_ms = model.lookahead_ms
         self._flow = model.flow()
         self._context = (
@@ -94,6 +100,10 @@ class Stream:
     def _read(self, emg: Tensor, frames: int | None = None) -> str:
         if len(emg) == 0:
             return ""
+        if self._scale is None and amplitude(emg.numpy()) > 0:
+            self._scale = scale_of(emg.numpy())
+        if self._scale not in (None, 1):
+            emg = emg * self._scale
         device = next(self.model.parameters()).device
         signal = emg.permute(1, 2, 0)[None].contiguous()  # (1, B, E, S)
         return self._add(self._flow.push(signal.to(device)), frames)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from emgmodels.sessions import find_session_files
+from emgmodels.sessions import session_paths
 from emgmodels.windows import cache
 
 app = typer.Typer(
@@ -74,7 +74,7 @@ def prepare(
     Example: python -m emgmodels.windows prepare data/
     """
     try:
-        paths = list(find_session_files(data).values())
+        paths = session_paths(data)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("sessions", total=len(paths))
             recordings = cache.prepare(paths, lambda _: bar.advance(task))

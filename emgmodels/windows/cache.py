@@ -39,7 +39,7 @@ from emgmodels.windows.home import (
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
 from emgmodels.writing import whole
 
-FORMAT = 1
+FORMAT = 2
 """Version of the cache's layout, part of its key."""
 DEFAULT_LIMIT = 100.0
 """Gigabytes that recordings may take."""
@@ -134,10 +134,11 @@ def open_split(
     Raises:
         ValueError: a file is not a session, no session is long enough, or there are no keys.
     """
-    warnings: list[str] = []
+    warnings: list[str] = list(split.notes)
     subsets = []
     for name, paths in (("training", split.train), ("validation", split.val)):
         recordings = prepare(paths, progress)
+        warnings += _remarks(name, recordings)
         for recording in recordings:
             if recording.samples < VALIDATION_SECONDS * SAMPLE_RATE:
                 seconds = recording.samples / SAMPLE_RATE
@@ -149,6 +150,20 @@ def open_split(
         check_recordings(long_enough, name, VALIDATION_SECONDS)
         subsets.append(long_enough)
     return subsets[0], subsets[1], warnings
+
+
+def _remarks(name: str, recordings: Sequence[Recording]) -> list[str]:
+    """Return what the user should know of recordings, each remark once with those it is about."""
+    about: dict[str, list[str]] = {}
+    for recording in recordings:
+        for remark in recording.remarks:
+            about.setdefault(remark, []).append(recording.name)
+    return [
+        f"{name} session {names[0]}: {remark}"
+        if len(names) == 1
+        else f"{len(names)} {name} sessions ({names[0]} to {names[-1]}): {remark}"
+        for remark, names in about.items()
+    ]
 
 
 def entries() -> list[Entry]:
@@ -270,6 +285,7 @@ def _read(folder: Path) -> Recording:
         first=np.load(folder / "first.npy"),
         last=np.load(folder / "last.npy"),
         has_key_times=meta["has_key_times"],
+        remarks=tuple(meta["remarks"]),
         in_use=file,
     )
 

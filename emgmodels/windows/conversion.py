@@ -45,6 +45,7 @@ def convert(session: Session, folder: Path, source: Path) -> None:
             values = {
                 "name": session.name,
                 "has_key_times": labels.has_key_times,
+                "remarks": session.remarks(),
                 "source": str(source.resolve()),
             }
             json.dump(values, meta)
@@ -65,9 +66,12 @@ def _write_emg(session: Session, path: Path) -> None:
         path, mode="w+", dtype=np.float32, shape=(emg.shape[1], len(emg))
     )
     _allocate(path)
+    scale = np.float32(session.scale)
     step = 1 << 14  # rows that stay in the cache of a core while they are transposed
     for low in range(0, len(emg), step):
         out[:, low : low + step] = emg[low : low + step].T
+        if scale != 1:
+            out[:, low : low + step] *= scale
     out.flush()
 
 

@@ -20,12 +20,14 @@ class Recording:
 
     Attributes:
         name: session name.
-        emg: (B, 16, S) float32 memory map, S samples at 2 kHz.
+        emg: (B, 16, S) float32 memory map, S samples at 2 kHz; in microvolts where the session
+            file had volts or millivolts.
         labels: (K,) labels in order of time.
         first: (K,) first sample at or after each label's time.
         last: (K,) last sample at or before it. A window of samples [s, e) has a label if
             ``last >= s`` and ``first < e``.
         has_key_times: whether label times are key presses; prompts only know the sentence's.
+        remarks: what the user should know of the session.
         in_use: open file whose lock keeps the recording in the cache for as long as this lives.
     """
 
@@ -35,6 +37,7 @@ class Recording:
     first: np.ndarray
     last: np.ndarray
     has_key_times: bool
+    remarks: tuple[str, ...] = ()
     in_use: IO[str] | None = field(default=None, repr=False)
 
     @property

@@ -36,7 +36,7 @@ from search.evaluate.page import page_paths, write_files
 from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
 from search.results import RunFolder, TrialRecord
-from search.results.sessions import SETS, session_files
+from search.results.sessions import SETS, is_synthetic, session_files
 from search.storage import local_file
 
 
@@ -100,7 +100,7 @@ def evaluate(
             page_paths(folder.path / "evaluation", trial, subset)
     _record(folder, paths, trials, search)
     where = torch.device(device) if device else best_device()
-    synthetic = bool(facts.get("synthetic"))
+    synthetic = is_synthetic(facts)
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
         say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")

@@ -30,6 +30,7 @@ from search.results import (
     read_curves,
     read_trials,
 )
+from search.results.sessions import is_synthetic
 from search.schedule import aligned_epochs, defaults, rungs
 from search.space import Space, load_space
 from search.tables import read_parquet
@@ -126,8 +127,7 @@ class Run:
     @property
     def synthetic(self) -> bool:
         """Whether the sessions were written by a synthetic typist."""
-        subject = str(self.environment.get("subject", ""))
-        return bool(self.environment.get("synthetic")) or subject.startswith("synthetic")
+        return is_synthetic(self.environment)
 
     @property
     def data(self) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from emgmodels.sessions import find_session_files
+from emgmodels.sessions import read_info, session_paths
+from emgmodels.sessions.finding import by_name, same_spelling
 from search.storage import SessionStore, is_uri
 
 SETS = {"train": "training", "val": "validation", "test": "test"}
@@ -39,8 +40,7 @@ def session_files(
     if data is None:
         found = {old: old for old in known if is_uri(old) or Path(old).is_file()}
     else:
-        files = _files(data)
-        found = {old: files[name] for old in known if (name := _name(old)) in files}
+        found = _found(known, data, facts.get("subject"))
     missing = [old for old in known if old not in found]
     if missing:
         raise ValueError(
@@ -51,14 +51,37 @@ def session_files(
     return tuple(found[old] for old in known)
 
 
+def is_synthetic(facts: Mapping[str, Any]) -> bool:
+    """Return whether a search's sessions were written by a synthetic typist.
+
+    Args:
+        facts: what its ``environment.json`` says. ``synthetic`` marks a demo, whose sessions the
+            search wrote itself; a subject's name marks sessions of ``emgmodels.synthetic``.
+    """
+    return bool(facts.get("synthetic")) or str(facts.get("subject", "")).startswith("synthetic")
+
+
 def _name(source: str) -> str:
     """Return the name of the session that a path or a URI, with its options, is of."""
     return PurePosixPath(urlsplit(source).path if is_uri(source) else source).stem
 
 
-def _files(data: str | Path) -> dict[str, str]:
-    """Return the session files of a folder or a URI, by session name."""
-    if not is_uri(data):
-        return {name: str(path.absolute()) for name, path in find_session_files(data).items()}
-    store = SessionStore(str(data))
-    return {name: store.uri_of(path) for name, path in store.files().items()}
+def _found(known: Sequence[str], data: str | Path, subject: str | None) -> dict[str, str]:
+    """Return where sessions lie in a folder or under a URI; those that are missing are left out.
+
+    Raises:
+        ValueError: the subject has two sessions of one name.
+    """
+    store = SessionStore(str(data)) if is_uri(data) else None
+    named: dict[str, list[Path]] = {}
+    for path in session_paths(data) if store is None else store.paths():
+        named.setdefault(same_spelling(path.stem), []).append(path)
+    found = {}
+    for old in known:
+        paths = named.get(same_spelling(_name(old)), [])
+        if len(paths) > 1:  # subjects may have named their sessions alike
+            info_of = read_info if store is None else store.info_of
+            paths = [path for path in paths if info_of(path).user == subject] or paths
+        for path in by_name(paths, str(data)).values():
+            found[old] = str(path.absolute()) if store is None else store.uri_of(path)
+    return found

@@ -31,6 +31,7 @@ from search.preflight import check_cluster
 from search.recorder import Recorder
 from search.resources import Resources, choose_resources, resources_asked
 from search.results import TIME_IS_UP, RunFolder, read_trials
+from search.results.sessions import is_synthetic
 from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import aligned_epochs, make_scheduler
@@ -288,14 +289,15 @@ def _conduct(
     space = sampler.space
     scheduler = scheduler_of(space)
     facts = folder.read_environment()
-    on = _data(facts["synthetic"], facts["subject"])
+    synthetic = is_synthetic(facts)
+    on = "synthetic data" if synthetic else f"subject {facts['subject']}"
     boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
     with Progress(console, sampler.trials, space.search.time_budget, verbose) as progress:
         recorder = Recorder(folder, boards, progress, scheduler, space.search)
         run(sampler, scheduler, data, resources, recorder)
     if sampler.exhausted:
         say(console, f"note: no more trials: {sampler.exhausted}")
-    print_ranking(console, folder, synthetic=facts["synthetic"])
+    print_ranking(console, folder, synthetic=synthetic)
     send(console, folder)
     if recorder.failure:
         raise SearchFailedError(recorder.failure)
@@ -394,7 +396,3 @@ def _facts(
         "split": {"origin": split.origin, **asdict(data), "test": tested},
         "resources_per_trial": asdict(resources),
     }
-
-
-def _data(synthetic: bool, subject: str) -> str:
-    return "synthetic data" if synthetic else f"subject {subject}"

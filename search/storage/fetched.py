@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs
 
-from emgmodels.sessions import read_info
-from emgmodels.sessions.splits import SUFFIX, by_name
+from emgmodels.sessions import SessionInfo, read_info
+from emgmodels.sessions.finding import ordered
 from emgmodels.windows import fetched_folder, is_fetched, make_home, naming_cache, note_fetched
 from search.storage.mirror import check_own, fetch
 from search.storage.place import Place, copy_down, is_uri, redact
@@ -26,29 +26,28 @@ class SessionStore:
     """A folder of session files in an object store; those asked for are brought to this machine.
 
     Args:
-        uri: the folder; files two levels of subfolders deep are found as well.
+        uri: the folder; files in its subfolders are found as well.
     """
 
     def __init__(self, uri: str) -> None:
         self.place = Place(uri.rstrip("/"))
         self._folder = _cached(self.place.uri)
 
-    def files(self) -> dict[str, Path]:
-        """Return where each session lies on this machine once it is fetched, by name.
+    def paths(self) -> list[Path]:
+        """Return where each session file lies on this machine once it is fetched.
 
         Raises:
-            ValueError: there are none, or two have the same name.
+            ValueError: there are none.
         """
-        found = (n for n in self.place.files() if n.endswith(SUFFIX) and n.count("/") <= 2)
-        return by_name(map(self._folder.joinpath, found), self.place.uri)
+        return ordered(map(self._folder.joinpath, self.place.files()), self.place.uri)
 
     def uri_of(self, path: str | Path) -> str:
         """Return the URI of the file that a path is the copy of."""
         relative = Path(path).resolve().relative_to(self._folder.resolve())
         return (self.place / relative.as_posix()).uri
 
-    def user_of(self, path: Path) -> str:
-        """Return whose session a file is, of which no more than its header is read.
+    def info_of(self, path: Path) -> SessionInfo:
+        """Return what a session file says of itself; no more than its header is read.
 
         Raises:
             ValueError: it is not a session, or can't be read.
@@ -57,7 +56,7 @@ class SessionStore:
         fs, name = Place(uri).open()
         try:
             with io.BufferedReader(fs.open_input_file(name), _HEADER) as file:
-                return read_info(uri, file).user
+                return read_info(uri, file)
         except OSError as error:
             raise ValueError(f"{uri}: cannot be read: {redact(str(error))}") from None
 

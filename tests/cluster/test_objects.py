@@ -248,7 +248,7 @@ def test_only_sessions_of_the_split_are_fetched(place, monkeypatch, tmp_path):
     place.delete([f"mine/{split.val[0].name}"])
     with pytest.raises(ValueError, match="subject other has 1 session"):
         choose_sessions(load_space(SPACES / "deep.yaml"), store, "other", None)
-    assert split.val[0].stem not in store.files()
+    assert split.val[0] not in store.paths()
 
 
 def test_sessions_in_storage_are_found_by_the_evaluation(place, run, monkeypatch, tmp_path):

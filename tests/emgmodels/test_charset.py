@@ -43,11 +43,25 @@ def test_any_text_encodes_character_by_character(text):
         ("a\nb\rc\b", "a⏎b⏎c⌫"),
         ("a\u00a0b", "a b"),
         ("x²", "x2"),
-        ("a…ß≠¨\tb⌘中", "ab"),
+        ("a…ß≠\tb⌘中™©", "ab"),
+        ("¡¿÷×·¨¬µƒ", '!?/x*"!uf'),
+        ("−∕∗ ⁄", "-/* /"),
+        ("Привет, мир", "Privet, mir"),
+        ("αβγ ﬁ", "abg "),
+        ("𝐀ᴬ①", "AA1"),
+        ("⇥⌃⌘↑⇡", ""),
+        ("\u2028\u2029\u0301", ""),
     ],
 )
 def test_normalisation(text, expected):
     assert charset.decode(charset.encode(text)) == expected
+
+
+def test_a_macs_option_key_types_what_the_data_set_makes_of_it():
+    """Measured with Unidecode 1.4.0; a bar stands for a character that is left out."""
+    typed = "å∫ç∂´ƒ©˙ˆ∆˚¬µ˜øπœ®ß†¨√∑≈¥Ω¡™£¢∞§¶•ªº–≠“‘«…æ≤≥÷ÅıÇ˝ˇ◊˛¸⁄€‹›ﬁ‡°·‚—±”’»Æ¯˘¿"
+    gives = 'a|c|\'f|.^|@!u~op|||+"||||O!|||||P*ao-|"\'|||||/AiC"V*,,/|<>|||*,-|"\'||-V?'
+    assert "".join(charset.decode(charset.encode(key)) or "|" for key in typed) == gives
 
 
 @pytest.mark.parametrize(

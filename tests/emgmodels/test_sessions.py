@@ -2,6 +2,8 @@ import dataclasses
 import json
 import os
 import string
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -334,14 +336,6 @@ BROKEN = {
         r"keystrokes\[0\].key is 1: expected pynput's name",
     ),
     "a key that is no object": (set_attribute("keystrokes", "[7]"), r"keystrokes\[0\] is 7"),
-    "a prompt without payload": (
-        set_attribute("prompts", '[{"name": "p", "start": 1, "end": 2}]'),
-        r"prompts\[0\].payload is 'missing'",
-    ),
-    "a payload without text": (
-        set_attribute("prompts", '[{"name": "p", "start": 1, "end": 2, "payload": {}}]'),
-        r"prompts\[0\].payload is {}",
-    ),
     "an attribute that is an array": (
         set_attribute("condition", np.arange(3)),
         "attribute 'condition' is int64 array: expected text",
@@ -457,4 +451,189 @@ def test_a_damaged_directory_is_no_traceback(path):
     data[at : at + 4] = b"XXXX"
     path.write_bytes(data)
     with pytest.raises(SessionError, match="is damaged, copy the file again"):
+        read_session(path)
+
+
+# What is read although it is odd, because nothing is lost.
+
+
+def test_what_a_session_can_do_without_may_be_missing(tmp_path):
+    path = tmp_path / "anna" / "monday.hdf5"
+    write_session(path, make_session())
+    for name in ("session_name", "user", "duration_mins", "prompts"):
+        edit(path, lambda group, name=name: group.attrs.__delitem__(name))
+    session, info = read_session(path), read_info(path)
+    assert (session.name, session.user, session.prompts) == ("monday", "anna", ())
+    assert session.duration_mins == pytest.approx(1 / 60)
+    assert (info.name, info.user, info.is_user_known) == ("monday", "anna", False)
+    (note,) = session.remarks()
+    assert "lacks session_name (read as 'monday'), user (read as 'anna'), duration_mins" in note
+
+
+@pytest.mark.parametrize(
+    ("condition", "needed"), [("on_keyboard", "keystrokes"), ("on_table", "prompts")]
+)
+def test_the_ground_truth_must_be_there(path, condition, needed):
+    edit(path, set_attribute("condition", condition))
+    edit(path, lambda group: group.attrs.__delitem__(needed))
+    with pytest.raises(SessionError, match=f"lacks the attributes {needed}"):
+        read_session(path)
+
+
+ODD_PROMPTS = [
+    {"name": "p", "start": 1, "end": 2},
+    {"name": "p", "start": 1, "end": 2, "payload": {"text": 7}},
+    {"name": "p", "start": None, "payload": None},
+    "not an object",
+]
+
+
+def test_odd_prompts_are_left_out_where_keys_are_the_truth(path):
+    good = {"name": "p", "start": BEGIN, "end": BEGIN + 1, "payload": {"text": "hi"}}
+    edit(path, set_attribute("prompts", json.dumps([*ODD_PROMPTS, good])))
+    session = read_session(path)
+    assert [prompt.text for prompt in session.prompts] == ["hi"]
+    assert "4 prompts are left out, which are not needed: prompts[0].payload" in session.notes[0]
+    edit(path, set_attribute("condition", "on_table"))
+    with pytest.raises(SessionError, match=r"prompts\[0\].payload is 'missing'"):
+        read_session(path)
+
+
+def test_a_key_without_a_name_and_an_end_that_is_no_number_are_read(path):
+    items = [
+        {"key": "", "start": BEGIN, "end": BEGIN},
+        {"key": "a", "start": BEGIN + 0.1, "end": float("nan")},
+    ]
+    edit(path, set_attribute("keystrokes", json.dumps(items)))
+    session = read_session(path)
+    assert session.keystrokes[1] == Keystroke("a", BEGIN + 0.1, BEGIN + 0.1)
+    assert charset.decode(session.labels().label) == "a"
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_time_of_many_digits_is_no_traceback(path, digits):
+    edit(path, set_attribute("keystrokes", f'[{{"key": "a", "start": 1{"0" * digits}}}]'))
+    with pytest.raises(SessionError, match=r"digits: expected unix seconds"):
+        read_session(path)
+
+
+@pytest.mark.parametrize("kind", ["i2", "i4", "f8", "f2"])
+def test_emg_may_be_counts_of_a_converter(path, kind):
+    rows = np.zeros(2000, [("time", "f8"), ("emg_left", kind, (16,)), ("emg_right", kind, (16,))])
+    rows["time"] = BEGIN + np.arange(2000) / 2000
+    rows["emg_right"] = np.arange(2000)[:, None] % 100
+    replace_timeseries(path, rows)
+    emg = read_session(path).emg
+    assert emg.dtype == np.float32
+    np.testing.assert_array_equal(emg, np.stack([rows["emg_left"], rows["emg_right"]], axis=1))
+
+
+@pytest.mark.parametrize(("begin", "usable"), [(0.0, True), (1000.0, True), (1.6e9, False)])
+def test_float32_times_are_read_where_they_tell_samples_apart(path, begin, usable):
+    rows = np.zeros(8000, [("time", "f4"), *((name, *BAND) for name in ROW.names[1:])])
+    rows["time"] = begin + np.arange(8000) / 2000
+    replace_timeseries(path, rows)
+    if usable:
+        assert read_session(path).rate == pytest.approx(2000, rel=1e-3)
+        return
+    with pytest.raises(SessionError, match="'time' is float32: unix seconds need float64, since"):
+        read_session(path)
+
+
+def test_one_enormous_artefact_is_refused_with_its_place(tmp_path):
+    emg = make_session().emg.copy()
+    emg[1500, 1, 3] = 1e25
+    with pytest.raises(SessionError, match=r"emg_right is 1e\+25 at sample 1500 .*electrode 3"):
+        write_session(tmp_path / "s.hdf5", make_session(emg=emg))
+
+
+# The clock.
+
+
+def clocked(samples, **changes):
+    emg = np.zeros((samples, 2, 16), np.float32)
+    return make_session(samples, emg=emg, **changes)
+
+
+def clocks():
+    rng, regular = np.random.default_rng(0), BEGIN + np.arange(60_000) / 2000
+    lost = np.delete(regular, [i for k in range(0, 60_000, 200) for i in range(k, k + 20)])
+    return {
+        "packets of 20": np.repeat(regular[::20], 20),
+        "packets of 500": np.repeat(regular[::500], 500),
+        "jitter of 3 ms": np.sort(regular + rng.normal(0, 0.003, 60_000)),
+        "a tenth is lost": lost,
+        "a pause": np.delete(regular, slice(20_000, 40_000)),
+        "4 % slow": BEGIN + np.arange(60_000) / 1920,
+        "half a second": regular[:1000],
+    }
+
+
+@pytest.mark.parametrize("name", clocks())
+def test_2_khz_on_average_is_read(tmp_path, name):
+    time = clocks()[name]
+    write_session(tmp_path / "s.hdf5", clocked(len(time), time=time))
+    remarks = read_session(tmp_path / "s.hdf5").remarks()
+    assert remarks == (("1 gaps without samples, 10.0 s in all",) if name == "a pause" else ())
+
+
+@pytest.mark.parametrize("rate", [1000, 1428, 1850, 2150, 4000])
+@pytest.mark.parametrize("kind", ["regular", "packets", "jitter", "second half"])
+def test_other_rates_are_refused_however_their_times_look(tmp_path, rate, kind):
+    time = np.arange(60_000) / rate
+    if kind == "packets":
+        time = np.repeat(time[::20], 20)
+    if kind == "jitter":
+        time = np.sort(time + np.random.default_rng(0).normal(0, 0.003, len(time)))
+    if kind == "second half":
+        time = np.cumsum(np.repeat([1 / 2000, 1 / rate], 30_000))
+    with pytest.raises(SessionError, match=r"sampling rate is \d+ Hz .*resample the recording"):
+        write_session(tmp_path / "s.hdf5", clocked(len(time), time=BEGIN + time))
+
+
+# Files that can't be opened, each with its own remedy.
+
+
+def test_a_locked_file_says_so(path):
+    with h5py.File(path, "r+"):
+        code = f"from emgmodels.sessions import read_info; read_info({str(path)!r})"
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "is locked: another program has it open for writing" in told.stderr
+
+
+def test_a_file_whose_writer_was_killed_says_so(path):
+    code = (
+        f"import h5py, os; file = h5py.File({str(path)!r}, 'w', libver='latest');"
+        f"file['x'] = 1; file.flush(); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    with pytest.raises(SessionError, match="was not closed by the program that wrote it"):
+        read_info(path)
+
+
+def test_a_compression_without_its_plugin_is_named(path):
+    def change(group):
+        del group["timeseries"]
+        created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        created.set_chunk((100,))
+        created.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (3,))
+        space, kind = h5py.h5s.create_simple((200,)), h5py.h5t.py_create(ROW)
+        h5py.h5d.create(group.id, b"timeseries", kind, space, created)
+
+    edit(path, change)
+    for read in (read_session, read_info):
+        with pytest.raises(SessionError, match=r"filter 32015 .*hdf5plugin.*gzip"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "'git lfs pull'"),
+        (b"", "is empty"),
+    ],
+)
+def test_a_stand_in_for_a_session_is_told(path, content, message):
+    path.write_bytes(content)
+    with pytest.raises(SessionError, match=message):
         read_session(path)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -118,3 +120,34 @@ def test_a_plot_is_of_one_session(path):
     result = inspect(path, path, "--plot", path.with_name("picture.png"))
     assert result.exit_code == 2
     assert "draws one session, 2 are named: name one" in result.stderr
+
+
+def test_where_a_plot_went_is_said_and_a_folder_is_no_picture(path):
+    result = inspect(path, "--plot", path.with_name("picture"))
+    assert result.exit_code == 0, result.output
+    assert f"first: drawn to {path.with_name('picture.png')}" in result.stdout
+    assert path.with_name("picture.png").is_file()
+    before = sorted(path.parent.rglob("*"))
+    (path.parent / "folder").mkdir()
+    result = inspect(path, "--plot", path.parent / "folder")
+    assert result.exit_code == 2
+    assert "is a folder: name a picture in it" in result.stderr
+    assert sorted(path.parent.rglob("*")) == sorted([*before, path.parent / "folder"])
+
+
+def test_what_to_know_of_a_session_is_said_below_the_table(tmp_path):
+    session = make_session()
+    rng = np.random.default_rng(0)
+    volts = (rng.normal(size=session.emg.shape) * 2e-5).astype(np.float32)
+    late = session.time + np.where(np.arange(12_000) < 6000, 0, 2.5)
+    path = tmp_path / "first.hdf5"
+    write_session(path, dataclasses.replace(session, emg=volts, time=late))
+    out = inspect(path).stdout
+    assert "first: emg looks like volts: read as microvolts, x 1e+06\n" in out
+    assert "first: 1 gaps without samples, 2.5 s in all\n" in out
+
+
+def test_sessions_of_the_same_name_are_both_shown(path):
+    for user in "ab":
+        write_session(path.parent / user / "first.hdf5", make_session())
+    assert len(cells(inspect(path.parent).stdout)) == 3

@@ -102,11 +102,12 @@ def test_a_folder_with_a_broken_session_names_it(tmp_path):
         find_split(tmp_path)
 
 
-def test_sessions_are_found_two_folders_deep(tmp_path):
-    for folder, name in (("", "a"), ("x", "b"), ("x/y", "c"), ("x/y/z", "too_deep")):
+def test_sessions_are_found_in_all_folders_once(tmp_path):
+    for folder, name in (("", "a"), ("x", "b"), ("x/y", "c"), ("x/y/z/w", "d"), (".x", "hidden")):
         add(tmp_path / folder, name)
     (tmp_path / "._a.hdf5").write_text("what a file manager leaves")
-    assert list(find_session_files(tmp_path)) == ["a", "b", "c"]
+    (tmp_path / "x" / "up").symlink_to(tmp_path)
+    assert list(find_session_files(tmp_path)) == ["a", "b", "c", "d"]
 
 
 def test_a_session_may_be_there_once(tmp_path):
@@ -121,14 +122,14 @@ def test_folders_without_sessions_say_what_was_looked_for(tmp_path):
     for folder, message in {
         tmp_path / "absent": "does not exist: expected a folder with session files",
         tmp_path / "file": "is a file: expected a folder",
-        tmp_path: r"looked for \*\.hdf5 there and in two levels of subfolders",
+        tmp_path: r"looked for \*\.hdf5 there and in all subfolders",
     }.items():
         with pytest.raises(ValueError, match=message):
             find_split(folder)
 
 
 def test_a_split_file_is_taken_as_it_is(tmp_path):
-    add(tmp_path / "data" / "sub", *"abcd")
+    add(tmp_path / "data" / "sub", *"abcd", user="1")
     path = write_split(
         tmp_path / "s.yaml", train=[(1, "c"), (1, "a")], val=[(1, "d")], test=[(1, "b")], user=1
     )
@@ -138,7 +139,8 @@ def test_a_split_file_is_taken_as_it_is(tmp_path):
 
 
 def test_a_split_of_several_subjects_gives_all_or_one(tmp_path):
-    add(tmp_path, *"abcd")
+    add(tmp_path, "a", "c", user="x")
+    add(tmp_path, "b", "d", user="y")
     path = write_split(
         tmp_path / "generic.yaml",
         train=[("x", "a"), ("y", "b")],
@@ -166,6 +168,112 @@ def test_a_session_in_two_subsets_is_refused(tmp_path):
     path = write_split(tmp_path / "s.yaml", train=[("u", "a"), ("u", "b")], val=[("u", "a")])
     with pytest.raises(ValueError, match=r"a session may stand in one subset, once: a$"):
         find_split(tmp_path, split_file=path)
+
+
+def recorded(path, seed=0, **changes):
+    """Write a session whose EMG follows from a seed."""
+    rng = np.random.default_rng(seed)
+    session = Session(
+        name=path.stem,
+        user="anna",
+        condition="on_keyboard",
+        duration_mins=0.0,
+        time=1.6e9 + np.arange(2000) / 2000,
+        emg=rng.standard_normal((2000, 2, 16), dtype=np.float32),
+        keystrokes=(),
+        prompts=(),
+    )
+    write_session(path, dataclasses.replace(session, **changes))
+    return path
+
+
+TWO = {"train": [("anna", "a")], "val": [("anna", "b")]}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"user": "anna", "name": "b", "time": 1.7e9 + np.arange(2000) / 2000}]
+)
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_recording_in_two_subsets_is_refused_whatever_its_file_says(tmp_path, drawn, changes):
+    data = tmp_path / "data"
+    first, second = recorded(data / "a.hdf5"), data / "b.hdf5"
+    if changes:
+        recorded(second, **changes)
+    else:
+        second.write_bytes(first.read_bytes())
+    split = None if drawn else write_split(tmp_path / "s.yaml", **TWO, user="anna")
+    with pytest.raises(ValueError, match="the same recording is in two subsets") as caught:
+        find_split(data, split_file=split)
+    assert str(first) in str(caught.value)
+    assert str(second) in str(caught.value)
+
+
+def test_a_flat_recording_is_told_from_another_by_its_file(tmp_path):
+    add(tmp_path, *"ab")
+    assert len(find_split(tmp_path).train) == 1
+    (tmp_path / "b.hdf5").write_bytes((tmp_path / "a.hdf5").read_bytes())
+    with pytest.raises(ValueError, match="the same recording is in two subsets"):
+        find_split(tmp_path)
+
+
+def test_a_link_is_the_same_recording_too(tmp_path):
+    (tmp_path / "a (1).hdf5").symlink_to(recorded(tmp_path / "a.hdf5"))
+    with pytest.raises(ValueError, match=r"a \(1\)\.hdf5"):
+        find_split(tmp_path)
+
+
+def test_a_recording_that_is_twice_in_one_subset_is_said(tmp_path):
+    for seed, name in enumerate("abc"):
+        recorded(tmp_path / f"{name}.hdf5", seed=seed % 2)
+    entries = {"train": [("anna", "a"), ("anna", "c")], "val": [("anna", "b")]}
+    split = find_split(
+        tmp_path, split_file=write_split(tmp_path / "s.yaml", **entries, user="anna")
+    )
+    (note,) = split.notes
+    assert "a.hdf5 and" in note
+    assert "c.hdf5 are the same recording" in note
+
+
+@pytest.mark.parametrize("subject", [None, "bob"])
+def test_files_of_another_user_than_the_split_says_are_refused(tmp_path, subject):
+    for seed, name in enumerate("ab"):
+        recorded(tmp_path / f"{name}.hdf5", seed)
+    entries = {"train": [("bob", "a")], "val": [("bob", "b")]}
+    path = write_split(tmp_path / "s.yaml", **entries, user="bob")
+    with pytest.raises(ValueError, match=r"a: user bob in the split file, user anna in .*a\.hdf5"):
+        find_split(tmp_path, subject, path)
+    other = write_split(tmp_path / "t.yaml", **TWO, user="bob")
+    with pytest.raises(ValueError, match="user is bob, but all its sessions are of user anna"):
+        find_split(tmp_path, subject, other)
+
+
+def test_the_published_split_is_not_taken_for_files_of_another_user(tmp_path):
+    add(tmp_path, *PUBLISHED, user="anna")
+    with pytest.raises(ValueError, match="user 89335547 in the split file, user anna in"):
+        find_split(tmp_path, "89335547")
+
+
+def test_sessions_of_two_users_may_have_the_same_name(tmp_path):
+    for seed, user in enumerate(("anna", "bob")):
+        for i, name in enumerate("ab"):
+            recorded(tmp_path / "in" / user / f"{name}.hdf5", 2 * seed + i, user=user)
+    split = find_split(tmp_path, "bob")
+    assert {path.parent.name for path in (*split.train, *split.val)} == {"bob"}
+    path = write_split(tmp_path / "s.yaml", **TWO, user="anna")
+    listed = find_split(tmp_path, split_file=path)
+    assert [path.parent.name for path in (*listed.train, *listed.val)] == ["anna", "anna"]
+    with pytest.raises(ValueError, match="which subject"):
+        find_split(tmp_path)
+
+
+def test_names_match_however_their_accents_are_spelled(tmp_path):
+    composed, apart = "zo\u00eb", "zoe\u0308"
+    for seed, name in enumerate((composed, f"{apart}2")):
+        recorded(tmp_path / f"{name}.hdf5", seed, user=(composed, apart)[seed])
+    assert find_split(tmp_path, apart).subject == find_split(tmp_path, composed).subject
+    entries = {"train": [(composed, apart)], "val": [(apart, f"{composed}2")]}
+    split = find_split(tmp_path, split_file=write_split(tmp_path / "s.yaml", **entries, user=apart))
+    assert len(split.train) == len(split.val) == 1
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/a", "sub/a", "sub\\a", "..", ""])
