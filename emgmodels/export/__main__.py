@@ -13,12 +13,13 @@ from typing import Annotated
 
 import typer
 
+from emgmodels.command import CommandLine
 from emgmodels.export.files import write_emg2qwerty, write_torch
 from emgmodels.export.onnx import write_onnx
 from emgmodels.factory import notation
 from emgmodels.reader import Reader, load
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 class Target(enum.StrEnum):
@@ -56,16 +57,12 @@ def export(
     onnx: one graph from EMG to log-probabilities, described in its metadata.
     emg2qwerty: a Lightning checkpoint for its TDS convolution module.
     """
-    try:
-        reader = load(checkpoint)
-        suffix, write = TARGETS[to]
-        path = out or checkpoint.with_name(checkpoint.stem + suffix)
-        if path.exists() and path.samefile(checkpoint):
-            raise ValueError(f"{path}: is the checkpoint itself: name another file with --out")
-        write(reader, path)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    reader = load(checkpoint)
+    suffix, write = TARGETS[to]
+    path = out or checkpoint.with_name(checkpoint.stem + suffix)
+    if path.exists() and path.samefile(checkpoint):
+        raise ValueError(f"{path}: is the checkpoint itself: name another file with --out")
+    write(reader, path)
     typer.echo(f"{path}: {_describe(reader)}, {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from emgmodels import charset
+from emgmodels.command import CommandLine, told
 from emgmodels.config import BANDS
 from emgmodels.sessions.files import read_session
 from emgmodels.sessions.plot import plot_session
@@ -41,7 +42,7 @@ _TABLE_WIDTH = 140
 _PIPED_WIDTH = 200
 _TEXT_SHOWN = 40
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = CommandLine(no_args_is_help=True)
 
 
 @app.callback()
@@ -69,13 +70,9 @@ def inspect(
     """
     rows: list[list[Text]] = []
     problems: list[Exception] = []
-    try:
-        paths = _expand(files)
-        if plot is not None and len(paths) != 1:
-            raise ValueError(f"--plot {plot} draws one session, {len(paths)} are named: name one")
-    except ValueError as error:
-        paths = []
-        problems.append(error)
+    paths = _expand(files)
+    if plot is not None and len(paths) != 1:
+        raise ValueError(f"--plot {plot} draws one session, {len(paths)} are named: name one")
     for path in paths:
         try:
             session = read_session(path)
@@ -87,7 +84,7 @@ def inspect(
     if rows:
         _print(rows)
     for problem in problems:
-        typer.echo(str(problem), err=True)
+        typer.echo(f"error: {told(problem)}", err=True)
     if problems:
         raise typer.Exit(2)
 

@@ -15,6 +15,7 @@ import torch
 import typer
 
 from emgmodels.charset import encode
+from emgmodels.command import CommandLine
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.metrics import count_edits
 from emgmodels.reader import load
@@ -22,7 +23,7 @@ from emgmodels.sessions import Session, read_session
 from emgmodels.stream.live import Stream
 from emgmodels.windows import milliseconds
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(
@@ -45,13 +46,9 @@ def stream(
     a key waits for the EMG after it, and the CER. Models that read a window
     from its end, or attend to all of it, are refused.
     """
-    try:
-        reader = load(checkpoint)
-        live = reader.stream()
-        played = read_session(session)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    reader = load(checkpoint)
+    live = reader.stream()
+    played = read_session(session)
     torch.set_num_threads(threads)
     samples = len(played.emg) if seconds is None else round(seconds * SAMPLE_RATE)
     took = play(live, played.emg[:samples], milliseconds(chunk_ms), fast=fast)

@@ -22,12 +22,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bars
 
+from emgmodels.command import CommandLine
 from emgmodels.ctc import BeamSearch
 from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
+from emgmodels.devices import find_device
 from emgmodels.factory import Decoder
 from emgmodels.language import LanguageModel
 from emgmodels.reader import load
-from emgmodels.training import best_device
 from emgmodels.windows import Recording, prepare
 from emgmodels.writing import whole
 from search.console import say, with_room
@@ -82,9 +83,10 @@ def evaluate(
         stitched.
 
     Raises:
-        ValueError: it is not a run folder, it has no checkpoint, session files are missing, or the
-            language model can't be read.
+        ValueError: it is not a run folder, it has no checkpoint, session files are missing, the
+            language model can't be read, or there is no such device.
     """
+    where = find_device(device)
     search = _beam_search(lm, beam, lm_weight, insertion_bonus, tune_lm)
     console = with_room(Console(quiet=quiet))
     folder = RunFolder.open(Path(run))
@@ -96,7 +98,6 @@ def evaluate(
         for subset in subsets
     }
     _record(folder, paths, trials, search)
-    where = torch.device(device) if device else best_device()
     synthetic = bool(facts.get("synthetic"))
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
@@ -125,7 +126,7 @@ def evaluate(
     return table
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(
@@ -167,24 +168,20 @@ def command(
     decoding. Test sessions are opened with --test alone, and the run folder
     records that they were.
     """
-    try:
-        evaluate(
-            run,
-            top=top,
-            test=test,
-            lm=lm,
-            beam=beam,
-            lm_weight=lm_weight,
-            insertion_bonus=insertion_bonus,
-            tune_lm=tune_lm,
-            data=data,
-            lines=lines,
-            device=device,
-            quiet=quiet,
-        )
-    except (ValueError, OSError, RuntimeError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    evaluate(
+        run,
+        top=top,
+        test=test,
+        lm=lm,
+        beam=beam,
+        lm_weight=lm_weight,
+        insertion_bonus=insertion_bonus,
+        tune_lm=tune_lm,
+        data=data,
+        lines=lines,
+        device=device,
+        quiet=quiet,
+    )
 
 
 def _with_checkpoints(folder: RunFolder, top: int) -> list[TrialRecord]:

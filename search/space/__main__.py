@@ -11,9 +11,11 @@ from typing import Annotated
 
 import typer
 
+from emgmodels.command import CommandLine
+from emgmodels.writing import whole
 from search.space.reference import reference, updated
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(
@@ -29,10 +31,13 @@ def command(
         typer.echo(reference())
         return
     try:
-        write.write_text(updated(write.read_text(encoding="utf-8")), encoding="utf-8")
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {write}: {error}", err=True)
-        raise typer.Exit(2) from None
+        page = updated(write.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{write}: is not a text in UTF-8: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{write}: {error}") from None
+    with whole(write) as scratch:
+        scratch.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def test_a_broken_file_is_reported_and_the_others_are_shown(path):
     broken.write_text("nothing")
     result = inspect(broken, path)
     assert result.exit_code == 2
-    assert result.stderr == f"{broken}: is not HDF5 (7 bytes): expected a session file\n"
+    assert result.stderr == f"error: {broken}: is not HDF5 (7 bytes): expected a session file\n"
     assert [row["session"] for row in cells(result.stdout)] == ["first"]
 
 
