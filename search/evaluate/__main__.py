@@ -38,7 +38,7 @@ from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
 from search.results import RunFolder, TrialRecord
 from search.results.sessions import SETS, session_files
-from search.storage import local_file
+from search.storage import local_file, local_path
 
 
 def evaluate(
@@ -89,7 +89,7 @@ def evaluate(
     where = find_device(device)
     search = _beam_search(lm, beam, lm_weight, insertion_bonus, tune_lm)
     console = with_room(Console(quiet=quiet))
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(local_path(run))
     facts = folder.read_environment()
     trials = _with_checkpoints(folder, top)
     subsets = ("val", "test") if test else ("val",)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from emgmodels.sessions import find_session_files
-from search.storage import SessionStore, is_uri
+from search.storage import SessionStore, is_uri, local_path
 
 SETS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -59,6 +59,7 @@ def _name(source: str) -> str:
 def _files(data: str | Path) -> dict[str, str]:
     """Return the session files of a folder or a URI, by session name."""
     if not is_uri(data):
-        return {name: str(path.absolute()) for name, path in find_session_files(data).items()}
+        found = find_session_files(local_path(data))
+        return {name: str(path.absolute()) for name, path in found.items()}
     store = SessionStore(str(data))
     return {name: store.uri_of(path) for name, path in store.files().items()}
