@@ -193,6 +193,8 @@ def told(error: Exception) -> str:
 
 def _usage(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split())
+    if isinstance(error, typer.BadParameter) and hasattr(error.__cause__, "errors"):
+        message = f"{message.rstrip('.')}, and is {error.__cause__.errors()[0].get('input')!r}"
     if not message:  # the help was shown instead
         return ""
     context = getattr(error, "ctx", None)
@@ -220,7 +222,8 @@ def _fault(error: Exception) -> str:
 def _say(message: str) -> None:
     if message:
         with contextlib.suppress(OSError):
-            typer.echo(message, err=True)
+            shown = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
+            typer.echo(shown, err=True)
 
 
 def _close_pipe() -> None:

@@ -40,8 +40,8 @@ def read_state(
     refuse_pointer(path)
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except PermissionError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:
         if otherwise is None or not isinstance(error, pickle.UnpicklingError):
             raise ValueError(f"{path}: {_why_unread(path, error)}") from None

@@ -199,7 +199,10 @@ def _simulate(
     print_table(console, results, timed)
     if figure:
         default = Rule("asha", usual.grace, usual.eta, DEFAULT_RANKING)
-        draw_frontier(results, figure, slots, default)
+        try:
+            draw_frontier(results, figure, slots, default)
+        except ValueError as error:  # matplotlib lists the formats it has
+            raise ValueError(f"--figure {figure}: {error}") from None
         console.print(f"drawn: {figure}")
 
 

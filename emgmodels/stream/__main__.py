@@ -38,7 +38,7 @@ def stream(
         float | None, typer.Option(min=0.1, help="How much of the session to play (s).")
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Don't wait for the time to pass.")] = False,
-    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=4096, help="Threads to compute with.")] = 1,
 ) -> None:
     """Play a session and print its text as it is read.
 

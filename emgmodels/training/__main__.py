@@ -30,7 +30,9 @@ def train(
     subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
     split: Annotated[Path | None, typer.Option(help="Split file: user, dataset.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, instead of its own.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of its own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Seed, instead of its own.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Checkpoint to write after each epoch.")] = Path(
         "model.pt"
     ),
