@@ -125,11 +125,11 @@ class _Plain:
         return rest
 
 
-class Command(_Plain, TyperCommand):
+class Command(_Plain, TyperCommand):  # type: ignore[misc]
     """One command."""
 
 
-class Group(_Plain, TyperGroup):
+class Group(_Plain, TyperGroup):  # type: ignore[misc]
     """A command with commands of its own."""
 
 
@@ -140,7 +140,7 @@ class CommandLine(typer.Typer):
         settings = {"cls": Group, "add_completion": False, **settings}
         super().__init__(pretty_exceptions_enable=False, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:  # type: ignore[override]
+    def command(self, name: str | None = None, **settings: Any) -> Any:
         """Return what makes a command of a function, as Typer's does."""
         return super().command(name, **{"cls": Command, **settings})
 
