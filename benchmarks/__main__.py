@@ -20,6 +20,7 @@ from rich.console import Console
 
 from benchmarks import registry, results
 from benchmarks.measure import Scope
+from emgmodels.command import CommandLine
 from emgmodels.training.memory import keep_freed_memory
 
 
@@ -32,8 +33,7 @@ class Clock(StrEnum):
 
 CLOCKS = {Clock.wall: time.perf_counter, Clock.cpu: time.process_time}
 
-app = typer.Typer(
-    add_completion=False,
+app = CommandLine(
     no_args_is_help=True,
     epilog="Examples:\n\npython -m benchmarks list\n\n"
     "python -m benchmarks run windows --json out.json",
@@ -68,13 +68,9 @@ def run(
     Example: python -m benchmarks run windows training_step --threads 2 --json out.json
     """
     console = Console(highlight=False)
-    try:
-        chosen = registry.find(names or [])
-        if short and record:
-            raise ValueError("--record: a short run measures nothing: leave out --short")
-    except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    chosen = registry.find(names or [])
+    if short and record:
+        raise ValueError("--record: a short run measures nothing: leave out --short")
     scope = Scope(short, repeats, threads or os.cpu_count() or 1, CLOCKS[clock])
     torch.set_num_threads(scope.threads)
     if not short:
@@ -93,4 +89,4 @@ def run(
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="python -m benchmarks")

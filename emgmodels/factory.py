@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -310,51 +309,7 @@ def _parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def _print_summary(config: ModelConfig) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    summary = describe(config)
-    table = Table(title=notation(config), title_justify="left")
-    for column in ("stage", "input", "output", "parameters"):
-        table.add_column(column, justify="right" if column == "parameters" else "left")
-    for name, shape, out, parameters in summary.stages:
-        table.add_row(name, _shape(shape), _shape(out), f"{parameters:,}")
-    console = Console()
-    console.print(table)
-    look = (
-        "the whole window" if math.isinf(summary.lookahead_ms) else f"{summary.lookahead_ms:g} ms"
-    )
-    console.print(f"parameters              {summary.parameters:,}")
-    console.print(
-        f"multiply-accumulates    {summary.macs_per_second / 1e6:,.1f} M per second of EMG"
-    )
-    console.print(f"look-ahead              {look}")
-    console.print(f"context consumed        {summary.context_ms:g} ms")
-    console.print(f"frame rate              {summary.frame_rate:g} frames a second")
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)
-
-
-def main(architecture: str) -> None:
-    """Print the summary of an architecture given in compact notation or as a config file."""
-    from emgmodels.config import load_config
-
-    if architecture.endswith((".yaml", ".yml")):
-        _print_summary(load_config(architecture).model)
-    else:
-        _print_summary(parse_notation(architecture))
-
-
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
-        print('usage: python -m emgmodels.factory "gru:2(hidden=128) conv:4 @16ch" | CONFIG.yaml')
-        print("CONFIG.yaml is one model, as best.yaml of a run is; search.space describes spaces")
-        sys.exit(0 if "--help" in sys.argv or "-h" in sys.argv else 2)
-    try:
-        main(sys.argv[1])
-    except ValueError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        sys.exit(2)
+    from emgmodels.summary import app
+
+    app(prog_name="python -m emgmodels.factory")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch import Tensor
 from emgmodels.charset import BLANK, CLASSES, decode
 from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE, Config, ModelConfig
 from emgmodels.ctc import BeamSearch, greedy_decode
+from emgmodels.devices import find_device
 from emgmodels.evaluation import one_pass_emissions, stitched_emissions
 from emgmodels.export.emg2qwerty import from_emg2qwerty
 from emgmodels.export.inert import load_inert
@@ -32,6 +32,7 @@ from emgmodels.factory import Decoder, build, notation
 from emgmodels.features import as_emg, band_indices, electrode_indices
 from emgmodels.stream import Stream
 from emgmodels.units import scale_of
+from emgmodels.weights import load_weights, read_state
 from emgmodels.windows import Recording
 
 FORMAT = 1
@@ -182,10 +183,11 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Reader:
         device: where to compute.
 
     Raises:
-        ValueError: the file is missing or is none of these.
+        ValueError: the file is missing or is none of these, or there is no such device.
     """
     path = Path(path)
-    state = _read(path)
+    where = find_device(device)
+    state = read_state(path, otherwise=load_inert)
     try:
         if {"config", "model", "best"} <= set(state):
             reader = _from_training(state)
@@ -194,31 +196,23 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Reader:
         elif isinstance(state.get("state_dict"), dict):
             config, weights = from_emg2qwerty(state["state_dict"], path.stem)
             epoch = state.get("epoch")
-            origin = Origin(epoch=epoch if isinstance(epoch, int) else None)
+            # Lightning counts epochs from 0, and notes the one that it has just trained
+            origin = Origin(epoch=epoch + 1 if isinstance(epoch, int) else None)
             reader = Reader(config, _built(config.model, weights), origin)
         else:
             raise ValueError(
                 f"holds {', '.join(map(str, list(state)[:4])) or 'nothing'}: expected a checkpoint "
                 f"of a training, a file of emgmodels.export, or a checkpoint of emg2qwerty"
             )
-    except (ValidationError, RuntimeError, ValueError) as error:
+    except ValidationError as error:
+        raise ValueError(f"{path}: its configuration is not of this version: {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: is not as emgsearch writes checkpoints: {what}") from None
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
-    reader.model.to(device)
+    reader.model.to(where)
     return reader
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        state = load_inert(path)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:
-        raise ValueError(f"{path}: is not a checkpoint: {error}") from None
-    if not isinstance(state, dict):
-        raise ValueError(f"{path}: holds no weights: expected a checkpoint")
-    return state
 
 
 def _from_training(state: dict[str, Any]) -> Reader:
@@ -265,5 +259,5 @@ def _built(config: ModelConfig, weights: dict[str, Tensor], shape: str | None = 
             values["encoder"]["pretrained"].update(name=folder, weights="random")
             model = build(ModelConfig.model_validate(values))
         model.config = config
-    model.load_state_dict(weights)
+    load_weights(model, weights)
     return model

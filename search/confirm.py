@@ -41,7 +41,7 @@ from search.sampler import ListedConfigs, trial_seed
 from search.schedule import make_scheduler
 from search.sessions import sessions_again
 from search.space import load_space
-from search.storage import ENGINE_FOLDER, Place
+from search.storage import ENGINE_FOLDER, Place, local_path
 from search.tensorboard import TrialBoards
 from search.trial import TrialData, recordings
 
@@ -83,7 +83,7 @@ def confirm_winners(
     """
     console = Console(quiet=quiet)
     repeats = check_options(top, repeats)
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(local_path(run))
     winners = _winners(folder, top)
     facts = folder.read_environment()
     refuse_confirmation(folder.path, facts)

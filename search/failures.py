@@ -28,6 +28,9 @@ class PassingError(Exception):
 class SearchFailedError(RuntimeError):
     """A search that cannot go on as things are; the message says what to do."""
 
+    exit_code = 1
+    """Of a command that ends with it: nothing was given wrongly, and nothing is a bug."""
+
 
 def may_pass(error: Exception) -> bool:
     """Return whether an error may be gone in a new process, and at another time."""

@@ -20,6 +20,7 @@ import pyarrow.csv
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
+from emgmodels.paths import refuse_pointer
 from search.tables import curves_of
 
 NEAR_BEST = 0.4
@@ -126,20 +127,19 @@ def read_curves(path: Path) -> list[Curve]:
     if not (file.is_file() or (folder and curves_of(path).exists())):
         wanted = "a run folder with its curves.parquet, or a CSV of curves"
         raise ValueError(f"{file}: does not exist; give {wanted}")
-    try:
-        table = curves_of(path).read() if folder else pa.csv.read_csv(file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{file}: is not a table: {str(error).splitlines()[0]}") from None
+    table = curves_of(path).read() if folder else _read_csv(file)
     needed = [name, "epoch", "val_cer", "val_loss"]
     if missing := [column for column in needed if column not in table.column_names]:
         raise ValueError(f"{file}: has no column {', '.join(missing)}; needs {', '.join(needed)}")
     columns = [*needed, *(each for each in ("source", "seconds") if each in table.column_names)]
+    if twice := [column for column in columns if table.column_names.count(column) > 1]:
+        raise ValueError(f"{file}: has the column {twice[0]} twice: leave one of them out")
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in table.select(columns).to_pylist():
         rows.setdefault(str(row[name]), []).append(row)
     if not rows:
         raise ValueError(f"{file}: holds no learning curve")
-    return [_curve(file, run, sorted(of, key=lambda row: row["epoch"])) for run, of in rows.items()]
+    return [_curve(file, run, of) for run, of in rows.items()]
 
 
 def whole(curves: list[Curve], epochs: int) -> list[Curve]:
@@ -319,28 +319,44 @@ class Replay:
         heapq.heappush(self._events, (self._now + seconds, next(self._sequence), trial))
 
 
+def _read_csv(file: Path) -> pa.Table:
+    refuse_pointer(file)
+    try:
+        return pa.csv.read_csv(file)
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: is not a table: {str(error).splitlines()[0]}") from None
+
+
 def _curve(file: Path, run: str, rows: list[dict[str, Any]]) -> Curve:
+    for row in rows:
+        row["epoch"] = _number(file, run, row, "epoch")
+    rows = sorted(rows, key=lambda row: row["epoch"])
     epochs = [row["epoch"] for row in rows]
     if epochs != list(range(1, len(rows) + 1)):
         raise ValueError(
             f"{file}: run {run}: epochs must be 1, 2, 3, ... without gaps or repeats, "
-            f"and are {', '.join(map(str, epochs[:8]))} ..."
+            f"and are {', '.join(f'{epoch:g}' for epoch in epochs[:8])} ..."
         )
-    seconds = [row.get("seconds") for row in rows]
+    timed = all(row.get("seconds") is not None for row in rows)
+    seconds = [_number(file, run, row, "seconds") for row in rows] if timed else None
+    if seconds and not all(0 <= each < math.inf for each in seconds):
+        raise ValueError(f"{file}: run {run}: seconds must be 0 or more, each epoch's own duration")
     return Curve(
         run,
         str(rows[0].get("source", "")),
         [_number(file, run, row, "val_cer") for row in rows],
         [_number(file, run, row, "val_loss") for row in rows],
-        None if None in seconds else [float(each) for each in seconds],  # type: ignore[arg-type]
+        seconds,
     )
 
 
 def _number(file: Path, run: str, row: dict[str, Any], column: str) -> float:
     value = row[column]
     try:
-        return math.nan if value is None else float(value)
-    except ValueError:
-        raise ValueError(
-            f"{file}: run {run}, epoch {row['epoch']}: {column} is {value!r}, and must be a number"
-        ) from None
+        if not isinstance(value, bool):
+            return math.nan if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):  # text, a date, a time of day, a list
+        pass
+    at = "" if column == "epoch" else f", epoch {row['epoch']:g}"
+    shown = repr(value) if isinstance(value, str) else str(value)
+    raise ValueError(f"{file}: run {run}{at}: {column} is {shown}, and must be a number")

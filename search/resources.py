@@ -125,10 +125,11 @@ def _check_fits(trial: Resources, machines: Sequence[Machine], cluster: bool) ->
         ("gpus", trial.gpus, max((machine.gpus for machine in machines), default=0.0)),
     ):
         if wanted > most:
-            raise ValueError(
-                f"--{option}-per-trial {wanted:g}: {where} {most:g} {option.upper()[:-1]}s: ask "
-                f"for at most that"
-            )
+            name = option.upper()[:-1]
+            has, remedy = f"{most:g} {name}{'s' * (most != 1)}", "ask for at most that"
+            if not most:
+                has, remedy = f"no {name}", f"leave --{option}-per-trial out, or give 0"
+            raise ValueError(f"--{option}-per-trial {wanted:g}: {where} {has}: {remedy}")
     if not any(machine.slots(trial) for machine in machines):
         with_gpu = max(machine.cpus for machine in machines if machine.gpus >= trial.gpus)
         raise ValueError(

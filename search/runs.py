@@ -15,6 +15,7 @@ import pyarrow as pa
 import typer
 from rich.console import Console
 
+from emgmodels.command import CommandLine
 from emgmodels.factory import notation, parse_notation
 from search.console import duration, with_room
 from search.lock import is_running
@@ -66,7 +67,7 @@ def list_runs(folder: str | Path) -> list[Listed]:
     return sorted(found, key=lambda run: -run.changed)
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(epilog="Examples:\n\npython -m search.runs\n\npython -m search.runs /data/runs")
@@ -78,11 +79,7 @@ def command(
     An interrupted search goes on with: python -m search.run --resume RUN
     """
     console = with_room(Console())
-    try:
-        runs = list_runs(folder)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    runs = list_runs(folder)
     if not runs:
         console.print(f"{folder}: holds no run folder", highlight=False, soft_wrap=True)
         return

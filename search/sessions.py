@@ -28,7 +28,7 @@ from search.console import say
 from search.results.sessions import session_files
 from search.schedule import SCHEDULERS, aligned_epochs, defaults
 from search.space import Space, TypistConfig, sessions_of
-from search.storage import SessionStore
+from search.storage import SessionStore, local_path
 from search.trial import TrialData
 
 
@@ -52,7 +52,8 @@ def choose_sessions(
         data.fetch([*found.train, *found.val])
         return apart(found, ("train", "val"))
     if data is not None:
-        return find_split(data, subject, split, seed=space.search.seed)
+        split = None if split is None else local_path(split)
+        return find_split(local_path(data), subject, split, seed=space.search.seed)
     if subject is not None or split is not None:
         raise ValueError("--subject and --split choose from session files: give --data DIR too")
     typist = space.typist or TypistConfig()

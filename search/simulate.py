@@ -13,7 +13,6 @@ curves that a scheduler cut short can't be replayed past the cut, and are left o
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from emgmodels.command import CommandLine
 from emgmodels.outputs import check_output, mark_of, picture_path, save_figure
 from search.console import with_room
 from search.replay import Curve, Summary, read_curves, whole
@@ -40,7 +40,7 @@ from search.space import load_space
 _USUAL_TRIALS = 27
 _FIGURE_MARK = mark_of("frontier")
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 def draw_frontier(
@@ -155,11 +155,7 @@ def simulate(
     options = {key: value for key, value in given.items() if value is not None}
     names = scheduler or ["asha"]
     replayed = (epochs, slots, trials, repeats, seed)
-    try:
-        _simulate(curves, names, options, *replayed, compare, bound, figure)
-    except ValueError as error:
-        print(f"simulate: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+    _simulate(curves, names, options, *replayed, compare, bound, figure)
 
 
 def _simulate(
@@ -210,8 +206,8 @@ def _simulate(
         default = Rule("asha", usual.grace, usual.eta, DEFAULT_RANKING)
         try:
             draw_frontier(results, figure, slots, default)
-        except OSError as error:
-            raise ValueError(f"--figure {figure}: {error.strerror}") from None
+        except ValueError as error:  # matplotlib lists the formats it has
+            raise ValueError(f"--figure {figure}: {error}") from None
         console.print(f"drawn: {figure}")
 
 

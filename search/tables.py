@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 import yaml
 
+from emgmodels.paths import refuse_pointer
 from emgmodels.writing import append, unlinked, whole
 from search.objectives import COLUMNS, on_front
 
@@ -53,9 +54,24 @@ def read_parquet(path: Path) -> pa.Table:
     """Return a table from its file, opened once: a search that runs may put another in its place.
 
     ``pa.parquet.read_table`` opens a file twice, and fails where the two are not the same.
+
+    Raises:
+        ValueError: it is no Parquet file, or a damaged one.
     """
-    with pa.parquet.ParquetFile(path) as file:
-        return file.read()
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        refuse_pointer(path)
+        why = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path}: is no Parquet file, or is cut off or damaged ({path.stat().st_size} bytes): "
+            f"copy it again, or name another run: {why}"
+        ) from None
 
 
 @dataclass
@@ -114,7 +130,11 @@ class GrowingTable:
             written = self.rows_path.read_bytes()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in written[: written.rfind(b"\n") + 1].splitlines()]
+        whole_lines = written[: written.rfind(b"\n") + 1].splitlines()
+        try:
+            return [json.loads(line) for line in whole_lines]
+        except ValueError as error:
+            raise ValueError(f"{self.rows_path}: is damaged: a line is not JSON: {error}") from None
 
 
 def trials_of(run: Path) -> GrowingTable:

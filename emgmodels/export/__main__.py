@@ -13,13 +13,14 @@ from typing import Annotated
 
 import typer
 
+from emgmodels.command import CommandLine
 from emgmodels.export.files import EMG2QWERTY_MARK, TORCH_MARK, write_emg2qwerty, write_torch
 from emgmodels.export.onnx import ONNX_MARK, write_onnx
 from emgmodels.factory import notation
 from emgmodels.outputs import check_output
 from emgmodels.reader import Reader, load
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 class Target(enum.StrEnum):
@@ -57,15 +58,11 @@ def export(
     onnx: one graph from EMG to log-probabilities, described in its metadata.
     emg2qwerty: a Lightning checkpoint for its TDS convolution module.
     """
-    try:
-        suffix, write, mark = TARGETS[to]
-        path = out or checkpoint.with_name(checkpoint.stem + suffix)
-        check_output(path, mark, [checkpoint])
-        reader = load(checkpoint)
-        write(reader, path)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    suffix, write, mark = TARGETS[to]
+    path = out or checkpoint.with_name(checkpoint.stem + suffix)
+    check_output(path, mark, [checkpoint])
+    reader = load(checkpoint)
+    write(reader, path)
     typer.echo(f"{path}: {_describe(reader)}, {path.stat().st_size / 1e6:.1f} MB")
 
 

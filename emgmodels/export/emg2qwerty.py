@@ -73,7 +73,7 @@ def to_emg2qwerty(
     conv = model.encoder.conv
     assert conv is not None
     return {
-        "epoch": epoch or 0,
+        "epoch": max(0, (epoch or 0) - 1),  # Lightning counts from 0
         "global_step": 0,
         "pytorch-lightning_version": LIGHTNING_VERSION,
         "state_dict": {theirs: weights[ours] for ours, theirs in _names(model)},
@@ -127,6 +127,12 @@ def _architecture(theirs: Mapping[str, Tensor]) -> ModelConfig:
             f"{planes} electrodes, {inputs} inputs of the MLP and kernels of "
             f"{sorted(kernels)} frames: expected {BANDS * BAND_ELECTRODES} electrodes, a multiple "
             f"of {BAND_ELECTRODES} inputs and one kernel"
+        )
+    widths = [theirs[key].shape[0] for key in theirs if _MLP.fullmatch(key)]
+    if set(widths) != {features}:
+        raise ValueError(
+            f"mlp_features {widths}: layers of the MLP must have one width, since a model of this "
+            f"project has one mlp_features for all of them"
         )
     conv = ConvConfig(
         layers=len(convs),

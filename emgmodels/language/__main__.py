@@ -12,11 +12,12 @@ from typing import Annotated
 
 import typer
 
+from emgmodels.command import CommandLine
 from emgmodels.language.estimate import ARPA_MARK, ORDERS, typed_lines, write_arpa
 from emgmodels.outputs import check_output
 from emgmodels.sessions import find_split, read_session
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = CommandLine(no_args_is_help=True)
 
 
 @app.callback()
@@ -55,14 +56,10 @@ def build(
     validation and test are not opened. KenLM reads the file, and so does
     python -m search.evaluate --lm.
     """
-    try:
-        check_output(out, ARPA_MARK, [*(texts or []), *([split] if split else [])])
-        found = _texts(texts or [], prompts, subject, split, seed)
-        lines = list(typed_lines(found, shifts))
-        counts = write_arpa(lines, order, out)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    check_output(out, ARPA_MARK, [*(texts or []), *([split] if split else [])])
+    found = _texts(texts or [], prompts, subject, split, seed)
+    lines = list(typed_lines(found, shifts))
+    counts = write_arpa(lines, order, out)
     keys = sum(map(len, lines))
     typer.echo(
         f"{out}: {' + '.join(map(str, counts))} n-grams of 1 to {order} keys, "

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from emgmodels import charset
+from emgmodels.command import CommandLine, told
 from emgmodels.config import BANDS
 from emgmodels.outputs import check_output, picture_path
 from emgmodels.sessions.files import read_session
@@ -42,7 +43,7 @@ _TABLE_WIDTH = 140
 _PIPED_WIDTH = 200
 _TEXT_SHOWN = 40
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = CommandLine(no_args_is_help=True)
 
 
 @app.callback()
@@ -72,16 +73,12 @@ def inspect(
     rows: list[list[Text]] = []
     remarks: list[str] = []
     problems: list[Exception] = []
-    try:
-        paths = _expand(files)
-        if plot is not None and len(paths) != 1:
-            raise ValueError(f"--plot {plot} draws one session, {len(paths)} are named: name one")
-        if plot is not None:
-            plot = picture_path(plot)
-            check_output(plot, PLOT_MARK, paths)
-    except ValueError as error:
-        paths = []
-        problems.append(error)
+    paths = _expand(files)
+    if plot is not None and len(paths) != 1:
+        raise ValueError(f"--plot {plot} draws one session, {len(paths)} are named: name one")
+    if plot is not None:
+        plot = picture_path(plot)
+        check_output(plot, PLOT_MARK, paths)
     for path in paths:
         try:
             session = read_session(path)
@@ -97,7 +94,7 @@ def inspect(
     for remark in remarks:
         typer.echo(remark)
     for problem in problems:
-        typer.echo(str(problem), err=True)
+        typer.echo(f"error: {told(problem)}", err=True)
     if problems:
         raise typer.Exit(2)
 

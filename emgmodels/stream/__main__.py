@@ -15,6 +15,7 @@ import torch
 import typer
 
 from emgmodels.charset import encode
+from emgmodels.command import CommandLine
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.metrics import count_edits
 from emgmodels.reader import load
@@ -22,7 +23,7 @@ from emgmodels.sessions import Session, read_session
 from emgmodels.stream.live import Stream
 from emgmodels.windows import milliseconds
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(
@@ -37,7 +38,7 @@ def stream(
         float | None, typer.Option(min=0.1, help="How much of the session to play (s).")
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Don't wait for the time to pass.")] = False,
-    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=4096, help="Threads to compute with.")] = 1,
 ) -> None:
     """Play a session and print its text as it is read.
 
@@ -45,13 +46,9 @@ def stream(
     a key waits for the EMG after it, and the CER. Models that read a window
     from its end, or attend to all of it, are refused.
     """
-    try:
-        reader = load(checkpoint)
-        played = read_session(session)
-        live = reader.stream(played.scale)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    reader = load(checkpoint)
+    played = read_session(session)
+    live = reader.stream(played.scale)
     torch.set_num_threads(threads)
     samples = len(played.emg) if seconds is None else round(seconds * SAMPLE_RATE)
     took = play(live, played.emg[:samples], milliseconds(chunk_ms), fast=fast)

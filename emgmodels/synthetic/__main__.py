@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from emgmodels.command import CommandLine
 from emgmodels.synthetic import write_subject
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(epilog="Example:\n\npython -m emgmodels.synthetic data/ --sessions 6 --minutes 3")
@@ -41,19 +42,15 @@ def write(
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    try:
-        with Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        ) as bar:
-            task = bar.add_task("Writing sessions", total=max(sessions, 0))
-            paths = write_subject(
-                out, sessions, minutes, subject, seed, off_keyboard, lambda _: bar.advance(task)
-            )
-    except (ValueError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("Writing sessions", total=max(sessions, 0))
+        paths = write_subject(
+            out, sessions, minutes, subject, seed, off_keyboard, lambda _: bar.advance(task)
+        )
     typer.echo(f"{out}: {len(paths)} sessions of {minutes:g} minutes, {paths[0].name} and on")
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="python -m emgmodels.synthetic")

@@ -5,6 +5,7 @@ To train one model without the search:
     python -m emgmodels.training runs/deep-001/best.yaml --data DIR
 """
 
-from emgmodels.training.fit import EpochResult, best_device, fit
+from emgmodels.devices import best_device
+from emgmodels.training.fit import EpochResult, fit
 
 __all__ = ["EpochResult", "best_device", "fit"]

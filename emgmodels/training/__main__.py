@@ -14,11 +14,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from emgmodels.command import CommandLine
 from emgmodels.config import Config, load_config
+from emgmodels.devices import find_device
 from emgmodels.factory import describe, notation
 from emgmodels.outputs import check_output
 from emgmodels.sessions import find_split
-from emgmodels.training.fit import CHECKPOINT_MARK, EpochResult, best_device, fit
+from emgmodels.training.fit import CHECKPOINT_MARK, EpochResult, fit
 from emgmodels.training.memory import keep_freed_memory
 from emgmodels.windows import Recording, open_split
 
@@ -29,7 +31,9 @@ def train(
     subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
     split: Annotated[Path | None, typer.Option(help="Split file: user, dataset.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, instead of its own.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of its own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Seed, instead of its own.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Checkpoint to write after each epoch.")] = Path(
         "model.pt"
     ),
@@ -42,29 +46,26 @@ def train(
     """
     console = Console()
     keep_freed_memory()
-    try:
-        _check_out(out, [config, *([split] if split else [])])
-        settings = _with_options(load_config(config), epochs, seed)
-        chosen = find_split(data, subject, split)
-        recordings, validation, warnings = open_split(chosen)
-        console.print(
-            f"{notation(settings.model)}: {describe(settings.model).parameters:,} parameters; "
-            f"{len(recordings)} training and {len(validation)} validation sessions of "
-            f"{chosen.subject} ({chosen.origin})",
-            highlight=False,
-            markup=False,
+    _check_out(out, [config, *([split] if split else [])])
+    where = find_device(device)
+    settings = _with_options(load_config(config), epochs, seed)
+    chosen = find_split(data, subject, split)
+    recordings, validation, warnings = open_split(chosen)
+    console.print(
+        f"{notation(settings.model)}: {describe(settings.model).parameters:,} parameters; "
+        f"{len(recordings)} training and {len(validation)} validation sessions of "
+        f"{chosen.subject} ({chosen.origin})",
+        highlight=False,
+        markup=False,
+    )
+    prompted = sum(not recording.has_key_times for recording in recordings)
+    if prompted and settings.training.aligned_start is not None:
+        warnings.append(
+            f"{prompted} training sessions have no key times: their aligned start is skipped"
         )
-        prompted = sum(not recording.has_key_times for recording in recordings)
-        if prompted and settings.training.aligned_start is not None:
-            warnings.append(
-                f"{prompted} training sessions have no key times: their aligned start is skipped"
-            )
-        for warning in warnings:
-            console.print(f"note: {warning}", highlight=False, markup=False)
-        last = _train(console, settings, recordings, validation, out, resume, device)
-    except (ValueError, RuntimeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    for warning in warnings:
+        console.print(f"note: {warning}", highlight=False, markup=False)
+    last = _train(console, settings, recordings, validation, out, resume, where)
     if last is None:
         console.print(f"{resume} has all {settings.training.epochs} epochs already.")
         return
@@ -98,7 +99,7 @@ def _train(
     validation: list[Recording],
     out: Path,
     resume: Path | None,
-    device: str | None,
+    device: torch.device,
 ) -> EpochResult | None:
     last = None
     columns = (
@@ -108,10 +109,9 @@ def _train(
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    where = torch.device(device) if device else best_device()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=config.training.epochs)
-        for last in fit(config, recordings, validation, resume=resume, device=where):
+        for last in fit(config, recordings, validation, resume=resume, device=device):
             last.save(out)
             line = (
                 f"epoch {last.epoch}: train loss {last.train_loss:.3f}, validation loss "
@@ -122,7 +122,7 @@ def _train(
     return last
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 app.command()(train)
 
 

@@ -12,16 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from emgmodels.charset import decode
 from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
+from emgmodels.devices import find_device
 from emgmodels.factory import Framing, build
 from emgmodels.features import SpecAugment
 from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.onednn import fast_products
 from emgmodels.outputs import mark_of
+from emgmodels.weights import load_weights, read_state
 from emgmodels.windows import (
     VALIDATION_SECONDS,
     Batch,
@@ -105,12 +108,12 @@ def fit(
         device: where to train.
 
     Raises:
-        ValueError: a recording set holds no window or no key, or the checkpoint is of another
-            configuration.
+        ValueError: a recording set holds no window or no key, the checkpoint is damaged or of
+            another configuration, or there is no such device.
     """
     check_recordings(train, "training", config.training.window_seconds)
     check_recordings(val, "validation", VALIDATION_SECONDS)
-    run = _Run(config, torch.device(device))
+    run = _Run(config, find_device(device))
     run.sessions = {"train": [r.name for r in train], "val": [r.name for r in val]}
     if resume is not None:
         run.load(resume)
@@ -141,11 +144,6 @@ def fit(
         )
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             return
-
-
-def best_device() -> torch.device:
-    """Return the GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def reduced_precision(precision: str, device: torch.device) -> bool:
@@ -268,7 +266,11 @@ class _Run:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same configuration."""
         state = _load_checkpoint(path, self.device)
-        if Config.model_validate_json(state["config"]) != self.config:
+        try:
+            config = Config.model_validate_json(state["config"])
+        except ValidationError:
+            config = None  # of another version
+        if config != self.config:
             raise ValueError(
                 f"{path}: is the checkpoint of another configuration: resume with the one it was "
                 f"written with"
@@ -277,8 +279,11 @@ class _Run:
         self.best_cer, self.best_epoch = state["best_cer"], state["best_epoch"]
         self.best = {name: value.cpu() for name, value in state["best"].items()}
         self.best_windows = state["best_windows"].cpu().numpy()
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            load_weights(self.model, state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def _loss(self, batch: Batch, epoch: int, generator: torch.Generator) -> Tensor:
         training = self.config.training
@@ -338,14 +343,13 @@ def _window_table(windows: Sequence[EditCounts]) -> np.ndarray:
     return np.array(rows, dtype=np.int32).reshape(-1, 2)
 
 
+_STATE = {"config", "epoch", "step", "model", "optimizer"}
+_STATE |= {"best", "best_cer", "best_epoch", "best_windows"}
+"""What a checkpoint holds for a training to go on from it."""
+
+
 def _load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        missing = {"config", "epoch", "model", "best"} - set(state)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:
-        raise ValueError(f"{path}: is not a checkpoint: {error}") from None
-    if missing:
+    state = read_state(path, device)
+    if missing := _STATE - set(state):
         raise ValueError(f"{path}: is not a checkpoint of emgsearch: {sorted(missing)} missing")
     return state

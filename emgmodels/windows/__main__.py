@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from emgmodels.command import CommandLine
 from emgmodels.sessions import session_paths
 from emgmodels.windows import cache
 
-app = typer.Typer(
-    add_completion=False,
+app = CommandLine(
     no_args_is_help=True,
+    help="The cache of recordings on this machine.",
     epilog="Examples:\n\npython -m emgmodels.windows prepare data/\n\n"
     "python -m emgmodels.windows list",
 )
@@ -30,10 +31,7 @@ app = typer.Typer(
 @app.command("list")
 def list_recordings() -> None:
     """List the recordings in the cache, the least recently opened first."""
-    try:
-        found, beside, folder = cache.entries(), cache.fetched_bytes(), cache.cache_folder()
-    except ValueError as error:
-        _fail(error)
+    found, beside, folder = cache.entries(), cache.fetched_bytes(), cache.cache_folder()
     table = Table()
     for column in ("session", "GB", "days since opened", "in use", "converted from"):
         table.add_column(
@@ -53,7 +51,7 @@ def list_recordings() -> None:
         console.print(table)
     total = sum(entry.bytes for entry in found) / 1e9
     console.print(
-        f"{len(found)} recordings, {total:.2f} GB of {_limit() / 1e9:g} GB "
+        f"{len(found)} recordings, {total:.2f} GB of {cache.cache_limit() / 1e9:g} GB "
         f"(EMGSEARCH_CACHE_GB), in {folder}",
         soft_wrap=True,
     )
@@ -73,13 +71,10 @@ def prepare(
 
     Example: python -m emgmodels.windows prepare data/
     """
-    try:
-        paths = session_paths(data)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("sessions", total=len(paths))
-            recordings = cache.prepare(paths, lambda _: bar.advance(task))
-    except (ValueError, OSError) as error:
-        _fail(error)
+    paths = session_paths(data)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sessions", total=len(paths))
+        recordings = cache.prepare(paths, lambda _: bar.advance(task))
     hours = sum(recording.samples for recording in recordings) / 2000 / 3600
     typer.echo(f"{len(recordings)} recordings, {hours:.2f} hours, in {cache.cache_folder()}")
 
@@ -91,30 +86,15 @@ def clear() -> None:
     Where none is open, also what was fetched from object stores, and synthetic sessions. What the
     cache did not write stays, wherever EMGSEARCH_CACHE points.
     """
-    try:
-        found, beside = cache.entries(), cache.fetched_bytes()
-        typer.echo(
-            f"Clearing {cache.cache_folder()}: {len(found)} recordings"
-            + (f", {beside / 1e6:.1f} MB of fetched and synthetic files" if beside else "")
-        )
-        freed = cache.clear()
-        left = sum(entry.in_use for entry in cache.entries())
-    except (ValueError, OSError) as error:
-        _fail(error)
+    found, beside = cache.entries(), cache.fetched_bytes()
+    typer.echo(
+        f"Clearing {cache.cache_folder()}: {len(found)} recordings"
+        + (f", {beside / 1e6:.1f} MB of fetched and synthetic files" if beside else "")
+    )
+    freed = cache.clear()
+    left = sum(entry.in_use for entry in cache.entries())
     typer.echo(f"{freed / 1e6:.1f} MB freed; {left} recordings are in use and stay")
 
 
-def _limit() -> int:
-    try:
-        return cache.cache_limit()
-    except ValueError as error:
-        _fail(error)
-
-
-def _fail(error: Exception) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(2) from None
-
-
 if __name__ == "__main__":
-    app()
+    app(prog_name="python -m emgmodels.windows")

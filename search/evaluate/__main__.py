@@ -22,12 +22,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bars
 
+from emgmodels.command import CommandLine
 from emgmodels.ctc import BeamSearch
 from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
+from emgmodels.devices import find_device
 from emgmodels.factory import Decoder
 from emgmodels.language import LanguageModel
 from emgmodels.reader import load
-from emgmodels.training import best_device
 from emgmodels.windows import Recording, prepare
 from emgmodels.writing import whole
 from search.console import say, with_room
@@ -37,7 +38,7 @@ from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
 from search.results import RunFolder, TrialRecord
 from search.results.sessions import SETS, is_synthetic, session_files
-from search.storage import local_file
+from search.storage import local_file, local_path
 
 
 def evaluate(
@@ -82,12 +83,13 @@ def evaluate(
         stitched.
 
     Raises:
-        ValueError: it is not a run folder, it has no checkpoint, session files are missing, or the
-            language model can't be read.
+        ValueError: it is not a run folder, it has no checkpoint, session files are missing, the
+            language model can't be read, or there is no such device.
     """
+    where = find_device(device)
     search = _beam_search(lm, beam, lm_weight, insertion_bonus, tune_lm)
     console = with_room(Console(quiet=quiet))
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(local_path(run))
     facts = folder.read_environment()
     trials = _with_checkpoints(folder, top)
     subsets = ("val", "test") if test else ("val",)
@@ -99,7 +101,6 @@ def evaluate(
         for subset in subsets:
             page_paths(folder.path / "evaluation", trial, subset)
     _record(folder, paths, trials, search)
-    where = torch.device(device) if device else best_device()
     synthetic = is_synthetic(facts)
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
@@ -128,7 +129,7 @@ def evaluate(
     return table
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(
@@ -170,24 +171,20 @@ def command(
     decoding. Test sessions are opened with --test alone, and the run folder
     records that they were.
     """
-    try:
-        evaluate(
-            run,
-            top=top,
-            test=test,
-            lm=lm,
-            beam=beam,
-            lm_weight=lm_weight,
-            insertion_bonus=insertion_bonus,
-            tune_lm=tune_lm,
-            data=data,
-            lines=lines,
-            device=device,
-            quiet=quiet,
-        )
-    except (ValueError, OSError, RuntimeError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    evaluate(
+        run,
+        top=top,
+        test=test,
+        lm=lm,
+        beam=beam,
+        lm_weight=lm_weight,
+        insertion_bonus=insertion_bonus,
+        tune_lm=tune_lm,
+        data=data,
+        lines=lines,
+        device=device,
+        quiet=quiet,
+    )
 
 
 def _with_checkpoints(folder: RunFolder, top: int) -> list[TrialRecord]:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from emgmodels.command import CommandLine
 from search.console import say, with_room
 from search.report import read_run, write_comparison, write_report
 from search.report.published import basis, matches, side_by_side
@@ -22,7 +23,7 @@ from search.storage import local_run
 
 _SHOWN = 15
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(
@@ -45,15 +46,11 @@ def command(
     time, on any machine.
     """
     console = with_room(Console(quiet=quiet))
-    try:
-        read = [read_run(local_run(run)) for run in runs]
-        if len(read) == 1:
-            _report(console, read[0], out or read[0].path / "report")
-        else:
-            _compare(console, read, out or _beside(read))
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    read = [read_run(local_run(run)) for run in runs]
+    if len(read) == 1:
+        _report(console, read[0], out or read[0].path / "report")
+    else:
+        _compare(console, read, out or _beside(read))
 
 
 def _report(console: Console, run: Run, out: Path) -> None:

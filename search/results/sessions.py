@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from emgmodels.sessions import read_info, session_paths
 from emgmodels.sessions.finding import by_name, same_spelling
-from search.storage import SessionStore, is_uri
+from search.storage import SessionStore, is_uri, local_path
 
 SETS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -74,7 +74,7 @@ def _found(known: Sequence[str], data: str | Path, subject: str | None) -> dict[
     """
     store = SessionStore(str(data)) if is_uri(data) else None
     named: dict[str, list[Path]] = {}
-    for path in session_paths(data) if store is None else store.paths():
+    for path in session_paths(local_path(data)) if store is None else store.paths():
         named.setdefault(same_spelling(path.stem), []).append(path)
     found = {}
     for old in known:

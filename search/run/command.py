@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from emgmodels.command import CommandLine
 from search.confirm import confirm_winners
-from search.failures import SearchFailedError
 from search.packing import gpus_of_trial
 from search.results import RunFolder
 from search.run.searching import resume, search
-from search.storage import Place, is_uri, redact
+from search.storage import Place, is_uri, local_path
 
-app = typer.Typer(add_completion=False)
+app = CommandLine()
 
 
 @app.command()
@@ -109,39 +107,25 @@ def command(
         "out": Path("runs") if out is None else out,
     }
     every |= {"verbose": verbose, **given}
-    with _told_plainly():
-        if resumed is not None:
-            if space is not None:
-                raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
-            _refuse(resumed, **begun, repeats=repeats if confirm is None else None)
-            resume(resumed, data=data, add_trials=add_trials, **every)
-            run = every["out"] / Place(resumed).name if is_uri(resumed) else Path(resumed)
-            if confirm is not None and not RunFolder.open(run).is_interrupted:
-                _confirm(run, confirm, repeats, {"address": address, "quiet": quiet})
-        elif add_trials:
-            raise ValueError("--add-trials continues an earlier search: name it with --resume RUN")
-        elif space is None:
-            raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
-        elif space.is_dir():
-            begun |= {"time_budget": time_budget, "out": out, "verbose": verbose or None}
-            _refuse(space, **begun)
-            _confirm(space, confirm, repeats, {"data": data, **given})
-        else:
-            begun |= {"warm_start": warm_start or (), "overrides": begun.pop("set") or ()}
-            search(space, data=data, repeats=repeats, confirm=confirm, **begun, **every)
-
-
-@contextlib.contextmanager
-def _told_plainly() -> Iterator[None]:
-    """End the command with one message where the user, or the search, went wrong."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {redact(str(error))}", err=True)
-        raise typer.Exit(2) from None
-    except SearchFailedError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    if resumed is not None:
+        if space is not None:
+            raise ValueError(f"--resume {resumed} goes on as it began: leave out {space}")
+        _refuse(resumed, **begun, repeats=repeats if confirm is None else None)
+        resume(resumed, data=data, add_trials=add_trials, **every)
+        run = every["out"] / Place(resumed).name if is_uri(resumed) else local_path(resumed)
+        if confirm is not None and not RunFolder.open(run).is_interrupted:
+            _confirm(run, confirm, repeats, {"address": address, "quiet": quiet})
+    elif add_trials:
+        raise ValueError("--add-trials continues an earlier search: name it with --resume RUN")
+    elif space is None:
+        raise ValueError("name a space file, such as spaces/deep.yaml, or --resume RUN")
+    elif space.is_dir():
+        begun |= {"time_budget": time_budget, "out": out, "verbose": verbose or None}
+        _refuse(space, **begun)
+        _confirm(space, confirm, repeats, {"data": data, **given})
+    else:
+        begun |= {"warm_start": warm_start or (), "overrides": begun.pop("set") or ()}
+        search(space, data=data, repeats=repeats, confirm=confirm, **begun, **every)
 
 
 def _confirm(run: Path, top: int | None, repeats: int | None, given: dict[str, Any]) -> None:

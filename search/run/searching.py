@@ -37,7 +37,7 @@ from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import aligned_epochs, make_scheduler
 from search.sessions import choose_sessions, open_sessions, sessions_again
 from search.space import Space, load_space, sessions_of
-from search.storage import Place, SessionStore, fetch, is_uri
+from search.storage import Place, SessionStore, fetch, is_uri, local_path
 from search.tensorboard import TrialBoards
 from search.trial import TrialData, recordings
 
@@ -105,6 +105,7 @@ def search(
     """
     console = Console(quiet=quiet)
     place, parent = _storage(storage, out)
+    space = local_path(space)
     if confirm is not None:
         check_options(confirm, repeats)
     loaded = load_space(
@@ -136,7 +137,8 @@ def search(
         say(console, f"note: {warning}")
     if gpus_per_trial == AUTO:
         gpus_per_trial = _gpu_share(loaded, trial_data, console)
-    learnt = [trial for run in warm_start for trial in _learn(loaded, run, chosen, console)]
+    earlier = map(local_path, warm_start)
+    learnt = [trial for run in earlier for trial in _learn(loaded, run, chosen, console)]
     tested = [os.path.abspath(path) for path in chosen.test]
     if store is not None:
         trial_data, tested = trial_data.moved(store), list(map(store.uri_of, chosen.test))
@@ -204,7 +206,7 @@ def resume(
         ValueError: it is not a run folder, has no snapshot, or its session files are gone.
     """
     console = Console(quiet=quiet)
-    folder = _reopen(run, Path(out))
+    folder = _reopen(run, local_path(out))
     more = []
     if add_trials:
         known = load_space(folder.path / "space.yaml").search.trials
@@ -341,18 +343,19 @@ def _gpu_share(space: Space, data: TrialData, console: Console) -> float:
 def _storage(storage: str | Path | None, out: str | Path) -> tuple[Place | None, Path]:
     """Return the object store, if that is where results go, and the folder for run folders."""
     if storage is None:
-        return None, Path(out)
+        return None, local_path(out)
     if is_uri(storage):
-        return Place(str(storage).rstrip("/")), Path(out)
-    return None, Path(str(storage).removeprefix("file://"))
+        return Place(str(storage).rstrip("/")), local_path(out)
+    return None, local_path(storage)
 
 
 def _reopen(run: str | Path, out: Path) -> RunFolder:
     """Open a run folder of this machine, or fetch one from storage to ``out``."""
     if not is_uri(run):
-        folder = RunFolder.open(Path(run))
+        path = local_path(run)
+        folder = RunFolder.open(path)
         storage = folder.read_environment().get("storage")
-        return RunFolder.open(Path(run), Place(storage)) if storage else folder
+        return RunFolder.open(path, Place(storage)) if storage else folder
     place = Place(str(run).rstrip("/"))
     path = out / place.name
     if path.is_dir() and RunFolder.open(path).read_environment().get("storage") != place.uri:

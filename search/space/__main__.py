@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
+from emgmodels.command import CommandLine
 from emgmodels.writing import whole
 from search.space.reference import reference, updated
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(
@@ -34,12 +35,13 @@ def command(
         if write.is_symlink():
             raise ValueError("is a link, and nothing is written through links: name the page")
         page = updated(write.read_bytes().decode())
-        with whole(write) as scratch:
-            scratch.write_bytes(page.encode())
-            shutil.copymode(write, scratch)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {write}: {error}", err=True)
-        raise typer.Exit(2) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{write}: is not a text in UTF-8: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{write}: {error}") from None
+    with whole(write) as scratch:
+        scratch.write_bytes(page.encode())
+        shutil.copymode(write, scratch)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ provider's usual places (environment, profile, the machine's role), never from t
 
 from search.storage.fetched import SessionStore, local_file, local_run
 from search.storage.mirror import APPENDED, ENGINE_FOLDER, Mirror, fetch
-from search.storage.place import Place, StoredFile, is_uri, redact
+from search.storage.place import Place, StoredFile, is_uri, local_path, redact
 
 __all__ = [
     "APPENDED",
@@ -23,6 +23,7 @@ __all__ = [
     "fetch",
     "is_uri",
     "local_file",
+    "local_path",
     "local_run",
     "redact",
 ]

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from emgmodels.command import CommandLine
 from search.storage.mirror import fetch
-from search.storage.place import Place, redact
+from search.storage.place import Place
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine(no_args_is_help=True, help="Bring run folders from an object store.")
 
 
 @app.command("fetch")
@@ -19,12 +20,8 @@ def fetch_command(
     to: Annotated[Path | None, typer.Option(help="Where to; runs/NAME by default.")] = None,
 ) -> None:
     """Bring a run folder from an object store to this machine."""
-    try:
-        place = Place(run.rstrip("/"))
-        typer.echo(fetch(place, to or Path("runs") / place.name))
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {redact(str(error))}", err=True)
-        raise typer.Exit(2) from None
+    place = Place(run.rstrip("/"))
+    typer.echo(fetch(place, to or Path("runs") / place.name))
 
 
 @app.command("list")
@@ -32,14 +29,10 @@ def list_command(
     storage: Annotated[str, typer.Argument(help="What a search was given as --storage.")],
 ) -> None:
     """List the run folders in an object store."""
-    try:
-        place = Place(storage.rstrip("/"))
-        for name in sorted(place.files()):
-            if name.count("/") == 1 and name.endswith("/space.yaml"):
-                typer.echo((place / name.split("/")[0]).uri)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {redact(str(error))}", err=True)
-        raise typer.Exit(2) from None
+    place = Place(storage.rstrip("/"))
+    for name in sorted(place.files()):
+        if name.count("/") == 1 and name.endswith("/space.yaml"):
+            typer.echo((place / name.split("/")[0]).uri)
 
 
 if __name__ == "__main__":

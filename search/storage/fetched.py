@@ -16,7 +16,7 @@ from emgmodels.sessions import SessionInfo, read_info
 from emgmodels.sessions.finding import ordered
 from emgmodels.windows import fetched_folder, is_fetched, make_home, naming_cache, note_fetched
 from search.storage.mirror import check_own, fetch
-from search.storage.place import Place, copy_down, is_uri, redact
+from search.storage.place import Place, copy_down, is_uri, local_path, redact
 
 _HEADER = 1 << 18
 """Bytes of a session file that are read at once where only its header is wanted."""
@@ -73,7 +73,7 @@ def local_file(source: str) -> Path:
         ValueError: there is no such file.
     """
     if not is_uri(source):
-        return Path(source)
+        return local_path(source)
     fs, path = Place(source).open()
     try:
         info = fs.get_file_info(path)
@@ -99,7 +99,7 @@ def local_run(run: str | Path) -> Path:
         ValueError: the URI is none of a run folder.
     """
     if not is_uri(run):
-        return Path(run)
+        return local_path(run)
     place = Place(str(run).rstrip("/"))
     parts = urlsplit(place.uri)
     where = re.sub(r"[^\w.-]+", "-", f"{parts.netloc}{parts.path}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,27 +14,20 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import pyarrow as pa
 import pyarrow.fs
 
+from emgmodels.paths import local_path
+from emgmodels.redaction import redact
 from emgmodels.writing import whole
+
+__all__ = ["Place", "StoredFile", "copy_down", "is_uri", "local_path", "redact"]
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")
 _OPTIONS = ("endpoint_override", "region", "scheme", "allow_delayed_open")
 """What a URI may say after its question mark; no credentials among it."""
-_SECRET = re.compile(r"(?<=://)[^/\s@]+@")
-_SECRET_OPTION = re.compile(r"(?i)([\w-]*(?:key|secret|token|password)[\w-]*=)[^&\s]+")
 
 
 def is_uri(text: str | os.PathLike[str]) -> bool:
     """Return whether a text names a place in an object store, and not a path."""
-    return "://" in str(text) and not str(text).startswith("file://")
-
-
-def redact(text: str) -> str:
-    """Return a text without the credentials that URIs in it hold.
-
-    >>> redact("s3://KEY:SECRET@bucket/runs")
-    's3://***@bucket/runs'
-    """
-    return _SECRET_OPTION.sub(r"\1***", _SECRET.sub("***@", text))
+    return "://" in str(text) and not str(text).lower().startswith("file:")
 
 
 @dataclass(frozen=True)

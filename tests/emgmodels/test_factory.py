@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from emgmodels.config import ModelConfig
-from emgmodels.factory import STAGES, build, describe, main, notation, parse_notation
+from emgmodels.factory import STAGES, build, describe, notation, parse_notation
+from emgmodels.summary import summary
 
 STAGE_NOTATIONS = {
     "transformer": [
@@ -259,7 +260,7 @@ def test_bridges_are_in_the_summary():
 @pytest.mark.parametrize("text", [*CASES, "conv:4 @16ch"])
 def test_the_command_prints_a_summary(parse, text, capsys):
     config = parse(text)
-    main(notation(config))
+    summary(notation(config))
     printed = capsys.readouterr().out
     assert f"{describe(config).parameters:,}" in printed
     assert f"{describe(config).frame_rate:g} frames a second" in printed

@@ -77,7 +77,7 @@ def test_a_broken_file_is_reported_and_the_others_are_shown(path):
     broken.write_text("nothing")
     result = inspect(broken, path)
     assert result.exit_code == 2
-    assert result.stderr == f"{broken}: is not HDF5 (7 bytes): expected a session file\n"
+    assert result.stderr == f"error: {broken}: is not HDF5 (7 bytes): expected a session file\n"
     assert [row["session"] for row in cells(result.stdout)] == ["first"]
 
 
@@ -131,7 +131,7 @@ def test_where_a_plot_went_is_said_and_a_folder_is_no_picture(path):
     (path.parent / "folder").mkdir()
     result = inspect(path, "--plot", path.parent / "folder")
     assert result.exit_code == 2
-    assert "is a folder: name a picture in it" in result.stderr
+    assert "is a folder: name a file, such as" in result.stderr
     assert sorted(path.parent.rglob("*")) == sorted([*before, path.parent / "folder"])
 
 

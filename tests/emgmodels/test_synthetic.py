@@ -278,5 +278,5 @@ def test_command_writes_sessions_and_refuses_with_one_message(tmp_path):
     assert files == ["anna-000.hdf5", "anna-001.hdf5"]
     refused = run(str(tmp_path / "data"), "--minutes", "0")
     assert refused.returncode == 2
-    assert refused.stderr == "minutes 0: a session has 0.25 to 600 minutes\n"
+    assert refused.stderr == "error: minutes 0: a session has 0.25 to 600 minutes\n"
     assert "python -m emgmodels.synthetic data/" in run("--help").stdout

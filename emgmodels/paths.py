@@ -1,0 +1,56 @@
+"""Paths as people write them: as ``file://`` URIs too, and to files that Git LFS left out."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+_FILE = re.compile(r"file:/+", re.IGNORECASE)
+_FILE_URI = re.compile(r"file:(?://(?P<host>[^/]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path of this machine; a ``file://`` URI gives the path it stands for.
+
+    >>> str(local_path("file:///mnt/my%20data"))
+    '/mnt/my data'
+
+    Raises:
+        ValueError: it is a URI of another machine or of an object store.
+    """
+    text = os.fspath(path)
+    if isinstance(path, Path) and _FILE.match(text):  # ``Path`` makes one slash of several
+        text = _FILE.sub("file:///", text)
+    if _FILE.match(text):
+        found = _FILE_URI.fullmatch(text)
+        if found is None or (found["host"] or "localhost").lower() != "localhost":
+            raise ValueError(
+                f"{text}: names another machine: a file URI has three slashes, as "
+                f"file:///mnt/data, or give the path alone"
+            )
+        return Path(unquote(found["path"]))
+    if _SCHEME.match(text) and not os.path.exists(text):
+        uri = re.sub(r":/+", "://", text, count=1)
+        raise ValueError(f"{uri}: is a URI, where a path of this machine is needed: copy it here")
+    return Path(text)
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse what Git leaves in place of a large file until Git LFS fetches it.
+
+    Raises:
+        ValueError: the file is such a pointer.
+    """
+    try:
+        with path.open("rb") as file:
+            pointer = file.read(len(_POINTER)) == _POINTER
+    except OSError:
+        return  # whoever reads it says why it can't be read
+    if pointer:
+        raise ValueError(
+            f"{path}: is a Git LFS pointer, not the file itself: fetch it with 'git lfs pull'"
+        )

@@ -1,0 +1,95 @@
+"""Reads files of weights, and puts weights into models; messages name the file and the tensors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emgmodels.paths import refuse_pointer
+
+_SHOWN = 4
+"""Tensors that a message names."""
+
+
+def read_state(
+    path: Path,
+    device: str | torch.device = "cpu",
+    otherwise: Callable[[Path], Any] | None = None,
+) -> dict[str, Any]:
+    """Return what a checkpoint holds, without executing anything that it names.
+
+    Args:
+        path: the checkpoint.
+        device: where its tensors go.
+        otherwise: what reads a file that holds more than tensors and plain values.
+
+    Raises:
+        ValueError: there is no such file, or it is no checkpoint, or a damaged one.
+    """
+    if not path.is_file():
+        found = errno.EISDIR if path.is_dir() else errno.ENOENT
+        raise ValueError(f"{path}: cannot be read: {os.strerror(found)}: expected a checkpoint")
+    refuse_pointer(path)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except PermissionError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception as error:
+        if otherwise is None or not isinstance(error, pickle.UnpicklingError):
+            raise ValueError(f"{path}: {_why_unread(path, error)}") from None
+        state = otherwise(path)
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: holds no weights: expected a checkpoint")
+    return state
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Put weights into a model.
+
+    Raises:
+        ValueError: they are of another model; the message names tensors and shapes.
+    """
+    expected = model.state_dict()
+    wrong = [f"{name} is missing" for name in expected if name not in weights]
+    wrong += [f"{name} is not part of the model" for name in weights if name not in expected]
+    for name, tensor in weights.items():
+        if name not in expected:
+            continue
+        if not isinstance(tensor, Tensor):
+            wrong.append(f"{name} is {type(tensor).__name__}, not a tensor")
+        elif tensor.shape != expected[name].shape:
+            is_, needed = _shape(tensor), _shape(expected[name])
+            wrong.append(f"{name} is {is_}, and the configuration needs {needed}")
+    if wrong:
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise ValueError(
+            f"its weights are not those of its configuration: {'; '.join(wrong[:_SHOWN])}{more}"
+        )
+    model.load_state_dict(weights)
+
+
+def _why_unread(path: Path, error: Exception) -> str:
+    """Return what is wrong with a file that torch does not read."""
+    size = path.stat().st_size
+    if not size:
+        return "is empty: write or copy it again"
+    with path.open("rb") as file:
+        is_archive = file.read(4) == b"PK\x03\x04"
+    if is_archive and not zipfile.is_zipfile(
+        path
+    ):  # what torch writes begins so, and its table of contents stands at the end
+        return f"is cut off or damaged ({size} bytes are there): write or copy it again"
+    why = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"is not a checkpoint: {why[:200]}"
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a number"
