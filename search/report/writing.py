@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 
+from emgmodels.config import write_yaml
 from search import seeds
 from search.console import duration
 from search.report import figures, tables
@@ -192,7 +192,7 @@ def _add_setup(page: Page, run: Run) -> None:
     )
     rows = [[setting(name), text] for name, text in searched(run).items()]
     page.table(tables.Table(["setting", "values"], rows, left=("setting", "values")))
-    text = yaml.safe_dump(run.space.resolved(), sort_keys=False, allow_unicode=True)
+    text = write_yaml(run.space.resolved())
     page.folded("the whole space file", f"<pre>{html.escape(text)}</pre>")
 
 
