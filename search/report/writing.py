@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-
 from emgmodels.config import write_yaml
 from search import seeds
 from search.console import duration
