@@ -31,7 +31,7 @@ class YamlError(ValueError):
 
 
 def read_yaml(text: str, where: str, *, key: str = "", as_text: bool = False) -> Any:
-    """Return the plain values of a YAML document: mappings, lists, text, numbers, true, false, null.
+    """Return the plain values of a YAML document: mappings, lists, text, numbers, truth, null.
 
     Args:
         text: the document.
