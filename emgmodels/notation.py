@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from emgmodels.config import (
@@ -23,6 +22,10 @@ from emgmodels.config import (
     RecurrentConfig,
     StageConfig,
     explain,
+    read_yaml,
+    similar,
+    validated,
+    write_yaml_line,
 )
 
 CELLS: tuple[str, ...] = get_args(RecurrentConfig.model_fields["cell"].annotation)
@@ -77,9 +80,9 @@ def parse_notation(text: str) -> ModelConfig:
         elif token != "none":
             _read_token(token, text, values)
     try:
-        return ModelConfig.model_validate(values)
+        return validated(ModelConfig, values)
     except ValidationError as error:
-        raise ValueError("\n".join(explain(error, repr(text)))) from None
+        raise ValueError("\n".join(explain(error, repr(text), ModelConfig))) from None
 
 
 def _stage(name: str, config: StageConfig, brief: bool) -> str:
@@ -94,13 +97,13 @@ def _stage(name: str, config: StageConfig, brief: bool) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, tuple):
         return "/".join(map(str, value))
-    return yaml.safe_dump(value).splitlines()[0]
+    return write_yaml_line(value)
 
 
-def _read_scalar(text: str) -> Any:
-    if _PER_LAYER.fullmatch(text):
+def _read_scalar(key: str, text: str, whole: str) -> Any:
+    if _PER_LAYER.fullmatch(text) and key != "name":  # which may be a folder such as 7/8
         return tuple(map(int, text.split("/")))
-    return yaml.safe_load(text)
+    return read_yaml(text, f"{whole!r}: {key}", key=key)
 
 
 def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
@@ -110,7 +113,8 @@ def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
             f"{text!r}: {token!r} is not understood: write stages as name:layers, for example "
             f"'transformer:2 gru:4(hidden=128) conv:4 @16ch'"
         )
-    name, value = match["name"], _read_scalar(match["value"])
+    name = match["name"]
+    value = _read_scalar(name, match["value"], text)
     settings = _settings(match["settings"] or "", token, text)
     if name in FRONT or name in FeaturesConfig.model_fields:
         place = values if name in FRONT else values.setdefault("features", {})
@@ -126,17 +130,22 @@ def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
             raise ValueError(f"{text!r}: the {stage} stage stands there twice")
         cell = {"cell": name} if name in CELLS else {}
         values["encoder"]["order"].append(stage)
-        values["encoder"][stage] = {**cell, "layers": value, **settings}
+        named = {**cell, "layers": value}
+        if twice := named.keys() & settings.keys():
+            raise ValueError(f"{text!r}: {token!r} gives {', '.join(sorted(twice))} twice")
+        values["encoder"][stage] = {**named, **settings}
     else:
         known = [*STAGE_NAMES, *CELLS, *FRONT, *FeaturesConfig.model_fields]
-        raise ValueError(f"{text!r}: {name!r} is not known: it is one of {', '.join(known)}")
+        raise ValueError(f"{text!r}: {name!r} is not known{similar(name, known)}")
 
 
 def _settings(text: str, token: str, whole: str) -> dict[str, Any]:
-    settings = {}
+    settings: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"{whole!r}: {part!r} in {token!r} is not key=value")
-        settings[key.strip()] = _read_scalar(value.strip())
+        if (key := key.strip()) in settings:
+            raise ValueError(f"{whole!r}: {token!r} gives {key} twice")
+        settings[key] = _read_scalar(key, value.strip(), whole)
     return settings

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import ray
 import torch
-import yaml
+
+from emgmodels.config import read_yaml
 
 _LAUNCHED_WITH = Path("~/ray_bootstrap_config.yaml")
 """Where ``ray up`` leaves, on a head, the file by which the cluster grows."""
@@ -155,9 +156,10 @@ def _whole_gpu(cluster: bool) -> float:
 def _nodes_to_come() -> list[Machine]:
     """Return the nodes that the cluster of this machine can start."""
     try:
-        launched = yaml.safe_load(_LAUNCHED_WITH.expanduser().read_text(encoding="utf-8"))
+        text = _LAUNCHED_WITH.expanduser().read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
+    launched = read_yaml(text, str(_LAUNCHED_WITH))
     head, top = launched["head_node_type"], launched.get("max_workers", 0)
     found: list[Machine] = []
     for name, kind in launched["available_node_types"].items():

@@ -23,6 +23,7 @@ from ray.tune.schedulers import (
 
 from emgmodels.config import AlignedStart
 from search.halving import RANKINGS, Decision, Halving, Progress, State
+from search.space.settings import SCHEDULER_OPTIONS
 
 DEFAULT_RANKING = "both"
 LAST_RUNG = 0.9
@@ -66,16 +67,16 @@ class _Scheduler(NamedTuple):
     options: tuple[str, ...]
 
 
-SCHEDULERS: dict[str, _Scheduler] = {
-    "asha": _Scheduler(lambda plan: _asha(plan, True), ("grace", "eta", "rank_by")),
-    "asha_stopping": _Scheduler(lambda plan: _asha(plan, False), ("grace", "eta", "rank_by")),
-    "hyperband": _Scheduler(
-        lambda plan: _HyperBand("epoch", max_t=plan.max_epochs, reduction_factor=plan.eta or 3),
-        ("eta",),
+_MAKERS: dict[str, Callable[[Plan], TrialScheduler]] = {
+    "asha": lambda plan: _asha(plan, True),
+    "asha_stopping": lambda plan: _asha(plan, False),
+    "hyperband": lambda plan: _HyperBand(
+        "epoch", max_t=plan.max_epochs, reduction_factor=plan.eta or 3
     ),
-    "median": _Scheduler(lambda plan: _Median("epoch", grace_period=plan.grace), ("grace",)),
-    "none": _Scheduler(lambda plan: _None(), ()),
+    "median": lambda plan: _Median("epoch", grace_period=plan.grace),
+    "none": lambda plan: _None(),
 }
+SCHEDULERS = {name: _Scheduler(_MAKERS[name], takes) for name, takes in SCHEDULER_OPTIONS.items()}
 """Every scheduler by the name it has in a space file, and the options it takes there."""
 
 
@@ -122,7 +123,7 @@ def check_options(name: str, max_epochs: int, **options: Any) -> None:
             its = ", ".join(takes) or "none"
             raise ValueError(f"scheduler '{name}' has no option '{option}'; its options: {its}")
     grace, eta, rank_by = (options.get(key) for key in ("grace", "eta", "rank_by"))
-    if grace is not None and not 1 <= grace < max_epochs:
+    if grace is not None and (grace < 1 or grace >= max_epochs > 1):  # one epoch has no rungs
         raise ValueError(
             f"grace {grace}: the first rung must stand at epoch 1 or later, "
             f"before the last one ({max_epochs})"
@@ -134,7 +135,10 @@ def check_options(name: str, max_epochs: int, **options: Any) -> None:
 
 
 def defaults(max_epochs: int, aligned: int) -> Defaults:
-    """Return the defaults of ``asha``: the first rung is early in short trainings."""
+    """Return the defaults of ``asha``: the first rung is early in short trainings.
+
+    A training of one epoch has no rungs, and no use for the first of them.
+    """
     latest = max(1, max_epochs // 3)
     if aligned >= min(_ALIGNED_LEAST, latest):
         return FROM_ALIGNED._replace(grace=min(FROM_ALIGNED.grace, aligned, latest))
@@ -143,6 +147,8 @@ def defaults(max_epochs: int, aligned: int) -> Defaults:
 
 def aligned_epochs(training: Mapping[str, Any]) -> int:
     """Return the epochs that every trial of a space's ``training`` section starts aligned."""
+    if "choice" in training:
+        return min(map(aligned_epochs, training["choice"]))
     return _fewest(training.get("aligned_start"))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress as Bars
 
-from emgmodels.config import SAMPLE_RATE, TrainingConfig
+from emgmodels.config import SAMPLE_RATE
 from emgmodels.sessions import Split, apart, find_split, split_files
 from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows import (
@@ -129,8 +129,9 @@ def _with_rungs(space: Space, aligned: int) -> Space:
     takes = SCHEDULERS[scheduler.name].options
     if "grace" not in takes:
         return space
-    epochs = space.training.plain().get("epochs", TrainingConfig().epochs)
-    usual = defaults(epochs, aligned)._asdict()
+    if space.epochs == 1:  # without rungs
+        return space
+    usual = defaults(space.epochs, aligned)._asdict()
     rungs = {key: getattr(scheduler, key) or usual[key] for key in usual if key in takes}
     scheduler = scheduler.model_copy(update=rungs)
     return replace(space, search=space.search.model_copy(update={"scheduler": scheduler}))

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-import yaml
 
+from emgmodels.config import read_yaml
 from emgmodels.paths import refuse_pointer
 from emgmodels.writing import append, unlinked, whole
 from search.objectives import COLUMNS, on_front
@@ -155,7 +155,8 @@ def curves_of(run: Path) -> GrowingTable:
 def objectives_of(run: Path) -> list[str]:
     """Return what the search of a run folder minimises."""
     try:
-        space = yaml.safe_load((run / "space.yaml").read_text(encoding="utf-8"))
+        path = run / "space.yaml"
+        space = read_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         return ["val_cer"]
     return space.get("search", {}).get("objectives", ["val_cer"])

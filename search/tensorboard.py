@@ -26,9 +26,8 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from emgmodels import writing
-from emgmodels.config import Config, Frozen
+from emgmodels.config import Config, Frozen, section_kind
 from search.results import STATES, TrialRecord
-from search.space.sections import section_kind
 
 SCALARS = {
     "loss/train": "train_loss",

@@ -15,9 +15,18 @@ from emgmodels.config.base import (
     PerLayer,
     PositiveInt,
     Probability,
+    Whole,
+    section_kind,
     share_sections,
 )
-from emgmodels.config.files import dump_config, explain, load_config
+from emgmodels.config.files import (
+    dump_config,
+    explain,
+    load_config,
+    similar,
+    unknown_key,
+    validated,
+)
 from emgmodels.config.model import FeaturesConfig, ModelConfig
 from emgmodels.config.stages import (
     STAGE_NAMES,
@@ -33,6 +42,7 @@ from emgmodels.config.stages import (
     TransformerConfig,
 )
 from emgmodels.config.training import AlignedStart, AugmentationConfig, Config, TrainingConfig
+from emgmodels.config.yaml_text import YamlError, read_yaml, write_yaml, write_yaml_line
 
 __all__ = [
     "BANDS",
@@ -61,8 +71,17 @@ __all__ = [
     "StageName",
     "TrainingConfig",
     "TransformerConfig",
+    "Whole",
+    "YamlError",
     "dump_config",
     "explain",
     "load_config",
+    "read_yaml",
+    "section_kind",
     "share_sections",
+    "similar",
+    "unknown_key",
+    "validated",
+    "write_yaml",
+    "write_yaml_line",
 ]

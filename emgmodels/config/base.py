@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 SAMPLE_RATE = 2000
 """Samples a second of both wristbands (Hz)."""
@@ -44,8 +44,24 @@ def _first_of_equals(section: Frozen) -> Frozen:
     return section
 
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
+def section_kind(kind: type[BaseModel], name: str) -> type[Frozen] | None:
+    """Return the class of a field that is a section of its own, or None for any other field."""
+    annotation = kind.model_fields[name].annotation
+    for candidate in getattr(annotation, "__args__", (annotation,)):
+        if isinstance(candidate, type) and issubclass(candidate, Frozen):
+            return candidate
+    return None
+
+
+def _whole(value: Any) -> Any:
+    exact = isinstance(value, float) and value.is_integer() and abs(value) <= 2**53
+    return int(value) if exact else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""An integer, which may be written as a whole number with a point or exponent: ``4.0e7``."""
+PositiveInt = Annotated[Whole, Field(gt=0)]
+Count = Annotated[Whole, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -55,5 +71,13 @@ def _check_per_layer(value: int | tuple[int, ...]) -> int | tuple[int, ...]:
     return value
 
 
-PerLayer = Annotated[PositiveInt | tuple[PositiveInt, ...], AfterValidator(_check_per_layer)]
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+PerLayer = Annotated[
+    PositiveInt | tuple[PositiveInt, ...],
+    BeforeValidator(_tuple),  # a list of YAML, also where no value may be turned into another
+    AfterValidator(_check_per_layer),
+]
 """One number for every layer of a stage, or a list with one for each."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from emgmodels.config.base import Frozen
+from emgmodels.config.base import Frozen, section_kind
 from emgmodels.config.training import Config
+from emgmodels.config.yaml_text import read_yaml, write_yaml
 
 _SPACES_ONLY = {"search", "constraints", "extends", "demo", "typist"}
 """Keys of a space file that no configuration has."""
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 def load_config(path: str | Path) -> Config:
@@ -24,37 +28,76 @@ def load_config(path: str | Path) -> Config:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is not YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not a text file: {error}") from None
     if isinstance(values, dict) and _SPACES_ONLY & set(values):
         raise ValueError(
             f"{path}: is a space file, which holds many models: search it with python -m "
             f"search.run {path}, and take best.yaml of the run"
         )
     try:
-        return Config.model_validate(values if values is not None else {})
+        return validated(Config, values if values is not None else {})
     except ValidationError as error:
-        raise ValueError("\n".join(explain(error, str(path)))) from None
+        raise ValueError("\n".join(explain(error, str(path), Config))) from None
 
 
 def dump_config(config: Frozen) -> str:
     """Return the YAML text of a configuration; ``load_config`` reads a ``Config`` back equal."""
-    return yaml.safe_dump(_plain(config), sort_keys=False)
+    return write_yaml(_plain(config))
 
 
-def explain(error: ValidationError, where: str) -> list[str]:
-    """Return one line for each mistake that pydantic found: file, path, value, rule."""
+def validated(kind: type[_Kind], values: Any) -> _Kind:
+    """Return ``kind`` of plain values, without turning a value of one type into another.
+
+    Raises:
+        ValidationError: a value is wrong.
+    """
+    return kind.model_validate_json(json.dumps(values), strict=True)
+
+
+def explain(error: ValidationError, where: str, kind: type[BaseModel] | None = None) -> list[str]:
+    """Return one line for each mistake that pydantic found: file, path, value, rule.
+
+    Args:
+        error: what it found.
+        where: the file, or what else was read.
+        kind: the class that it was read as; an unknown key is then answered with a similar one.
+    """
     lines = []
     for item in error.errors():
-        path = ".".join(str(part) for part in item["loc"]) or "top level"
+        parts = [str(part) for part in item["loc"]]
+        path = ".".join(p for p in parts if "[" not in p) or "top level"  # no names of types
         rule = item["msg"].removeprefix("Value error, ")
         value = item["input"]
+        if item["type"] == "extra_forbidden" and kind is not None:
+            *above, key = item["loc"]
+            lines.append(f"{where}: {path}: {unknown_key(key, _keys(kind, above))}")
+            continue
         shown = f" (got {value!r})" if not isinstance(value, dict | list | tuple) else ""
         lines.append(f"{where}: {path}: {rule}{shown}")
-    return lines
+    return list(dict.fromkeys(lines))
+
+
+def unknown_key(key: object, allowed: Sequence[str]) -> str:
+    """Return what to say of a key that is not among those allowed."""
+    return f"unknown key{similar(key, allowed)}"
+
+
+def similar(word: object, allowed: Sequence[str]) -> str:
+    """Return the end of a message about a word that is not known: what it may have been."""
+    near = difflib.get_close_matches(str(word), allowed, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{hint} (allowed: {', '.join(allowed)})"
+
+
+def _keys(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """Return the keys of the section at a path."""
+    for name in path:
+        kind = section_kind(kind, str(name)) or kind
+    return list(kind.model_fields)
 
 
 def _plain(config: Frozen) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from emgmodels.config.base import (
     SAMPLE_RATE,
     Frozen,
     PositiveInt,
+    Whole,
 )
 from emgmodels.config.stages import ConvConfig, EncoderConfig
 
@@ -25,19 +26,19 @@ class FeaturesConfig(Frozen):
     filters: Literal["fixed", "learned"] = "fixed"
     """``learned``: the spectrogram's filters are weights of the model, which trains them from where
     the spectrogram has them (Zeghidour et al. 2018)."""
-    n_fft: Annotated[int, Field(ge=8, le=1024, multiple_of=2)] = 64
+    n_fft: Annotated[Whole, Field(ge=8, le=1024, multiple_of=2)] = 64
     """Samples in one analysis window; n_fft // 2 + 1 frequencies."""
-    bins: Annotated[int, Field(ge=1, le=513)] | None = None
+    bins: Annotated[Whole, Field(ge=1, le=513)] | None = None
     """Frequency bins: power is averaged over bands that widen with frequency. null: one for each
     frequency."""
-    hop: Annotated[int, Field(ge=1, le=_SLOWEST)] = 16
+    hop: Annotated[Whole, Field(ge=1, le=_SLOWEST)] = 16
     """Samples between frames: 16 gives 125 frames a second."""
 
 
 class ModelConfig(Frozen):
     """An architecture: everything that decides the model's parameters and function."""
 
-    electrodes: Annotated[int, Field(ge=1, le=BAND_ELECTRODES)] = 16
+    electrodes: Annotated[Whole, Field(ge=1, le=BAND_ELECTRODES)] = 16
     """Electrodes used of each band, the same in training, validation and test."""
     electrode_choice: Literal["spaced", "contiguous", "left", "right"] = "spaced"
     """Which ones: evenly spaced around each wrist, neighbours on each wrist, or evenly spaced
@@ -50,7 +51,7 @@ class ModelConfig(Frozen):
     instead of by the training set, which carries over to other people."""
     mlp_features: PositiveInt = 384
     """Outputs of each band's rotation-invariant MLP, side by side the encoder's input."""
-    mlp_layers: Annotated[int, Field(ge=1, le=8)] = 1
+    mlp_layers: Annotated[Whole, Field(ge=1, le=8)] = 1
     """Layers of the rotation-invariant MLP."""
     share_bands: bool = False
     """Left and right hand share the weights of the MLP."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from emgmodels.config.base import Count, Frozen, PerLayer, PositiveInt, Probability
+from emgmodels.config.base import Count, Frozen, PerLayer, PositiveInt, Probability, Whole
 
 StageName = Literal["transformer", "recurrent", "conv", "conv1d", "conformer", "s4", "pretrained"]
 STAGE_NAMES: tuple[str, ...] = get_args(StageName)
@@ -182,7 +182,7 @@ class S4Config(StageConfig):
     """Blocks of state space and gated linear unit, each with a skip connection. 0: absent."""
     width: PositiveInt | None = 256
     """Features it works on; null: as many as it is offered."""
-    states: Annotated[int, Field(ge=2, multiple_of=2)] = 64
+    states: Annotated[Whole, Field(ge=2, multiple_of=2)] = 64
     """States of each feature, in conjugate pairs."""
     bidirectional: bool = True
     """Also run from the window's end; otherwise causal."""

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from emgmodels.config.base import BAND_ELECTRODES, Count, Frozen, PositiveInt
+from emgmodels.config.base import BAND_ELECTRODES, Count, Frozen, PositiveInt, Whole
 from emgmodels.config.model import ModelConfig
 
 
 class AugmentationConfig(Frozen):
     """Random changes of training windows; validation and test are never changed."""
 
-    rotation: Annotated[int, Field(ge=0, le=BAND_ELECTRODES // 2)] = 1
+    rotation: Annotated[Whole, Field(ge=0, le=BAND_ELECTRODES // 2)] = 1
     """Each band is rotated by -rotation ... +rotation electrodes."""
     band_jitter_ms: Annotated[float, Field(ge=0, le=1000)] = 60.0
     """Left and right band are shifted against each other by up to this (ms)."""
@@ -89,7 +89,7 @@ class Config(Frozen):
 
     name: str = "model"
     """What to call it."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     """Seed of initial weights, window order, augmentation and dropout."""
     model: ModelConfig = ModelConfig()
     """The architecture."""

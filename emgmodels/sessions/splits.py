@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from emgmodels.config import explain
+from emgmodels.config import explain, read_yaml
 from emgmodels.sessions.files import read_info, signal_digest
 from emgmodels.sessions.finding import SUFFIX, by_name, same_spelling, session_paths
 from emgmodels.sessions.session import SessionInfo
@@ -174,15 +173,29 @@ class _SplitFile(BaseModel):
 
 def _read_split_file(path: Path) -> _SplitFile:
     try:
-        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"), f"{path}: split file", as_text=True)
     except OSError as error:
         raise ValueError(f"{path}: split file cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: split file is not YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: split file is not a text file: {error}") from None
+    if isinstance(values, dict) and "dataset" in values and values.get("user") is None:
+        raise ValueError(f"{path}: user: is missing at the top: {_user_to_write(values)}")
     try:
         return _SplitFile.model_validate(values)
     except ValidationError as error:
         raise ValueError("\n".join(explain(error, str(path)))) from None
+
+
+def _user_to_write(values: dict[str, Any]) -> str:
+    """Return which line a split file without ``user`` lacks."""
+    subsets = values["dataset"].values() if isinstance(values["dataset"], dict) else ()
+    entries = [entry for subset in subsets if isinstance(subset, list) for entry in subset]
+    users = {str(entry["user"]) for entry in entries if isinstance(entry, dict) and "user" in entry}
+    if len(users) == 1:
+        return f"write 'user: {users.pop()}' above dataset, as its sessions say"
+    return (
+        "write 'user: NAME' above dataset, whose sessions they are, or 'user: generic' of several"
+    )
 
 
 def _listed(

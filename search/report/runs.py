@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import yaml
 
+from emgmodels.config import write_yaml_line
 from emgmodels.factory import notation, parse_notation
 from search import seeds
 from search.objectives import COLUMNS, on_front
@@ -384,10 +384,10 @@ def _find_distributions(value: Any, path: str, found: dict[str, str]) -> None:
     if not isinstance(value, dict):
         return
     if value.keys() & {"choice", "int", "float", "permutation"}:
-        text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+        text = write_yaml_line(value)
         if len(text) > _LONGEST_VALUES:
             text = f"one of {len(value['choice'])}, in the space file"
-        found[path] = text.strip()
+        found[path] = text
         return
     for key, inner in value.items():
         _find_distributions(inner, f"{path}.{key}", found)

@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
+from emgmodels.config import write_yaml
 from emgmodels.outputs import check_output, write_text
 from search import seeds
 from search.console import duration
@@ -208,7 +207,7 @@ def _add_setup(page: Page, run: Run) -> None:
     )
     rows = [[setting(name), text] for name, text in searched(run).items()]
     page.table(tables.Table(["setting", "values"], rows, left=("setting", "values")))
-    text = yaml.safe_dump(run.space.resolved(), sort_keys=False, allow_unicode=True)
+    text = write_yaml(run.space.resolved())
     page.folded("the whole space file", f"<pre>{html.escape(text)}</pre>")
 
 

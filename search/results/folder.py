@@ -12,9 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-import yaml
 
-from emgmodels.config import Config, dump_config
+from emgmodels.config import Config, dump_config, write_yaml
 from emgmodels.factory import notation
 from emgmodels.writing import whole
 from search import intervals
@@ -123,8 +122,7 @@ class RunFolder:
 
     def write_space(self, resolved: Mapping[str, Any]) -> None:
         """Write ``space.yaml``, the space as it was searched."""
-        text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
-        _write(self.path / "space.yaml", text)
+        _write(self.path / "space.yaml", write_yaml(dict(resolved)))
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Write ``environment.json``: versions, hardware, command line, and the facts given."""

@@ -17,7 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
-from emgmodels.config import Config, TrainingConfig
+from emgmodels.config import Config
 from emgmodels.pretrained import check_weights
 from emgmodels.sessions import Split
 from search.confirm import check_options, confirm_winners, refuse_confirmation
@@ -104,6 +104,8 @@ def search(
         SearchFailedError: every trial failed, or the disk is full.
     """
     console = Console(quiet=quiet)
+    overrides = [overrides] if isinstance(overrides, str) else overrides
+    warm_start = [warm_start] if isinstance(warm_start, str | Path) else warm_start
     place, parent = _storage(storage, out)
     space = local_path(space)
     if confirm is not None:
@@ -249,16 +251,10 @@ def resume(
 def scheduler_of(space: Space) -> TrialScheduler:
     """Return the scheduler that a space asks for; its rungs follow from how its trials start."""
     training = space.training.plain()
-    epochs = training.get("epochs", TrainingConfig().epochs)
-    if not isinstance(epochs, int):
-        raise ValueError(
-            f"{space.name}: training.epochs: {epochs} varies: fix it, since trials are stopped on "
-            f"the way to it"
-        )
     several = len(space.search.objectives) > 1
     return make_scheduler(
         space.search.scheduler.name,
-        max_epochs=epochs,
+        max_epochs=space.epochs,
         grace=space.search.scheduler.grace,
         eta=space.search.scheduler.eta,
         rank_by=space.search.scheduler.rank_by,

@@ -87,7 +87,7 @@ def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path
     Raises:
         ValueError: it does not fit; the message says why.
     """
-    epochs = space.training.plain()["epochs"]
+    epochs = space.epochs
     config = record.config
     training = config.training.model_copy(update={"epochs": epochs})
     fixed = optuna.trial.FixedTrial(

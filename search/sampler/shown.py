@@ -10,7 +10,6 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from emgmodels.config import TrainingConfig
 from search.objectives import objectives
 from search.schedule import aligned_epochs, defaults
 from search.space import Space
@@ -94,7 +93,7 @@ class AsComplete:
 def _first_comparison(space: Space) -> int:
     """Return the first epoch at which a search compares trials; the last where it never does."""
     training, scheduler = space.training.plain(), space.search.scheduler
-    epochs = training.get("epochs", TrainingConfig().epochs)
+    epochs = space.epochs
     if scheduler.name == "none":
         return epochs
     return scheduler.grace or defaults(epochs, aligned_epochs(training)).grace

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from typing_extensions import override
 
+from emgmodels.config import write_yaml_line
 from search.space.draws import Draw
 
 
@@ -231,8 +231,7 @@ class Permutation(Node):
 
 def flow(value: Any) -> str:
     """Return the YAML of a value in one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf)
-    return text.removesuffix("...\n").strip()
+    return write_yaml_line(value)
 
 
 def on_step(distance: float, step: float) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from emgmodels.config import ModelConfig, TrainingConfig
+from emgmodels.config import ModelConfig, TrainingConfig, validated
 from search.space.distributions import OutsideError
 from search.space.files import Layer, merged, read_layers
 from search.space.parsing import (
@@ -19,7 +19,6 @@ from search.space.parsing import (
     parse_section,
     read_notation,
     rule,
-    validated,
 )
 from search.space.sections import section
 from search.space.settings import Constraints, SearchConfig, SpaceFile, TypistConfig
@@ -39,15 +38,25 @@ def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str]
         SpaceError: every mistake found, each with file, path, value and rule.
     """
     path = Path(path)
+    overrides = [overrides] if isinstance(overrides, str) else overrides
     layers = read_layers(path, overrides)
+    merge = merged(layers, demo)
     mistakes = []
     for layer in layers:
         found: list[str] = []
         parse_section(layer.values, SpaceFile, "", found)
-        mistakes += [f"{layer.label}: {mistake}" for mistake in found]
+        mistakes += [
+            f"{layer.label}: {mistake}"
+            for mistake in found
+            if not any(
+                layer.label == label and mistake.removeprefix("demo.").startswith(where)
+                for label, where in merge.mistakes
+            )
+        ]
+    mistakes += merge.mistakes.values()
     if mistakes:
         raise SpaceError(mistakes)
-    values = merged(layers, demo)
+    values = merge.values
     entries = parse_section(values, SpaceFile, "", mistakes).entries
     mistakes += misplaced_stages(section(SpaceFile, entries), "")
     known = values.get("search", {}).get("start_with") or ()
@@ -58,7 +67,8 @@ def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str]
         constraints = validated(Constraints, values.get("constraints", {}))
         typist = values.get("typist") and validated(TypistConfig, values["typist"])
     except ValidationError as error:
-        mistakes.append(f"search: {rule(error)}")
+        where = [part for part in error.errors()[0]["loc"] if isinstance(part, str)]
+        mistakes.append(f"{'.'.join(['search', *where])}: {rule(error)}")
     if not mistakes:
         space = Space(
             name=values.get("name") or _file_name(path),

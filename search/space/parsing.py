@@ -6,15 +6,20 @@ bound and every integer of a range is validated by pydantic against that field.
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from emgmodels.config import Frozen, ModelConfig, TrainingConfig
+from emgmodels.config import (
+    Frozen,
+    ModelConfig,
+    TrainingConfig,
+    section_kind,
+    unknown_key,
+    validated,
+)
 from emgmodels.factory import parse_notation
 from search.space.distributions import (
     Choice,
@@ -26,7 +31,7 @@ from search.space.distributions import (
     flow,
     on_step,
 )
-from search.space.sections import EncoderSection, Section, join, section, section_kind
+from search.space.sections import EncoderSection, Section, join, section
 
 DISTRIBUTIONS = {
     "choice": (),
@@ -77,7 +82,7 @@ def parse_section(
         if key in kind.model_fields:
             entries[key] = _parse_field(value, kind, key, here, mistakes, searched)
         else:
-            mistakes.append(_unknown(here, key, list(kind.model_fields)))
+            mistakes.append(f"{here}: {unknown_key(key, list(kind.model_fields))}")
     return section(kind, {name: entries[name] for name in kind.model_fields if name in entries})
 
 
@@ -112,15 +117,6 @@ def read_notation(text: str, path: str, mistakes: list[str]) -> dict[str, Any]:
         return {}
 
 
-def validated(kind: type[Frozen], values: Any) -> Any:
-    """Return ``kind`` of plain values, without turning a value of one type into another.
-
-    Raises:
-        ValidationError: a value is wrong.
-    """
-    return kind.model_validate_json(json.dumps(values), strict=True)
-
-
 def rule(error: ValidationError) -> str:
     """Return the first rule that a value breaks."""
     item = error.errors()[0]
@@ -139,7 +135,7 @@ def _parse_field(
         if searched:
             return _parse_distribution(raw, kind, name, path, mistakes)
         mistakes.append(
-            f"{path}: {_shown(raw)} is not allowed: distributions stand in model and training only"
+            f"{path}: {shown(raw)} is not allowed: distributions stand in model and training only"
         )
     elif isinstance(raw, dict) and inner is not None:
         return parse_section(raw, inner, path, mistakes, searched)
@@ -147,7 +143,7 @@ def _parse_field(
         return parse_section(read_notation(raw, path, mistakes), inner, path, mistakes, searched)
     elif inner is not None and not isinstance(raw, str | None):
         keys = ", ".join(inner.model_fields)
-        mistakes.append(f"{path}: {_shown(raw)} is not allowed: must be a mapping of {keys}")
+        mistakes.append(f"{path}: {shown(raw)} is not allowed: must be a mapping of {keys}")
     else:
         hint = "; to choose, write {choice: [...]}" if isinstance(raw, list) and searched else ""
         _check(raw, kind, name, path, mistakes, hint)
@@ -164,10 +160,11 @@ def _parse_distribution(
     what = named[0]
     for key in raw:
         if key not in (what, *DISTRIBUTIONS[what]):
-            mistakes.append(_unknown(join(path, str(key)), key, [what, *DISTRIBUTIONS[what]]))
+            known = [what, *DISTRIBUTIONS[what]]
+            mistakes.append(f"{join(path, str(key))}: {unknown_key(key, known)}")
     if not isinstance(raw[what], list):
         example = "[low, high]" if what in ("int", "float") else "[a, b, ...]"
-        mistakes.append(f"{path}.{what}: {_shown(raw[what])} is not allowed: must be {example}")
+        mistakes.append(f"{path}.{what}: {shown(raw[what])} is not allowed: must be {example}")
         return Fixed(None)
     if what == "choice":
         return _parse_choice(raw[what], kind, name, path, mistakes)
@@ -185,7 +182,7 @@ def _parse_choice(
     for index, option in enumerate(options):
         first = options.index(option)
         if first < index:
-            mistakes.append(f"{path}.choice[{index}]: {_shown(option)} repeats choice[{first}]")
+            mistakes.append(f"{path}.choice[{index}]: {shown(option)} repeats choice[{first}]")
     return Choice(
         tuple(
             _parse_field(option, kind, name, f"{path}.choice[{index}]", mistakes, searched=True)
@@ -213,7 +210,7 @@ def _parse_range(
 ) -> Node:
     bounds, step, log = raw[what], raw.get("step"), raw.get("log", False)
     if (problem := _range_problem(what, bounds, step, log)) is not None:
-        mistakes.append(f"{path}.{what}: {_shown(bounds)} is not allowed: {problem}")
+        mistakes.append(f"{path}.{what}: {shown(bounds)} is not allowed: {problem}")
         return Fixed(None)
     low, high = bounds
     node: IntRange | FloatRange
@@ -242,13 +239,13 @@ def _range_problem(what: str, bounds: list[Any], step: Any, log: Any) -> str | N
     if low > high:
         return f"the range is reversed: write [{high}, {low}]"
     if not isinstance(log, bool):
-        return f"log: {_shown(log)} must be true or false"
+        return f"log: {shown(log)} must be true or false"
     if log and low <= 0:
         return "a logarithmic range must begin above 0"
     if step is None:
         return None
     if not is_number(step) or step <= 0:
-        return f"step: {_shown(step)} must be {wanted} above 0"
+        return f"step: {shown(step)} must be {wanted} above 0"
     if log:
         return "a logarithmic range has no step: leave out log or step"
     if not on_step(high - low, step):
@@ -283,16 +280,11 @@ def _check(
             problem = "must be a number, a name, true, false, null or a list of them"
         else:
             return
-    mistakes.append(f"{path}: {_shown(value)} is not allowed: {problem}{hint}")
+    mistakes.append(f"{path}: {shown(value)} is not allowed: {problem}{hint}")
 
 
-def _unknown(path: str, key: Any, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(str(key), allowed, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{path}: unknown key{hint} (allowed: {', '.join(allowed)})"
-
-
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as YAML in one line, cut where it is long."""
     text = flow(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from emgmodels.config import EncoderConfig, Frozen
-from search.space.sections import STAGES, section_kind
+from emgmodels.config import EncoderConfig, Frozen, section_kind
+from search.space.sections import STAGES
 from search.space.settings import SpaceFile
 
 BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"

@@ -13,7 +13,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from emgmodels.config import EncoderConfig, Frozen
+from emgmodels.config import EncoderConfig, Frozen, section_kind
 from search.space.distributions import Choice, Fixed, Node, OutsideError, Permutation, flow
 from search.space.draws import Draw, combinations
 
@@ -200,15 +200,6 @@ def section(kind: type[Frozen], entries: dict[str, Node]) -> Section:
         return EncoderSection(kind, entries)
     stages = {section_kind(EncoderConfig, name) for name in STAGES}
     return (StageSection if kind in stages else Section)(kind, entries)
-
-
-def section_kind(kind: type[Frozen], name: str) -> type[Frozen] | None:
-    """Return the class of a field that is a section of its own, or None for any other field."""
-    annotation = kind.model_fields[name].annotation
-    for candidate in getattr(annotation, "__args__", (annotation,)):
-        if isinstance(candidate, type) and issubclass(candidate, Frozen):
-            return candidate
-    return None
 
 
 def default_node(kind: type[Frozen], name: str) -> Node:

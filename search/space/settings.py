@@ -7,13 +7,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig
+from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig, Whole
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasirandom"]
 SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "pbt", "none"]
 Ranking = Literal["loss", "cer", "both"]
 Objective = Literal["val_cer", "parameters", "macs", "lookahead_ms", "electrodes"]
 
+SCHEDULER_OPTIONS: dict[str, tuple[str, ...]] = {
+    "asha": ("grace", "eta", "rank_by"),
+    "asha_stopping": ("grace", "eta", "rank_by"),
+    "hyperband": ("eta",),
+    "median": ("grace",),
+    "none": (),
+}
+"""The options that each scheduler takes."""
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
@@ -94,6 +102,14 @@ class SchedulerConfig(Frozen):
                 "what it finds is of one architecture only, and no configuration that could be "
                 "trained again. Take asha, and let the space vary the settings of training"
             )
+        takes = SCHEDULER_OPTIONS[self.name]
+        for option in ("grace", "eta", "rank_by"):
+            if getattr(self, option) is not None and option not in takes:
+                raise ValueError(
+                    f"scheduler '{self.name}' has no option '{option}'; its options: "
+                    f"{', '.join(takes) or 'none'}. Leave {option} out, or name another scheduler "
+                    f"beside it: {{name: asha, {option}: ...}}"
+                )
         return self
 
 
@@ -130,7 +146,7 @@ class SearchConfig(Frozen):
     repeats: PositiveInt = 1
     """Trainings of each suggestion, each with its own seed; several take a sampler that does not
     learn from results, and scheduler none."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     """Seed that every random choice of the search follows from."""
 
     @model_validator(mode="after")
@@ -152,7 +168,7 @@ class TypistConfig(Frozen):
     """Length of each session (minutes)."""
     subject: Name = "synthetic"
     """Who types: forearms and placement of the electrodes follow from the name and the seed."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     """Seed of the person and of what is typed."""
 
 

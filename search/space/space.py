@@ -17,6 +17,7 @@ from emgmodels.config import (
     Config,
     Frozen,
     PretrainedConfig,
+    TrainingConfig,
     explain,
 )
 from emgmodels.factory import Summary, describe, parse_notation
@@ -229,6 +230,21 @@ class Space:
                     found.setdefault(stage.name, stage)
         return list(found.values())
 
+    @property
+    def epochs(self) -> int:
+        """Epochs of a whole training.
+
+        Raises:
+            ValueError: they vary.
+        """
+        found = _fixed_value(self.training, "epochs", TrainingConfig().epochs)
+        if len(found) > 1 or not isinstance(epochs := found.pop(), int):
+            raise ValueError(
+                f"{self.name}: training.epochs varies: fix it, for example with --epochs 50, since "
+                f"trials are stopped on the way to it"
+            )
+        return epochs
+
     def parameters(self) -> list[str]:
         """Return the dotted names of the settings that vary, as a flattened config has them."""
         found = [*_varying(self.model, "model"), *_varying(self.training, "training")]
@@ -357,9 +373,18 @@ def _varying(node: Node, path: str, chosen: bool = False) -> Iterator[str]:
             yield from _varying(entry, join(path, name), chosen)
     elif isinstance(node, Choice):
         for option in node.options:
-            yield from _varying(option, path, chosen=True)
+            yield from _varying(option, path, chosen or len(node.options) > 1)
     elif chosen or not isinstance(node, Fixed):
         yield path
+
+
+def _fixed_value(node: Node, name: str, default: Any) -> set[Any]:
+    """Return every value that a key of a section can have; None stands for a range."""
+    if isinstance(node, Choice):
+        return {v for option in node.options for v in _fixed_value(option, name, default)}
+    if isinstance(node, Section):
+        return _fixed_value(node.entries[name], name, None) if name in node.entries else {default}
+    return {node.value if isinstance(node, Fixed) else None}
 
 
 def partial(known: str | Mapping[str, Any]) -> dict[str, Any]:

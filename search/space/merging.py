@@ -1,0 +1,189 @@
+"""Several sources of a space's keys as one: defaults, the file, its demo, overrides.
+
+Mappings merge key by key, and the later one wins; a distribution, a list or a value replaces what
+stood there as a whole. A key below an architecture in compact notation, or below a scheduler's
+name, is merged with what these stand for. A key below a choice goes into each of its options.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from emgmodels.config import EncoderConfig, Frozen, ModelConfig, section_kind, validated
+from emgmodels.factory import parse_notation
+from search.space.parsing import DISTRIBUTIONS, shown
+from search.space.sections import STAGES, default_node, join
+from search.space.settings import SchedulerConfig, SpaceFile
+
+
+@dataclass
+class Merge:
+    """What sources say together, as they are added one after another.
+
+    Attributes:
+        values: the keys so far.
+        mistakes: by source and path, what cannot be put below what stands there.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    mistakes: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add(self, later: dict[str, Any], label: str, section: str = "", replaced: str = "") -> None:
+        """Add the keys of a later source.
+
+        Args:
+            later: its keys.
+            label: what to call it in a message.
+            section: where they stand in it; empty at the top.
+            replaced: the path of a distribution of which one key is given only, if any.
+        """
+        merging = _Merging(replaced)
+        self.values = merging.section(self.values, later, SpaceFile, "")
+        for path in merging.settled:
+            for known in [k for k in self.mistakes if f"{k[1]}.".startswith(f"{path}.")]:
+                del self.mistakes[known]
+        for path, text in merging.mistakes.items():
+            self.mistakes[label, path] = f"{label}: {join(section, path)}: {text}"
+
+
+@dataclass
+class _Merging:
+    """One source's keys on their way into what stood before.
+
+    Attributes:
+        replaced: as in ``Merge.add``.
+        settled: paths whose value is now that of the source as a whole.
+        mistakes: what is wrong, by path.
+    """
+
+    replaced: str = ""
+    settled: list[str] = field(default_factory=list)
+    mistakes: dict[str, str] = field(default_factory=dict)
+
+    def section(
+        self, base: dict[str, Any], later: dict[str, Any], kind: type[Frozen], path: str
+    ) -> dict[str, Any]:
+        """Return a mapping with the keys of a later one."""
+        merged = dict(base)
+        for key, value in later.items():
+            known = key in kind.model_fields
+            here = join(path, str(key))
+            merged[key] = self._value(base.get(key), value, kind, key, here) if known else value
+        return merged
+
+    def _value(self, base: Any, later: Any, kind: type[Frozen], name: str, path: str) -> Any:
+        """Return what stands for a key: the later value, or what stood there with keys in it."""
+        if not isinstance(later, dict) or is_distribution(later):
+            if path == self.replaced and is_distribution(base) and later.keys() < base.keys():
+                self.mistakes[path] = _refusal(base, path)
+            self.settled.append(path)
+            return later
+        inner = section_kind(kind, name)
+        if inner is None:
+            there = default_node(kind, name).plain() if base is None else base
+            self.mistakes[path] = _refusal(there, path)
+            return base
+        base = expanded(base, inner)
+        if is_distribution(base):
+            return self._each_option(base, later, inner, path)
+        return self.section(base if isinstance(base, dict) else {}, later, inner, path)
+
+    def _each_option(self, base: Any, later: dict[str, Any], kind: type[Frozen], path: str) -> Any:
+        """Return a choice of which every option that can take them has the later keys."""
+        if not isinstance(base.get("choice"), list):
+            return base  # which is a mistake of its own
+        options, taken = [], set()
+        for index, written in enumerate(base["choice"]):
+            here, option = f"{path}.choice[{index}]", expanded(written, kind)
+            if is_distribution(option):
+                taken |= set(_leaves(later))
+                options.append(self._each_option(option, later, kind, here))
+            elif isinstance(option, dict):
+                fitting = _fitting(option, later, kind)
+                taken |= set(_leaves(fitting))
+                options.append(self.section(option, fitting, kind, here))
+            else:  # null says that there is no such part, and goes on saying so
+                options.append(option)
+        for leaf in set(_leaves(later)) - taken:
+            self.mistakes[join(path, leaf)] = (
+                f"{shown(base)} stands at {path}, and none of its options has that part"
+            )
+        return {**base, "choice": _each_once(options, kind)}
+
+
+def is_distribution(value: Any) -> bool:
+    """Return whether a value of a space file is a distribution."""
+    return isinstance(value, dict) and any(key in DISTRIBUTIONS for key in value)
+
+
+def expanded(value: Any, kind: type[Frozen]) -> Any:
+    """Return the mapping that a short form stands for; any other value, and one in error, as is."""
+    if isinstance(value, str) and kind is SchedulerConfig:
+        return {"name": value}
+    if isinstance(value, str) and kind is ModelConfig:
+        with contextlib.suppress(ValueError):
+            return json.loads(parse_notation(value).model_dump_json(exclude_unset=True))
+    return value
+
+
+def _fitting(option: dict[str, Any], later: dict[str, Any], kind: type[Frozen]) -> dict[str, Any]:
+    """Return those of the later keys that an option has a place for: no stage that it lacks."""
+    fitting = {}
+    for key, value in later.items():
+        inner = section_kind(kind, key) if key in kind.model_fields else None
+        there = option.get(key)
+        if kind is EncoderConfig and key in STAGES:
+            order = later.get("order", option.get("order", EncoderConfig().order))
+            if key not in set(_names(order)):
+                continue
+        elif inner and isinstance(value, dict) and not (is_distribution(value or there)):
+            value = _fitting(there if isinstance(there, dict) else {}, value, inner)
+            if not value:
+                continue
+        fitting[key] = value
+    return fitting
+
+
+def _names(order: Any) -> Iterator[str]:
+    """Yield the stages that an order names, whatever may be drawn of it."""
+    if isinstance(order, str):
+        yield order
+    elif isinstance(order, dict | list | tuple):
+        for inner in order.values() if isinstance(order, dict) else order:
+            yield from _names(inner)
+
+
+def _leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the paths of the values in nested mappings."""
+    for key, value in values.items():
+        here = join(path, str(key))
+        if isinstance(value, dict) and value and not is_distribution(value):
+            yield from _leaves(value, here)
+        else:
+            yield here
+
+
+def _each_once(options: list[Any], kind: type[Frozen]) -> list[Any]:
+    """Return options without those that have become equal to an earlier one."""
+    return list({_identity(option, kind): option for option in reversed(options)}.values())[::-1]
+
+
+def _identity(option: Any, kind: type[Frozen]) -> Any:
+    """Return what is equal for options that mean the same."""
+    try:
+        return validated(kind, option)
+    except ValidationError:  # null, or with distributions
+        return json.dumps(option, sort_keys=True)
+
+
+def _refusal(there: Any, path: str) -> str:
+    return (
+        f"{shown(there)} stands there and takes no keys: replace it as a whole, with {path}: VALUE "
+        f"in a file or --set {path}=VALUE"
+    )
