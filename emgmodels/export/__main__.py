@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from emgmodels.export.emg2qwerty import settings_there
 from emgmodels.export.files import write_emg2qwerty, write_torch
 from emgmodels.export.onnx import write_onnx
 from emgmodels.factory import notation
@@ -67,6 +68,9 @@ def export(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     typer.echo(f"{path}: {_describe(reader)}, {path.stat().st_size / 1e6:.1f} MB")
+    if to is Target.EMG2QWERTY:
+        for setting in settings_there(reader.model):
+            typer.echo(f"note: {setting}")
 
 
 def _describe(reader: Reader) -> str:
