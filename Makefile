@@ -43,7 +43,7 @@ cluster-setup: $(CLUSTER_READY)
 # the packages are large.
 $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"emgsearch needs Python 3.11 to 3.13, and {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.11")'
-	@echo "Setting up $(VENV) with the pinned versions of constraints.txt: SIZE ..."
+	@echo "Setting up $(VENV) with the pinned versions of constraints.txt: about 0.5 GB to download and 1.7 GB on disk with torch for CPUs, several GB more where pip takes torch for GPUs ..."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) -e .
@@ -52,7 +52,7 @@ $(READY): constraints.txt pyproject.toml
 
 # KenLM has no wheel: without a C++ compiler and cmake its tests skip, and say so.
 $(TEST_READY): $(READY)
-	@echo "Adding what the tests need: SIZE ..."
+	@echo "Adding what the tests need, about 0.7 GB on disk ..."
 	$(PIP) -e '.[test]'
 	@$(PIP) kenlm > $(VENV)/kenlm.log 2>&1 || echo "note: KenLM could not be built, which takes a C++ compiler and cmake ($(VENV)/kenlm.log says why): its tests will skip. After mending it: rm $@"
 	@touch $@

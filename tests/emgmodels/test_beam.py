@@ -30,7 +30,7 @@ A, B, BACKSPACE, SHIFT, ENTER = (
 
 
 @pytest.fixture(scope="module")
-def arpa(tmp_path_factory):
+def arpa(kenlm, tmp_path_factory):
     """A 4-gram of synthetic sentences, with shift in its vocabulary, and one without."""
     folder = tmp_path_factory.mktemp("arpa")
     rng = np.random.default_rng(3)
@@ -182,10 +182,8 @@ def test_a_shift_types_nothing_and_goes_with_the_character_that_it_shifts(arpa):
     assert score(arpa, [SHIFT, SHIFT], "plain") == 0.0
 
 
-def test_keys_outside_the_vocabulary_end_a_line(arpa):
+def test_keys_outside_the_vocabulary_end_a_line(kenlm, arpa):
     """After them the model stands where a line begins; one without a line pays for the unknown."""
-    import kenlm
-
     model = kenlm.Model(str(arpa / "shifts.arpa"))
     assert "~" not in model
     line = model.score("t h e", bos=True, eos=True)
@@ -218,7 +216,7 @@ ngram 2=2
 """log10 probabilities and backoffs, as ARPA files have them."""
 
 
-def test_the_weight_multiplies_log10(tmp_path):
+def test_the_weight_multiplies_log10(kenlm, tmp_path):
     """By hand, weight 2 and bonus 0.3: <s> a, a b, then b, from b to a, and an enter from a."""
     others = "".join(f"-1.0\t{key}\t0\n" for key in "cdefghijkl")
     path = tmp_path / "hand.arpa"

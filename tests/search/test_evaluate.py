@@ -186,7 +186,7 @@ def test_a_session_that_a_stage_cannot_take_at_once_is_said(run, session_paths, 
 
 
 @pytest.fixture(scope="module")
-def language_model(tmp_path_factory) -> Path:
+def language_model(kenlm, tmp_path_factory) -> Path:
     """A model of the keys that the sessions have, and of a few that they lack."""
     path = tmp_path_factory.mktemp("lm") / "keys.arpa"
     rng = np.random.default_rng(0)
