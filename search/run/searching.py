@@ -31,6 +31,7 @@ from search.preflight import check_cluster
 from search.recorder import Recorder
 from search.resources import Resources, choose_resources, resources_asked
 from search.results import TIME_IS_UP, RunFolder, read_trials
+from search.run.forecast import tell_time
 from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import aligned_epochs, make_scheduler
@@ -118,7 +119,7 @@ def search(
             *overrides,
         ],
     )
-    scheduler_of(loaded)  # these two refuse what they lack before anything is written
+    scheduler = scheduler_of(loaded)  # these two refuse what they lack before anything is written
     OptunaSampler(loaded)
     for stage in loaded.pretrained(seed=loaded.search.seed):
         check_weights(stage)
@@ -135,6 +136,9 @@ def search(
         say(console, f"note: {warning}")
     if gpus_per_trial == AUTO:
         gpus_per_trial = _gpu_share(loaded, trial_data, console)
+    if address is None:
+        given = choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
+        tell_time(console, loaded, trial_data, scheduler, given)
     learnt = [trial for run in warm_start for trial in _learn(loaded, run, chosen, console)]
     tested = [os.path.abspath(path) for path in chosen.test]
     if store is not None:
