@@ -271,11 +271,7 @@ def scheduler_of(space: Space) -> TrialScheduler:
 _DEMO = """\
 No --data: this is a demo, on a synthetic typist. Its error rates say nothing about people.
 For session files of emg2qwerty or your own: python -m search.run {space} --data DIR"""
-
-
 _SHOWN = 15
-
-
 _JOURNAL = "study.journal"
 
 
