@@ -20,7 +20,7 @@ from emgmodels.ctc import BeamSearch
 from emgmodels.language import LanguageModel, typed_lines, write_arpa
 from emgmodels.synthetic.text import sentence
 
-WIDTH, LABELS, WEIGHT, BONUS = 50, 20, 0.7, 1.0
+WIDTH, LABELS, WEIGHT, BONUS = 50, 20, 1.6, 1.0
 
 
 def run(scope: Scope) -> Iterator[Figure]:

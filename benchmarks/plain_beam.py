@@ -55,7 +55,7 @@ class PlainLanguage:
             if text.state != self.begin:
                 score = self.model.BaseScore(text.state, "</s>", after)
             after = self.begin
-        liking = text.liking + (self.weight * (score * math.log(10)) + self.bonus)
+        liking = text.liking + (self.weight * score + self.bonus)
         if key == "Key.shift":
             return Text(after, liking, text.without, text.typed)
         return Text(after, liking, text.typed, None)

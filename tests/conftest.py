@@ -10,6 +10,9 @@ import pytest
 from emgmodels.sessions import Keystroke, Prompt, Session, write_session
 
 START = 1_600_000_000.0
+WITHOUT_KENLM = (
+    "KenLM is not installed: it is built from source, which takes a C++ compiler and cmake"
+)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -69,6 +72,12 @@ def session_paths(tmp_path_factory) -> list[Path]:
         write_session(path, make_session(seed=i, name=f"s{i}"))
         paths.append(path)
     return paths
+
+
+@pytest.fixture(scope="session")
+def kenlm():
+    """The module KenLM; without it tests skip, since it cannot be built on every machine."""
+    return pytest.importorskip("kenlm", reason=WITHOUT_KENLM, exc_type=ImportError)
 
 
 @pytest.fixture(scope="session")

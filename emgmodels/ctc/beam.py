@@ -4,11 +4,12 @@ A prefix is a sequence of keys; its probability is the sum over all alignments t
 (Graves et al. 2006; Hannun et al. 2014), kept as those that end in the blank and those that end in
 its last key. Prefixes are ranked by
 
-    log p(prefix | EMG) + weight x log p(text) + bonus x len(text)
+    ln p(prefix | EMG) + weight x log10 p(text) + bonus x len(text)
 
-where text is what the keys leave on the screen: a backspace takes the last character off again, and
-its language model score and bonus with it. So the second part depends on the prefix alone, and is
-looked up.
+The language model counts in log10, as ARPA files, KenLM and emg2qwerty do, so that a weight found
+there means the same here. Text is what the keys leave on the screen: a backspace takes the last
+character off again, and its language model score and bonus with it. So the second part depends on
+the prefix alone, and is looked up.
 
 All prefixes and keys of a frame are arrays, and a frame in which no new prefix can reach the beam
 only moves the scores of those in it. What can't reach the beam is told by an upper bound of its
@@ -27,7 +28,7 @@ from emgmodels.ctc.trie import PrefixTrie, TypedText
 from emgmodels.language import LanguageModel
 
 WIDTH, LABELS = 50, 20
-WEIGHT, BONUS = 0.6, 1.0
+WEIGHT, BONUS = 1.38, 1.0
 _NOTHING = NUM_CLASSES
 """Last key of the empty prefix: a column of emissions that is -inf."""
 _BACKSPACE = label_of("Key.backspace")
@@ -41,7 +42,7 @@ class BeamSearch:
         width: prefixes that are kept from frame to frame.
         labels: keys that a frame may bring, the likeliest; the others have probability zero.
         language: ranks what is typed; None: emissions alone.
-        weight: of the language model's log-probabilities.
+        weight: of the language model's log10 probabilities; 2.3 counts as much as the emissions.
         bonus: for each key that the language model scores, against its liking for short texts.
     """
 

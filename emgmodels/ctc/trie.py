@@ -126,7 +126,7 @@ class TypedText:
 
     Args:
         language: the model.
-        weight: of its log-probabilities.
+        weight: of its log10 probabilities.
         bonus: for each key that it scores.
     """
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from emgmodels.command import CommandLine
+from emgmodels.export.emg2qwerty import settings_there
 from emgmodels.export.files import EMG2QWERTY_MARK, TORCH_MARK, write_emg2qwerty, write_torch
 from emgmodels.export.onnx import ONNX_MARK, write_onnx
 from emgmodels.factory import notation
@@ -64,6 +65,9 @@ def export(
     reader = load(checkpoint)
     write(reader, path)
     typer.echo(f"{path}: {_describe(reader)}, {path.stat().st_size / 1e6:.1f} MB")
+    if to is Target.EMG2QWERTY:
+        for setting in settings_there(reader.model):
+            typer.echo(f"note: {setting}")
 
 
 def _describe(reader: Reader) -> str:

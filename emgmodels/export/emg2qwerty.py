@@ -2,7 +2,8 @@
 
 Its module for TDS convolution and CTC (Sivakumar et al. 2024) and our ``conv`` encoder are one
 function under different names: spectrogram norm, an MLP for each band, TDS blocks, a linear head.
-Its checkpoints say neither hop nor which recordings they were trained on.
+Its checkpoints say neither hop, nor the context of its windows, nor which recordings they were
+trained on.
 """
 
 from __future__ import annotations
@@ -22,9 +23,15 @@ from emgmodels.config import (
     FeaturesConfig,
     ModelConfig,
 )
+from emgmodels.factory import Decoder
 
 LIGHTNING_VERSION = "1.8.6"
 """The version of PyTorch Lightning that emg2qwerty is written for."""
+_SPECTROGRAM = (64, 16)
+"""Its n_fft and hop."""
+_ITS_PADDING, _NEARLY_ITS_PADDING = (1800, 200), (1792, 240)
+"""Its context of a window (samples), and what the convolutions that it is meant for consume; with
+it they lose the window's last two frames of 500."""
 _CONV = re.compile(r"model\.3\.tds_conv_blocks\.(\d+)\.conv2d\.weight")
 _MLP = re.compile(r"model\.1\.mlps\.0\.mlp\.\d+\.weight")
 
@@ -85,6 +92,29 @@ def to_emg2qwerty(
             "kernel_width": conv.kernel,
         },
     }
+
+
+def padding(model: Decoder) -> tuple[int, int]:
+    """Return the context of windows (samples before and after) that leaves their own frames alone.
+
+    There each frame that a model gives is scored, so a window must be given exactly the context
+    that its convolutions consume. Here other frames are cut off.
+    """
+    features = model.spectrogram
+    return model.left * features.hop, model.right * features.hop + features.n_fft - features.hop
+
+
+def settings_there(model: Decoder) -> Iterator[str]:
+    """Yield what has to be set there, beyond its defaults, so that the model reads as here."""
+    features = model.spectrogram
+    if (features.n_fft, features.hop) != _SPECTROGRAM:
+        yield f"set n_fft to {features.n_fft} and hop_length to {features.hop} in its transforms"
+    if padding(model) != _NEARLY_ITS_PADDING:
+        its, needed = list(_ITS_PADDING), list(padding(model))
+        yield (
+            f"set datamodule.padding to {needed} there: its default, {its} samples, is that of "
+            f"another depth and kernel, and brings other frames than the window's"
+        )
 
 
 def _names(model: ModelConfig) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,6 @@ What a key means to the model:
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ class LanguageModel:
         return bool(self._tokens[label])
 
     def scores(self, states: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Return (M,) natural logarithms of the probability of each key after its state.
+        """Return (M,) log10 of the probability of each key after its state.
 
         Args:
             states: (M,) states.
@@ -87,7 +86,7 @@ class LanguageModel:
             scratch = self._new_state()
             asked = zip(states[missing].tolist(), labels[missing].tolist(), strict=True)
             for state, label in asked:
-                self._scores[state, label] = math.log(10) * self._ask(state, label, scratch)
+                self._scores[state, label] = self._ask(state, label, scratch)
             found = self._scores[states, labels]
         return found
 

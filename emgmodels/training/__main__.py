@@ -39,6 +39,14 @@ def train(
     ),
     resume: Annotated[Path | None, typer.Option(help="Checkpoint to go on from.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads on the CPU; default: one a core. On a busy machine fewer are faster.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train one model and print each epoch's validation CER.
 
@@ -46,6 +54,8 @@ def train(
     """
     console = Console()
     keep_freed_memory()
+    if threads is not None:
+        torch.set_num_threads(threads)
     _check_out(out, [config, *([split] if split else [])])
     where = find_device(device)
     settings = _with_options(load_config(config), epochs, seed)

@@ -68,7 +68,7 @@ def evaluate(
         test: look at the test sessions too.
         lm: a language model, ARPA or KenLM's binary: decode by beam search too.
         beam: width of the beam; None: 50 with a language model, else no beam search.
-        lm_weight: weight of the language model's log-probabilities.
+        lm_weight: weight of the language model's log10 probabilities, as emg2qwerty counts it.
         insertion_bonus: for each key that the language model scores.
         tune_lm: find weight and bonus on the validation sessions, for each trial.
         data: folder that holds the session files now, or its URI; None: where the search found
@@ -148,7 +148,10 @@ def command(
     beam: Annotated[
         int | None, typer.Option(min=1, help="Width of the beam; default: 50 with --lm.")
     ] = None,
-    lm_weight: Annotated[float, typer.Option(min=0, help="Weight of the language model.")] = WEIGHT,
+    lm_weight: Annotated[
+        float,
+        typer.Option(min=0, help="Weight of the language model's log10, as in emg2qwerty."),
+    ] = WEIGHT,
     insertion_bonus: Annotated[
         float, typer.Option(help="Bonus for each key that the language model scores.")
     ] = BONUS,

@@ -12,7 +12,7 @@ from emgmodels.metrics import EditCounts
 from emgmodels.windows import Recording
 from search.results import TrialRecord
 
-_STEPS = ((0.4, 1.0), (0.2, 0.5), (0.1, 0.25))
+_STEPS = ((0.8, 1.0), (0.4, 0.5), (0.2, 0.25))
 """By how much weight and bonus are moved, coarse to fine."""
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 
@@ -49,9 +49,9 @@ def tune(
         while moved:
             moved = False
             for along, across in _DIRECTIONS:
-                weight = round(best[0] + along * weight_step, 3)
+                weight = max(0.0, round(best[0] + along * weight_step, 3))
                 beside = (weight, round(best[1] + across * bonus_step, 3))
-                if weight >= 0 and cer(beside) < cer(best):
+                if cer(beside) < cer(best):
                     best, moved = beside, True
     return replace(start, weight=best[0], bonus=best[1]), cer(best)
 

@@ -32,6 +32,7 @@ from search.recorder import Recorder
 from search.resources import Resources, choose_resources, resources_asked
 from search.results import TIME_IS_UP, RunFolder, read_trials
 from search.results.sessions import is_synthetic
+from search.run.forecast import tell_time
 from search.run.ranking import print_ranking, send
 from search.sampler import OptunaSampler, earlier_trials
 from search.schedule import aligned_epochs, make_scheduler
@@ -122,7 +123,7 @@ def search(
             *overrides,
         ],
     )
-    scheduler_of(loaded)  # these two refuse what they lack before anything is written
+    scheduler = scheduler_of(loaded)  # these two refuse what they lack before anything is written
     OptunaSampler(loaded)
     for stage in loaded.pretrained(seed=loaded.search.seed):
         check_weights(stage)
@@ -139,6 +140,9 @@ def search(
         say(console, f"note: {warning}")
     if gpus_per_trial == AUTO:
         gpus_per_trial = _gpu_share(loaded, trial_data, console)
+    if address is None:
+        given = choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
+        tell_time(console, loaded, trial_data, scheduler, given)
     earlier = map(local_path, warm_start)
     learnt = [trial for run in earlier for trial in _learn(loaded, run, chosen, console)]
     tested = [os.path.abspath(path) for path in chosen.test]
@@ -266,11 +270,7 @@ def scheduler_of(space: Space) -> TrialScheduler:
 _DEMO = """\
 No --data: this is a demo, on a synthetic typist. Its error rates say nothing about people.
 For session files of emg2qwerty or your own: python -m search.run {space} --data DIR"""
-
-
 _SHOWN = 15
-
-
 _JOURNAL = "study.journal"
 
 

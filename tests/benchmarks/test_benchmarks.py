@@ -13,7 +13,9 @@ from benchmarks.measure import Figure, Scope
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", list(registry.BENCHMARKS))
-def test_a_short_run_finds_fast_and_plain_alike(name, tmp_path):
+def test_a_short_run_finds_fast_and_plain_alike(name, tmp_path, request):
+    if name == "beam_search":
+        request.getfixturevalue("kenlm")
     out = tmp_path / "out.json"
     done = CliRunner().invoke(app, ["run", name, "--short", "--threads", "1", "--json", str(out)])
     assert done.exit_code == 0, done.output

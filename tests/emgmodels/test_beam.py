@@ -30,7 +30,7 @@ A, B, BACKSPACE, SHIFT, ENTER = (
 
 
 @pytest.fixture(scope="module")
-def arpa(tmp_path_factory):
+def arpa(kenlm, tmp_path_factory):
     """A 4-gram of synthetic sentences, with shift in its vocabulary, and one without."""
     folder = tmp_path_factory.mktemp("arpa")
     rng = np.random.default_rng(3)
@@ -75,7 +75,7 @@ def test_a_wide_beam_finds_the_sequence_whose_alignments_add_up_to_most():
     width=st.integers(1, 12),
     labels=st.integers(1, 99),
     sharpness=st.floats(0.5, 8),
-    weight=st.floats(0, 1.5),
+    weight=st.floats(0, 3.5),
     bonus=st.floats(-1, 2),
 )
 @settings(deadline=None, max_examples=40)
@@ -107,7 +107,7 @@ def test_the_text_of_a_trained_model_is_that_of_a_plain_search(arpa, session_pat
     path = arpa / "shifts.arpa"
     for search, plain in (
         (BeamSearch(), None),
-        (BeamSearch(language=LanguageModel(path), weight=0.4), PlainLanguage(path, 0.4, BONUS)),
+        (BeamSearch(language=LanguageModel(path), weight=0.9), PlainLanguage(path, 0.9, BONUS)),
     ):
         text = search.decode(found)
         assert len(text) > 20
@@ -118,7 +118,7 @@ def test_forgetting_what_nothing_descends_from_changes_no_text(arpa, monkeypatch
     rng = np.random.default_rng(8)
     log_probs = noise(80, rng)
     log_probs[:, BACKSPACE] += 3
-    search = BeamSearch(language=LanguageModel(arpa / "shifts.arpa"), weight=0.7, bonus=1.0)
+    search = BeamSearch(language=LanguageModel(arpa / "shifts.arpa"), weight=1.6, bonus=1.0)
     expected = search.decode(log_probs)
     forgotten = []
     keep = trie_module._Rows.keep
@@ -145,16 +145,16 @@ def test_the_language_model_decides_what_emissions_leave_open(arpa):
     found = np.concatenate(log_probs)
     language = LanguageModel(arpa / "plain.arpa")
     assert BeamSearch().decode(found) == [label_of("z")] * len(text)
-    assert BeamSearch(language=language, weight=1.0, bonus=1.0).decode(found) == text
+    assert BeamSearch(language=language, weight=2.3, bonus=1.0).decode(found) == text
 
 
-def score(arpa, keys, name="shifts"):
+def score(arpa, keys, name="shifts", weight=1.0, bonus=0.5):
     """Return what a language model adds to a sequence of keys that emissions leave no doubt of."""
     from emgmodels.ctc.beam import _Beam
 
     path = [frame for key in keys for frame in (key, BLANK)]
     language = LanguageModel(arpa / f"{name}.arpa")
-    beam = _Beam(BeamSearch(width=1, labels=1, language=language, weight=1.0, bonus=0.5))
+    beam = _Beam(BeamSearch(width=1, labels=1, language=language, weight=weight, bonus=bonus))
     beam.advance(emissions_of(path, likely=1 - 1e-9))
     assert beam.best() == list(keys)
     return float(beam.liking[0])
@@ -182,20 +182,55 @@ def test_a_shift_types_nothing_and_goes_with_the_character_that_it_shifts(arpa):
     assert score(arpa, [SHIFT, SHIFT], "plain") == 0.0
 
 
-def test_keys_outside_the_vocabulary_end_a_line(arpa):
+def test_keys_outside_the_vocabulary_end_a_line(kenlm, arpa):
     """After them the model stands where a line begins; one without a line pays for the unknown."""
-    import kenlm
-
     model = kenlm.Model(str(arpa / "shifts.arpa"))
-    log10 = math.log(10)
     assert "~" not in model
-    line = log10 * model.score("t h e", bos=True, eos=True)
+    line = model.score("t h e", bos=True, eos=True)
     for outside in (ENTER, label_of("~")):
         found = score(arpa, [*encode("the"), outside, *encode("the")])
-        again = log10 * model.score("t h e", bos=True, eos=False)
+        again = model.score("t h e", bos=True, eos=False)
         assert found == pytest.approx(line + again + 7 * 0.5, abs=1e-4)
-    unknown = log10 * model.score("<unk>", bos=False, eos=False)
+    unknown = model.score("<unk>", bos=False, eos=False)
     assert score(arpa, [ENTER]) == pytest.approx(unknown + 0.5, abs=1e-4)
+
+
+ARPA = """\
+\\data\\
+ngram 1={count}
+ngram 2=2
+
+\\1-grams:
+-99\t<s>\t0
+-2.0\t<unk>
+-1.5\t</s>
+-0.5\ta\t-0.25
+-1.0\tb\t0
+{others}
+\\2-grams:
+-0.2\t<s> a
+-0.1\ta b
+
+\\end\\
+"""
+"""log10 probabilities and backoffs, as ARPA files have them."""
+
+
+def test_the_weight_multiplies_log10(kenlm, tmp_path):
+    """By hand, weight 2 and bonus 0.3: <s> a, a b, then b, from b to a, and an enter from a."""
+    others = "".join(f"-1.0\t{key}\t0\n" for key in "cdefghijkl")
+    path = tmp_path / "hand.arpa"
+    path.write_text(ARPA.format(count=15, others=others))
+    keys = [*encode("abba"), ENTER]
+    found = score(tmp_path, keys, "hand", weight=2.0, bonus=0.3)
+    assert found == pytest.approx(2.0 * (-0.2 - 0.1 - 1.0 - 0.5 - (0.25 + 1.5)) + 5 * 0.3, abs=1e-5)
+    # a is 10 ** 0.8 times as likely as b for the model, b 8 times as likely as a for the emissions
+    doubt = emissions_of([A, BLANK])
+    doubt[0, A], doubt[0, B] = math.log(0.1), math.log(0.8)
+    language = LanguageModel(path)
+    needed = math.log(8) / (1.0 - 0.2)
+    for weight, text in ((0.95 * needed, [B]), (1.05 * needed, [A])):
+        assert BeamSearch(language=language, weight=weight).decode(doubt) == text
 
 
 def test_windows_are_decoded_one_by_one():

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 import emgmodels
 from emgmodels.charset import encode
 from emgmodels.config import Config, ModelConfig
-from emgmodels.export.files import write_emg2qwerty
+from emgmodels.export.__main__ import app
+from emgmodels.export.emg2qwerty import padding
+from emgmodels.export.files import write_emg2qwerty, write_torch
 from emgmodels.factory import build, parse_notation
 from emgmodels.reader import Origin, Reader
 
@@ -217,6 +220,40 @@ def test_windows_are_scored_as_there(tmp_path):
     assert framing.before == 1792
     assert framing.frames == 500
     assert framing.step == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("conv:4 mlp:24", [1792, 240]),  # nearly its default
+        ("conv:4(channels=6,kernel=12) mlp:24", [640, 112]),
+        ("conv:3(channels=6,kernel=7) mlp:24", [288, 48]),
+        ("conv:2(channels=6,kernel=63) mlp:24", [1792, 240]),
+        ("conv:124(channels=6,kernel=2) mlp:6", [1984, 48]),  # 124 frames as well, all of the past
+        ("conv:2(channels=6,kernel=21) mlp:24 hop:32", [1152, 160]),
+    ],
+)
+def test_its_windows_get_the_context_that_the_model_consumes(text, needed, tmp_path):
+    """A window with that padding gives there the frames that are scored here."""
+    config = Config(model=parse_notation(text))
+    ours = build(config.model, seed=3).eval()
+    assert list(padding(ours)) == needed
+    step, (past, future) = config.model.features.hop, needed
+    framing = ours.framing(window=800, past=1800, future=200)
+    emg = torch.randn(1, 2, 16, 6000, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        there = ours(ours.spectrogram(emg[..., 4000 - past : 4800 + future]))
+        window = emg[..., 4000 - framing.before :][..., : framing.samples]
+        here = ours(ours.spectrogram(window))[:, framing.first :][:, : framing.frames]
+    assert there.shape[1] == framing.frames == 800 // step
+    np.testing.assert_allclose(there, here, rtol=0, atol=2e-4)
+    write_torch(Reader(config, ours, Origin()), tmp_path / "a.pt")
+    arguments = [str(tmp_path / "a.pt"), "--to", "emg2qwerty"]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert ("datamodule.padding" in done.stdout) == (needed != [1792, 240])
+    assert (f"to {needed} there" in done.stdout) == (needed != [1792, 240])
+    assert ("hop_length to 32" in done.stdout) == (step == 32)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The command that builds a language model."""
 
-import kenlm
 import pytest
 from conftest import make_session
 from typer.testing import CliRunner
@@ -15,7 +14,7 @@ def run(*arguments, code=0):
     return done.stdout if code == 0 else done.stderr
 
 
-def test_a_model_of_a_text_is_read_by_kenlm(tmp_path):
+def test_a_model_of_a_text_is_read_by_kenlm(kenlm, tmp_path):
     text, out = tmp_path / "text.txt", tmp_path / "lm.arpa"
     text.write_text("The quick brown fox.\nJumps over?\n", encoding="utf-8")
     said = run(text, "--out", out, "--order", 3)
@@ -28,7 +27,7 @@ def test_a_model_of_a_text_is_read_by_kenlm(tmp_path):
     assert "Key.shift" not in kenlm.Model(str(out))
 
 
-def test_prompts_come_from_training_sessions_alone(tmp_path):
+def test_prompts_come_from_training_sessions_alone(kenlm, tmp_path):
     """The sessions for validation and test are not even opened beyond what a split needs."""
     for i in range(3):
         write_session(tmp_path / f"s{i}.hdf5", make_session(seconds=13, seed=i, name=f"s{i}"))

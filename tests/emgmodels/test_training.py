@@ -1,4 +1,5 @@
 import contextlib
+import json
 import math
 import resource
 import signal
@@ -6,11 +7,13 @@ import signal
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from emgmodels.config import Config
 from emgmodels.factory import build, parse_notation
 from emgmodels.reader import load
 from emgmodels.training import fit
+from emgmodels.training.__main__ import app
 from emgmodels.windows import prepare
 
 SMALL = {
@@ -203,6 +206,21 @@ def test_a_checkpoint_is_never_executed(tmp_path, capsys):
         with pytest.raises(ValueError, match=name):
             load(tmp_path / name)
     assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_command_trains_with_as_many_threads_as_it_is_told(threads, session_paths, tmp_path):
+    before, path = torch.get_num_threads(), tmp_path / "small.yaml"
+    path.write_text(json.dumps(small(epochs=1).model_dump(mode="json")))
+    arguments = [str(path), "--data", str(session_paths[0].parent), "--threads", str(threads)]
+    try:
+        done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "model.pt")])
+        assert done.exit_code == 0, done.output
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert (tmp_path / "model.pt").is_file()
+    assert CliRunner().invoke(app, [*arguments[:3], "--threads", "0"]).exit_code == 2
 
 
 def test_sessions_too_short_or_without_keys_are_refused(data, session_paths):

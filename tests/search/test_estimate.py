@@ -1,0 +1,120 @@
+"""How long a search will take: arithmetic by hand, and a measurement of this machine."""
+
+import time
+
+import pytest
+import torch
+from conftest import make_session
+from rich.console import Console
+
+from emgmodels.config import Config
+from emgmodels.sessions import write_session
+from emgmodels.training import fit
+from emgmodels.windows import prepare
+from search import estimate as module
+from search.estimate import Estimate, estimate, expected_epochs, in_words
+from search.resources import Resources
+from search.run.forecast import tell_time
+from search.schedule import make_scheduler
+from search.space import load_space
+from search.trial import TrialData
+
+SPACE = """
+name: a
+model:
+  mlp_features: 8
+  features: {hop: 64, bins: 8}
+  encoder: {order: [recurrent], recurrent: {layers: {choice: [1, 2]}, hidden: {choice: [8, 16]}}}
+training: {epochs: 9, batch_size: 4}
+search: {trials: 9, time_budget: 30}
+"""
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("estimate")
+    for i, seconds in enumerate((41, 13)):
+        write_session(folder / f"s{i}.hdf5", make_session(seconds, seed=i, name=f"s{i}"))
+    return [folder / "s0.hdf5", folder / "s1.hdf5"]
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    path = tmp_path_factory.mktemp("space") / "a.yaml"
+    path.write_text(SPACE)
+    return load_space(path)
+
+
+def test_epochs_of_successive_halving_by_hand():
+    """All train 4 epochs, a third 8 more, a ninth the last 38."""
+    assert expected_epochs(50, [4, 12], 3.0) == pytest.approx(4 + 8 / 3 + 38 / 9)
+    assert expected_epochs(7, [], 3.0) == 7
+    scheduler = make_scheduler("asha", max_epochs=50)
+    found = expected_epochs(50, scheduler.halving.rungs, scheduler.halving.eta)
+    assert 4 < found < 25
+
+
+def test_an_estimate_is_near_what_training_takes(paths, space, monkeypatch):
+    """Within a factor of five, since tests run on busy machines; and in little time."""
+    monkeypatch.setattr(module, "_LEAST", 0.0)
+    train, val = prepare(paths[:1]), prepare(paths[1:])
+    before, threads = time.process_time(), torch.get_num_threads()
+    found = estimate(space, train, val, trials=9, epochs=3.0, threads=1, slots=2)
+    assert time.process_time() - before < 10
+    assert torch.get_num_threads() == threads
+    assert found.low <= found.epoch <= found.high
+    assert found.slots == 2
+    assert 9 * 3 / 2 * found.low <= found.search <= 9 * 3 / 2 * found.high
+    config = Config.model_validate(
+        {
+            "model": {
+                "mlp_features": 8,
+                "features": {"hop": 64, "bins": 8},
+                "encoder": {"order": ["recurrent"], "recurrent": {"layers": 1, "hidden": 16}},
+            },
+            "training": {"epochs": 3, "batch_size": 4},
+        }
+    )
+    torch.set_num_threads(1)
+    try:
+        seconds = min(result.seconds for result in fit(config, train, val))
+    finally:
+        torch.set_num_threads(threads)
+    assert seconds / 5 < found.epoch < 5 * seconds
+
+
+def test_more_windows_take_longer(paths, space, monkeypatch):
+    monkeypatch.setattr(module, "_LEAST", 0.0)
+    monkeypatch.setattr(module, "_measured", lambda works: [(1e6, 0.5), (2e6, 0.5)])
+    train, val = prepare(paths[:1]), prepare(paths[1:])
+    once = estimate(space, train, val, trials=9, epochs=3.0, threads=1, slots=1)
+    twice = estimate(space, train * 2, val * 2, trials=9, epochs=3.0, threads=1, slots=1)
+    assert twice.epoch == pytest.approx(2 * once.epoch)
+    # 41 s are 10.25 windows, and 13 s of validation count a third
+    assert once.low == pytest.approx(0.5 * (41 / 4 + 13 / 4 / 3))
+
+
+def test_what_is_over_in_a_minute_or_printed_to_nobody_is_not_measured(paths, space, monkeypatch):
+    def refuse(works):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(module, "_measured", refuse)
+    data = TrialData((str(paths[0]),), (str(paths[1]),))
+    scheduler = make_scheduler("none", max_epochs=9)
+    tell_time(Console(), space, data, scheduler, Resources(1, 0))
+    monkeypatch.setattr(module, "_LEAST", 0.0)
+    tell_time(Console(quiet=True), space, data, scheduler, Resources(1, 0))
+    tell_time(Console(), space, data, scheduler, Resources(1, 0.5))
+    with pytest.raises(AssertionError, match="measured"):
+        tell_time(Console(), space, data, scheduler, Resources(1, 0))
+
+
+def test_a_budget_that_ends_before_an_epoch_is_said():
+    found = Estimate(epoch=540.0, low=60.0, high=700.0, search=9000.0, slots=2)
+    line, note = in_words(found, 360.0)
+    assert "9m 00s an epoch (1m 00s to 11m 40s by architecture), trials 2 at once" in line
+    assert "about 2h 30m, more than its budget of 6m 00s" in line
+    assert note.startswith("note: the budget of 6m 00s is shorter than an epoch")
+    assert len(in_words(found, 600.0)) == 1
+    (line,) = in_words(found, None)
+    assert "budget" not in line
