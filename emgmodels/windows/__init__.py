@@ -17,15 +17,18 @@ from emgmodels.windows.batches import (
     cut_for,
     milliseconds,
     mirrored,
+    prompt_batch,
     usable_rotation,
     window_starts,
 )
 from emgmodels.windows.cache import cache_folder, open_split, prepare
 from emgmodels.windows.device import DeviceRecordings, recordings_on
+from emgmodels.windows.prompts import longest_prompt, prompt_groups, prompt_windows
 from emgmodels.windows.recording import (
     VALIDATION_SECONDS,
     Recording,
     check_recordings,
+    check_times,
     frames_for_keys,
 )
 
@@ -38,12 +41,17 @@ __all__ = [
     "batches",
     "cache_folder",
     "check_recordings",
+    "check_times",
     "cut_for",
     "frames_for_keys",
+    "longest_prompt",
     "milliseconds",
     "mirrored",
     "open_split",
     "prepare",
+    "prompt_batch",
+    "prompt_groups",
+    "prompt_windows",
     "recordings_on",
     "usable_rotation",
     "window_starts",

@@ -26,10 +26,16 @@ import numpy as np
 
 from emgmodels.config import BANDS, SAMPLE_RATE
 from emgmodels.sessions import Session, Split, read_session
-from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
+from emgmodels.windows.prompts import prompt_notes, prompt_table
+from emgmodels.windows.recording import (
+    VALIDATION_SECONDS,
+    Recording,
+    check_recordings,
+    check_times,
+)
 from emgmodels.writing import whole
 
-FORMAT = 1
+FORMAT = 2
 """Version of the cache's layout, part of its key."""
 DEFAULT_LIMIT = 100.0
 """Gigabytes that recordings may take."""
@@ -118,29 +124,31 @@ def open_split(
 ) -> tuple[list[Recording], list[Recording], list[str]]:
     """Return training and validation recordings, and what the user should know of them.
 
-    Sessions shorter than a window are left out. The test sessions are not touched.
+    Sessions without a window are left out: those shorter than one, and those of prompts that have
+    none inside. The test sessions are not touched.
 
     Args:
         split: which sessions.
         progress: called with each path when its recording is ready.
 
     Raises:
-        ValueError: a file is not a session, no session is long enough, or there are no keys.
+        ValueError: a file is not a session, none of its keys is inside, no session is long enough,
+            or there are no keys.
     """
     warnings: list[str] = []
     subsets = []
     for name, paths in (("training", split.train), ("validation", split.val)):
         recordings = prepare(paths, progress)
-        for recording in recordings:
-            if recording.samples < VALIDATION_SECONDS * SAMPLE_RATE:
-                seconds = recording.samples / SAMPLE_RATE
-                warnings.append(
-                    f"{name} session {recording.name} is left out: its {seconds:.1f} s are less "
-                    f"than a window of {VALIDATION_SECONDS:g} s"
-                )
-        long_enough = [r for r in recordings if r.samples >= VALIDATION_SECONDS * SAMPLE_RATE]
-        check_recordings(long_enough, name, VALIDATION_SECONDS)
-        subsets.append(long_enough)
+        kept = []
+        for recording, path in zip(recordings, paths, strict=True):
+            warnings += check_times(recording, path)
+            if why := _left_out(recording):
+                warnings.append(f"{name} session {recording.name} is left out: {why}")
+            else:
+                kept.append(recording)
+        check_recordings(kept or recordings, name, VALIDATION_SECONDS)
+        warnings += prompt_notes(kept, name)
+        subsets.append(kept)
     return subsets[0], subsets[1], warnings
 
 
@@ -189,6 +197,20 @@ def fetched_bytes() -> int:
     return sum(path.stat().st_size for path in found)
 
 
+def _left_out(recording: Recording) -> str | None:
+    """Return why a session has no window, or None."""
+    if not recording.has_key_times:
+        if len(recording.usable_prompts):
+            return None
+        return "it has no key times, and no prompt that is inside it and short enough"
+    if recording.samples >= VALIDATION_SECONDS * SAMPLE_RATE:
+        return None
+    return (
+        f"its {recording.samples / SAMPLE_RATE:.1f} s are less than a window of "
+        f"{VALIDATION_SECONDS:g} s"
+    )
+
+
 def _content_key(path: Path) -> str:
     """Return the hash of a file's content, remembered for as long as the file stays as it is."""
     try:
@@ -225,6 +247,7 @@ def _convert(session: Session, folder: Path, source: Path) -> None:
             np.save(scratch / "labels.npy", labels.label.astype(np.int64))
             np.save(scratch / "first.npy", np.searchsorted(session.time, labels.start, "left"))
             np.save(scratch / "last.npy", np.searchsorted(session.time, labels.start, "right") - 1)
+            np.save(scratch / "prompts.npy", prompt_table(labels, session.time))
             values = {
                 "name": session.name,
                 "has_key_times": labels.has_key_times,
@@ -291,6 +314,7 @@ def _read(folder: Path) -> Recording:
         last=np.load(folder / "last.npy"),
         has_key_times=meta["has_key_times"],
         in_use=file,
+        prompts=np.load(folder / "prompts.npy"),
     )
 
 
