@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emgmodels.config import Config, load_config
-from emgmodels.factory import describe, notation
+from emgmodels.factory import Decoder, describe, notation
 from emgmodels.sessions import find_split
 from emgmodels.training.fit import EpochResult, best_device, fit
 from emgmodels.training.memory import keep_freed_memory
-from emgmodels.windows import Recording, open_split
+from emgmodels.windows import Recording, open_split, prompt_windows
 
 
 def train(
@@ -52,17 +52,21 @@ def train(
             highlight=False,
             markup=False,
         )
-        prompted = sum(not recording.has_key_times for recording in recordings)
-        if prompted and settings.training.aligned_start is not None:
-            warnings.append(
-                f"{prompted} training sessions have no key times: their aligned start is skipped"
-            )
+        if any(not recording.has_key_times for recording in recordings):
+            warnings += _prompt_notes(settings, recordings)
         for warning in warnings:
             console.print(f"note: {warning}", highlight=False, markup=False)
         last = _train(console, settings, recordings, validation, out, resume, device)
     except (ValueError, RuntimeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
+    if last is not None and not last.best_epoch:
+        typer.echo(
+            f"error: no epoch had a CER: the loss was not finite at epoch {last.epoch}: lower "
+            f"training.learning_rate; {out} holds the weights of that epoch",
+            err=True,
+        )
+        raise typer.Exit(2)
     if last is None:
         console.print(f"{resume} has all {settings.training.epochs} epochs already.")
         return
@@ -72,6 +76,23 @@ def train(
         highlight=False,
         markup=False,
     )
+
+
+def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
+    """Return what a training does not do with sessions that have no key times."""
+    notes = []
+    if config.training.aligned_start is not None:
+        notes.append("an aligned start needs key times: it is skipped for prompts")
+    with torch.device("meta"):
+        model = Decoder(config.model)
+    prompts = prompt_windows(recordings)
+    lengths = (prompts[:, 2] - prompts[:, 1]).tolist()
+    if refused := sum(not model.takes(length, config.training) for length in lengths):
+        notes.append(
+            f"{refused} of {len(prompts)} training prompts are left out: the model takes "
+            f"{describe(config.model).longest_ms / 1000:,.1f} s at once, context included"
+        )
+    return notes
 
 
 def _with_options(config: Config, epochs: int | None, seed: int | None) -> Config:

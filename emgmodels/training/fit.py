@@ -31,6 +31,7 @@ from emgmodels.windows import (
     milliseconds,
     prompt_windows,
     recordings_on,
+    window_starts,
 )
 from emgmodels.writing import whole
 
@@ -106,7 +107,8 @@ def fit(
     check_recordings(train, "training", config.training.window_seconds)
     check_recordings(val, "validation", VALIDATION_SECONDS)
     run = _Run(config, torch.device(device))
-    if not (any(r.has_key_times for r in train) or len(run.feed.prompts(train))):
+    windows = window_starts(train, run.feed.train_cut.window)
+    if not (len(windows) or len(run.feed.prompts(train))):
         raise ValueError(
             "the model takes none of the training prompts at once: take a larger hop or stride, or "
             "show shorter prompts"
