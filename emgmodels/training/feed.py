@@ -130,8 +130,9 @@ class Feed:
         """Return a training batch of prompts, cut to the longest of them."""
         longest = int((prompts[:, 2] - prompts[:, 1]).max())
         _, cut = cut_for(self.model, self.config.training, longest)
-        changes = {"rotation": self.train_cut.rotation, "band_jitter": self.train_cut.band_jitter}
-        return prompt_batch(recordings, prompts, replace(cut, **changes), rng, loaded)
+        whole = self.train_cut
+        cut = replace(cut, rotation=whole.rotation, band_jitter=whole.band_jitter)
+        return prompt_batch(recordings, prompts, cut, rng, loaded)
 
     def _framed(self, seconds: float) -> tuple[Framing, Cut]:
         return cut_for(self.model, self.config.training, round(seconds * SAMPLE_RATE))

@@ -107,8 +107,7 @@ def fit(
     check_recordings(train, "training", config.training.window_seconds)
     check_recordings(val, "validation", VALIDATION_SECONDS)
     run = _Run(config, torch.device(device))
-    windows = window_starts(train, run.feed.train_cut.window)
-    if not (len(windows) or len(run.feed.prompts(train))):
+    if not (len(window_starts(train, run.feed.train_cut.window)) or len(run.feed.prompts(train))):
         raise ValueError(
             "the model takes none of the training prompts at once: take a larger hop or stride, or "
             "show shorter prompts"
