@@ -74,9 +74,9 @@ def _epochs(
         },
         _rates(device),
     )
-    windows = len(window_starts(recordings, training.train_cut.window))
+    windows = len(window_starts(recordings, training.feed.train_cut.window))
     epoch, reduced = timings.median("epoch"), training.reduced
-    frames = training.model.spectrogram.frames(training.train_framing.samples)
+    frames = training.model.spectrogram.frames(training.feed.train_framing.samples)
     arithmetic = timings.floor(2 * windows * 3 * training.model.macs(frames), reduced=reduced)
     moved = step_traffic(config, reduced) * windows / config.training.batch_size
     yield Figure(
@@ -147,9 +147,9 @@ def _input(training: _Run, recordings: list[Recording]) -> None:
     loaded = recordings_on(training.device, tuple(recordings))
     if loaded is None:
         loaded = DeviceRecordings(recordings, training.device)
-    windows = window_starts(recordings, training.train_cut.window)
+    windows = window_starts(recordings, training.feed.train_cut.window)
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
-    for batch in batches(recordings, windows, 32, training.train_cut, rng, loaded):
+    for batch in batches(recordings, windows, 32, training.feed.train_cut, rng, loaded):
         training.augment(training.model.spectrogram(batch.emg), generator)
 
 

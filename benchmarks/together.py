@@ -70,7 +70,7 @@ def _train(pipe: Connection, config: str, device: str, minutes: float) -> None:
     torch.set_num_threads(1)
     recordings = prepare(data.sessions(1, minutes))
     run = _Run(Config.model_validate_json(config), torch.device(device))
-    windows = len(window_starts(recordings, run.train_cut.window))
+    windows = len(window_starts(recordings, run.feed.train_cut.window))
     with fast_products(run.device):
         run.train_epoch(1, recordings)
         pipe.send("ready")

@@ -42,7 +42,7 @@ def run(scope: Scope) -> Iterator[Figure]:
 
     timings = scope.interleave({"train": train, "validate": validate})
     share = 1 / timings.ratio("train", "validate")
-    frames = training.model.spectrogram.frames(training.val_framing.samples)
+    frames = training.model.spectrogram.frames(training.feed.val_framing.samples)
     floor = timings.floor(2 * windows * training.model.macs(frames))
     yield Figure(
         f"validation pass, {windows} windows",

@@ -1,6 +1,7 @@
 """Whole sessions through a trained model, and what the error rate found there is worth.
 
-Validation during a search scores 4 s windows one by one. In use a model meets whole sessions, and
+Validation during a search scores 4 s windows one by one, and whole prompts of sessions whose keys
+have no times. In use a model meets whole sessions, and
 there are two ways to give it one: in windows whose emissions are stitched together and decoded as
 one sequence, or in a single pass. A model that sees only so far gives the same text either way; one
 that has learnt how long its input is may not.
@@ -24,7 +25,14 @@ from emgmodels.config import SAMPLE_RATE, ModelConfig, TrainingConfig
 from emgmodels.ctc import BeamSearch, greedy_decode
 from emgmodels.factory import Decoder
 from emgmodels.metrics import EditCounts, count_edits
-from emgmodels.windows import VALIDATION_SECONDS, Batch, Recording, batches, cut_for, window_starts
+from emgmodels.windows import (
+    VALIDATION_SECONDS,
+    Recording,
+    batches,
+    cut_for,
+    prompt_windows,
+    window_starts,
+)
 
 STITCHED, ONE_PASS, WINDOWS = "stitched", "one pass", "windows"
 _MEMORY_SHARE = 0.7
@@ -43,7 +51,7 @@ class Transcript:
         search: how the emissions were decoded; None: greedily.
         target: labels of the session's ground truth.
         predicted: labels that the model read; of ``WINDOWS``, those of each window in turn.
-        chunks: edits of each 4 s of the session.
+        chunks: edits of each 4 s of the session, of each prompt where keys have no times.
         seconds: time from EMG to labels (s).
         duration: length of the EMG (s).
     """
@@ -71,7 +79,7 @@ class Emissions:
         log_probs: (T, 99) log-probabilities of the session, or of each of its windows.
         target: labels of the session's ground truth.
         window_targets: of ``WINDOWS``, the labels of each window.
-        ends: labels of the target by the end of each 4 s.
+        ends: labels of the target by the end of each 4 s, or of each prompt.
         seconds: time from EMG to emissions (s).
         duration: length of the EMG (s).
     """
@@ -115,8 +123,8 @@ def emit(model: Decoder, recording: Recording, training: TrainingConfig, way: st
         model: in evaluation mode.
         recording: the session.
         training: how the model was trained; windows get the context that they had there.
-        way: ``STITCHED`` and ``ONE_PASS`` are one sequence; ``WINDOWS`` are the 4 s windows that a
-            search scores, without what is left at the session's end.
+        way: ``STITCHED`` and ``ONE_PASS`` are one sequence; ``WINDOWS`` are the windows that a
+            search scores: of 4 s, without what is left at the session's end, or whole prompts.
 
     Raises:
         ValueError: the model can't take the session in one pass.
@@ -142,23 +150,50 @@ def emit(model: Decoder, recording: Recording, training: TrainingConfig, way: st
     )
 
 
-def stitched_emissions(model: Decoder, recording: Recording, training: TrainingConfig) -> Tensor:
+def stitched_emissions(
+    model: Decoder,
+    recording: Recording,
+    training: TrainingConfig,
+    span: tuple[int, int] | None = None,
+) -> Tensor:
     """Return (T, 99) log-probabilities of a session, from windows of 4 s with their context.
 
     Windows are a whole number of output frames long, so that the frames of all of them are evenly
     spaced and stand where those of one pass do. What is left at the end is a shorter window.
+
+    Args:
+        model: in evaluation mode.
+        recording: the session.
+        training: how the model was trained.
+        span: first sample and sample after the last; None: the whole session.
     """
+    first, end = span or (0, recording.samples)
     step = model.spectrogram.hop * model.stride
     window = round(VALIDATION_SECONDS * SAMPLE_RATE) // step * step
-    whole = recording.samples // window * window
-    starts = np.arange(0, whole, window)
-    found = _emissions(model, recording, starts, window, training)
-    parts = [log_probs.flatten(0, 1) for _, log_probs in found]
-    rest = recording.samples - whole
+    whole = first + (end - first) // window * window
+    starts = np.arange(first, whole, window)
+    parts = [
+        found.flatten(0, 1) for found in _emissions(model, recording, starts, window, training)
+    ]
+    rest = end - whole
     if rest >= model.spectrogram.hop:
-        ((_, log_probs),) = _emissions(model, recording, np.array([whole]), rest, training)
+        (log_probs,) = _emissions(model, recording, np.array([whole]), rest, training)
         parts.append(log_probs[0])
     return torch.cat(parts) if parts else torch.empty(0, NUM_CLASSES)
+
+
+def prompt_emissions(
+    model: Decoder, recording: Recording, training: TrainingConfig, start: int, end: int
+) -> Tensor:
+    """Return (T, 99) log-probabilities of a prompt: a window from its first to its last sample.
+
+    A prompt that the model cannot take at once is stitched from windows of 4 s. Prompts are read
+    one by one, since what a model makes of one would depend on the length of others in its batch.
+    """
+    if not model.takes(end - start, training):
+        return stitched_emissions(model, recording, training, (start, end))
+    (log_probs,) = _emissions(model, recording, np.array([start]), end - start, training)
+    return log_probs[0]
 
 
 def one_pass_emissions(model: Decoder, recording: Recording, training: TrainingConfig) -> Tensor:
@@ -175,7 +210,7 @@ def one_pass_emissions(model: Decoder, recording: Recording, training: TrainingC
             f"it needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
         )
     try:
-        ((_, log_probs),) = _emissions(model, recording, np.array([0]), recording.samples, training)
+        (log_probs,) = _emissions(model, recording, np.array([0]), recording.samples, training)
     except RuntimeError as error:
         if isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate" in str(error):
             raise MemoryError("out of memory") from None
@@ -249,8 +284,8 @@ def align(target: Sequence[int], predicted: Sequence[int]) -> tuple[str, str, st
 
 def _emissions(
     model: Decoder, recording: Recording, starts: np.ndarray, window: int, training: TrainingConfig
-) -> list[tuple[Batch, Tensor]]:
-    """Return batches of the windows at (W,) samples and their (N, T, 99) log-probabilities."""
+) -> list[Tensor]:
+    """Return the (N, T, 99) log-probabilities of the windows at (W,) samples, in batches."""
     framing, cut = cut_for(model, training, window)
     device = next(model.parameters()).device
     windows = np.stack([np.zeros_like(starts), starts], axis=1)
@@ -258,8 +293,7 @@ def _emissions(
     with torch.inference_mode():
         for batch in batches([recording], windows, training.batch_size, cut):
             log_probs = model(_features(model, batch.emg.to(device)))
-            kept = log_probs[:, framing.first : framing.first + framing.frames]
-            found.append((batch, kept.cpu()))
+            found.append(log_probs[:, framing.first : framing.first + framing.frames].cpu())
     return found
 
 
@@ -282,15 +316,15 @@ def _window_emissions(
 ) -> tuple[list[Tensor], list[list[int]]]:
     """Return the log-probabilities and the target of each window."""
     window = round(VALIDATION_SECONDS * SAMPLE_RATE)
+    targets = [
+        recording.labels[low:high].tolist() for _, low, high in recording.window_spans(window)
+    ]
+    if not recording.has_key_times:
+        spans = prompt_windows([recording])[:, 1:3].tolist()
+        return [prompt_emissions(model, recording, training, *span) for span in spans], targets
     starts = window_starts([recording], window)[:, 1]
-    found: list[Tensor] = []
-    targets: list[list[int]] = []
-    for batch, log_probs in _emissions(model, recording, starts, window, training):
-        found += log_probs
-        lengths = batch.label_lengths.tolist()
-        rows = zip(batch.labels.tolist(), lengths, strict=True)
-        targets += [labels[:length] for labels, length in rows]
-    return found, targets
+    batched = _emissions(model, recording, starts, window, training)
+    return [log_probs for batch in batched for log_probs in batch], targets
 
 
 def _decode(log_probs: Tensor, search: BeamSearch | None) -> list[int]:
@@ -298,10 +332,17 @@ def _decode(log_probs: Tensor, search: BeamSearch | None) -> list[int]:
 
 
 def _chunk_ends(recording: Recording, low: int, characters: int) -> list[int]:
-    """Return how many of a session's characters were typed by the end of each 4 s of it."""
-    window = round(VALIDATION_SECONDS * SAMPLE_RATE)
-    count = max(1, recording.samples // window)
-    ends = [recording.label_span(0, window * (i + 1))[1] - low for i in range(count)]
+    """Return how many of a session's characters were typed by the end of each 4 s of it.
+
+    Of prompts it is known by the end of each.
+    """
+    if recording.has_key_times:
+        window = round(VALIDATION_SECONDS * SAMPLE_RATE)
+        count = max(1, recording.samples // window)
+        ends = [recording.label_span(0, window * (i + 1))[1] - low for i in range(count)]
+    else:
+        known = np.minimum(recording.prompts[:, 3] - low, characters)
+        ends = known[known > 0].tolist() or [characters]
     return [*ends[:-1], characters]
 
 

@@ -25,7 +25,7 @@ from emgmodels.blocks import (
     Stage,
 )
 from emgmodels.charset import NUM_CLASSES
-from emgmodels.config import SAMPLE_RATE, Frozen, ModelConfig
+from emgmodels.config import SAMPLE_RATE, Frozen, ModelConfig, TrainingConfig
 from emgmodels.conformer import ConformerStage
 from emgmodels.conv import Conv1dStage
 from emgmodels.features import make_features
@@ -206,6 +206,15 @@ class Decoder(nn.Module):
             frames=outputs,
             step=hop * self.stride,
         )
+
+    def takes(self, window: int, training: TrainingConfig) -> bool:
+        """Return whether a window of that many samples has a frame and fits, context included."""
+        context = (training.past_seconds, training.future_seconds)
+        try:
+            self.framing(window, *(round(seconds * SAMPLE_RATE) for seconds in context))
+        except ValueError:
+            return False
+        return True
 
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of that many frames by learned weights."""

@@ -8,6 +8,7 @@ they would be run frame by frame.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import dataclass
 
@@ -40,17 +41,35 @@ class Footprint:
     kept: int
 
 
-def training_bytes(config: Config) -> int:
+def training_bytes(config: Config, prompt_seconds: float = 0.0) -> int:
     """Return what a training step needs (bytes), beside what its process has before it.
 
     Activations are counted at 4 bytes a number; mixed precision needs less. A GPU's context, its
     libraries' workspaces and the recordings are not counted.
 
+    Args:
+        config: the training.
+        prompt_seconds: the longest prompt of sessions without key times, 0 where there are none.
+
     Raises:
         ValueError: the model cannot be built.
     """
-    found = footprint(config)
-    return found.parameters * _BYTES_PER_PARAMETER + found.inputs + round(_WORKING * found.kept)
+    steps = [footprint(config)]
+    training = config.training
+    if prompt_seconds > training.window_seconds:
+        # A batch of prompts has as much EMG as one of windows, unless one prompt has more.
+        windows = max(1, int(training.batch_size * training.window_seconds / prompt_seconds))
+        longer = {"batch_size": windows, "window_seconds": prompt_seconds}
+        with contextlib.suppress(ValueError):  # a prompt that the model cannot take is left out
+            steps.append(
+                footprint(
+                    config.model_copy(update={"training": training.model_copy(update=longer)})
+                )
+            )
+    return max(
+        found.parameters * _BYTES_PER_PARAMETER + found.inputs + round(_WORKING * found.kept)
+        for found in steps
+    )
 
 
 def footprint(config: Config) -> Footprint:

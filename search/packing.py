@@ -15,7 +15,7 @@ import numpy as np
 
 from emgmodels.config import BAND_ELECTRODES, BANDS
 from emgmodels.memory import training_bytes
-from emgmodels.windows import Recording
+from emgmodels.windows import Recording, longest_prompt
 from search.space import Space
 from search.space.draws import RandomDraw
 
@@ -49,12 +49,12 @@ def gpus_of_trial(given: float | str | None) -> float | str | None:
 def trial_bytes(space: Space, recordings: Sequence[Recording]) -> int:
     """Return what a trial of a space needs of a GPU's memory (bytes), recordings included."""
     rng = np.random.default_rng(space.search.seed)
-    needed = [0]
+    needed, prompt = [0], longest_prompt(recordings)
     for _ in range(_DRAWN):
         with contextlib.suppress(ValueError):
             config = space.suggest(RandomDraw(rng))
             if space.violation(config) is None:
-                needed.append(training_bytes(config))
+                needed.append(training_bytes(config, prompt))
     samples = sum(recording.samples for recording in recordings)
     return round(_HEADROOM * max(needed)) + _CONTEXT_BYTES + 2 * BANDS * BAND_ELECTRODES * samples
 

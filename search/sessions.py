@@ -76,16 +76,15 @@ def open_sessions(split: Split, space: Space, console: Console) -> tuple[TrialDa
     aligned = aligned_epochs(space.training.plain())
     prompted = sum(not recording.has_key_times for recording in train)
     if prompted and space.training.plain().get("aligned_start") is not None:
-        notes.append(
-            f"{prompted} training sessions have no key times: their aligned start is skipped"
-        )
+        notes.append("an aligned start needs key times: it is skipped for prompts")
         if 2 * prompted > len(train):
             aligned = 0
-    for note in [*notes, *warnings]:
+    for note in [*warnings, *notes]:
         say(console, f"note: {note}")
     data = TrialData(
         train=tuple(map(os.path.abspath, split.train)),
         val=tuple(map(os.path.abspath, split.val)),
+        prompted=(prompted, sum(not recording.has_key_times for recording in val)),
     )
     return data, _with_rungs(space, aligned).within(sessions_of(train, val))
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,13 @@ class TrialData:
     """Training session files."""
     val: tuple[str, ...]
     """Validation session files."""
+    prompted: tuple[int, int] = (0, 0)
+    """Training and validation sessions without key times, which count by whole prompts."""
 
     def moved(self, store: SessionStore) -> TrialData:
         """Return the same files in an object store, of which these are copies."""
-        return TrialData(*(tuple(map(store.uri_of, paths)) for paths in (self.train, self.val)))
+        train, val = (tuple(map(store.uri_of, paths)) for paths in (self.train, self.val))
+        return replace(self, train=train, val=val)
 
 
 class EmgTrial(tune.Trainable):

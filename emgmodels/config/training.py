@@ -73,7 +73,8 @@ class TrainingConfig(Frozen):
     """Compile the model with ``torch.compile``: a minute or two at the start; needs a C++ compiler.
     For GPUs: on a CPU steps took longer."""
     window_seconds: Annotated[float, Field(ge=1, le=64)] = 4.0
-    """Length of a training window without its context (s). Validation windows are always 4 s."""
+    """Length of a training window without its context (s). Validation windows are always 4 s.
+    Prompts of sessions without key times are windows of their own length."""
     past_seconds: Annotated[float, Field(ge=0, le=16)] = 0.9
     """Context before each window (s); a deeper model is given what it needs."""
     future_seconds: Annotated[float, Field(ge=0, le=16)] = 0.1

@@ -11,7 +11,9 @@ from emgmodels.charset import BLANK
 from emgmodels.transfer import sent
 
 
-def ctc_loss(log_probs: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor:
+def ctc_loss(
+    log_probs: Tensor, labels: Tensor, label_lengths: Tensor, frames: Tensor | None = None
+) -> Tensor:
     """Return the CTC loss per label, averaged over windows.
 
     A window with more labels than frames allow counts as zero instead of infinity.
@@ -20,9 +22,10 @@ def ctc_loss(log_probs: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor
         log_probs: (N, T, 99) log-probabilities.
         labels: (N, K) labels, padded with anything.
         label_lengths: (N,) labels of each window, on the CPU.
+        frames: (N,) frames of each window, on the CPU; None: all of them.
     """
-    n, frames, _ = log_probs.shape
-    lengths = torch.full((n,), frames, dtype=torch.long)
+    n, length, _ = log_probs.shape
+    lengths = torch.full((n,), length, dtype=torch.long) if frames is None else frames
     return torch_ctc_loss(
         log_probs.transpose(0, 1),
         sent(labels, log_probs.device),

@@ -17,12 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emgmodels.command import CommandLine
 from emgmodels.config import Config, load_config
 from emgmodels.devices import find_device
-from emgmodels.factory import describe, notation
+from emgmodels.factory import Decoder, describe, notation
 from emgmodels.outputs import check_output
 from emgmodels.sessions import find_split
 from emgmodels.training.fit import CHECKPOINT_MARK, EpochResult, fit
 from emgmodels.training.memory import keep_freed_memory
-from emgmodels.windows import Recording, open_split
+from emgmodels.windows import Recording, open_split, prompt_windows
 
 
 def train(
@@ -68,14 +68,16 @@ def train(
         highlight=False,
         markup=False,
     )
-    prompted = sum(not recording.has_key_times for recording in recordings)
-    if prompted and settings.training.aligned_start is not None:
-        warnings.append(
-            f"{prompted} training sessions have no key times: their aligned start is skipped"
-        )
+    if any(not recording.has_key_times for recording in recordings):
+        warnings += _prompt_notes(settings, recordings)
     for warning in warnings:
         console.print(f"note: {warning}", highlight=False, markup=False)
     last = _train(console, settings, recordings, validation, out, resume, where)
+    if last is not None and not last.best_epoch:
+        raise ValueError(
+            f"no epoch had a CER: the loss was not finite at epoch {last.epoch}: lower "
+            f"training.learning_rate; {out} holds the weights of that epoch"
+        )
     if last is None:
         console.print(f"{resume} has all {settings.training.epochs} epochs already.")
         return
@@ -93,6 +95,23 @@ def _check_out(out: Path, inputs: list[Path]) -> None:
     for folder in out.absolute().parents:
         if out.exists() and (folder / "space.yaml").is_file():
             raise ValueError(f"{out}: belongs to the search in {folder}: name another --out")
+
+
+def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
+    """Return what a training does not do with sessions that have no key times."""
+    notes = []
+    if config.training.aligned_start is not None:
+        notes.append("an aligned start needs key times: it is skipped for prompts")
+    with torch.device("meta"):
+        model = Decoder(config.model)
+    prompts = prompt_windows(recordings)
+    lengths = (prompts[:, 2] - prompts[:, 1]).tolist()
+    if refused := sum(not model.takes(length, config.training) for length in lengths):
+        notes.append(
+            f"{refused} of {len(prompts)} training prompts are left out: the model takes "
+            f"{describe(config.model).longest_ms / 1000:,.1f} s at once, context included"
+        )
+    return notes
 
 
 def _with_options(config: Config, epochs: int | None, seed: int | None) -> Config:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,25 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from emgmodels.charset import decode
-from emgmodels.config import SAMPLE_RATE, Config
+from emgmodels.config import Config
 from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
 from emgmodels.devices import find_device
+from emgmodels.evaluation import stitched_emissions
 from emgmodels.factory import Framing, build
 from emgmodels.features import SpecAugment
 from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.onednn import fast_products
 from emgmodels.outputs import mark_of
+from emgmodels.training.feed import Feed
 from emgmodels.weights import load_weights, read_state
 from emgmodels.windows import (
     VALIDATION_SECONDS,
     Batch,
-    Cut,
     Recording,
-    batches,
     check_recordings,
-    cut_for,
     milliseconds,
+    prompt_windows,
     recordings_on,
-    usable_rotation,
     window_starts,
 )
 from emgmodels.writing import whole
@@ -57,7 +56,7 @@ class EpochResult:
     val_loss: float
     """CTC loss of the validation windows."""
     val_cer: float
-    """Character error rate, greedy decoding, 4 s windows (%)."""
+    """Character error rate, greedy decoding, 4 s windows or whole prompts (%)."""
     val_ier: float
     """Insertions (%)."""
     val_der: float
@@ -73,8 +72,8 @@ class EpochResult:
     seconds: float
     """Time that the epoch took (s)."""
     best_windows: np.ndarray = field(repr=False, compare=False)
-    """(W, 2) edits and characters of each validation window in the best epoch, in order of time;
-    W is 0 before there is one."""
+    """(W, 2) edits and characters of each validation window in the best epoch, in order of time,
+    prompts last; W is 0 before there is one."""
     readings: tuple[tuple[str, str], ...] = field(repr=False, compare=False)
     """Text of each validation window, typed and read."""
     save: Callable[[Path], None] = field(repr=False, compare=False)
@@ -108,12 +107,18 @@ def fit(
         device: where to train.
 
     Raises:
-        ValueError: a recording set holds no window or no key, the checkpoint is damaged or of
-            another configuration, or there is no such device.
+        ValueError: a recording set holds no window or no key in its windows, the model takes none
+            of the training windows, the checkpoint is damaged or of another configuration, or
+            there is no such device.
     """
     check_recordings(train, "training", config.training.window_seconds)
     check_recordings(val, "validation", VALIDATION_SECONDS)
     run = _Run(config, find_device(device))
+    if not (len(window_starts(train, run.feed.train_cut.window)) or len(run.feed.prompts(train))):
+        raise ValueError(
+            "the model takes none of the training prompts at once: take a larger hop or stride, or "
+            "show shorter prompts"
+        )
     run.sessions = {"train": [r.name for r in train], "val": [r.name for r in val]}
     if resume is not None:
         run.load(resume)
@@ -179,27 +184,20 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.sessions: dict[str, list[str]] = {}
         self.best_windows = _window_table([])
-        self.train_framing, cut = self._framed(training.window_seconds)
-        self.train_cut = self._augmented(self.train_framing, cut)
-        self.val_framing, self.val_cut = self._framed(VALIDATION_SECONDS)
+        self.feed = Feed(self.model, config, device)
 
     def train_epoch(self, epoch: int, recordings: Sequence[Recording]) -> float:
         """Train one epoch and return its mean loss; stop early where it is not finite."""
-        training = self.config.training
+        training, feed = self.config.training, self.feed
         rng = np.random.default_rng([self.config.seed, epoch])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        cut = self.train_cut
-        jitter = rng if training.augmentation.window_jitter else None
-        windows = window_starts(recordings, cut.window, jitter)
-        if jitter is None:
-            windows = rng.permutation(windows)
-        steps = math.ceil(len(windows) / training.batch_size)
+        windows, prompts = feed.windows(recordings, rng), feed.prompts(recordings)
+        steps = feed.steps(windows, prompts)
         self.model.train()
         total = torch.zeros((), device=self.device)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**62)))
-            loaded = recordings_on(self.device, tuple(recordings))
-            for batch in batches(recordings, windows, training.batch_size, cut, rng, loaded):
+            for batch in feed.batches(recordings, windows, prompts, rng):
                 self._set_learning_rate(steps)
                 loss = self._loss(batch.to(self.device), epoch, generator)
                 self.optimizer.zero_grad(set_to_none=True)
@@ -209,7 +207,7 @@ class _Run:
                 self.optimizer.step()
                 self.step += 1
                 total += loss.detach() * len(batch.emg)
-        return float(total) / len(windows)
+        return float(total) / (len(windows) + len(prompts))
 
     @torch.inference_mode()
     def validate(
@@ -217,25 +215,15 @@ class _Run:
     ) -> tuple[float, tuple[tuple[str, str], ...]]:
         """Return the CTC loss, and what was typed and read in each validation window."""
         self.model.eval()
-        windows = window_starts(recordings, self.val_cut.window)
         total, readings = 0.0, []
-        size, loaded = (
-            self.config.training.batch_size,
-            recordings_on(self.device, tuple(recordings)),
-        )
-        for batch in batches(recordings, windows, size, self.val_cut, device=loaded):
-            batch = batch.to(self.device)
-            log_probs = self._emissions(self.model.spectrogram(batch.emg), self.val_framing)
-            loss = ctc_loss(log_probs, batch.labels, batch.label_lengths)
-            total += float(loss) * len(batch.emg)
-            for predicted, labels, length in zip(
-                greedy_decode(log_probs),
-                batch.labels.tolist(),
-                batch.label_lengths.tolist(),
-                strict=True,
+        for log_probs, labels, lengths in self._validated(recordings):
+            if log_probs.shape[1]:
+                total += float(ctc_loss(log_probs, labels, lengths)) * len(log_probs)
+            for predicted, typed, length in zip(
+                greedy_decode(log_probs), labels.tolist(), lengths.tolist(), strict=True
             ):
-                readings.append((decode(labels[:length]), decode(predicted)))
-        return total / len(windows), tuple(readings)
+                readings.append((decode(typed[:length]), decode(predicted)))
+        return total / len(readings), tuple(readings)
 
     def finish_epoch(self, epoch: int, cer: float, windows: Sequence[EditCounts]) -> None:
         """Note the epoch, and keep its weights and windows if they are the best so far."""
@@ -285,21 +273,48 @@ class _Run:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
+    def _validated(
+        self, recordings: Sequence[Recording]
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield log-probabilities, labels and their numbers: of windows, then of each prompt.
+
+        Every model is scored on the same text in the same order, so a prompt that it cannot take
+        at once is stitched.
+        """
+        feed, training = self.feed, self.config.training
+        loaded = recordings_on(self.device, tuple(recordings))
+        for batch in feed.validation(recordings, loaded):
+            features = self.model.spectrogram(batch.to(self.device).emg)
+            log_probs = self._emissions(features, feed.val_framing)
+            yield log_probs, batch.labels, batch.label_lengths
+        for prompt in prompt_windows(recordings):
+            index, start, end, low, high = prompt.tolist()
+            if self.model.takes(end - start, training):
+                batch, framing = feed.prompt(recordings, prompt, loaded)
+                features = self.model.spectrogram(batch.to(self.device).emg)
+                log_probs = self._emissions(features, framing)
+            else:
+                span = (start, end)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+                    log_probs = stitched_emissions(self.model, recordings[index], training, span)
+                log_probs = log_probs[None]
+            labels = torch.from_numpy(recordings[index].labels[low:high])[None]
+            yield log_probs, labels, torch.tensor([high - low])
+
     def _loss(self, batch: Batch, epoch: int, generator: torch.Generator) -> Tensor:
         training = self.config.training
         features = self.augment(self.model.spectrogram(batch.emg), generator)
-        framing = self.train_framing
-        removed = (framing.samples - batch.emg.shape[-1]) // framing.step  # by random cropping
-        log_probs = self._emissions(features, replace(framing, frames=framing.frames - removed))
-        loss = ctc_loss(log_probs, batch.labels, batch.label_lengths)
+        framing, frames = self.feed.framing_of(batch)
+        log_probs = self._emissions(features, framing)
+        loss = ctc_loss(log_probs, batch.labels, batch.label_lengths, frames)
         start = training.aligned_start
-        if start is None or epoch > start.epochs:
+        if start is None or epoch > start.epochs or batch.lengths is not None:
             return loss
-        step = self.train_framing.step
-        frames = torch.where(batch.label_samples >= 0, batch.label_samples // step, -1)
+        step = framing.step
+        pressed = torch.where(batch.label_samples >= 0, batch.label_samples // step, -1)
         tolerance = max(1, milliseconds(start.tolerance_ms) // step)
         return loss + start.weight * aligned_loss(
-            log_probs, batch.labels, batch.label_lengths, frames, tolerance, start.blank_weight
+            log_probs, batch.labels, batch.label_lengths, pressed, tolerance, start.blank_weight
         )
 
     def _emissions(self, features: Tensor, framing: Framing) -> Tensor:
@@ -307,21 +322,6 @@ class _Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
             log_probs = self.forward(features)
         return log_probs[:, framing.first : framing.first + framing.frames]
-
-    def _framed(self, seconds: float) -> tuple[Framing, Cut]:
-        return cut_for(self.model, self.config.training, round(seconds * SAMPLE_RATE))
-
-    def _augmented(self, framing: Framing, cut: Cut) -> Cut:
-        """Return how to cut windows for training."""
-        model, change = self.config.model, self.config.training.augmentation
-        shortest = change.random_crop * cut.window
-        return replace(
-            cut,
-            rotation=usable_rotation(model.electrodes, change.rotation) if model.is_around else 0,
-            band_jitter=milliseconds(change.band_jitter_ms) if model.bands > 1 else 0,
-            crops=min(int((cut.window - shortest) // framing.step), framing.frames - 1),
-            step=framing.step,
-        )
 
     def _set_learning_rate(self, steps_per_epoch: int) -> None:
         """Linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017)."""
@@ -331,7 +331,9 @@ class _Run:
         if self.step < warmup:
             factor = (self.step + 1) / warmup
         else:
-            factor = 0.5 * (1 + math.cos(math.pi * (self.step - warmup) / (total - warmup)))
+            # Groups of prompts vary in number by an epoch, so that steps may pass the total.
+            done = min(self.step, total) - warmup
+            factor = 0.5 * (1 + math.cos(math.pi * done / (total - warmup)))
         self.learning_rate = training.learning_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate

@@ -18,6 +18,7 @@ from emgmodels.windows.batches import (
     cut_for,
     milliseconds,
     mirrored,
+    prompt_batch,
     usable_rotation,
     window_starts,
 )
@@ -32,10 +33,12 @@ from emgmodels.windows.home import (
     note_fetched,
     settle_paths,
 )
+from emgmodels.windows.prompts import longest_prompt, prompt_groups, prompt_windows
 from emgmodels.windows.recording import (
     VALIDATION_SECONDS,
     Recording,
     check_recordings,
+    check_times,
     frames_for_keys,
 )
 
@@ -48,10 +51,12 @@ __all__ = [
     "batches",
     "cache_folder",
     "check_recordings",
+    "check_times",
     "cut_for",
     "fetched_folder",
     "frames_for_keys",
     "is_fetched",
+    "longest_prompt",
     "make_home",
     "milliseconds",
     "mirrored",
@@ -59,6 +64,9 @@ __all__ = [
     "note_fetched",
     "open_split",
     "prepare",
+    "prompt_batch",
+    "prompt_groups",
+    "prompt_windows",
     "recordings_on",
     "settle_paths",
     "usable_rotation",

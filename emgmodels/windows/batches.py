@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Windows of one length, with their labels.
+    """Windows cut to one length, with their labels.
 
     Attributes:
         emg: (N, B, E, S) samples, context included.
@@ -30,12 +30,15 @@ class Batch:
         label_lengths: (N,) labels of each window.
         label_samples: (N, K) samples from the window's start to the key press; -1 where padded
             or where the session has no key times.
+        lengths: (N,) samples of each labelled window, where they are prompts and differ; what is
+            cut beyond a prompt's own end belongs to no label.
     """
 
     emg: Tensor
     labels: Tensor
     label_lengths: Tensor
     label_samples: Tensor
+    lengths: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its EMG on a device; what the losses need of the rest they send."""
@@ -48,7 +51,8 @@ def window_starts(
     """Return windows that tile the recordings: (W, 2) recording index and first sample.
 
     Args:
-        recordings: what to tile; one shorter than a window has none.
+        recordings: what to tile; one shorter than a window has none, nor has one without key
+            times, of which nobody knows what was typed in a window.
         window: samples of a window.
         rng: shifts each recording's grid by a random phase and shuffles the windows; None tiles
             from the first sample, in order. Both give the same number of windows.
@@ -56,7 +60,7 @@ def window_starts(
     tiles = []
     for index, recording in enumerate(recordings):
         count = recording.samples // window
-        if count == 0:
+        if count == 0 or not recording.has_key_times:
             continue
         phase = int(rng.integers(window)) if rng is not None else 0
         starts = np.minimum(phase + window * np.arange(count), recording.samples - window)
@@ -135,20 +139,31 @@ def batches(
         device: the recordings on a device, to gather the EMG there; None copies it from the files.
     """
     for low in range(0, len(windows), batch_size):
-        chosen = windows[low : low + batch_size]
-        count, shortened = len(chosen), cut
-        rotation = np.zeros((count, BANDS), dtype=np.int64)
-        shift = np.zeros((count, BANDS), dtype=np.int64)
-        if rng is not None:
-            rotation = rng.integers(-cut.rotation, cut.rotation + 1, (count, BANDS))
-            offset = rng.integers(-cut.band_jitter, cut.band_jitter + 1, count)
-            shift = np.stack([offset // 2, offset // 2 - offset], axis=1)
-            chosen, shortened = _crop(chosen, cut, rng)
-        if device is None:
-            emg = _copied(recordings, chosen, shortened, rotation, shift)
-        else:
-            emg = device.cut(chosen, shortened, rotation, shift)
+        emg, chosen, shortened = _cut(recordings, windows[low : low + batch_size], cut, rng, device)
         yield _batch(emg, recordings, chosen, shortened)
+
+
+def prompt_batch(
+    recordings: Sequence[Recording],
+    prompts: np.ndarray,
+    cut: Cut,
+    rng: np.random.Generator | None = None,
+    device: DeviceRecordings | None = None,
+) -> Batch:
+    """Return whole prompts as one batch.
+
+    Args:
+        recordings: the recordings that the prompts index.
+        prompts: (N, 5), from ``prompt_windows``.
+        cut: how to cut, for a window as long as the longest of them, without crops.
+        rng: as of ``batches``.
+        device: as of ``batches``.
+    """
+    emg, _, _ = _cut(recordings, prompts[:, :2], cut, rng, device)
+    spans = prompts[:, 3:].tolist()
+    labels = torch.from_numpy(_padded_labels(recordings, prompts[:, 0].tolist(), spans))
+    lengths = torch.from_numpy(prompts[:, 2] - prompts[:, 1])
+    return Batch(emg, labels, _lengths(spans), torch.full_like(labels, -1), lengths)
 
 
 def usable_rotation(electrodes: int, rotation: int) -> int:
@@ -187,6 +202,29 @@ def _crop(windows: np.ndarray, cut: Cut, rng: np.random.Generator) -> tuple[np.n
     return windows + np.stack([np.zeros_like(offset), offset], axis=1), shorter
 
 
+def _cut(
+    recordings: Sequence[Recording],
+    windows: np.ndarray,
+    cut: Cut,
+    rng: np.random.Generator | None,
+    device: DeviceRecordings | None,
+) -> tuple[Tensor, np.ndarray, Cut]:
+    """Return the EMG of windows, and the windows and how they were cut, which cropping changes."""
+    count = len(windows)
+    rotation = np.zeros((count, BANDS), dtype=np.int64)
+    shift = np.zeros((count, BANDS), dtype=np.int64)
+    if rng is not None:
+        rotation = rng.integers(-cut.rotation, cut.rotation + 1, (count, BANDS))
+        offset = rng.integers(-cut.band_jitter, cut.band_jitter + 1, count)
+        shift = np.stack([offset // 2, offset // 2 - offset], axis=1)
+        windows, cut = _crop(windows, cut, rng)
+    if device is None:
+        emg = _copied(recordings, windows, cut, rotation, shift)
+    else:
+        emg = device.cut(windows, cut, rotation, shift)
+    return emg, windows, cut
+
+
 def _copied(
     recordings: Sequence[Recording],
     windows: np.ndarray,
@@ -207,20 +245,27 @@ def _batch(emg: Tensor, recordings: Sequence[Recording], windows: np.ndarray, cu
     spans = [
         recordings[index].label_span(start, start + cut.window) for index, start in windows.tolist()
     ]
-    longest = max(high - low for low, high in spans)
-    labels = np.zeros((len(windows), longest), dtype=np.int64)
-    samples = np.full((len(windows), longest), -1, dtype=np.int64)
+    labels = _padded_labels(recordings, windows[:, 0].tolist(), spans)
+    samples = np.full(labels.shape, -1, dtype=np.int64)
     for n, ((index, start), (low, high)) in enumerate(zip(windows.tolist(), spans, strict=True)):
-        recording = recordings[index]
-        labels[n, : high - low] = recording.labels[low:high]
-        if recording.has_key_times:
-            samples[n, : high - low] = recording.first[low:high] - start
-    return Batch(
-        emg,
-        torch.from_numpy(labels),
-        torch.tensor([high - low for low, high in spans]),
-        torch.from_numpy(samples),
-    )
+        if recordings[index].has_key_times:
+            samples[n, : high - low] = recordings[index].first[low:high] - start
+    return Batch(emg, torch.from_numpy(labels), _lengths(spans), torch.from_numpy(samples))
+
+
+def _padded_labels(
+    recordings: Sequence[Recording], indices: Sequence[int], spans: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """Return (N, K) labels, padded with 0."""
+    longest = max(high - low for low, high in spans)
+    labels = np.zeros((len(spans), longest), dtype=np.int64)
+    for row, index, (low, high) in zip(labels, indices, spans, strict=True):
+        row[: high - low] = recordings[index].labels[low:high]
+    return labels
+
+
+def _lengths(spans: Sequence[Sequence[int]]) -> Tensor:
+    return torch.tensor([high - low for low, high in spans])
 
 
 def _copy(source: np.ndarray, rows: np.ndarray, start: int, out: np.ndarray) -> None:

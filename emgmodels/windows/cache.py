@@ -36,10 +36,16 @@ from emgmodels.windows.home import (
     naming_cache,
     remove_fetched,
 )
-from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
+from emgmodels.windows.prompts import prompt_notes
+from emgmodels.windows.recording import (
+    VALIDATION_SECONDS,
+    Recording,
+    check_recordings,
+    check_times,
+)
 from emgmodels.writing import whole
 
-FORMAT = 2
+FORMAT = 3
 """Version of the cache's layout, part of its key."""
 DEFAULT_LIMIT = 100.0
 """Gigabytes that recordings may take."""
@@ -125,30 +131,32 @@ def open_split(
 ) -> tuple[list[Recording], list[Recording], list[str]]:
     """Return training and validation recordings, and what the user should know of them.
 
-    Sessions shorter than a window are left out. The test sessions are not touched.
+    Sessions without a window are left out: those shorter than one, and those of prompts that have
+    none inside. The test sessions are not touched.
 
     Args:
         split: which sessions.
         progress: called with each path when its recording is ready.
 
     Raises:
-        ValueError: a file is not a session, no session is long enough, or there are no keys.
+        ValueError: a file is not a session, none of its keys is inside, no session is long enough,
+            or there are no keys.
     """
     warnings: list[str] = list(split.notes)
     subsets = []
     for name, paths in (("training", split.train), ("validation", split.val)):
         recordings = prepare(paths, progress)
         warnings += _remarks(name, recordings)
-        for recording in recordings:
-            if recording.samples < VALIDATION_SECONDS * SAMPLE_RATE:
-                seconds = recording.samples / SAMPLE_RATE
-                warnings.append(
-                    f"{name} session {recording.name} is left out: its {seconds:.1f} s are less "
-                    f"than a window of {VALIDATION_SECONDS:g} s"
-                )
-        long_enough = [r for r in recordings if r.samples >= VALIDATION_SECONDS * SAMPLE_RATE]
-        check_recordings(long_enough, name, VALIDATION_SECONDS)
-        subsets.append(long_enough)
+        kept = []
+        for recording, path in zip(recordings, paths, strict=True):
+            warnings += check_times(recording, path)
+            if why := _left_out(recording):
+                warnings.append(f"{name} session {recording.name} is left out: {why}")
+            else:
+                kept.append(recording)
+        check_recordings(kept or recordings, name, VALIDATION_SECONDS)
+        warnings += prompt_notes(kept, name)
+        subsets.append(kept)
     return subsets[0], subsets[1], warnings
 
 
@@ -224,6 +232,20 @@ def _remove_memos() -> None:
         folder.rmdir()
 
 
+def _left_out(recording: Recording) -> str | None:
+    """Return why a session has no window, or None."""
+    if not recording.has_key_times:
+        if len(recording.usable_prompts):
+            return None
+        return "it has no key times, and no prompt that is inside it and short enough"
+    if recording.samples >= VALIDATION_SECONDS * SAMPLE_RATE:
+        return None
+    return (
+        f"its {recording.samples / SAMPLE_RATE:.1f} s are less than a window of "
+        f"{VALIDATION_SECONDS:g} s"
+    )
+
+
 def _content_key(path: Path) -> str:
     """Return the hash of a file's content, remembered for as long as the file stays as it is."""
     try:
@@ -287,6 +309,7 @@ def _read(folder: Path) -> Recording:
         has_key_times=meta["has_key_times"],
         remarks=tuple(meta["remarks"]),
         in_use=file,
+        prompts=np.load(folder / "prompts.npy"),
     )
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from emgmodels.sessions import Session
+from emgmodels.windows.prompts import prompt_table
 
 META = "recording.json"
-FILES = {META, "emg.npy", "labels.npy", "first.npy", "last.npy"}
+FILES = {META, "emg.npy", "labels.npy", "first.npy", "last.npy", "prompts.npy"}
 """What a recording's folder holds; one that holds anything else is not the cache's to remove."""
 UNFINISHED = ".converting-"
 """How the names of folders begin that are being written or removed."""
@@ -42,6 +43,7 @@ def convert(session: Session, folder: Path, source: Path) -> None:
             np.save(scratch / "labels.npy", labels.label.astype(np.int64))
             np.save(scratch / "first.npy", np.searchsorted(session.time, labels.start, "left"))
             np.save(scratch / "last.npy", np.searchsorted(session.time, labels.start, "right") - 1)
+            np.save(scratch / "prompts.npy", prompt_table(labels, session.time))
             values = {
                 "name": session.name,
                 "has_key_times": labels.has_key_times,

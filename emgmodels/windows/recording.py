@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -12,6 +13,15 @@ from emgmodels.config import SAMPLE_RATE
 
 VALIDATION_SECONDS = 4.0
 """Validation windows, whatever the training windows are, so that trials compare (s)."""
+LONGEST_PROMPT = 64.0
+"""Longer prompts are in no window (s): a window must fit into memory."""
+MISPLACED = 0.1
+"""Share of a session's keys outside its EMG above which the user is told."""
+
+
+def no_prompts() -> np.ndarray:
+    """Return the prompts of a recording that has none, (0, 4)."""
+    return np.empty((0, 4), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +39,8 @@ class Recording:
         has_key_times: whether label times are key presses; prompts only know the sentence's.
         remarks: what the user should know of the session.
         in_use: open file whose lock keeps the recording in the cache for as long as this lives.
+        prompts: (P, 4) of a session without key times, in order of time: a prompt's first sample,
+            the sample after its last, its first label, the label after its last.
     """
 
     name: str
@@ -39,11 +51,18 @@ class Recording:
     has_key_times: bool
     remarks: tuple[str, ...] = ()
     in_use: IO[str] | None = field(default=None, repr=False)
+    prompts: np.ndarray = field(default_factory=no_prompts)
 
     @property
     def samples(self) -> int:
         """Samples of each electrode."""
         return int(self.emg.shape[2])
+
+    @property
+    def usable_prompts(self) -> np.ndarray:
+        """The rows of ``prompts`` that are windows: those of ``LONGEST_PROMPT`` at most."""
+        lengths = self.prompts[:, 1] - self.prompts[:, 0]
+        return self.prompts[lengths <= LONGEST_PROMPT * SAMPLE_RATE]
 
     def label_span(self, start: int, end: int) -> tuple[int, int]:
         """Return the range of labels that the samples [start, end) contain."""
@@ -51,10 +70,23 @@ class Recording:
         high = int(np.searchsorted(self.first, end, side="left"))
         return low, max(low, high)
 
+    def window_spans(self, window: int) -> list[tuple[int, int, int]]:
+        """Return samples and range of labels of each window, training's random phase aside.
+
+        Args:
+            window: samples of a window; prompts are windows of their own length.
+        """
+        if not self.has_key_times:
+            return [(end - start, low, high) for start, end, low, high in self.usable_prompts]
+        starts = range(0, self.samples - window + 1, window)
+        return [(window, *self.label_span(start, start + window)) for start in starts]
+
 
 def frames_for_keys(recordings: Sequence[Recording], share: float = 0.95) -> int:
     """Return the frames that CTC needs to read most validation windows: one a key, and a blank
     between equal ones.
+
+    What a prompt needs is counted for as long as a validation window of its text.
 
     Args:
         recordings: whose windows.
@@ -62,15 +94,15 @@ def frames_for_keys(recordings: Sequence[Recording], share: float = 0.95) -> int
     """
     window, needed = round(VALIDATION_SECONDS * SAMPLE_RATE), [0]
     for recording in recordings:
-        for start in range(0, recording.samples - window + 1, window):
-            low, high = recording.label_span(start, start + window)
+        for samples, low, high in recording.window_spans(window):
             labels = recording.labels[low:high]
-            needed.append(len(labels) + int((labels[1:] == labels[:-1]).sum()))
+            frames = len(labels) + int((labels[1:] == labels[:-1]).sum())
+            needed.append(-(-frames * window // max(1, samples)))
     return int(np.quantile(needed, share, method="higher"))
 
 
 def check_recordings(recordings: Sequence[Recording], name: str, seconds: float) -> None:
-    """Refuse recordings that hold no window or no key.
+    """Refuse recordings that hold no window, or no key in any window.
 
     Args:
         recordings: what to check.
@@ -80,13 +112,65 @@ def check_recordings(recordings: Sequence[Recording], name: str, seconds: float)
     Raises:
         ValueError: as said.
     """
-    if not any(r.samples >= seconds * SAMPLE_RATE for r in recordings):
+    spans = [recording.window_spans(round(seconds * SAMPLE_RATE)) for recording in recordings]
+    if not any(spans):
+        if any(not recording.has_key_times and len(recording.labels) for recording in recordings):
+            raise ValueError(
+                f"no {name} session has a prompt that is a window: a prompt must lie inside the "
+                f"session's EMG, and take {LONGEST_PROMPT:g} s at most"
+            )
         raise ValueError(
             f"no {name} session is as long as a window of {seconds:g} s: add longer sessions"
             + (" or lower training.window_seconds" if name == "training" else "")
         )
-    if not any(len(r.labels) for r in recordings):
+    keys = sum(len(recording.labels) for recording in recordings)
+    if not keys:
         raise ValueError(
             f"the {name} sessions hold no keys that the model knows: check their keystrokes (or "
             f"prompts, where they were not typed on a keyboard)"
         )
+    if not any(
+        len(recording.labels[low:high])
+        for recording, windows in zip(recordings, spans, strict=True)
+        for _, low, high in windows
+    ):
+        raise ValueError(
+            f"none of the {keys} keys of the {name} sessions lies inside a window: check that "
+            f"their times are on the clock of the EMG's"
+        )
+
+
+def check_times(recording: Recording, path: Path) -> list[str]:
+    """Return what the user should know of keys and prompts that are not inside a session's EMG.
+
+    Args:
+        recording: the session.
+        path: its file, to be named.
+
+    Raises:
+        ValueError: it has keys or prompts, and none is inside.
+    """
+    what, total = "keys", len(recording.labels)
+    low, high = recording.label_span(0, recording.samples)
+    inside = high - low
+    if not recording.has_key_times:
+        what = "characters of prompts"
+        begun, inside = inside, int((recording.prompts[:, 3] - recording.prompts[:, 2]).sum())
+    else:
+        begun = inside
+    if total and not (begun or inside):
+        sides = []
+        if (recording.last < 0).any():
+            sides.append("before its first sample")
+        if (recording.first >= recording.samples).any():
+            sides.append("after its last")
+        raise ValueError(
+            f"{path}: none of its {total} {what} lies inside its EMG, but {' and '.join(sides)}: "
+            f"keystrokes, prompts and the EMG's time must be on one clock (unix seconds)"
+        )
+    if total - inside > MISPLACED * total:
+        return [
+            f"{path}: {total - inside} of its {total} {what} are outside its EMG and are not "
+            f"learnt from: check that their times are on the clock of the EMG's"
+        ]
+    return []

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +29,7 @@ from emgmodels.devices import find_device
 from emgmodels.factory import Decoder
 from emgmodels.language import LanguageModel
 from emgmodels.reader import load
-from emgmodels.windows import Recording, prepare
+from emgmodels.windows import Recording, check_times, prepare
 from emgmodels.writing import whole
 from search.console import say, with_room
 from search.evaluate.evaluation import GREEDY, Evaluation, evaluate_trial
@@ -106,6 +106,9 @@ def evaluate(
     if len(trials) < top:
         say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
     recordings = {subset: prepare(files) for subset, files in paths.items()}
+    for subset, files in paths.items():
+        for note in _times_notes(recordings[subset], files):
+            say(console, f"note: {note}")
     evaluations: list[Evaluation] = []
     for trial in trials:
         model = load(_checkpoint(folder, trial), where).model
@@ -170,9 +173,9 @@ def command(
 
     Each session is read in 4 s windows whose emissions are stitched, and in
     one pass; beside them stands the score of single windows, by which the
-    search ranked. With --lm or --beam, a beam search stands beside greedy
-    decoding. Test sessions are opened with --test alone, and the run folder
-    records that they were.
+    search ranked. Sessions without key times count by whole prompts. With
+    --lm or --beam, a beam search stands beside greedy decoding. Test sessions
+    are opened with --test alone, and the run folder records that they were.
     """
     evaluate(
         run,
@@ -188,6 +191,22 @@ def command(
         device=device,
         quiet=quiet,
     )
+
+
+def _times_notes(recordings: Sequence[Recording], files: Sequence[Path]) -> Iterator[str]:
+    """Yield what to know of sessions whose keys or prompts are not inside; refuse where none is."""
+    typed = 0
+    for recording, file in zip(recordings, files, strict=True):
+        yield from check_times(recording, file)
+        low, high = recording.label_span(0, recording.samples)
+        typed += high - low
+        if high == low:
+            yield f"{file}: nothing was typed in it, so it has no CER of its own"
+        elif not recording.has_key_times:
+            yield f"{recording.name} has no key times: its windows and intervals are whole prompts"
+    if not typed:
+        names = ", ".join(str(file) for file in files)
+        raise ValueError(f"nothing was typed in these sessions, so they have no CER: {names}")
 
 
 def _with_checkpoints(folder: RunFolder, top: int) -> list[TrialRecord]:
@@ -275,7 +294,7 @@ def _introduction(paths: dict[str, list[Path]], device: torch.device, synthetic:
     note = "\nSynthetic data: its error rates say nothing about people." if synthetic else ""
     return (
         f"Sessions: {counts}. Decoding on {device}{threads}; 95 % intervals by bootstrap "
-        f"over the sessions' 4 s windows.{note}"
+        f"over the sessions' windows.{note}"
     )
 
 

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from emgmodels.config import write_yaml
 from emgmodels.outputs import check_output, write_text
@@ -281,7 +282,18 @@ def _data(run: Run) -> str:
     kind = "synthetic, subject" if run.synthetic else "subject"
     return (
         f"{kind} {run.environment.get('subject', 'unknown')}, {len(train)} training and "
-        f"{len(val)} validation sessions{origin}."
+        f"{len(val)} validation sessions{origin}.{_prompted(split)}"
+    )
+
+
+def _prompted(split: Mapping[str, Any]) -> str:
+    """Say which sessions counted by prompts, after a space; nothing where none did."""
+    train, val = split.get("prompted", (0, 0))
+    if not (train or val):
+        return ""
+    return (
+        f" {train} of the training and {val} of the validation sessions have no key times: they "
+        f"count by whole prompts, the others by 4 s windows."
     )
 
 

@@ -316,7 +316,8 @@ class Space:
         if (text := self._too_long(config, summary)) is not None:
             return "length", text
         limit = self.constraints.max_memory_mb
-        if limit is not None and (needed := training_bytes(config) / 2**20) > limit:
+        prompt = self.sessions.longest_prompt_ms / 1000 if self.sessions else 0.0
+        if limit is not None and (needed := training_bytes(config, prompt) / 2**20) > limit:
             return "max_memory_mb", f"{needed:,.0f} MB to train, more than max_memory_mb {limit:,g}"
         return None
 

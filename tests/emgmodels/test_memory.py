@@ -21,7 +21,7 @@ from emgmodels.windows import Batch
 def train(config):
     run = _Run(config, torch.device("cpu"))
     count, model = config.training.batch_size, config.model
-    emg = torch.randn(count, model.bands, model.electrodes, run.train_framing.samples)
+    emg = torch.randn(count, model.bands, model.electrodes, run.feed.train_framing.samples)
     labels, times = torch.randint(1, 90, (count, 10)), torch.arange(10).repeat(count, 1) * 100
     batch = Batch(emg, labels, torch.full((count,), 10), times)
     for _ in range(2):

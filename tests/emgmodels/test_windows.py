@@ -124,19 +124,6 @@ def test_a_key_between_two_windows_belongs_to_neither(cache, tmp_path):
     assert labels == [[2], [0]]
 
 
-def test_prompts_belong_to_the_window_they_start_in(cache, tmp_path):
-    path = tmp_path / "a.hdf5"
-    session = make_session(seconds=24, on_keyboard=False)
-    write_session(path, session)
-    (recording,) = prepare([path])
-    assert not recording.has_key_times
-    low, high = recording.label_span(0, 4000)  # the prompt that starts after one second
-    assert high - low == len("line 0") + 1
-    batch = next(batches([recording], np.array([[0, 0]]), 1, Cut(4000, 0, 4000, ALL)))
-    assert batch.label_lengths.tolist() == [7]
-    assert (batch.label_samples == -1).all()
-
-
 def test_tiles_cover_without_overlap_and_random_ones_number_the_same(session_paths):
     recordings = prepare(session_paths[:2])
     plain = window_starts(recordings, 8000)
