@@ -21,6 +21,7 @@ from search.adjustments import (
     frequent_snapshots,
     own_credentials,
     processes_kept,
+    stored_here,
     trainable_at_hand,
     waiting,
 )
@@ -146,7 +147,10 @@ def resume_trials(
     local: Any = tuner._local_tuner  # restore() takes none of these
     local._tune_config.search_alg = Suggestions(sampler)
     local._tune_config.scheduler = scheduler
-    local.get_run_config().callbacks = [recorder]
+    run_config = local.get_run_config()
+    run_config.callbacks = [recorder]
+    # Ray takes these from the path as if it were a URI: "#" and "?" would end it.
+    run_config.name, run_config.storage_path = ENGINE_FOLDER, _storage(recorder.folder)
     _fit(tuner, recorder, resources)
 
 
@@ -210,6 +214,7 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
             waiting(trials_ahead(resources)),
             processes_kept(),
             failed_resets_retried(),
+            stored_here(),
             contextlib.nullcontext() if uploads else frequent_snapshots(),
         ):
             tuner.fit()
