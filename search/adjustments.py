@@ -202,8 +202,8 @@ def stored_here() -> Iterator[None]:
             _forget_lost_checkpoint(trial)
         return trials
 
-    def resumed(controller: Any, config: Any) -> None:
-        resume(controller, config)
+    def resumed(controller: Any, resume_config: Any) -> None:
+        resume(controller, resume_config)
         experiment = controller._search_alg._experiment
         experiment.storage = experiment.spec["storage"] = controller._storage
 
