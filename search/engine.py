@@ -25,7 +25,7 @@ from search.adjustments import (
     trainable_at_hand,
     waiting,
 )
-from search.failures import DISK_FULL, FIRST_EPOCH, RETRIES, is_disk_full
+from search.failures import DISK_FULL, FIRST_EPOCH, RETRIES, EngineError, is_disk_full
 from search.recorder import Recorder, SearchEnded
 from search.resources import Resources, trials_ahead
 from search.results import RunFolder
@@ -52,6 +52,7 @@ def engine(
 
     Raises:
         ValueError: there is no cluster at the address.
+        EngineError: Ray cannot be started on this machine.
     """
     if ray.is_initialized():  # by the notebook that calls
         yield
@@ -65,14 +66,44 @@ def engine(
     try:
         with _on_loopback() if address is None else contextlib.nullcontext():
             ray.init(address=address or "local", **quiet)  # not whatever cluster runs here
-    except ConnectionError as error:
-        raise ValueError(f"--address {address}: no Ray cluster answers there: {error}") from None
+    except Exception as error:  # Ray's errors have no common kind
+        with contextlib.suppress(Exception):
+            ray.shutdown()  # what has started already
+        if address is not None and isinstance(error, ConnectionError):
+            raise ValueError(
+                f"--address {address}: no Ray cluster answers there: {error}"
+            ) from None
+        raise EngineError(_no_start(address, error)) from error
     with contextlib.suppress(OSError):
         _TOKEN.expanduser().chmod(0o600)  # Ray lets everybody read it; who has it may run code
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _no_start(address: str | None, error: Exception) -> str:
+    """Return why Ray did not start, and what to do."""
+    why = " ".join(str(error).split()) or type(error).__name__
+    if address is not None:
+        return f"--address {address}: Ray could not join the cluster: {why}"
+    name = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
+    folder = os.environ.get(name, "/tmp")
+    if "AF_UNIX" in why:
+        return (
+            f"Ray could not be started: {name}: {folder} is too long a path for its sockets "
+            f"(107 bytes with their names): set RAY_TMPDIR to a short one, such as "
+            f"RAY_TMPDIR=/tmp"
+        )
+    if isinstance(error, PermissionError):
+        return (
+            f"Ray could not be started: {why}: set RAY_TMPDIR to a folder that you may write to, "
+            f"and see that your home folder lets Ray write ~/.ray"
+        )
+    return (
+        f"Ray could not be started: {why}: see that {folder} and /dev/shm can be written and have "
+        f"room, and that processes may listen on 127.0.0.1; --verbose shows Ray's own messages"
+    )
 
 
 @contextlib.contextmanager

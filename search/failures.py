@@ -29,6 +29,10 @@ class SearchFailedError(RuntimeError):
     """A search that cannot go on as things are; the message says what to do."""
 
 
+class EngineError(SearchFailedError):
+    """Ray could not be started or reached; the message says why and what to do."""
+
+
 def may_pass(error: Exception) -> bool:
     """Return whether an error may be gone in a new process, and at another time."""
     passing = isinstance(error, MemoryError | OSError) or _is_memory(error) or _is_cuda(error)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from emgmodels.writing import whole
 from search.storage.place import Place, copy_down
 
 ENGINE_FOLDER = ".ray"
@@ -82,7 +84,19 @@ def fetch(place: Place, folder: Path) -> Path:
         name, table = (path.relative_to(folder).as_posix() for path in (rows, _table(rows)))
         if name not in files and table in files and _is_new(files[table], rows):
             rows.unlink()  # another machine has gone on since
+    _note_place(folder / "environment.json", place)
     return folder
+
+
+def _note_place(path: Path, place: Place) -> None:
+    """Note where a run came from: one that was copied in its store names another place still."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # told when it is needed
+        return
+    if isinstance(facts, dict) and facts.get("storage") != place.uri:
+        with whole(path) as scratch:
+            scratch.write_text(json.dumps({**facts, "storage": place.uri}, indent=2), "utf-8")
 
 
 def _local(folder: Path) -> dict[str, Path]:
