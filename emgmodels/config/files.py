@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def load_config(path: str | Path) -> Config:
     if isinstance(values, dict) and _SPACES_ONLY & set(values):
         raise ValueError(
             f"{path}: is a space file, which holds many models: search it with python -m "
-            f"search.run {path}, and take best.yaml of the run"
+            f"search.run {shlex.quote(str(path))}, and take best.yaml of the run"
         )
     try:
         return Config.model_validate(values if values is not None else {})

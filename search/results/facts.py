@@ -34,13 +34,18 @@ def read_facts(path: Path) -> dict[str, Any]:
 def training_command(run: Path) -> str:
     """Return the command that trains the best of a run again, on the sessions of its search."""
     data = "DIR"
+    options: list[str] = []
     with contextlib.suppress(ValueError):
-        split = read_facts(run / "environment.json").get("split", {})
+        facts = read_facts(run / "environment.json")
+        split = facts.get("split", {})
         files = [file for part in ("train", "val", "test") for file in split.get(part, ())]
         if files and not any(map(is_uri, files)):
             data = os.path.commonpath([os.path.dirname(file) for file in files])
-    words = ["python", "-m", "emgmodels.training", str(run / "best.yaml"), "--data", data]
-    return shlex.join(words)
+            options = ["--subject", facts["subject"]] if facts.get("subject") else []
+            if os.path.isfile(origin := str(split.get("origin", ""))):
+                options += ["--split", os.path.abspath(origin)]
+    config = str(run.absolute() / "best.yaml")
+    return shlex.join(["python", "-m", "emgmodels.training", config, "--data", data, *options])
 
 
 def _is_split(value: Any) -> bool:
