@@ -2,7 +2,7 @@
 
 A trial fits when the new space contains its configuration and its constraints hold. One that
 ended by itself, of as many epochs as the new space trains and on the same sessions, counts as
-trained and is not trained again; with a sampler that learns nothing, one that was cut off as well.
+trained and is not trained again; with ``grid`` and ``quasirandom``, one that was cut off as well.
 All others may be: those cut off on the way, those of other
 sessions, and those of other epochs, which are shown as pruned where they got to, since their
 learning rate went another way.
@@ -23,7 +23,7 @@ from emgmodels.factory import notation
 from emgmodels.sessions import Split
 from search.objectives import objectives
 from search.results import COMPLETE, FAILED, STOPPED, RunFolder, TrialRecord, read_curves
-from search.sampler.methods import CANNOT_LEARN
+from search.sampler.methods import POINTS
 from search.space import OutsideError, Space
 
 EARLIER = "earlier"
@@ -102,7 +102,7 @@ def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path
         raise ValueError(objection)
     same = config.training.epochs == epochs
     # It would suggest what was cut off again, in the same order.
-    fixed_plan = space.search.sampler in CANNOT_LEARN
+    fixed_plan = space.search.sampler in POINTS
     facts: dict[str, Any] = {
         "params": fixed.params,
         "distributions": fixed.distributions,
