@@ -28,6 +28,10 @@ _SNAPSHOT_SHARE = 0.02
 """Part of the driver's time that snapshots may take to come oftener than Ray takes them."""
 
 
+class SnapshotError(BaseException):
+    """A snapshot of Ray's that cannot be read; no ``Exception``, all of which Ray catches."""
+
+
 @contextlib.contextmanager
 def own_credentials() -> Iterator[None]:
     """Let trials use the credentials of the node they train on.
@@ -203,7 +207,10 @@ def stored_here() -> Iterator[None]:
         return trials
 
     def resumed(controller: Any, resume_config: Any) -> None:
-        resume(controller, resume_config)
+        try:
+            resume(controller, resume_config)
+        except Exception as error:  # Ray would log it, and train everything again
+            raise SnapshotError(str(error) or type(error).__name__) from error
         experiment = controller._search_alg._experiment
         experiment.storage = experiment.spec["storage"] = controller._storage
 

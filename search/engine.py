@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
 from search.adjustments import (
+    SnapshotError,
     failed_resets_retried,
     frequent_snapshots,
     own_credentials,
@@ -174,7 +176,10 @@ def resume_trials(
     """
     path = _storage(recorder.folder, ENGINE_FOLDER)
     trainable = _trainable(EmgTrial, data, resources, sampler.settings)
-    tuner = tune.Tuner.restore(path, trainable)
+    try:
+        tuner = tune.Tuner.restore(path, trainable)
+    except Exception as error:  # whatever a damaged pickle raises
+        raise ValueError(_unreadable(recorder, error)) from error
     local: Any = tuner._local_tuner  # restore() takes none of these
     local._tune_config.search_alg = Suggestions(sampler)
     local._tune_config.scheduler = scheduler
@@ -252,11 +257,23 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
         snapshot = True
     except SearchEnded:
         pass
+    except SnapshotError as error:
+        raise ValueError(_unreadable(recorder, error)) from error
     except Exception as error:
         if not is_disk_full(error):
             raise
         recorder.ending = DISK_FULL
     recorder.finish(snapshot)
+
+
+def _unreadable(recorder: Recorder, error: BaseException) -> str:
+    """Return the message for a snapshot that cannot be read; nothing was trained."""
+    recorder.folder.release()
+    path = recorder.folder.path
+    return (
+        f"{path}: cannot be resumed: the snapshot of its trials in {ENGINE_FOLDER} cannot be read: "
+        f"{error}. Its tables stay: learn from them with --warm-start {shlex.quote(str(path))}"
+    )
 
 
 def _trial_name(trial: Trial) -> str:

@@ -131,3 +131,17 @@ def test_old_and_odd_facts_of_a_run_are_named_with_their_file(original, tmp_path
         quiet=True,
     )
     assert table.num_rows == 1, "its sessions are taken for others"
+
+
+def test_a_snapshot_that_cannot_be_read_is_told_and_nothing_is_trained_again(original, tmp_path):
+    folder = tmp_path / "tiny-001"
+    shutil.copytree(original, folder)
+    before = read_curves(folder)
+    state = max((folder / ".ray").glob("experiment_state-*.json"))
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="cannot be resumed: the snapshot of its trials"):
+        run.resume(folder, add_trials=1, quiet=True)
+    (folder / ".ray" / "tuner.pkl").write_bytes(b"")
+    with pytest.raises(ValueError, match="cannot be resumed: the snapshot of its trials"):
+        run.resume(folder, add_trials=1, quiet=True)
+    assert read_curves(folder).equals(before)
