@@ -106,7 +106,7 @@ def test_old_and_odd_facts_of_a_run_are_named_with_their_file(original, tmp_path
     facts = opened.read_environment()
     lacking = {key: facts[key] for key in facts.keys() - {"split"}}
     for odd, said in (
-        (lacking, "environment.json: does not say which sessions are for training"),
+        (lacking, "environment.json: split.train: is missing, so it does not say which sessions"),
         ({**facts, "split": ["s0"]}, "environment.json: split: must be an object"),
         ({**facts, "resources_per_trial": 2}, "resources_per_trial: must be an object"),
     ):
