@@ -30,8 +30,8 @@ def session_files(
     split = facts.get("split", {})
     if subset not in split:
         raise ValueError(
-            f"{run / 'environment.json'}: split.{subset}: is missing, so it does not say which sessions are "
-            f"for {SETS[subset]}: search again with this version"
+            f"{run / 'environment.json'}: split.{subset}: is missing, so it does not say which "
+            f"sessions are for {SETS[subset]}: search again with this version"
         )
     known = tuple(split[subset])
     if not known:
