@@ -91,8 +91,8 @@ def test_a_run_that_was_moved_goes_on_again_and_is_confirmed(original, tmp_path)
     confirm_winners(second, top=1, repeats=2, quiet=True)
     third = tmp_path / "third"
     second.rename(third)
-    table = confirm_winners(third, top=1, repeats=3, quiet=True)
-    assert table["seeds"].to_pylist() == [3]
+    confirm_winners(third, top=1, repeats=3, quiet=True)
+    assert read_trials(third / "confirm").num_rows == 3
     assert not first.exists()
     assert not second.exists()
     with pytest.raises(ValueError, match=f"search.run {third} --confirm"):
