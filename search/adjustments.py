@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.fs
 from ray.tune.execution import class_cache
 from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
 from ray.tune.execution.tune_controller import TuneController
@@ -24,6 +26,10 @@ _SNAPSHOT_EVERY = 1.0
 """Seconds between two snapshots of Ray's, at least."""
 _SNAPSHOT_SHARE = 0.02
 """Part of the driver's time that snapshots may take to come oftener than Ray takes them."""
+
+
+class SnapshotError(BaseException):
+    """A snapshot of Ray's that cannot be read; no ``Exception``, all of which Ray catches."""
 
 
 @contextlib.contextmanager
@@ -176,6 +182,52 @@ def frequent_snapshots() -> Iterator[None]:
 
     with _replaced(_ExperimentCheckpointManager, "_update_auto_checkpoint_time", adjusted):
         yield
+
+
+@contextlib.contextmanager
+def stored_here() -> Iterator[None]:
+    """Let a resumed search store everything in the run folder that was named.
+
+    Ray moves the trials of a snapshot there. Trials that follow it would store where the search
+    began, since their storage comes from the snapshot too.
+    """
+    restore, resume = TuneController._restore_trials, TuneController.resume
+
+    def restored(controller: Any, state: dict[str, Any]) -> list[Trial]:
+        storage = controller._storage
+        # Ray would stage files where the original does, also for a copy in the same session.
+        staged_at = storage._timestamp
+        trials = restore(controller, state)
+        storage._timestamp = staged_at
+        for trial in trials:
+            own: Any = trial.storage
+            own._timestamp = staged_at
+            trial.init_local_path()
+            _forget_lost_checkpoint(trial)
+        return trials
+
+    def resumed(controller: Any, resume_config: Any) -> None:
+        try:
+            resume(controller, resume_config)
+        except Exception as error:  # Ray would log it, and train everything again
+            raise SnapshotError(str(error) or type(error).__name__) from error
+        experiment = controller._search_alg._experiment
+        experiment.storage = experiment.spec["storage"] = controller._storage
+
+    with (
+        _replaced(TuneController, "_restore_trials", restored),
+        _replaced(TuneController, "resume", resumed),
+    ):
+        yield
+
+
+def _forget_lost_checkpoint(trial: Trial) -> None:
+    """Let a trial whose checkpoint is gone start again, since it could not go on from it."""
+    if trial.is_finished() or (saved := trial.checkpoint) is None:
+        return
+    if saved.filesystem.get_file_info(saved.path).type == pa.fs.FileType.NotFound:
+        manager: Any = trial.run_metadata.checkpoint_manager
+        trial.run_metadata.checkpoint_manager = type(manager)(manager.checkpoint_config)
 
 
 @contextlib.contextmanager

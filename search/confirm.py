@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -95,7 +96,7 @@ def confirm_winners(
     cpus, gpus = resources_asked(facts, cpus_per_trial, gpus_per_trial)
     if address is None:
         choose_resources(cpus, gpus, cluster=False)
-    facts |= {"split": split}
+    facts |= {"split": split, "seed": facts.get("seed", space.search.seed)}
     into = _open(folder, facts, repeats)
     failure = ""
     plan = list(_missing(into, winners, repeats, facts["seed"]))
@@ -142,9 +143,10 @@ def check_options(top: int, repeats: int | None) -> int:
 def refuse_confirmation(path: Path, facts: Mapping[str, Any]) -> None:
     """Raise ValueError for the folder of a confirmation where that of a search is asked for."""
     if FOLDER in facts:
+        run = path.absolute().parent  # wherever both lie now
         raise ValueError(
-            f"{path}: holds the trainings that confirm {facts[FOLDER]}; to go on with them: "
-            f"python -m search.run {facts[FOLDER]} --confirm K --repeats N"
+            f"{path}: holds the trainings that confirm {run}; to go on with them: "
+            f"python -m search.run {shlex.quote(str(run))} --confirm K --repeats N"
         )
 
 
@@ -174,7 +176,7 @@ def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
     into = RunFolder.open(path, storage)
     kept = ("seed", "subject", "synthetic", "split", "resources_per_trial")
     known = {name: facts[name] for name in kept if name in facts}
-    into.write_environment({**known, "storage": storage and storage.uri, FOLDER: str(folder.path)})
+    into.write_environment({**known, "storage": storage and storage.uri, FOLDER: folder.path.name})
     return into
 
 

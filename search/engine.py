@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,16 @@ from ray.tune.search import SearchGenerator
 
 from emgmodels.windows import settle_paths
 from search.adjustments import (
+    SnapshotError,
     failed_resets_retried,
     frequent_snapshots,
     own_credentials,
     processes_kept,
+    stored_here,
     trainable_at_hand,
     waiting,
 )
-from search.failures import DISK_FULL, FIRST_EPOCH, RETRIES, is_disk_full
+from search.failures import DISK_FULL, FIRST_EPOCH, RETRIES, EngineError, is_disk_full
 from search.recorder import Recorder, SearchEnded
 from search.resources import Resources, trials_ahead
 from search.results import RunFolder
@@ -52,6 +55,7 @@ def engine(
 
     Raises:
         ValueError: there is no cluster at the address.
+        EngineError: Ray cannot be started on this machine.
     """
     if ray.is_initialized():  # by the notebook that calls
         yield
@@ -66,14 +70,44 @@ def engine(
     try:
         with _on_loopback() if address is None else contextlib.nullcontext():
             ray.init(address=address or "local", **quiet)  # not whatever cluster runs here
-    except ConnectionError as error:
-        raise ValueError(f"--address {address}: no Ray cluster answers there: {error}") from None
+    except Exception as error:  # Ray's errors have no common kind
+        with contextlib.suppress(Exception):
+            ray.shutdown()  # what has started already
+        if address is not None and isinstance(error, ConnectionError):
+            raise ValueError(
+                f"--address {address}: no Ray cluster answers there: {error}"
+            ) from None
+        raise EngineError(_no_start(address, error)) from error
     with contextlib.suppress(OSError):
         _TOKEN.expanduser().chmod(0o600)  # Ray lets everybody read it; who has it may run code
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _no_start(address: str | None, error: Exception) -> str:
+    """Return why Ray did not start, and what to do."""
+    why = " ".join(str(error).split()) or type(error).__name__
+    if address is not None:
+        return f"--address {address}: Ray could not join the cluster: {why}"
+    name = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
+    folder = os.environ.get(name, "/tmp")
+    if "AF_UNIX" in why:
+        return (
+            f"Ray could not be started: {name}: {folder} is too long a path for its sockets "
+            f"(107 bytes with their names): set RAY_TMPDIR to a short one, such as "
+            f"RAY_TMPDIR=/tmp"
+        )
+    if isinstance(error, PermissionError):
+        return (
+            f"Ray could not be started: {why}: set RAY_TMPDIR to a folder that you may write to, "
+            f"and see that your home folder lets Ray write ~/.ray"
+        )
+    return (
+        f"Ray could not be started: {why}: see that {folder} and /dev/shm can be written and have "
+        f"room, and that processes may listen on 127.0.0.1; --verbose shows Ray's own messages"
+    )
 
 
 @contextlib.contextmanager
@@ -144,11 +178,17 @@ def resume_trials(
     """
     path = _storage(recorder.folder, ENGINE_FOLDER)
     trainable = _trainable(EmgTrial, data, resources, sampler.settings)
-    tuner = tune.Tuner.restore(path, trainable)
+    try:
+        tuner = tune.Tuner.restore(path, trainable)
+    except Exception as error:  # whatever a damaged pickle raises
+        raise ValueError(_unreadable(recorder, error)) from error
     local: Any = tuner._local_tuner  # restore() takes none of these
     local._tune_config.search_alg = Suggestions(sampler)
     local._tune_config.scheduler = scheduler
-    local.get_run_config().callbacks = [recorder]
+    run_config = local.get_run_config()
+    run_config.callbacks = [recorder]
+    # Ray takes these from the path as if it were a URI: "#" and "?" would end it.
+    run_config.name, run_config.storage_path = ENGINE_FOLDER, _storage(recorder.folder)
     _fit(tuner, recorder, resources)
 
 
@@ -212,17 +252,30 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
             waiting(trials_ahead(resources)),
             processes_kept(),
             failed_resets_retried(),
+            stored_here(),
             contextlib.nullcontext() if uploads else frequent_snapshots(),
         ):
             tuner.fit()
         snapshot = True
     except SearchEnded:
         pass
+    except SnapshotError as error:
+        raise ValueError(_unreadable(recorder, error)) from error
     except Exception as error:
         if not is_disk_full(error):
             raise
         recorder.ending = DISK_FULL
     recorder.finish(snapshot)
+
+
+def _unreadable(recorder: Recorder, error: BaseException) -> str:
+    """Return the message for a snapshot that cannot be read; nothing was trained."""
+    recorder.folder.release()
+    path = recorder.folder.path
+    return (
+        f"{path}: cannot be resumed: the snapshot of its trials in {ENGINE_FOLDER} cannot be read: "
+        f"{error}. Its tables stay: learn from them with --warm-start {shlex.quote(str(path))}"
+    )
 
 
 def _trial_name(trial: Trial) -> str:

@@ -32,6 +32,10 @@ class SearchFailedError(RuntimeError):
     """Of a command that ends with it: nothing was given wrongly, and nothing is a bug."""
 
 
+class EngineError(SearchFailedError):
+    """Ray could not be started or reached; the message says why and what to do."""
+
+
 def may_pass(error: Exception) -> bool:
     """Return whether an error may be gone in a new process, and at another time."""
     passing = isinstance(error, MemoryError | OSError) or _is_memory(error) or _is_cuda(error)

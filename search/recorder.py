@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import shutil
 import signal
 import threading
@@ -113,7 +114,7 @@ class Recorder(tune.Callback):
         if self.ending == failures.DISK_FULL:
             return (
                 f"{path}: the disk is full. What was trained is in the tables; make space, then go "
-                f"on with: python -m search.run --resume {path}"
+                f"on with: python -m search.run --resume {shlex.quote(str(path))}"
             )
         if self.ending == _NONE_TRAINS:
             tried = [record for record in tried if record.number in self._failed]

@@ -83,7 +83,7 @@ def choose_resources(cpus: float | None, gpus: float | str | None, cluster: bool
 
 def resources_asked(
     facts: Mapping[str, Any], cpus: float | None, gpus: float | str | None
-) -> tuple[float | None, float | str]:
+) -> tuple[float | None, float | str | None]:
     """Return the cores and GPUs to ask ``choose_resources`` for where a run is trained further.
 
     Args:
@@ -91,6 +91,8 @@ def resources_asked(
         cpus: cores for each trial; None: as many as before, or with other GPUs the default.
         gpus: GPUs for each trial, or ``auto``; None: as many as before.
     """
+    if "resources_per_trial" not in facts:  # of an old version
+        return cpus, gpus
     before = Resources(**facts["resources_per_trial"])
     if gpus is None or gpus == before.gpus:
         return before.cpus if cpus is None else cpus, before.gpus

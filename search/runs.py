@@ -6,10 +6,11 @@ python -m search.runs /data/runs
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 import typer
@@ -21,16 +22,25 @@ from search.console import duration, with_room
 from search.lock import is_running
 from search.report.tables import Table
 from search.results import (
+    COMPLETE,
     CUT_OFF,
     FAILED,
     PAUSED,
     RUNNING,
+    STOPPED,
     TIME_IS_UP,
     WAITING,
     read_trials,
 )
+from search.tables import trials_of
 
 FINISHED, INTERRUPTED = "finished", "interrupted"
+OUT_OF_TIME = "out of time"
+"""The time budget cut trials off."""
+UNREADABLE = "unreadable"
+_KNOWN = {WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF}
+_TRACES = ("environment.json", "trials.parquet", "study.journal")
+"""Files that show a run folder where ``space.yaml`` is lost."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,8 @@ class Listed:
 
     path: Path
     state: str
-    """``running``, ``finished``, ``interrupted`` (``--resume`` goes on) or ``failed``."""
+    """``running``, ``finished``, ``failed`` or ``unreadable``; ``--resume`` goes on with one that
+    is ``interrupted`` or ``out of time``."""
     val_cer: float | None
     """Lowest validation CER (%)."""
     architecture: str
@@ -49,6 +60,8 @@ class Listed:
     """When its tables were last written (unix seconds)."""
     size: int
     """All its files together (bytes)."""
+    why: str = ""
+    """Why it is unreadable."""
 
 
 def list_runs(folder: str | Path) -> list[Listed]:
@@ -63,7 +76,7 @@ def list_runs(folder: str | Path) -> list[Listed]:
             f"{folder}: is no folder: name the one that run folders are in, by default runs, where "
             f"python -m search.run makes them"
         )
-    found = [_listed(path.parent) for path in folder.glob("*/space.yaml")]
+    found = [run for path in sorted(folder.iterdir()) if (run := _listed(path)) is not None]
     return sorted(found, key=lambda run: -run.changed)
 
 
@@ -76,7 +89,7 @@ def command(
 ) -> None:
     """List searches with state, best validation CER, age and size, the newest first.
 
-    An interrupted search goes on with: python -m search.run --resume RUN
+    A search that is interrupted or out of time goes on with: python -m search.run --resume RUN
     """
     console = with_room(Console())
     runs = list_runs(folder)
@@ -86,15 +99,64 @@ def command(
     console.print(_table(runs).rich(str(folder), console.width))
 
 
-def _listed(path: Path) -> Listed:
-    files = [file.stat() for file in path.rglob("*") if file.is_file()]
-    table = path / "trials.parquet"
-    changed = (table if table.is_file() else path / "space.yaml").stat().st_mtime
-    columns = ["val_cer", "architecture", "state", "reason"]
+def _listed(path: Path) -> Listed | None:
+    """Return what a folder holds, also where it cannot be read; None: it is no run folder."""
     try:
-        rows = read_trials(path).select(columns).to_pylist()
-    except (ValueError, pa.ArrowException):  # nothing trained yet, or damaged
-        rows = []
+        return _read(path) if _is_run(path) else None
+    except Exception as error:  # whatever is wrong with one run must not hide the others
+        why = " ".join(str(error).split())
+        why = why if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {why}"
+        return Listed(path, UNREADABLE, None, "", 0, _changed(path), _total(path), why)
+
+
+def _is_run(path: Path) -> bool:
+    """Return whether a path is a run folder.
+
+    Raises:
+        PermissionError: what it holds cannot be seen.
+        ValueError: it was one, and has lost its space file.
+    """
+    if not path.is_dir():
+        return False
+    names = {file.name for file in path.iterdir()}
+    if "space.yaml" in names:
+        return (path / "space.yaml").is_file()
+    if found := names & set(_TRACES):
+        raise ValueError(f"{path}: holds {min(found)}, but no space.yaml")
+    return False
+
+
+def _changed(path: Path) -> float:
+    """Return when the trials table was last written, or else the oldest file of a run."""
+    for file in (path / "trials.parquet", path / "space.yaml", path):
+        with contextlib.suppress(OSError):
+            return file.stat().st_mtime
+    return 0.0
+
+
+def _total(path: Path) -> int:
+    """Return the bytes of a folder's files, of which a running search may delete some."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for file in path.rglob("*"):
+            with contextlib.suppress(OSError):
+                total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
+def _read(path: Path) -> Listed:
+    rows: list[dict[str, Any]] = []
+    if trials_of(path).exists():
+        try:
+            table = read_trials(path)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path / 'trials.parquet'}: cannot be read: {error}") from None
+        columns = ["val_cer", "architecture", "state", "reason"]
+        if lacking := [name for name in columns if name not in table.column_names]:
+            raise ValueError(f"{path / 'trials.parquet'}: has no column {', '.join(lacking)}")
+        rows = table.select(columns).to_pylist()
+    if odd := {str(row["state"]) for row in rows} - _KNOWN:
+        raise ValueError(f"{path / 'trials.parquet'}: state: {min(odd)!r} is unknown")
     best = rows[0] if rows and rows[0]["val_cer"] is not None else None
     return Listed(
         path,
@@ -102,21 +164,19 @@ def _listed(path: Path) -> Listed:
         best and best["val_cer"],
         notation(parse_notation(best["architecture"]), brief=True) if best else "",
         len(rows),
-        changed,
-        sum(stat.st_size for stat in files),
+        _changed(path),
+        _total(path),
     )
 
 
 def _ended(rows: list[dict[str, str]]) -> str:
     """Return the state of a search that is not running, from its trials."""
-    unfinished = [
-        row
-        for row in rows
-        if row["state"] in (WAITING, RUNNING, PAUSED)
-        or (row["state"] == CUT_OFF and not row["reason"].endswith(TIME_IS_UP))
-    ]
-    if unfinished or not rows:
+    late = [row["state"] == CUT_OFF and row["reason"].endswith(TIME_IS_UP) for row in rows]
+    unfinished = [row["state"] in (WAITING, RUNNING, PAUSED, CUT_OFF) for row in rows]
+    if sum(unfinished) > sum(late) or not rows:
         return INTERRUPTED
+    if any(late):
+        return OUT_OF_TIME
     return FAILED if all(row["state"] == FAILED for row in rows) else FINISHED
 
 
@@ -130,7 +190,7 @@ def _table(runs: list[Listed]) -> Table:
             f"{_age(now - run.changed)} ago",
             _size(run.size),
             str(run.trials),
-            run.architecture,
+            run.why or run.architecture,
         ]
         for run in runs
     ]

@@ -105,8 +105,8 @@ def sessions_again(
     Raises:
         ValueError: sessions are missing.
     """
-    split = dict(facts["split"])
-    if data is None and facts.get("synthetic"):
+    split = dict(facts.get("split", {}))
+    if data is None and facts.get("synthetic") and split.get("train"):
         typist = space.typist or TypistConfig()
         if Path(split["train"][0]).parent.name == _typist_name(typist):  # of this version
             data = _typist_folder(typist)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +37,7 @@ def load_config(path: str | Path) -> Config:
     if isinstance(values, dict) and _SPACES_ONLY & set(values):
         raise ValueError(
             f"{path}: is a space file, which holds many models: search it with python -m "
-            f"search.run {path}, and take best.yaml of the run"
+            f"search.run {shlex.quote(str(path))}, and take best.yaml of the run"
         )
     try:
         return validated(Config, values if values is not None else {})

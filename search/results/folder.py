@@ -18,6 +18,7 @@ from emgmodels.factory import notation
 from emgmodels.writing import whole
 from search import intervals
 from search.environment import environment
+from search.results.facts import read_facts, training_command
 from search.results.reading import read_curves, read_trials, read_windows
 from search.results.record import CUT_OFF, TrialRecord
 from search.storage import Mirror, Place, redact
@@ -134,11 +135,7 @@ class RunFolder:
         Raises:
             ValueError: it is missing or broken.
         """
-        path = self.path / "environment.json"
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path}: cannot be read: {error}") from None
+        return read_facts(self.path / "environment.json")
 
     def ranking(self) -> list[TrialRecord]:
         """Return the trials, best first."""
@@ -229,7 +226,7 @@ class RunFolder:
         header = (
             f"# {notation(config.model)}\n# Best of {self.path.name}: validation CER "
             f"{best.best['val_cer']:.2f} % after {best.best['epoch']:.0f} epochs.\n"
-            f"# Train it again: python -m emgmodels.training {self.path / 'best.yaml'}\n"
+            f"# Train it again: {training_command(self.path)}\n"
         )
         _write(self.path / "best.yaml", header + dump_config(config))
 

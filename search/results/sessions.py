@@ -31,8 +31,8 @@ def session_files(
     split = facts.get("split", {})
     if subset not in split:
         raise ValueError(
-            f"{run / 'environment.json'}: does not say which sessions are for {SETS[subset]}: "
-            f"search again with this version"
+            f"{run / 'environment.json'}: split.{subset}: is missing, so it does not say which "
+            f"sessions are for {SETS[subset]}: search again with this version"
         )
     known = tuple(split[subset])
     if not known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from search import seeds
 from search.console import say, trials_table
 from search.objectives import COLUMNS
 from search.results import CUT_OFF, STOPPED, RunFolder, read_trials
+from search.results.facts import training_command
 from search.tables import objectives_of
 
 _SHOWN = 15
@@ -26,7 +28,7 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
         say(
             console,
             f"The search ended before its first trial began; to go on with it\n"
-            f"    python -m search.run --resume {folder.path}",
+            f"    python -m search.run --resume {shlex.quote(str(folder.path))}",
         )
         return
     ended = sum(trial.state == STOPPED for trial in ranking)
@@ -56,14 +58,14 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
         say(
             console,
             f"{cut_off} were cut off by the end of the search; they go on with\n"
-            f"    python -m search.run --resume {folder.path}",
+            f"    python -m search.run --resume {shlex.quote(str(folder.path))}",
         )
     say(
         console,
         f"Everything is in {folder.path}:\n"
         f"    trials.csv, trials.parquet, curves.parquet    the tables\n"
-        f"    best.yaml    python -m emgmodels.training {folder.path}/best.yaml --data DIR\n"
-        f"    tensorboard/ tensorboard --logdir {folder.path}/tensorboard",
+        f"    best.yaml    {training_command(folder.path)}\n"
+        f"    tensorboard/ tensorboard --logdir {shlex.quote(str(folder.path / 'tensorboard'))}",
     )
 
 
@@ -97,7 +99,7 @@ def send(console: Console, folder: RunFolder) -> None:
         say(
             console,
             f"note: not all of it could be copied to {uri}: {folder.unsent}: to try again, "
-            f"python -m search.run --resume {folder.path}",
+            f"python -m search.run --resume {shlex.quote(str(folder.path))}",
         )
     else:
-        say(console, f"... and in {uri}: python -m search.storage fetch {uri}")
+        say(console, f"... and in {uri}: python -m search.storage fetch {shlex.quote(uri)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from optuna.trial import FrozenTrial
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
@@ -32,9 +32,10 @@ from search.recorder import Recorder
 from search.resources import Resources, choose_resources, resources_asked
 from search.results import TIME_IS_UP, RunFolder, read_trials
 from search.results.sessions import is_synthetic
+from search.run.earlier import learn
 from search.run.forecast import tell_time
 from search.run.ranking import print_ranking, send
-from search.sampler import OptunaSampler, earlier_trials
+from search.sampler import OptunaSampler
 from search.schedule import aligned_epochs, make_scheduler
 from search.sessions import choose_sessions, open_sessions, sessions_again
 from search.space import Space, load_space, sessions_of
@@ -103,6 +104,7 @@ def search(
     Raises:
         ValueError: the space, the data or an option is wrong; nothing has started then.
         SearchFailedError: every trial failed, or the disk is full.
+        EngineError: Ray could not be started; a kind of ``SearchFailedError``.
     """
     console = Console(quiet=quiet)
     overrides = [overrides] if isinstance(overrides, str) else overrides
@@ -132,7 +134,7 @@ def search(
     if address is None or gpus_per_trial == AUTO:
         choose_resources(cpus_per_trial, gpus_per_trial, cluster=address is not None)
     if data is None:
-        say(console, _DEMO.format(space=space))
+        say(console, _DEMO.format(space=shlex.quote(str(space))))
     store = SessionStore(str(data)) if data is not None and is_uri(data) else None
     chosen = choose_sessions(loaded, store or data, subject, split)
     trial_data, loaded = open_sessions(chosen, loaded, console)
@@ -144,7 +146,7 @@ def search(
         given = choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
         tell_time(console, loaded, trial_data, scheduler, given)
     earlier = map(local_path, warm_start)
-    learnt = [trial for run in earlier for trial in _learn(loaded, run, chosen, console)]
+    learnt = [trial for run in earlier for trial in learn(loaded, run, chosen, console)]
     tested = [os.path.abspath(path) for path in chosen.test]
     if store is not None:
         trial_data, tested = trial_data.moved(store), list(map(store.uri_of, chosen.test))
@@ -240,6 +242,7 @@ def resume(
         say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
         with running(folder.path), watch:
             facts |= {"split": split, "resources_per_trial": asdict(resources)}
+            facts["storage"] = folder.mirror.place.uri if folder.mirror else None
             folder.write_environment(facts)
             if more:
                 lasting = load_space(folder.path / "space.yaml", overrides=more)
@@ -270,7 +273,6 @@ def scheduler_of(space: Space) -> TrialScheduler:
 _DEMO = """\
 No --data: this is a demo, on a synthetic typist. Its error rates say nothing about people.
 For session files of emg2qwerty or your own: python -m search.run {space} --data DIR"""
-_SHOWN = 15
 _JOURNAL = "study.journal"
 
 
@@ -288,14 +290,14 @@ def _conduct(
     scheduler = scheduler_of(space)
     facts = folder.read_environment()
     synthetic = is_synthetic(facts)
-    on = "synthetic data" if synthetic else f"subject {facts['subject']}"
+    on = "synthetic data" if synthetic else f"subject {facts.get('subject', 'unknown')}"
     boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
     with Progress(console, sampler.trials, space.search.time_budget, verbose) as progress:
         recorder = Recorder(folder, boards, progress, scheduler, space.search)
         run(sampler, scheduler, data, resources, recorder)
     if sampler.exhausted:
         say(console, f"note: no more trials: {sampler.exhausted}")
-    print_ranking(console, folder, synthetic=synthetic)
+    print_ranking(console, folder, synthetic)
     send(console, folder)
     if recorder.failure:
         raise SearchFailedError(recorder.failure)
@@ -361,22 +363,6 @@ def _reopen(run: str | Path, out: Path) -> RunFolder:
     with running(path) if path.is_dir() else contextlib.nullcontext():
         fetch(place, path)
     return RunFolder.open(path, place)
-
-
-def _learn(space: Space, run: str | Path, split: Split, console: Console) -> list[FrozenTrial]:
-    """Return the trials of an earlier search that fit a space, and say how many do not."""
-    found = earlier_trials(space, run, split)
-    total = len(found.trials) + found.left_out.total()
-    say(console, f"Learning from {len(found.trials)} of the {total} trials of {run}")
-    for reason, count in found.left_out.most_common(_SHOWN):
-        say(console, f"    {count} left out: {reason}")
-    if not found.same_sessions:
-        say(
-            console,
-            f"note: {run} was trained or validated on other sessions: its CERs are taken as they "
-            f"are, and its configurations may be trained again",
-        )
-    return found.trials
 
 
 def _facts(

@@ -13,11 +13,12 @@ Suggestions that cannot be trained, or that are equal to an earlier one, never r
 
 from search.sampler.earlier import Earlier, earlier_trials
 from search.sampler.listed import ListedConfigs
-from search.sampler.methods import SAMPLERS, make_sampler, trial_seed
+from search.sampler.methods import CANNOT_LEARN, SAMPLERS, make_sampler, trial_seed
 from search.sampler.searcher import RAY_TRIAL, SKIPPED, OptunaSampler
 from search.sampler.study import SearchStudy, open_study
 
 __all__ = [
+    "CANNOT_LEARN",
     "RAY_TRIAL",
     "SAMPLERS",
     "SKIPPED",

@@ -2,7 +2,8 @@
 
 A trial fits when the new space contains its configuration and its constraints hold. One that
 ended by itself, of as many epochs as the new space trains and on the same sessions, counts as
-trained and is not trained again. All others may be: those cut off on the way, those of other
+trained and is not trained again; with ``grid`` and ``quasirandom``, one that was cut off as well.
+All others may be: those cut off on the way, those of other
 sessions, and those of other epochs, which are shown as pruned where they got to, since their
 learning rate went another way.
 """
@@ -22,6 +23,7 @@ from emgmodels.factory import notation
 from emgmodels.sessions import Split
 from search.objectives import objectives
 from search.results import COMPLETE, FAILED, STOPPED, RunFolder, TrialRecord, read_curves
+from search.sampler.methods import POINTS
 from search.space import OutsideError, Space
 
 EARLIER = "earlier"
@@ -54,11 +56,11 @@ def earlier_trials(space: Space, run: str | Path, split: Split) -> Earlier:
         ValueError: it is not a run folder.
     """
     folder = RunFolder.open(Path(run))
-    used = folder.read_environment()["split"]
+    used = folder.read_environment().get("split", {})
     here = {"train": split.train, "val": split.val}
     found = Earlier(
         same_sessions=all(
-            {Path(path).name for path in used[part]} == {path.name for path in paths}
+            {Path(path).name for path in used.get(part, ())} == {path.name for path in paths}
             for part, paths in here.items()
         )
     )
@@ -99,12 +101,14 @@ def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path
     if (objection := space.violation(fitted)) is not None:
         raise ValueError(objection)
     same = config.training.epochs == epochs
+    # It would suggest what was cut off again, in the same order.
+    fixed_plan = space.search.sampler in POINTS
     facts: dict[str, Any] = {
         "params": fixed.params,
         "distributions": fixed.distributions,
         "user_attrs": {
             EARLIER: f"trial {record.number} of {run}",
-            TRAINED: same and record.state in (COMPLETE, STOPPED),
+            TRAINED: same and (fixed_plan or record.state in (COMPLETE, STOPPED)),
             "architecture": notation(config.model),
         },
         "intermediate_values": {epoch: cer for epoch, cer in cers.items() if epoch <= epochs},

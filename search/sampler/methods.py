@@ -132,3 +132,6 @@ POINTS: dict[str, Callable[[Space], Iterator[dict[str, Any]]]] = {
     "quasirandom": _quasirandom,
 }
 """Samplers that know their points in advance."""
+
+CANNOT_LEARN = ("random", *POINTS)
+"""Samplers that suggest the same whatever was trained before."""

@@ -116,6 +116,7 @@ def fetch(
         replaced = rows.is_file() and name not in files and table in files
         if replaced and _is_new(files[table], rows):
             rows.unlink()  # another machine has gone on since
+    _note_place(folder / "environment.json", place)
     return folder
 
 
@@ -155,6 +156,17 @@ def _is_copy(folder: Path, place: Place) -> bool:
 def _differs(info: Any, path: Path) -> bool:
     stat = path.stat()
     return (info.size, info.mtime_ns) != (stat.st_size, stat.st_mtime_ns)
+
+
+def _note_place(path: Path, place: Place) -> None:
+    """Note where a run came from: one that was copied in its store names another place still."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # told when it is needed
+        return
+    if isinstance(facts, dict) and facts.get("storage") != place.uri:
+        with whole(path) as scratch:
+            scratch.write_text(json.dumps({**facts, "storage": place.uri}, indent=2), "utf-8")
 
 
 def _local(folder: Path) -> dict[str, Path]:

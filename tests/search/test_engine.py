@@ -172,3 +172,22 @@ def test_a_trial_goes_on_from_a_checkpoint_that_ray_deletes_at_once(session_path
     shutil.rmtree(tmp_path)
     result = second.step()
     assert (result["epoch"], result["val_cer"]) == (2, expected["val_cer"])
+
+
+def test_a_folder_too_long_for_rays_sockets_is_said_with_the_remedy(tmp_path):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    code = (
+        "from search.engine import engine; from search.failures import EngineError\n"
+        "try:\n"
+        "    engine(None, None).__enter__()\n"
+        "except EngineError as error:\n"
+        "    print(error)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_TMPDIR"}
+    environment["TMPDIR"] = str(folder)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert f"TMPDIR: {folder} is too long" in done.stdout, done.stderr
+    assert "RAY_TMPDIR=/tmp" in done.stdout

@@ -304,7 +304,9 @@ def test_a_search_learns_from_an_earlier_one_and_trains_none_of_its_trials(
     small = ["search.sampler=grid", "model.encoder.recurrent.hidden=8", "model.mlp_features=8"]
     first = run.search(space, overrides=small, quiet=True, **options)
     second = run.search(space, overrides=small, warm_start=[tmp_path / "tiny-001"], **options)
-    assert f"Learning from 2 of the 2 trials of {tmp_path / 'tiny-001'}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{tmp_path / 'tiny-001'}: 2 of its 2 trials fit this space; 2 are not" in printed
+    assert "grid learns nothing" in printed
     assert second.num_rows == 1, "two of the three configurations were trained before"
     assert second["architecture"][0] not in first["architecture"]
 

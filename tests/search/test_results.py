@@ -1,3 +1,6 @@
+import shlex
+from pathlib import Path
+
 from emgmodels.config import Config
 from emgmodels.factory import parse_notation
 from search.results import RunFolder, TrialRecord, read_trials
@@ -11,3 +14,22 @@ def test_a_setting_may_be_a_number_in_one_trial_and_a_list_in_another(tmp_path):
     folder.flush()
     strides = read_trials(folder.path).column("model.encoder.conv1d.stride").to_pylist()
     assert sorted(map(str, strides)) == ["1", "2 1", "None"]
+
+
+def test_the_best_names_the_command_that_trains_it_again(tmp_path):
+    """With the sessions' folder, and quoted as a shell wants it."""
+    data = tmp_path / "my data"
+    folder = RunFolder.create(tmp_path, "a run")
+    split = {part: [str(data / f"{part}.hdf5")] for part in ("train", "val", "test")}
+    folder.write_environment({"split": split, "subject": "anna"})
+    trial = folder.trials[0] = TrialRecord(0, Config.model_validate({"name": "a"}))
+    trial.add({"epoch": 1, "val_cer": 12.5, "seconds": 1.0})
+    folder.flush()
+    [line] = [x for x in (folder.path / "best.yaml").read_text().splitlines() if "again" in x]
+    words = shlex.split(line.split(":", 1)[1])
+    assert words[:3] == ["python", "-m", "emgmodels.training"]
+    assert Path(words[3]) == folder.path / "best.yaml"
+    assert words[4:] == ["--data", str(data), "--subject", "anna"]
+    folder.write_environment({})
+    folder.flush()
+    assert "--data DIR" in (folder.path / "best.yaml").read_text()

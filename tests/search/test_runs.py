@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
@@ -40,7 +42,7 @@ def make_run(parent, name, ends) -> RunFolder:
 def test_state_follows_from_the_files(name, ends, tmp_path):
     make_run(tmp_path, name, ends)
     [found] = list_runs(tmp_path)
-    expected = {"finished-in-time": "finished", "killed": "interrupted", "empty": "interrupted"}
+    expected = {"finished-in-time": "out of time", "killed": "interrupted", "empty": "interrupted"}
     assert found.state == expected.get(name, name)
     assert found.val_cer == (12.5 if (COMPLETE, "") in ends else None)
     assert found.trials == len(ends)
@@ -83,3 +85,45 @@ def test_command_says_where_runs_are_when_there_are_none(tmp_path):
     assert missing.exit_code == 2
     assert "nope: is no folder" in missing.stderr
     assert "holds no run folder" in CliRunner().invoke(app, [str(tmp_path)]).stdout
+
+
+def unknown_architecture(run):
+    table = pa.parquet.read_table(run / "trials.parquet")
+    index = table.column_names.index("architecture")
+    odd = pa.array(["warp:3 @16ch"] * table.num_rows)
+    pa.parquet.write_table(table.set_column(index, "architecture", odd), run / "trials.parquet")
+
+
+def no_reason(run):
+    table = pa.parquet.read_table(run / "trials.parquet")
+    pa.parquet.write_table(table.drop_columns("reason"), run / "trials.parquet")
+
+
+def cut_short(run):
+    path = run / "trials.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (unknown_architecture, "warp"),
+        (no_reason, "has no column reason"),
+        (cut_short, "trials.parquet: cannot be read"),
+        (lambda run: (run / "space.yaml").unlink(), "no space.yaml"),
+        (lambda run: (run / ".trials.rows").write_text("nonsense\n"), ""),
+    ],
+    ids=["architecture", "column", "parquet", "space", "rows"],
+)
+def test_a_run_that_cannot_be_read_hides_no_other(damage, why, tmp_path):
+    odd = make_run(tmp_path, "odd", ENDS["finished"]).path
+    good = make_run(tmp_path, "good", ENDS["finished"]).path
+    damage(odd)
+    found = {run.path: run for run in list_runs(tmp_path)}
+    assert found[good].state == "finished"
+    assert found[odd].state == "unreadable"
+    assert why in found[odd].why
+    shown = CliRunner().invoke(app, [str(tmp_path)])
+    assert shown.exit_code == 0
+    assert "good-001" in shown.stdout
+    assert "unreadable" in shown.stdout

@@ -581,6 +581,23 @@ def test_trials_of_an_earlier_search_are_known_and_never_suggested_again(
     assert told[1].intermediate_values == dict.fromkeys(range(1, 5), 21)
 
 
+@pytest.mark.parametrize("method", ["quasirandom", "grid", "tpe"])
+def test_what_was_cut_off_is_not_begun_again_by_a_sampler_of_fixed_points(
+    method, space_of, earlier_run
+):
+    space = space_of(SPACE, *FEW, f"search.sampler={method}")
+    for trial in earlier_run.trials.values():
+        trial.state = "cut off"
+    earlier_run.flush()
+    found = earlier_trials(space, earlier_run.path, SAME)
+    assert {trial.user_attrs["trained"] for trial in found.trials} == {method != "tpe"}
+    if method != "tpe":
+        sampler = OptunaSampler(space, None, found.trials)
+        asked = [sampler.suggest(str(index)) for index in range(8)]
+        trained = {trial.config.model for trial in earlier_run.trials.values()}
+        assert not trained & {config_of(each).model for each in asked}
+
+
 def test_earlier_trials_that_do_not_fit_are_left_out_with_the_reason(space_of, earlier_run):
     space = space_of(SPACE, *FEW, "model.mlp_features={choice: [16, 24]}")
     found = earlier_trials(space, earlier_run.path, SAME)

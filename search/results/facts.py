@@ -1,0 +1,87 @@
+"""What ``environment.json`` of a run folder says, checked where it is read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from search.storage.place import is_uri
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return what an ``environment.json`` says; facts that old versions did not write are missing.
+
+    Raises:
+        ValueError: it is missing or broken; the message names the file and the key.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path}: must be a JSON object, such as {{}}, not {_brief(facts)}")
+    for key, (is_right, rule) in _RULES.items():
+        if key in facts and not is_right(facts[key]):
+            raise ValueError(f"{path}: {key}: must be {rule}, not {_brief(facts[key])}")
+    return facts
+
+
+def training_command(run: Path) -> str:
+    """Return the command that trains the best of a run again, on the sessions of its search."""
+    data = "DIR"
+    options: list[str] = []
+    with contextlib.suppress(ValueError):
+        facts = read_facts(run / "environment.json")
+        split = facts.get("split", {})
+        files = [file for part in ("train", "val", "test") for file in split.get(part, ())]
+        if files and not any(map(is_uri, files)):
+            data = os.path.commonpath([os.path.dirname(file) for file in files])
+            options = ["--subject", facts["subject"]] if facts.get("subject") else []
+            if os.path.isfile(origin := str(split.get("origin", ""))):
+                options += ["--split", os.path.abspath(origin)]
+    config = str(run.absolute() / "best.yaml")
+    return shlex.join(["python", "-m", "emgmodels.training", config, "--data", data, *options])
+
+
+def _is_split(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    subsets = [value.get(part, []) for part in ("train", "val", "test")]
+    return all(isinstance(files, list) and all(map(_is_text, files)) for files in subsets)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_resources(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and value.keys() == {"cpus", "gpus"}
+        and all(_is_number(each) for each in value.values())
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "split": (_is_split, "an object with lists of session files: train, val, test"),
+    "synthetic": (lambda value: isinstance(value, bool), "true or false"),
+    "subject": (_is_text, "a text"),
+    "seed": (lambda value: type(value) is int, "a whole number"),
+    "resources_per_trial": (_is_resources, "an object with two numbers: cpus, gpus"),
+    "storage": (lambda value: value is None or isinstance(value, str), "a URI or null"),
+}
+"""What others rely on, and the rule that it keeps."""

@@ -1,0 +1,46 @@
+"""Takes the trials of earlier searches into a new one, and says what becomes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+from emgmodels.sessions import Split
+from search.console import say
+from search.sampler import CANNOT_LEARN, earlier_trials
+from search.sampler.earlier import TRAINED
+from search.space import Space
+
+_REASONS = 15
+"""Reasons for leaving trials out that are shown at most."""
+
+
+def learn(space: Space, run: str | Path, split: Split, console: Console) -> list[FrozenTrial]:
+    """Return the trials of an earlier search that fit a space, and say how many do not.
+
+    Raises:
+        ValueError: it is not a run folder.
+    """
+    found = earlier_trials(space, run, split)
+    fit, total = len(found.trials), len(found.trials) + found.left_out.total()
+    sampler = space.search.sampler
+    if sampler not in CANNOT_LEARN:
+        say(console, f"Learning from {fit} of the {total} trials of {run}")
+    else:
+        kept = sum(trial.user_attrs[TRAINED] for trial in found.trials)
+        say(
+            console,
+            f"{run}: {fit} of its {total} trials fit this space; {kept} are not trained again. The "
+            f"sampler {sampler} learns nothing from them; tpe would: --set search.sampler=tpe",
+        )
+    for reason, count in found.left_out.most_common(_REASONS):
+        say(console, f"    {count} left out: {reason}")
+    if not found.same_sessions:
+        say(
+            console,
+            f"note: {run} was trained or validated on other sessions: its CERs are taken as they "
+            f"are, and its configurations may be trained again",
+        )
+    return found.trials
