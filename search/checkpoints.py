@@ -12,7 +12,7 @@ import heapq
 import math
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -33,15 +33,21 @@ class BestCheckpoints:
 
     def __init__(self, run: Path, count: int) -> None:
         self._folder, self._count = run / "checkpoints", count
-        self._copied: dict[Path, str] = {}
+        self._sources: dict[Path, str] = {}
         self._last = (math.inf, sys.maxsize)
 
     def may_keep(self, trial: TrialRecord) -> bool:
-        """Return whether a trial is among the best few."""
+        """Return whether a trial was among the best few when they were last looked for."""
         return trial.sort_key <= self._last
 
-    def keep(self, trials: Iterable[TrialRecord], ended: TrialRecord | None = None) -> None:
-        """Copy new checkpoints of the best and delete the losers'.
+    def find(self, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+        """Return the best few of all trials of the search, best first."""
+        best = heapq.nsmallest(self._count, trials, key=lambda trial: trial.sort_key)
+        self._last = best[-1].sort_key if len(best) == self._count else (math.inf, sys.maxsize)
+        return [trial for trial in best if trial.best]
+
+    def keep(self, trials: Collection[TrialRecord], ended: TrialRecord | None = None) -> None:
+        """Take in new checkpoints of the best few, and delete the losers'.
 
         Args:
             trials: all trials of the search.
@@ -50,22 +56,22 @@ class BestCheckpoints:
         if ended is not None and not self.may_keep(ended):
             return
         self._folder.mkdir(exist_ok=True)
-        best = heapq.nsmallest(self._count, trials, key=lambda trial: trial.sort_key)
-        if len(best) == self._count:
-            self._last = best[-1].sort_key
-        wanted = {
-            self._folder / f"{trial.slug}.pt": trial.checkpoint for trial in best if trial.best
-        }
-        for kept, source in wanted.items():
-            if source is not None and self._copied.get(kept) != source.path:
+        wanted = {self._folder / f"{trial.slug}.pt": trial for trial in self.find(trials)}
+        for path, trial in wanted.items():
+            source = trial.checkpoint
+            if source is not None and self._sources.get(path) != source.path:
                 with contextlib.suppress(OSError):  # it was replaced by a newer one
-                    with whole(kept) as scratch:
-                        source.copy_to(scratch)
-                    self._copied[kept] = source.path
+                    with whole(path) as scratch:
+                        source.share_with(scratch)
+                    self._sources[path] = source.path
+                    trial.kept = trial.saved
         for path in self._folder.iterdir():
             if path not in wanted:
                 path.unlink()
-                self._copied.pop(path, None)
+                self._sources.pop(path, None)
+        for trial in trials:
+            if trial.kept and self._folder / f"{trial.slug}.pt" not in wanted:
+                trial.kept = None
 
 
 class _Spent(NamedTuple):

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from emgmodels.drawing import own_style
 from search.console import with_room
 from search.replay import Curve, Summary, read_curves, whole
 from search.rules import Rule, Setting, Tuned, compared, grid, tune
@@ -52,12 +53,19 @@ def draw_frontier(
         slots: Trials that trained at a time, for the title.
         chosen: Rule to point out.
     """
-    import matplotlib
+    with own_style():
+        _draw_frontier(results, path, slots, chosen)
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
+def _draw_frontier(
+    results: dict[Rule, Summary], path: Path, slots: int, chosen: Rule | None
+) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
     families: dict[str, list[Rule]] = {}
     for rule in results:
         family = f"{rule.name} by {rule.rank_by}" if rule.rank_by else rule.name
@@ -88,7 +96,6 @@ def draw_frontier(
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def print_table(console: Console, results: dict[Rule, Summary], timed: bool) -> None:

@@ -34,6 +34,7 @@ from emgmodels.windows import (
     usable_rotation,
     window_starts,
 )
+from emgmodels.weights import weights_hash
 from emgmodels.writing import whole
 
 
@@ -61,7 +62,7 @@ class EpochResult:
     best_val_cer: float
     """Lowest validation CER so far (%)."""
     best_epoch: int
-    """Epoch that had it."""
+    """Epoch that had it; 0 before there is one."""
     learning_rate: float
     """Learning rate of the last step."""
     seconds: float
@@ -69,6 +70,8 @@ class EpochResult:
     best_windows: np.ndarray = field(repr=False, compare=False)
     """(W, 2) edits and characters of each validation window in the best epoch, in order of time;
     W is 0 before there is one."""
+    best_weights: str = field(repr=False, compare=False)
+    """Hash of the weights that the best epoch had; empty before there is one."""
     readings: tuple[tuple[str, str], ...] = field(repr=False, compare=False)
     """Text of each validation window, typed and read."""
     save: Callable[[Path], None] = field(repr=False, compare=False)
@@ -77,7 +80,7 @@ class EpochResult:
 
     def metrics(self) -> dict[str, float]:
         """Return every number, by name."""
-        left_out = ("best_windows", "readings", "save")
+        left_out = ("best_windows", "best_weights", "readings", "save")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
@@ -133,6 +136,7 @@ def fit(
             learning_rate=run.learning_rate,
             seconds=time.perf_counter() - begin,
             best_windows=run.best_windows,
+            best_weights=run.best_weights,
             readings=readings,
             save=run.save,
         )
@@ -176,6 +180,7 @@ class _Run:
         self.epoch, self.step, self.learning_rate = 0, 0, 0.0
         self.best_cer, self.best_epoch = math.inf, 0
         self.best: dict[str, Tensor] = {}
+        self.best_weights = ""
         self.sessions: dict[str, list[str]] = {}
         self.best_windows = _window_table([])
         self.train_framing, cut = self._framed(training.window_seconds)
@@ -242,6 +247,7 @@ class _Run:
         if cer < self.best_cer:
             self.best_cer, self.best_epoch = cer, epoch
             self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+            self.best_weights = weights_hash(self.best)
             self.best_windows = _window_table(windows)
 
     def save(self, path: Path) -> None:
@@ -272,6 +278,7 @@ class _Run:
         self.epoch, self.step = state["epoch"], state["step"]
         self.best_cer, self.best_epoch = state["best_cer"], state["best_epoch"]
         self.best = {name: value.cpu() for name, value in state["best"].items()}
+        self.best_weights = weights_hash(self.best) if self.best else ""
         self.best_windows = state["best_windows"].cpu().numpy()
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from emgmodels.drawing import own_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,9 +137,5 @@ def cer_axis(axes: Axes, cers: list[float], which: str = "x") -> None:
     set_label("validation CER (%)")
 
 
-@contextmanager
-def _styled() -> Iterator[None]:
-    import matplotlib
-
-    with matplotlib.rc_context(_RC):
-        yield
+def _styled() -> AbstractContextManager[None]:
+    return own_style(_RC)

@@ -17,6 +17,7 @@ from search.results.record import (
     TIME_IS_UP,
     WAITING,
     TrialRecord,
+    Weights,
     flatten,
 )
 from search.tables import CURVE_METRICS
@@ -34,6 +35,7 @@ __all__ = [
     "WAITING",
     "RunFolder",
     "TrialRecord",
+    "Weights",
     "flatten",
     "read_curves",
     "read_trials",
