@@ -11,6 +11,7 @@ import contextlib
 import heapq
 import math
 import sys
+import time
 from collections import deque
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,8 @@ from emgmodels.writing import whole
 from search.results import TrialRecord
 
 _SNAPSHOTS = "experiment_state-*.json"
+_SAVING_SHARE = 0.05
+"""Part of a trial's time that saving its best weights, epoch by epoch, may take."""
 _CHECKPOINTS = "checkpoint_"
 """How the names of Ray's checkpoints begin; what follows counts up."""
 
@@ -72,6 +75,62 @@ class BestCheckpoints:
         for trial in trials:
             if trial.kept and self._folder / f"{trial.slug}.pt" not in wanted:
                 trial.kept = None
+
+
+class _Save(NamedTuple):
+    """A checkpoint that a trial wrote because its weights were among the best."""
+
+    seconds: float
+    """What it cost, from asking until it was stored (s)."""
+    trained: float
+    """Seconds that the trial had trained until then."""
+
+
+class TimelySaves:
+    """Says when a trial is to save the weights of its best epoch, so that they outlive it.
+
+    They are saved as soon as they are there, whatever then becomes of trial and search. Where an
+    epoch is so short that saving would take a good part of it, they wait for a later epoch, or for
+    the end of the search.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[int, float] = {}
+        self._saves: dict[int, _Save] = {}
+        self._tried: set[int] = set()
+        self._is_ending = False
+
+    def is_owed(self, trial: TrialRecord) -> bool:
+        """Return whether a trial's newest checkpoint lacks its best weights."""
+        if trial.best is None or trial.number in self._tried:
+            return False
+        return trial.saved is None or trial.saved.epoch != int(trial.best["epoch"])
+
+    def is_due(self, trial: TrialRecord) -> bool:
+        """Return whether a trial is to save them now, at the end of an epoch."""
+        last = self._saves.get(trial.number)
+        trained = trial.seconds - last.trained if last else math.inf
+        cheap = last is None or last.seconds <= _SAVING_SHARE * trained
+        if not self.is_owed(trial) or not (cheap or self._is_ending):
+            return False
+        self._asked[trial.number] = time.monotonic()
+        return True
+
+    def saved(self, trial: TrialRecord) -> None:
+        """Take in that a trial has a new checkpoint, whoever asked for it."""
+        if (asked := self._asked.pop(trial.number, None)) is not None:
+            self._saves[trial.number] = _Save(time.monotonic() - asked, trial.seconds)
+        if self._is_ending:
+            self._tried.add(trial.number)
+
+    def forget(self, trial: TrialRecord) -> None:
+        """Take in that a trial ended."""
+        self._asked.pop(trial.number, None)
+        self._saves.pop(trial.number, None)
+
+    def end(self) -> None:
+        """Let each trial save what it owes after its running epoch, once: the search ends."""
+        self._is_ending = True
 
 
 class _Spent(NamedTuple):

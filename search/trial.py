@@ -138,7 +138,8 @@ class EmgTrial(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the training's state into a folder of Ray's."""
         for name in DRIVERS:  # which has them, and Ray would keep them with the checkpoint
-            (self._last_result or {}).pop(name, None)
+            if self._last_result:
+                self._last_result.pop(name, None)
         if self.result is not None:
             self.result.save(Path(checkpoint_dir) / CHECKPOINT)
             self.saved = time.monotonic()

@@ -21,6 +21,7 @@ from emgmodels.factory import Framing, build
 from emgmodels.features import SpecAugment
 from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.onednn import fast_products
+from emgmodels.weights import weights_hash
 from emgmodels.windows import (
     VALIDATION_SECONDS,
     Batch,
@@ -34,7 +35,6 @@ from emgmodels.windows import (
     usable_rotation,
     window_starts,
 )
-from emgmodels.weights import weights_hash
 from emgmodels.writing import whole
 
 

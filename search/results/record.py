@@ -102,8 +102,8 @@ class TrialRecord:
         if self.best is None:
             return None
         epoch = int(self.best["epoch"])
-        known = self.reported and self.reported.epoch == epoch
-        return Weights(epoch, self.best["val_cer"], self.reported.hash if known else "")
+        known = self.reported if self.reported and self.reported.epoch == epoch else None
+        return Weights(epoch, self.best["val_cer"], known.hash if known else "")
 
     @property
     def interval(self) -> tuple[float, float] | None:
