@@ -10,6 +10,7 @@ Nothing else in this project opens a test session, and the run folder records wh
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -26,8 +27,9 @@ from emgmodels.ctc import BeamSearch
 from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
 from emgmodels.factory import Decoder
 from emgmodels.language import LanguageModel
-from emgmodels.reader import load
+from emgmodels.reader import Reader, load
 from emgmodels.training import best_device
+from emgmodels.weights import weights_hash
 from emgmodels.windows import Recording, prepare
 from emgmodels.writing import whole
 from search.console import say, with_room
@@ -35,7 +37,7 @@ from search.evaluate.evaluation import GREEDY, Evaluation, evaluate_trial
 from search.evaluate.page import write_files
 from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
-from search.results import RunFolder, TrialRecord
+from search.results import RunFolder, TrialRecord, Weights
 from search.results.sessions import SETS, session_files
 from search.storage import local_file
 
@@ -95,31 +97,34 @@ def evaluate(
         subset: [local_file(file) for file in session_files(folder.path, facts, subset, data)]
         for subset in subsets
     }
-    _record(folder, paths, trials, search)
-    where = torch.device(device) if device else best_device()
+    where = _device(device)
     synthetic = bool(facts.get("synthetic"))
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
         say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
-    recordings = {subset: prepare(files) for subset, files in paths.items()}
+    readers = {trial.number: load(_checkpoint(folder, trial), where) for trial in trials}
+    opened = _Sessions(folder, paths, _entry(trials, search))
+    path = folder.path / "evaluation.parquet"
     evaluations: list[Evaluation] = []
     for trial in trials:
-        model = load(_checkpoint(folder, trial), where).model
-        decoder = search
+        reader, decoder = readers[trial.number], search
         if tune_lm and search:
-            decoder = _tuned(console, trial, model, recordings["val"], search)
+            decoder = _tuned(console, trial, reader.model, opened["val"], search)
         searches = (None, decoder) if decoder else (None,)
         for subset in subsets:
-            title = f"{trial.name}, {SETS[subset]}"
+            title, recordings = f"{trial.name}, {SETS[subset]}", opened[subset]
             with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
-                sessions = bars.track(recordings[subset], description=title)
-                evaluations.append(evaluate_trial(trial, model, subset, sessions, searches))
-            show(console, evaluations[-1], synthetic, lines)
-            pages = write_files(folder.path / "evaluation", evaluations[-1], synthetic)
-            say(console, f"Written: {pages[0]}, with the keyboard as {pages[1].name} and .svg")
-    path = folder.path / "evaluation.parquet"
-    table = write_table(path, evaluations, where, synthetic)
+                sessions = bars.track(recordings, description=title)
+                found = evaluate_trial(
+                    trial, reader.model, subset, sessions, searches, _weights(reader)
+                )
+            evaluations.append(found)
+            table = write_table(path, [found], where, synthetic)  # whatever becomes of the rest
+            show(console, found, synthetic, lines)
     say(console, f"Written: {path}")
+    for found in evaluations:
+        pages = write_files(folder.path / "evaluation", found, synthetic)
+        say(console, f"Written: {pages[0]}, with the keyboard as {pages[1].name} and .svg")
     if touched := _touched(folder):
         say(console, f"The test sessions have been looked at {_times(touched)}.")
     return table
@@ -187,6 +192,29 @@ def command(
         raise typer.Exit(2) from None
 
 
+def _device(name: str | None) -> torch.device:
+    """Return the device of a name, or the best there is.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    if name is None:
+        return best_device()
+    try:
+        torch.empty(1, device=name)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {name}: cannot be used here: {reason}") from None
+    return torch.device(name)
+
+
+def _weights(reader: Reader) -> Weights:
+    """Return which weights a checkpoint has."""
+    origin = reader.origin
+    cer = math.nan if origin.val_cer is None else origin.val_cer
+    return Weights(origin.epoch or 0, cer, weights_hash(reader.model.state_dict()))
+
+
 def _with_checkpoints(folder: RunFolder, top: int) -> list[TrialRecord]:
     """Return the best trials of those that have a checkpoint."""
     kept = [trial for trial in folder.ranking() if _checkpoint(folder, trial).is_file()]
@@ -232,25 +260,41 @@ def _tuned(
     return found
 
 
-def _record(
-    folder: RunFolder,
-    paths: dict[str, list[Path]],
-    trials: Sequence[TrialRecord],
-    search: BeamSearch | None,
-) -> None:
-    """Note in ``evaluation.json``, before any session is opened, what is going to be looked at."""
-    path = folder.path / "evaluation.json"
-    known = _records(folder)
-    entry = {
+class _Sessions:
+    """The sessions of each set, opened when they are asked for, which is noted first.
+
+    A call that ends before it opens a session has looked at none, and one that is interrupted
+    afterwards has.
+    """
+
+    def __init__(
+        self, folder: RunFolder, paths: dict[str, list[Path]], entry: dict[str, Any]
+    ) -> None:
+        self._path, self._paths, self._entry = folder.path / "evaluation.json", paths, entry
+        self._earlier = _records(folder)
+        self._opened: dict[str, list[Recording]] = {}
+
+    def __getitem__(self, subset: str) -> list[Recording]:
+        if subset not in self._opened:
+            names = [file.stem for file in self._paths[subset]]
+            self._entry["sessions"] = {**self._entry["sessions"], subset: names}
+            with whole(self._path) as scratch:
+                text = json.dumps([*self._earlier, self._entry], indent=2)
+                scratch.write_text(text, encoding="utf-8")
+            self._opened[subset] = prepare(self._paths[subset])
+        return self._opened[subset]
+
+
+def _entry(trials: Sequence[TrialRecord], search: BeamSearch | None) -> dict[str, Any]:
+    """Return what ``evaluation.json`` says of a call, before it has opened a session."""
+    return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "trials": [trial.number for trial in trials],
         "decoders": [GREEDY, *([search.name] if search else [])],
         "language_model": str(search.language.path) if search and search.language else None,
-        "sessions": {subset: [file.stem for file in files] for subset, files in paths.items()},
+        "sessions": {},
     }
-    with whole(path) as scratch:
-        scratch.write_text(json.dumps([*known, entry], indent=2), encoding="utf-8")
 
 
 def _records(folder: RunFolder) -> list[dict[str, Any]]:

@@ -41,6 +41,12 @@ class Weights(NamedTuple):
         cer = float(metrics.get("best_val_cer", math.nan))
         return cls(epoch, cer, metrics.get("best_weights", ""))
 
+    def are_others(self, than: Weights) -> bool:
+        """Return whether these are known to be other weights: by hash, else by epoch."""
+        if self.hash and than.hash:
+            return self.hash != than.hash
+        return self.epoch != than.epoch
+
 
 @dataclass
 class TrialRecord:
