@@ -19,6 +19,7 @@ from search.results.record import (
     TrialRecord,
     Weights,
     flatten,
+    kept_note,
 )
 from search.tables import CURVE_METRICS
 
@@ -37,6 +38,7 @@ __all__ = [
     "TrialRecord",
     "Weights",
     "flatten",
+    "kept_note",
     "read_curves",
     "read_trials",
     "read_windows",

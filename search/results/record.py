@@ -48,6 +48,16 @@ class Weights(NamedTuple):
         return self.epoch != than.epoch
 
 
+def kept_note(number: int, ranked: Weights | None, kept: Weights | None) -> str | None:
+    """Return in words where a trial's checkpoint has other weights than it is ranked by."""
+    if ranked is None or kept is None or kept.epoch == ranked.epoch:
+        return None
+    return (
+        f"trial {number:03d} is ranked by epoch {ranked.epoch} (CER {ranked.cer:.2f} %), its "
+        f"checkpoint is of epoch {kept.epoch} ({kept.cer:.2f} %)"
+    )
+
+
 @dataclass
 class TrialRecord:
     """What is known of one trial; a row of the trials table."""
@@ -110,6 +120,11 @@ class TrialRecord:
         epoch = int(self.best["epoch"])
         known = self.reported if self.reported and self.reported.epoch == epoch else None
         return Weights(epoch, self.best["val_cer"], known.hash if known else "")
+
+    @property
+    def kept_note(self) -> str | None:
+        """In words, where its checkpoint has other weights than it is ranked by."""
+        return kept_note(self.number, self.weights, self.kept)
 
     @property
     def interval(self) -> tuple[float, float] | None:

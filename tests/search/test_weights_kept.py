@@ -18,7 +18,7 @@ from emgmodels.reader import load
 from emgmodels.weights import weights_hash
 from search import run
 from search.recorder import Recorder
-from search.results import RunFolder, read_trials
+from search.results import TIME_IS_UP, RunFolder, read_trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -83,15 +83,31 @@ def assert_ranked_by_what_is_kept(folder: Path, count: int = 2) -> None:
         assert weights_hash(load(path).model.state_dict()) == row["weights"]
 
 
+@pytest.fixture
+def spent(monkeypatch):
+    """Let the time budget be spent after so many epochs of all trials together."""
+
+    def after(epochs: int) -> None:
+        def why(recorder: Recorder) -> str:
+            trained = sum(trial.epoch for trial in recorder.folder.trials.values())
+            return TIME_IS_UP if trained >= epochs else ""
+
+        monkeypatch.setattr(Recorder, "_reason_to_end", why)
+
+    return after
+
+
 def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
-    engine, data, space, tmp_path
+    engine, data, space, tmp_path, spent
 ):
-    run.search(space, data=data, out=tmp_path, time_budget=8, quiet=True)
+    spent(12)
+    run.search(space, data=data, out=tmp_path, quiet=True)
     folder = tmp_path / "tiny-001"
     first = read_trials(folder).to_pylist()
     assert "cut off" in {row["state"] for row in first}
     assert_ranked_by_what_is_kept(folder)
-    run.resume(folder, time_budget=6, quiet=True)
+    spent(sum(row["epochs"] for row in first) + 12)
+    run.resume(folder, quiet=True)
     assert sum(row["epochs"] for row in read_trials(folder).to_pylist()) > sum(
         row["epochs"] for row in first
     )
@@ -131,8 +147,9 @@ def test_a_part_of_the_search_that_fails_costs_no_weights(
     assert_ranked_by_what_is_kept(folder)
 
 
-def test_a_search_in_a_thread_keeps_its_weights_too(engine, data, space, tmp_path):
-    options = {"data": data, "out": tmp_path, "time_budget": 6, "quiet": True}
+def test_a_search_in_a_thread_keeps_its_weights_too(engine, data, space, tmp_path, spent):
+    spent(8)
+    options = {"data": data, "out": tmp_path, "quiet": True}
     searching = threading.Thread(target=run.search, args=(space,), kwargs=options)
     searching.start()
     searching.join(timeout=200)
