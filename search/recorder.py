@@ -352,7 +352,7 @@ class Recorder(tune.Callback):
         return self.folder.ranking()
 
     def _ended(self, record: TrialRecord, trial: Trial) -> None:
-        if record.checkpoint is None:  # of an earlier process, as where a paused trial is stopped
+        if record.best and record.checkpoint is None:  # of an earlier process, or paused there
             _take_checkpoint(record, trial)
         self._saves.forget(record)
         self._best.keep(self.folder.trials.values(), record)
