@@ -211,14 +211,20 @@ def last_weights_saved(recorder: Recorder) -> Iterator[None]:
     Ray stops their processes without. They train no further epoch meanwhile.
     """
     checkpoint, cleanup = TuneController.checkpoint, TuneController.cleanup
+    ended: list[Any] = []
+
+    def save_last(controller: Any) -> None:
+        if not ended:
+            ended.append(controller)
+            _save_last(controller, recorder)
 
     def checkpointed(controller: Any, force: bool = False, wait: bool = False) -> None:
         if force and wait:  # the last, after the loop
-            _save_last(controller, recorder)
+            save_last(controller)
         checkpoint(controller, force, wait)
 
     def cleaned(controller: Any) -> None:
-        _save_last(controller, recorder)  # where an error ended the loop
+        save_last(controller)  # where an error ended the loop
         cleanup(controller)
 
     with (
@@ -229,18 +235,18 @@ def last_weights_saved(recorder: Recorder) -> Iterator[None]:
 
 
 def _save_last(controller: Any, recorder: Recorder) -> None:
-    if "_schedule_trial_train" in vars(controller) or recorder.ending == DISK_FULL:
-        return
-    vars(controller)["_schedule_trial_train"] = lambda trial: None
-
     def missing() -> bool:
         running = controller._running_trials
         return any(trial.is_saving or recorder.owes(trial) for trial in running)
 
-    if not missing():
+    if recorder.ending == DISK_FULL or not missing():
         return
     end = time.monotonic() + _LAST_WEIGHTS
-    with contextlib.suppress(Exception), recorder.closing():  # what is lost, the tables say
+    with (
+        contextlib.suppress(Exception),  # what is lost, the tables say
+        recorder.closing(),
+        _replaced(TuneController, "_schedule_trial_train", lambda controller, trial: None),
+    ):
         while missing() and not recorder.is_hurried and time.monotonic() < end:
             controller._actor_manager.next(timeout=0.1)
 
