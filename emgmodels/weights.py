@@ -1,8 +1,9 @@
-"""Reads files of weights, and puts weights into models; messages name the file and the tensors."""
+"""Weights: read from files, put into models, told apart by a hash."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import pickle
 import zipfile
@@ -17,6 +18,8 @@ from emgmodels.paths import refuse_pointer
 
 _SHOWN = 4
 """Tensors that a message names."""
+_HASH_BYTES = 16
+"""Two sets of weights never share a hash of this length by chance."""
 
 
 def read_state(
@@ -74,6 +77,23 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
             f"its weights are not those of its configuration: {'; '.join(wrong[:_SHOWN])}{more}"
         )
     model.load_state_dict(weights)
+
+
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """Return a hash of a model's state: names, shapes, types and values of its tensors.
+
+    It depends neither on the device, nor on the order of the names, nor on the file that they came
+    from: a training's checkpoint and its export have the same.
+
+    Args:
+        state: a ``state_dict``.
+    """
+    digest = hashlib.blake2b(digest_size=_HASH_BYTES)
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
 
 
 def _why_unread(path: Path, error: Exception) -> str:

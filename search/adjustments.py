@@ -8,9 +8,12 @@ release of Ray made one needless, or no longer possible.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.fs
@@ -21,9 +24,18 @@ from ray.tune.experiment import Trial
 from ray.tune.registry import _global_registry
 from ray.tune.utils.object_cache import _ObjectCache
 
+from search.failures import DISK_FULL
+
+if TYPE_CHECKING:
+    from search.recorder import Recorder
+
+tune_run: Any = importlib.import_module("ray.tune.tune")  # ``ray.tune`` has a function so named
+
 _AHEAD = "TUNE_MAX_PENDING_TRIALS_PG"
 _SNAPSHOT_EVERY = 1.0
 """Seconds between two snapshots of Ray's, at least."""
+_LAST_WEIGHTS = 60.0
+"""Seconds to wait for the last weights when a search ends."""
 _SNAPSHOT_SHARE = 0.02
 """Part of the driver's time that snapshots may take to come oftener than Ray takes them."""
 
@@ -221,6 +233,50 @@ def stored_here() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def ended_by(event: threading.Event) -> Iterator[None]:
+    """Let Ray's loop end, with a last snapshot, when an event is set: in any thread.
+
+    Ray's own signal handlers are left out; outside the main thread it has none.
+    """
+    known = tune_run._setup_signal_catching
+    tune_run._setup_signal_catching = lambda: event
+    try:
+        yield
+    finally:
+        tune_run._setup_signal_catching = known
+
+
+@contextlib.contextmanager
+def last_weights_saved(recorder: Recorder) -> Iterator[None]:
+    """Let trials that run when a search ends save the weights that are to be kept of them.
+
+    Ray stops their processes without. They train no further epoch meanwhile.
+    """
+    checkpoint, cleanup = TuneController.checkpoint, TuneController.cleanup
+    ended: list[Any] = []
+
+    def save_last(controller: Any) -> None:
+        if not ended:
+            ended.append(controller)
+            _save_last(controller, recorder)
+
+    def checkpointed(controller: Any, force: bool = False, wait: bool = False) -> None:
+        if force and wait:  # the last, after the loop
+            save_last(controller)
+        checkpoint(controller, force, wait)
+
+    def cleaned(controller: Any) -> None:
+        save_last(controller)  # where an error ended the loop
+        cleanup(controller)
+
+    with (
+        _replaced(TuneController, "checkpoint", checkpointed),
+        _replaced(TuneController, "cleanup", cleaned),
+    ):
+        yield
+
+
 def _forget_lost_checkpoint(trial: Trial) -> None:
     """Let a trial whose checkpoint is gone start again, since it could not go on from it."""
     if trial.is_finished() or (saved := trial.checkpoint) is None:
@@ -228,6 +284,23 @@ def _forget_lost_checkpoint(trial: Trial) -> None:
     if saved.filesystem.get_file_info(saved.path).type == pa.fs.FileType.NotFound:
         manager: Any = trial.run_metadata.checkpoint_manager
         trial.run_metadata.checkpoint_manager = type(manager)(manager.checkpoint_config)
+
+
+def _save_last(controller: Any, recorder: Recorder) -> None:
+    def missing() -> bool:
+        running = controller._running_trials
+        return any(trial.is_saving or recorder.owes(trial) for trial in running)
+
+    if recorder.ending == DISK_FULL or not missing():
+        return
+    end = time.monotonic() + _LAST_WEIGHTS
+    with (
+        contextlib.suppress(Exception),  # what is lost, the tables say
+        recorder.closing(),
+        _replaced(TuneController, "_schedule_trial_train", lambda controller, trial: None),
+    ):
+        while missing() and not recorder.is_hurried and time.monotonic() < end:
+            controller._actor_manager.next(timeout=0.1)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,9 @@ import contextlib
 import heapq
 import math
 import sys
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from emgmodels.writing import whole
 from search.results import TrialRecord
 
 _SNAPSHOTS = "experiment_state-*.json"
+_SAVING_SHARE = 0.05
+"""Part of a trial's time that saving its best weights, epoch by epoch, may take."""
 _CHECKPOINTS = "checkpoint_"
 """How the names of Ray's checkpoints begin; what follows counts up."""
 
@@ -33,15 +36,21 @@ class BestCheckpoints:
 
     def __init__(self, run: Path, count: int) -> None:
         self._folder, self._count = run / "checkpoints", count
-        self._copied: dict[Path, str] = {}
+        self._sources: dict[Path, str] = {}
         self._last = (math.inf, sys.maxsize)
 
     def may_keep(self, trial: TrialRecord) -> bool:
-        """Return whether a trial is among the best few."""
+        """Return whether a trial was among the best few when they were last looked for."""
         return trial.sort_key <= self._last
 
-    def keep(self, trials: Iterable[TrialRecord], ended: TrialRecord | None = None) -> None:
-        """Copy new checkpoints of the best and delete the losers', but no file of another name.
+    def find(self, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+        """Return the best few of all trials of the search, best first."""
+        best = heapq.nsmallest(self._count, trials, key=lambda trial: trial.sort_key)
+        self._last = best[-1].sort_key if len(best) == self._count else (math.inf, sys.maxsize)
+        return [trial for trial in best if trial.best]
+
+    def keep(self, trials: Collection[TrialRecord], ended: TrialRecord | None = None) -> None:
+        """Take in new checkpoints of the best few, delete the losers' and no other file.
 
         Args:
             trials: all trials of the search.
@@ -50,26 +59,81 @@ class BestCheckpoints:
         if ended is not None and not self.may_keep(ended):
             return
         self._folder.mkdir(exist_ok=True)
-        trials = list(trials)
-        best = heapq.nsmallest(self._count, trials, key=lambda trial: trial.sort_key)
-        if len(best) == self._count:
-            self._last = best[-1].sort_key
-        wanted = {
-            self._folder / f"{trial.slug}.pt": trial.checkpoint for trial in best if trial.best
-        }
-        for kept, source in wanted.items():
-            if source is not None and self._copied.get(kept) != source.path:
+        wanted = {self._folder / f"{trial.slug}.pt": trial for trial in self.find(trials)}
+        for path, trial in wanted.items():
+            source = trial.checkpoint
+            if source is not None and self._sources.get(path) != source.path:
                 with contextlib.suppress(OSError):  # it was replaced by a newer one
-                    with whole(kept) as scratch:
-                        source.copy_to(scratch)
-                    self._copied[kept] = source.path
+                    with whole(path) as scratch:
+                        source.share_with(scratch)
+                    self._sources[path] = source.path
+                    trial.kept = trial.saved
         others = {path.name: path for path in self._folder.iterdir() if path not in wanted}
         begins = tuple({name.partition("-")[0] for name in others})  # spares most trials' names
         own = {f"{t.slug}.pt" for t in trials if f"{t.number:03d}" in begins} if others else set()
         for path in others.values():
             if path.name in own and not path.is_symlink():
                 path.unlink()
-                self._copied.pop(path, None)
+                self._sources.pop(path, None)
+        for trial in trials:
+            if trial.kept and self._folder / f"{trial.slug}.pt" not in wanted:
+                trial.kept = None
+
+
+class _Save(NamedTuple):
+    """A checkpoint that a trial wrote because its weights were among the best."""
+
+    seconds: float
+    """What it cost, from asking until it was stored (s)."""
+    trained: float
+    """Seconds that the trial had trained until then."""
+
+
+class TimelySaves:
+    """Says when a trial is to save the weights of its best epoch, so that they outlive it.
+
+    They are saved as soon as they are there, whatever then becomes of trial and search. Where an
+    epoch is so short that saving would take a good part of it, they wait for a later epoch, or for
+    the end of the search.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[int, float] = {}
+        self._saves: dict[int, _Save] = {}
+        self._tried: set[int] = set()
+        self._is_ending = False
+
+    def is_owed(self, trial: TrialRecord) -> bool:
+        """Return whether a trial's newest checkpoint lacks its best weights."""
+        if trial.best is None or trial.number in self._tried:
+            return False
+        return trial.saved is None or trial.saved.epoch != int(trial.best["epoch"])
+
+    def is_due(self, trial: TrialRecord) -> bool:
+        """Return whether a trial is to save them now, at the end of an epoch."""
+        last = self._saves.get(trial.number)
+        trained = trial.seconds - last.trained if last else math.inf
+        cheap = last is None or last.seconds <= _SAVING_SHARE * trained
+        if not self.is_owed(trial) or not (cheap or self._is_ending):
+            return False
+        self._asked[trial.number] = time.monotonic()
+        return True
+
+    def saved(self, trial: TrialRecord) -> None:
+        """Take in that a trial has a new checkpoint, whoever asked for it."""
+        if (asked := self._asked.pop(trial.number, None)) is not None:
+            self._saves[trial.number] = _Save(time.monotonic() - asked, trial.seconds)
+        if self._is_ending:
+            self._tried.add(trial.number)
+
+    def forget(self, trial: TrialRecord) -> None:
+        """Take in that a trial ended."""
+        self._asked.pop(trial.number, None)
+        self._saves.pop(trial.number, None)
+
+    def end(self) -> None:
+        """Let each trial save what it owes after its running epoch, once: the search ends."""
+        self._is_ending = True
 
 
 class _Spent(NamedTuple):

@@ -95,6 +95,13 @@ class Progress:
             self._drawn = time.monotonic()
             self._print(f"{trial.name}: {_score(trial)}; {trial.reason}")
 
+    def ending(self, why: str) -> None:
+        """Say at once that the search ends before its time, and what is waited for."""
+        self._print(
+            f"Ending, since {why}: saving the weights of the best trials, and the tables. Ctrl-C "
+            f"leaves out what takes longer."
+        )
+
     def _view(self, ranking: list[TrialRecord]) -> Group:
         table = trials_table(ranking[:_SHOWN], width=self.console.width)
         return Group(table, Text(self._status(ranking), style="bold"))

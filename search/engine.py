@@ -6,6 +6,8 @@ import contextlib
 import math
 import os
 import shlex
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,16 +22,18 @@ from ray.tune.search import SearchGenerator
 from emgmodels.windows import settle_paths
 from search.adjustments import (
     SnapshotError,
+    ended_by,
     failed_resets_retried,
     frequent_snapshots,
+    last_weights_saved,
     own_credentials,
     processes_kept,
     stored_here,
     trainable_at_hand,
     waiting,
 )
-from search.failures import DISK_FULL, FIRST_EPOCH, RETRIES, EngineError, is_disk_full
-from search.recorder import Recorder, SearchEnded
+from search.failures import DISK_FULL, FIRST_EPOCH, RETRIES, EngineError, explain, is_disk_full
+from search.recorder import Recorder
 from search.resources import Resources, trials_ahead
 from search.results import RunFolder
 from search.sampler import ListedConfigs, OptunaSampler
@@ -245,6 +249,8 @@ def _storage(folder: RunFolder, name: str = "") -> str:
 def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
     snapshot = False
     uploads = recorder.folder.mirror is not None
+    event = threading.Event()
+    recorder.end_loop = event.set
     try:
         with (
             own_credentials(),
@@ -254,17 +260,22 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
             failed_resets_retried(),
             stored_here(),
             contextlib.nullcontext() if uploads else frequent_snapshots(),
+            ended_by(event),
+            last_weights_saved(recorder),
+            _ended_by_signals(recorder),
         ):
             tuner.fit()
         snapshot = True
-    except SearchEnded:
-        pass
     except SnapshotError as error:
         raise ValueError(_unreadable(recorder, error)) from error
-    except Exception as error:
-        if not is_disk_full(error):
+    except BaseException as error:
+        if is_disk_full(error):
+            recorder.ending = DISK_FULL
+        elif isinstance(error, Exception):
+            recorder.ending = f"the search failed: {explain(error)}"
+        if recorder.ending != DISK_FULL:
+            recorder.finish(snapshot)
             raise
-        recorder.ending = DISK_FULL
     recorder.finish(snapshot)
 
 
@@ -276,6 +287,27 @@ def _unreadable(recorder: Recorder, error: BaseException) -> str:
         f"{path}: cannot be resumed: the snapshot of its trials in {ENGINE_FOLDER} cannot be read: "
         f"{error}. Its tables stay: learn from them with --warm-start {shlex.quote(str(path))}"
     )
+
+
+@contextlib.contextmanager
+def _ended_by_signals(recorder: Recorder) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM, as batch systems and containers send it, end a search in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    known = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: object) -> None:
+        if not recorder.interrupt():
+            raise KeyboardInterrupt
+
+    for number in known:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, before in known.items():
+            signal.signal(number, before)
 
 
 def _trial_name(trial: Trial) -> str:

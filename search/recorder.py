@@ -10,8 +10,6 @@ import contextlib
 import math
 import shlex
 import shutil
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,7 +23,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from emgmodels.config import Config, share_sections
 from search import failures
-from search.checkpoints import BestCheckpoints, SpentCheckpoints
+from search.checkpoints import BestCheckpoints, SpentCheckpoints, TimelySaves
 from search.console import Progress
 from search.results import (
     COMPLETE,
@@ -38,6 +36,7 @@ from search.results import (
     WAITING,
     RunFolder,
     TrialRecord,
+    Weights,
     flatten,
 )
 from search.space import SearchConfig
@@ -55,12 +54,10 @@ where that is more."""
 _NONE_TRAINS = "no trial could be trained"
 _SPARE_BYTES = 8 * 2**20
 """A disk with less free space counts as full."""
+INTERRUPTED = "the search was interrupted"
+"""How the reason of a trial ends that Ctrl-C, or another signal, cut off."""
 _LOOK = 1.0
 """Seconds between two looks at what may be wrong."""
-
-
-class SearchEnded(Exception):
-    """Ends a search that runs outside the main thread, where no signal can."""
 
 
 class Recorder(tune.Callback):
@@ -84,11 +81,16 @@ class Recorder(tune.Callback):
             settings: when to end, and after how long a trial without a report is taken for hung.
 
         Attributes:
-            ending: why the search ends before its time; empty where nothing but a signal ends it.
+            ending: why the search ends before its time; empty while it does not.
+            end_loop: lets Ray's loop end; the engine sets it.
+            is_hurried: whether the user does not want to wait for the last weights.
         """
         self.folder, self.boards, self.progress = folder, boards, progress
         self.explain: Callable[[str], str] | None = getattr(scheduler, "why", None)
         self.ending = ""
+        self.end_loop: Callable[[], None] = lambda: None
+        self.is_hurried = False
+        self._is_closing = self._is_ending_said = False
         self._begin = time.monotonic()
         self._settings = settings
         self._heard: dict[str, tuple[Trial, float]] = {}
@@ -98,6 +100,8 @@ class Recorder(tune.Callback):
         self._looked = 0.0
         self._trials: list[Trial] = []
         self._best = BestCheckpoints(folder.path, settings.checkpoints)
+        self._best.find(folder.trials.values())
+        self._saves = TimelySaves()
         self._spent = SpentCheckpoints()
         epochs = [row for record in folder.trials.values() for row in record.curve]
         self._longest_epoch = max((row["seconds"] for row in epochs), default=0.0)
@@ -157,17 +161,16 @@ class Recorder(tune.Callback):
         self.boards.report(record.slug, record.curve[-1])
         if (reading := result.pop("reading", None)) is not None:
             self.boards.search.read(record, reading)
-        if result.get("done") and self._best.may_keep(record):
+        if self._best.may_keep(record) and (self._saves.is_due(record) or result.get("done")):
             result[SHOULD_CHECKPOINT] = True
         self.progress.reported(record)
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """A checkpoint is there: at a rung, or at the end."""
+        """A checkpoint is there: of a new best epoch, at a rung, or at the end."""
         _forget_statistics(trial)
-        if trial.checkpoint is not None:
-            record = self._record(trial)
-            saved = trial.checkpoint
-            record.checkpoint = StoredFile(saved.filesystem, f"{saved.path}/{CHECKPOINT}")
+        record = self._record(trial)
+        self._saves.saved(record)
+        if _take_checkpoint(record, trial):
             self._spent.note(trial)
 
     def on_trial_complete(
@@ -196,6 +199,36 @@ class Recorder(tune.Callback):
         """A trial failed and is started again."""
         self._record(trial).reason = f"starts again: {self._note_failure(trial)}"
 
+    def owes(self, trial: Trial) -> bool:
+        """Return whether a trial's best weights are to be kept, and are in no checkpoint yet."""
+        record = self._record(trial)
+        return self._best.may_keep(record) and self._saves.is_owed(record)
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        """Wait for the last weights: each trial that owes some saves them after its epoch."""
+        self._say_ending()
+        self._saves.end()
+        self._is_closing = True
+        try:
+            yield
+        finally:
+            self._is_closing = False
+
+    def interrupt(self) -> bool:
+        """End the search, as Ctrl-C asks for; asked again, without its last weights.
+
+        Returns:
+            Whether there was something left to end.
+        """
+        if not self.ending:
+            self._end(INTERRUPTED)
+        elif self._is_closing and not self.is_hurried:
+            self.is_hurried = True
+        else:
+            return False
+        return True
+
     def get_state(self) -> None:
         """Send study and tables, since Ray is about to store a snapshot: they are never older."""
         with self._deaf():
@@ -209,6 +242,10 @@ class Recorder(tune.Callback):
         if self.folder.is_due():
             ranking = self._ranking(trials)
             with self._deaf():
+                if self.folder.mirror is None:  # else each would be brought here from storage
+                    self._best.keep(self.folder.trials.values())
+                else:
+                    self._best.find(self.folder.trials.values())
                 self.folder.flush()
                 self.boards.search.update(ranking, self.folder.elapsed)
         if not self.ending and time.monotonic() - self._looked >= _LOOK:
@@ -216,6 +253,8 @@ class Recorder(tune.Callback):
             self._end_hung()
             if why := self._reason_to_end():
                 self._end(why)
+        if self.ending:
+            self._say_ending()
 
     def finish(self, snapshot: bool) -> None:
         """Give the trials that the end of the search cut off their reason, and write everything.
@@ -226,7 +265,7 @@ class Recorder(tune.Callback):
         self.folder.release()
         for record in self.folder.trials.values():
             if record.state in (RUNNING, PAUSED, WAITING):
-                end = self.ending or "the search was interrupted"
+                end = self.ending or INTERRUPTED
                 record.reason = f"{record.state} at epoch {record.epoch} when {end}"
                 record.state = CUT_OFF
                 self.boards.end(record.slug, failed=False)
@@ -240,9 +279,13 @@ class Recorder(tune.Callback):
         """End the search as Ctrl-C does: with a snapshot from which it can go on."""
         self.ending = why
         self.folder.release()
-        if threading.current_thread() is not threading.main_thread():
-            raise SearchEnded(why)
-        signal.raise_signal(signal.SIGUSR1)  # Ray's handler lets its loop end
+        self.end_loop()
+
+    def _say_ending(self) -> None:
+        """Say why the search ends, once; not from a signal's handler, in the middle of a line."""
+        if not self._is_ending_said:
+            self._is_ending_said = True
+            self.progress.ending(self.ending or INTERRUPTED)
 
     def _reason_to_end(self) -> str:
         budget = self._settings.time_budget
@@ -310,9 +353,12 @@ class Recorder(tune.Callback):
         return self.folder.ranking()
 
     def _ended(self, record: TrialRecord, trial: Trial) -> None:
+        if record.best and record.checkpoint is None:  # of an earlier process, or paused there
+            _take_checkpoint(record, trial)
+        self._saves.forget(record)
+        self._best.keep(self.folder.trials.values(), record)
         self.folder.append(record)
         self.boards.end(record.slug, failed=record.state == FAILED)
-        self._best.keep(self.folder.trials.values(), record)
         self._spent.note(trial)
         self.progress.ended(record)
 
@@ -323,6 +369,16 @@ class Recorder(tune.Callback):
         if record.state == COMPLETE:
             return f"trained all {record.epoch} epochs"
         return f"stopped by the scheduler at epoch {record.epoch}"
+
+
+def _take_checkpoint(record: TrialRecord, trial: Trial) -> bool:
+    """Note a trial's newest checkpoint, and the weights in it; return whether it has one."""
+    if trial.checkpoint is None or trial.latest_checkpoint_result is None:
+        return False
+    saved, metrics = trial.checkpoint, trial.latest_checkpoint_result.metrics or {}
+    record.checkpoint = StoredFile(saved.filesystem, f"{saved.path}/{CHECKPOINT}")
+    record.saved = Weights.of(metrics)
+    return True
 
 
 def _forget_statistics(trial: Trial) -> None:

@@ -23,6 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from emgmodels.command import CommandLine
+from emgmodels.drawing import own_style
 from emgmodels.outputs import check_output, mark_of, picture_path, save_figure
 from search.console import with_room
 from search.replay import Curve, Summary, read_curves, whole
@@ -54,12 +55,19 @@ def draw_frontier(
         slots: Trials that trained at a time, for the title.
         chosen: Rule to point out.
     """
-    import matplotlib
+    with own_style():
+        _draw_frontier(results, path, slots, chosen)
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
+def _draw_frontier(
+    results: dict[Rule, Summary], path: Path, slots: int, chosen: Rule | None
+) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
     families: dict[str, list[Rule]] = {}
     for rule in results:
         family = f"{rule.name} by {rule.rank_by}" if rule.rank_by else rule.name
@@ -90,7 +98,6 @@ def draw_frontier(
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     save_figure(figure, path, _FIGURE_MARK, dpi=150)
-    plt.close(figure)
 
 
 def print_table(console: Console, results: dict[Rule, Summary], timed: bool) -> None:

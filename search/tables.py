@@ -35,7 +35,8 @@ _TRIALS = pa.schema(
     [(name, pa.int64()) for name in ("rank", "trial")]
     + [("architecture", pa.string())]
     + [(name, pa.float64()) for name in ("val_cer", "val_cer_low", "val_cer_high")]
-    + [(name, pa.int64()) for name in ("best_epoch", "epochs")]
+    + [("best_epoch", pa.int64()), ("weights", pa.string())]
+    + [("kept_epoch", pa.int64()), ("kept_cer", pa.float64()), ("epochs", pa.int64())]
     + [(name, pa.string()) for name in ("state", "reason")]
     + [("parameters", pa.int64())]
     + [(name, pa.float64()) for name in ("macs_per_second", "lookahead_ms")]
@@ -43,7 +44,9 @@ _TRIALS = pa.schema(
     + [("node", pa.string()), ("seed", pa.int64()), ("config", pa.string())]
 )
 """Columns of the trials table, before those of every setting. A search of several objectives has
-``front`` too: which trials no other beats in all of them."""
+``front`` too: which trials no other beats in all of them. ``weights`` is the hash of the weights of
+``best_epoch``; ``kept_epoch`` and ``kept_cer`` are of those in the trial's file in
+``checkpoints/``."""
 
 Row = Mapping[str, Any]
 Merge = Callable[[pa.Table, Sequence[Row]], pa.Table]

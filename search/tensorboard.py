@@ -135,7 +135,7 @@ class SearchBoard:
     def read(self, trial: TrialRecord, reading: Mapping[str, Any]) -> None:
         """Take in what a trial read at its best epoch: ``texts`` and ``confusions``."""
         if self._reader is None or trial.sort_key <= self._reader.sort_key:
-            self._reader, self._reading = trial, reading
+            self._reader, self._reading = trial, {**reading, "epoch": trial.epoch}
 
     def update(self, ranking: Sequence[TrialRecord], elapsed: float, final: bool = False) -> None:
         """Write progress, and the slower part if it is time to.
@@ -167,8 +167,10 @@ class SearchBoard:
             return
         self._drawn = drawn
         values = [_text("leaderboard", shown)]
-        if reader is not None and ranking[0] is reader:
-            title = f"**{reader.name}**, validation windows at its best epoch, {self.data}"
+        best = reader.best if reader else None
+        if reader and best and ranking[0] is reader and best["epoch"] == self._reading["epoch"]:
+            epoch = self._reading["epoch"]
+            title = f"**{reader.name}**, validation windows at its best epoch, {epoch}, {self.data}"
             values.append(_text("best trial/typed and read", _samples(title, self._reading)))
             values.append(_confusions(reader, self._reading, self.data))
         append(self.folder, *values, step=epochs)
@@ -186,7 +188,8 @@ def leaderboard(ranking: Sequence[TrialRecord], data: str) -> str:
         epochs = f"{trial.epoch}/{trial.config.training.epochs}"
         cells = (rank, trial.name, cer, epochs, trial.state, trial.reason)
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+    notes = [f"\n{trial.kept_note}" for trial in ranking if trial.kept_note]
+    return "\n".join([*lines, *notes])
 
 
 def append(folder: Path, *values: Summary.Value, step: int = 0) -> None:

@@ -28,6 +28,8 @@ from search.storage import SessionStore, local_file
 
 CHECKPOINT = "checkpoint.pt"
 """File name of a training's state inside a Ray Tune checkpoint."""
+DRIVERS = ("best_windows", "reading")
+"""Of a result, what only the driver needs, once."""
 _SAMPLES = 6
 
 
@@ -124,6 +126,7 @@ class EmgTrial(tune.Trainable):
         if self.reported != self.result.best_epoch:
             self.reported = self.result.best_epoch
             metrics["best_windows"] = self.result.best_windows
+        metrics["best_weights"] = self.result.best_weights
         if self.resumed is not None:
             self.resumed.cleanup()
             self.resumed = None
@@ -137,6 +140,9 @@ class EmgTrial(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the training's state into a folder of Ray's."""
+        for name in DRIVERS:  # which has them, and Ray would keep them with the checkpoint
+            if self._last_result:
+                self._last_result.pop(name, None)
         if self.result is not None:
             self.result.save(Path(checkpoint_dir) / CHECKPOINT)
             self.saved = time.monotonic()

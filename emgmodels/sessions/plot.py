@@ -9,6 +9,7 @@ import numpy as np
 
 from emgmodels import charset
 from emgmodels.config import BAND_ELECTRODES
+from emgmodels.drawing import own_style
 from emgmodels.outputs import mark_of, save_figure
 from emgmodels.sessions.session import Labels, Session
 
@@ -52,6 +53,11 @@ def plot_session(session: Session, path: Path, start: float = 0.0, seconds: floa
         )
     if not shortest <= seconds <= longest:
         raise ValueError(f"seconds {seconds}: a picture shows {shortest} to {longest} s")
+    with own_style():
+        _draw(session, path, start, seconds)
+
+
+def _draw(session: Session, path: Path, start: float, seconds: float) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

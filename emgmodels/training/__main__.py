@@ -81,11 +81,19 @@ def train(
     if last is None:
         console.print(f"{resume} has all {settings.training.epochs} epochs already.")
         return
-    console.print(
+    console.print(_outcome(last, out), highlight=False, markup=False)
+
+
+def _outcome(last: EpochResult, out: Path) -> str:
+    """Return what the training came to, and whose weights the checkpoint has."""
+    if not last.best_epoch:  # its checkpoint then has none of a best epoch
+        return (
+            f"no epoch had a validation CER; checkpoint with the weights of epoch {last.epoch}: "
+            f"{out}"
+        )
+    return (
         f"best validation CER {last.best_val_cer:.2f} % at epoch {last.best_epoch}; checkpoint "
-        f"with its weights: {out}",
-        highlight=False,
-        markup=False,
+        f"with its weights: {out}"
     )
 
 

@@ -26,7 +26,7 @@ from emgmodels.metrics import EditCounts, count_edits
 from emgmodels.onednn import fast_products
 from emgmodels.outputs import mark_of
 from emgmodels.training.feed import Feed
-from emgmodels.weights import load_weights, read_state
+from emgmodels.weights import load_weights, read_state, weights_hash
 from emgmodels.windows import (
     VALIDATION_SECONDS,
     Batch,
@@ -66,7 +66,7 @@ class EpochResult:
     best_val_cer: float
     """Lowest validation CER so far (%)."""
     best_epoch: int
-    """Epoch that had it."""
+    """Epoch that had it; 0 before there is one."""
     learning_rate: float
     """Learning rate of the last step."""
     seconds: float
@@ -74,6 +74,8 @@ class EpochResult:
     best_windows: np.ndarray = field(repr=False, compare=False)
     """(W, 2) edits and characters of each validation window in the best epoch, in order of time,
     prompts last; W is 0 before there is one."""
+    best_weights: str = field(repr=False, compare=False)
+    """Hash of the weights that the best epoch had; empty before there is one."""
     readings: tuple[tuple[str, str], ...] = field(repr=False, compare=False)
     """Text of each validation window, typed and read."""
     save: Callable[[Path], None] = field(repr=False, compare=False)
@@ -82,7 +84,7 @@ class EpochResult:
 
     def metrics(self) -> dict[str, float]:
         """Return every number, by name."""
-        left_out = ("best_windows", "readings", "save")
+        left_out = ("best_windows", "best_weights", "readings", "save")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
@@ -144,6 +146,7 @@ def fit(
             learning_rate=run.learning_rate,
             seconds=time.perf_counter() - begin,
             best_windows=run.best_windows,
+            best_weights=run.best_weights,
             readings=readings,
             save=run.save,
         )
@@ -182,6 +185,7 @@ class _Run:
         self.epoch, self.step, self.learning_rate = 0, 0, 0.0
         self.best_cer, self.best_epoch = math.inf, 0
         self.best: dict[str, Tensor] = {}
+        self.best_weights = ""
         self.sessions: dict[str, list[str]] = {}
         self.best_windows = _window_table([])
         self.feed = Feed(self.model, config, device)
@@ -231,6 +235,7 @@ class _Run:
         if cer < self.best_cer:
             self.best_cer, self.best_epoch = cer, epoch
             self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+            self.best_weights = weights_hash(self.best)
             self.best_windows = _window_table(windows)
 
     def save(self, path: Path) -> None:
@@ -266,6 +271,7 @@ class _Run:
         self.epoch, self.step = state["epoch"], state["step"]
         self.best_cer, self.best_epoch = state["best_cer"], state["best_epoch"]
         self.best = {name: value.cpu() for name, value in state["best"].items()}
+        self.best_weights = weights_hash(self.best) if self.best else ""
         self.best_windows = state["best_windows"].cpu().numpy()
         try:
             load_weights(self.model, state["model"])

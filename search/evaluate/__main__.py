@@ -10,6 +10,7 @@ Nothing else in this project opens a test session, and the run folder records wh
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
 from emgmodels.devices import find_device
 from emgmodels.factory import Decoder
 from emgmodels.language import LanguageModel
-from emgmodels.reader import load
+from emgmodels.reader import Reader, load
+from emgmodels.weights import weights_hash
 from emgmodels.windows import Recording, check_times, prepare
 from emgmodels.writing import whole
 from search.console import say, with_room
@@ -36,7 +38,7 @@ from search.evaluate.evaluation import GREEDY, Evaluation, evaluate_trial
 from search.evaluate.page import page_paths, write_files
 from search.evaluate.tuning import tune, validation_emissions
 from search.evaluate.writing import show, write_table
-from search.results import RunFolder, TrialRecord
+from search.results import RunFolder, TrialRecord, Weights
 from search.results.sessions import SETS, is_synthetic, session_files
 from search.storage import local_file, local_path
 
@@ -100,33 +102,33 @@ def evaluate(
     for trial in trials:
         for subset in subsets:
             page_paths(folder.path / "evaluation", trial, subset)
-    _record(folder, paths, trials, search)
     synthetic = is_synthetic(facts)
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
         say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
-    recordings = {subset: prepare(files) for subset, files in paths.items()}
-    for subset, files in paths.items():
-        for note in _times_notes(recordings[subset], files):
-            say(console, f"note: {note}")
+    readers = {trial.number: load(_checkpoint(folder, trial), where) for trial in trials}
+    opened = _Sessions(folder, paths, _entry(trials, search), console)
+    path = folder.path / "evaluation.parquet"
     evaluations: list[Evaluation] = []
     for trial in trials:
-        model = load(_checkpoint(folder, trial), where).model
-        decoder = search
+        reader, decoder = readers[trial.number], search
         if tune_lm and search:
-            decoder = _tuned(console, trial, model, recordings["val"], search)
+            decoder = _tuned(console, trial, reader.model, opened["val"], search)
         searches = (None, decoder) if decoder else (None,)
         for subset in subsets:
-            title = f"{trial.name}, {SETS[subset]}"
+            title, recordings = f"{trial.name}, {SETS[subset]}", opened[subset]
             with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
-                sessions = bars.track(recordings[subset], description=title)
-                evaluations.append(evaluate_trial(trial, model, subset, sessions, searches))
-            show(console, evaluations[-1], synthetic, lines)
-            pages = write_files(folder.path / "evaluation", evaluations[-1], synthetic)
-            say(console, f"Written: {pages[0]}, with the keyboard as {pages[1].name} and .svg")
-    path = folder.path / "evaluation.parquet"
-    table = write_table(path, evaluations, where, synthetic)
+                sessions = bars.track(recordings, description=title)
+                found = evaluate_trial(
+                    trial, reader.model, subset, sessions, searches, _weights(reader)
+                )
+            evaluations.append(found)
+            table = write_table(path, [found], where, synthetic)  # whatever becomes of the rest
+            show(console, found, synthetic, lines)
     say(console, f"Written: {path}")
+    for found in evaluations:
+        pages = write_files(folder.path / "evaluation", found, synthetic)
+        say(console, f"Written: {pages[0]}, with the keyboard as {pages[1].name} and .svg")
     if touched := _touched(folder):
         say(console, f"The test sessions have been looked at {_times(touched)}.")
     return table
@@ -209,6 +211,13 @@ def _times_notes(recordings: Sequence[Recording], files: Sequence[Path]) -> Iter
         raise ValueError(f"nothing was typed in these sessions, so they have no CER: {names}")
 
 
+def _weights(reader: Reader) -> Weights:
+    """Return which weights a checkpoint has."""
+    origin = reader.origin
+    cer = math.nan if origin.val_cer is None else origin.val_cer
+    return Weights(origin.epoch or 0, cer, weights_hash(reader.model.state_dict()))
+
+
 def _with_checkpoints(folder: RunFolder, top: int) -> list[TrialRecord]:
     """Return the best trials of those that have a checkpoint."""
     kept = [trial for trial in folder.ranking() if _checkpoint(folder, trial).is_file()]
@@ -254,25 +263,48 @@ def _tuned(
     return found
 
 
-def _record(
-    folder: RunFolder,
-    paths: dict[str, list[Path]],
-    trials: Sequence[TrialRecord],
-    search: BeamSearch | None,
-) -> None:
-    """Note in ``evaluation.json``, before any session is opened, what is going to be looked at."""
-    path = folder.path / "evaluation.json"
-    known = _records(folder)
-    entry = {
+class _Sessions:
+    """The sessions of each set, opened when they are asked for, which is noted first.
+
+    A call that ends before it opens a session has looked at none, and one that is interrupted
+    afterwards has.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        paths: dict[str, list[Path]],
+        entry: dict[str, Any],
+        console: Console,
+    ) -> None:
+        self._console = console
+        self._path, self._paths, self._entry = folder.path / "evaluation.json", paths, entry
+        self._earlier = _records(folder)
+        self._opened: dict[str, list[Recording]] = {}
+
+    def __getitem__(self, subset: str) -> list[Recording]:
+        if subset not in self._opened:
+            names = [file.stem for file in self._paths[subset]]
+            self._entry["sessions"] = {**self._entry["sessions"], subset: names}
+            with whole(self._path) as scratch:
+                text = json.dumps([*self._earlier, self._entry], indent=2)
+                scratch.write_text(text, encoding="utf-8")
+            self._opened[subset] = prepare(self._paths[subset])
+            for note in _times_notes(self._opened[subset], self._paths[subset]):
+                say(self._console, f"note: {note}")
+        return self._opened[subset]
+
+
+def _entry(trials: Sequence[TrialRecord], search: BeamSearch | None) -> dict[str, Any]:
+    """Return what ``evaluation.json`` says of a call, before it has opened a session."""
+    return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "trials": [trial.number for trial in trials],
         "decoders": [GREEDY, *([search.name] if search else [])],
         "language_model": str(search.language.path) if search and search.language else None,
-        "sessions": {subset: [file.stem for file in files] for subset, files in paths.items()},
+        "sessions": {},
     }
-    with whole(path) as scratch:
-        scratch.write_text(json.dumps([*known, entry], indent=2), encoding="utf-8")
 
 
 def _records(folder: RunFolder) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from emgmodels.evaluation import ONE_PASS, STITCHED, WINDOWS, Transcript, emit
 from emgmodels.factory import Decoder, describe, notation
 from emgmodels.metrics import EditCounts
 from emgmodels.windows import Recording
-from search.results import TrialRecord
+from search.results import TrialRecord, Weights
 
 GREEDY = "greedy"
 PARTING = 3.0
@@ -82,6 +82,7 @@ class Evaluation:
         searches: how emissions were decoded; None: greedily.
         transcripts: session, and what was read in it, one way after the other.
         notes: what the user should know.
+        weights: those that read; None: it is not known which.
     """
 
     trial: TrialRecord
@@ -89,6 +90,7 @@ class Evaluation:
     searches: Sequence[BeamSearch | None] = (None,)
     transcripts: list[tuple[str, Transcript]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    weights: Weights | None = None
 
     @property
     def sessions(self) -> list[str]:
@@ -132,10 +134,16 @@ class Evaluation:
                 f"warning: CER is {stitched:.1f} % stitched and {one_pass:.1f} % in one pass: the "
                 f"model has learnt how long its windows were; use it on windows of that length"
             )
-        windows, best = self.cer(WINDOWS), self.trial.best
-        if self.subset == "val" and best and abs(windows - best["val_cer"]) > _RECORDED:
+        windows, ranked = self.cer(WINDOWS), self.trial.weights
+        if self.weights and ranked and self.weights.are_others(ranked):
             yield (
-                f"warning: the search recorded {best['val_cer']:.2f} % for these windows: the "
+                f"warning: {self.trial.name} is ranked by epoch {ranked.epoch} ({ranked.cer:.2f} % "
+                f"in validation), and its checkpoint is of epoch {self.weights.epoch} "
+                f"({self.weights.cer:.2f} %): all figures here are of the checkpoint"
+            )
+        elif self.subset == "val" and ranked and abs(windows - ranked.cer) > _RECORDED:
+            yield (
+                f"warning: the search recorded {ranked.cer:.2f} % for these windows: the "
                 f"checkpoint is of another epoch, or the sessions have changed"
             )
 
@@ -146,6 +154,7 @@ def evaluate_trial(
     subset: str,
     recordings: Iterable[Recording],
     searches: Sequence[BeamSearch | None] = (None,),
+    weights: Weights | None = None,
 ) -> Evaluation:
     """Read sessions in every way.
 
@@ -155,8 +164,9 @@ def evaluate_trial(
         subset: ``val`` or ``test``.
         recordings: sessions of that subset.
         searches: how to decode emissions; None: greedily.
+        weights: the model's, as its checkpoint says.
     """
-    evaluation = Evaluation(trial, subset, searches)
+    evaluation = Evaluation(trial, subset, searches, weights=weights)
     for recording in recordings:
         for way in (STITCHED, ONE_PASS, WINDOWS):
             try:

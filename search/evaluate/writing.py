@@ -31,6 +31,9 @@ _SCHEMA = pa.schema(
     [
         ("trial", pa.int64()),
         ("architecture", pa.string()),
+        ("weights", pa.string()),
+        ("epoch", pa.int64()),
+        ("val_cer", pa.float64()),
         ("set", pa.string()),
         ("session", pa.string()),
         ("way", pa.string()),
@@ -75,6 +78,9 @@ def write_table(
 ) -> pa.Table:
     """Write evaluations to a Parquet file, beside earlier ones of other trials and sets.
 
+    A row's ``weights``, ``epoch`` and ``val_cer`` are those of the checkpoint that was read; a
+    ``test_cer`` stands beside the same weights only.
+
     Args:
         path: the file, ``evaluation.parquet`` of a run folder.
         evaluations: what to write; they replace earlier ones of the same trial and set.
@@ -90,13 +96,13 @@ def write_table(
     for evaluation in evaluations:
         rows += _rows(evaluation, device, synthetic)
     test_cers = {
-        row["trial"]: row["cer"]
+        (row["trial"], row.get("weights")): row["cer"]
         for row in rows
         if (row["set"], row["session"], row["way"]) == ("test", None, STITCHED)
         and row.get("decoder") in (None, GREEDY)
     }
     for row in rows:
-        row["test_cer"] = test_cers.get(row["trial"])
+        row["test_cer"] = test_cers.get((row["trial"], row.get("weights")))
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
     with whole(path) as scratch:
         pa.parquet.write_table(table, scratch)
@@ -168,12 +174,15 @@ def _show_text(console: Console, evaluation: Evaluation, lines: int) -> None:
 def _rows(
     evaluation: Evaluation, device: torch.device, synthetic: bool
 ) -> Iterator[dict[str, Any]]:
-    config = evaluation.trial.config.model
+    config, weights = evaluation.trial.config.model, evaluation.weights
     for row in evaluation.rows():
         edits, (low, high), search = row.edits, row.interval, row.search
         yield {
             "trial": evaluation.trial.number,
             "architecture": notation(config),
+            "weights": weights.hash if weights else None,
+            "epoch": weights.epoch if weights else None,
+            "val_cer": weights.cer if weights else None,
             "set": evaluation.subset,
             "session": row.session,
             "way": row.way,

@@ -65,7 +65,7 @@ def _report(console: Console, run: Run, out: Path) -> None:
         say(console, basis(run))
     if run.synthetic:
         say(console, f"Synthetic data. {SYNTHETIC}")
-    for note in notes:
+    for note in [*run.weights_notes, *notes]:
         say(console, f"note: {note}")
     say(console, f"Written: {out / 'report.html'}, with leaderboard and figures beside it")
 

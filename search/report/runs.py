@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import shlex
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from emgmodels.config import write_yaml_line
 from emgmodels.factory import notation, parse_notation
 from search import seeds
 from search.objectives import COLUMNS, on_front
+from search.report.tested import test_cer_of, tested_by_trial
 from search.results import (
     CUT_OFF,
     FAILED,
@@ -27,6 +28,8 @@ from search.results import (
     STOPPED,
     WAITING,
     RunFolder,
+    Weights,
+    kept_note,
     read_curves,
     read_trials,
 )
@@ -59,6 +62,8 @@ class Trial:
     val_cer_high: float
     """Upper end (%)."""
     best_epoch: int | None
+    kept_epoch: int | None
+    """Epoch of the weights in its checkpoint; None: none was kept, or it is not known."""
     epochs: int
     max_epochs: int
     state: str
@@ -70,7 +75,9 @@ class Trial:
     """Of all bands together."""
     seconds: float
     test_cer: float
-    """Test CER (%) where the run was evaluated, else NaN."""
+    """Test CER (%) of the weights it is ranked by, where they were evaluated, else NaN."""
+    notes: list[str]
+    """Where its checkpoint, or its test CER, is of other weights than it is ranked by."""
     values: dict[str, Any]
     """Settings by dotted name; those of absent stages are absent."""
     curve: dict[str, np.ndarray]
@@ -135,6 +142,11 @@ class Run:
         if self.synthetic:
             return "synthetic data"
         return f"subject {self.environment.get('subject', 'unknown')}"
+
+    @property
+    def weights_notes(self) -> list[str]:
+        """What to know of checkpoints and test CERs that other weights have than are ranked."""
+        return [note for trial in self.trials for note in trial.notes]
 
     @property
     def is_running(self) -> bool:
@@ -250,7 +262,8 @@ def read_run(path: str | Path) -> Run:
     Args:
         path: the folder. ``trials.parquet``, ``curves.parquet``, ``space.yaml`` and
             ``environment.json`` must be there; ``study.journal`` tells the order of epochs;
-            ``evaluation.parquet`` (columns ``trial``, ``test_cer``) adds test CERs.
+            ``evaluation.parquet`` (columns ``trial``, ``test_cer``, and ``weights`` and ``epoch``
+            of those that were read) adds test CERs.
 
     Raises:
         ValueError: a file is missing or damaged, or the search has no trial yet; the message names
@@ -267,12 +280,12 @@ def read_run(path: str | Path) -> Run:
         )
     space = load_space(path / "space.yaml")
     columns = {name: curves[name].to_numpy() for name in curves.column_names}
-    test = _test_cers(path)
+    tested = tested_by_trial(path)
     trials = []
     for row in rows:
         mine = columns["trial"] == row["trial"]
         curve = {name: column[mine] for name, column in columns.items()}
-        trials.append(_trial(row, curve, test.get(row["trial"], math.nan)))
+        trials.append(_trial(row, curve, tested.get(row["trial"], [])))
     confirmed = path / "confirm.parquet"
     again = read_parquet(confirmed).to_pylist() if confirmed.is_file() else []
     repeated = space.search.repeats > 1
@@ -312,8 +325,17 @@ def lookahead(milliseconds: float) -> str:
     return f"{milliseconds:.0f} ms" if math.isfinite(milliseconds) else "whole window"
 
 
-def _trial(row: dict[str, Any], curve: dict[str, np.ndarray], test_cer: float) -> Trial:
+def _trial(
+    row: dict[str, Any], curve: dict[str, np.ndarray], tested: Sequence[tuple[float, Weights]]
+) -> Trial:
     model = parse_notation(row["architecture"])
+    ranked = kept = None
+    if row["best_epoch"]:
+        ranked = Weights(row["best_epoch"], row["val_cer"], row.get("weights") or "")
+    if row.get("kept_epoch"):
+        kept = Weights(row["kept_epoch"], row["kept_cer"])
+    note = kept_note(row["trial"], ranked, kept)
+    test_cer, test_notes = test_cer_of(row["trial"], ranked, tested)
     cer, low, high = (row.get(name) for name in ("val_cer", "val_cer_low", "val_cer_high"))
     return Trial(
         number=row["trial"],
@@ -324,6 +346,7 @@ def _trial(row: dict[str, Any], curve: dict[str, np.ndarray], test_cer: float) -
         val_cer_low=math.nan if low is None else low,
         val_cer_high=math.nan if high is None else high,
         best_epoch=row["best_epoch"],
+        kept_epoch=row.get("kept_epoch"),
         epochs=row["epochs"],
         max_epochs=row["training.epochs"],
         state=row["state"],
@@ -334,6 +357,7 @@ def _trial(row: dict[str, Any], curve: dict[str, np.ndarray], test_cer: float) -
         electrodes=model.bands * model.electrodes,
         seconds=row["seconds"],
         test_cer=test_cer,
+        notes=[*([note] if note else []), *test_notes],
         values={
             name: value
             for name, value in row.items()
@@ -350,17 +374,6 @@ def _read_environment(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{path}: is not JSON: {error}") from None
-
-
-def _test_cers(path: Path) -> dict[int, float]:
-    """Return the lowest test CER (%) of each evaluated trial."""
-    if not (path / "evaluation.parquet").is_file():
-        return {}
-    found: dict[int, float] = defaultdict(lambda: math.nan)
-    for row in read_parquet(path / "evaluation.parquet").to_pylist():
-        if row.get("test_cer") is not None:
-            found[row["trial"]] = row["test_cer"]
-    return dict(found)
 
 
 def _arrivals(journal: Path) -> dict[tuple[int, int], float]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emgmodels.drawing import own_style
 from emgmodels.outputs import mark_of, marked, save_figure
 
 if TYPE_CHECKING:
@@ -141,9 +142,5 @@ def cer_axis(axes: Axes, cers: list[float], which: str = "x") -> None:
     set_label("validation CER (%)")
 
 
-@contextmanager
-def _styled() -> Iterator[None]:
-    import matplotlib
-
-    with matplotlib.rc_context(_RC):
-        yield
+def _styled() -> AbstractContextManager[None]:
+    return own_style(_RC)

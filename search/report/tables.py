@@ -114,7 +114,7 @@ def ranking_csv(run: Run) -> str:
         name: [getattr(trial, name) for trial in run.trials]
         for name in (
             *("rank", "number", "architecture", "val_cer", "val_cer_low", "val_cer_high"),
-            *("test_cer", "best_epoch", "epochs"),
+            *("test_cer", "best_epoch", "kept_epoch", "epochs"),
             *("max_epochs", "state", "reason", "parameters", "macs_per_second", "lookahead_ms"),
             *("electrodes", "seconds"),
         )

@@ -127,6 +127,7 @@ def _leaderboard(run: Run) -> str:
         lines.append(f"> **Synthetic data.** {SYNTHETIC}")
     lines += [_outcome(run), _cost(run), f"Data: {_data(run)}"]
     lines.append(tables.ranking(run, run.trials[:_IN_MARKDOWN]).markdown())
+    lines += [f"Note: {note}." for note in run.weights_notes]
     if len(run.trials) > _IN_MARKDOWN:
         lines.append(f"All {len(run.trials)} trials are in `leaderboard.csv`.")
     if len(run.space.search.objectives) > 1:
@@ -158,6 +159,8 @@ def _page(run: Run, plots: dict[str, Plot], notes: list[str]) -> str:
         tables.ranking(run, run.trials) if long else None,
         f"all {len(run.trials)} trials",
     )
+    for note in run.weights_notes:
+        page.text(f"Note: {note}.")
     if run.over_seeds:
         page.section("Over seeds")
         page.text(f"{seeds.verdict(run.over_seeds)} {OVER_SEEDS}")

@@ -17,7 +17,9 @@ from search.results.record import (
     TIME_IS_UP,
     WAITING,
     TrialRecord,
+    Weights,
     flatten,
+    kept_note,
 )
 from search.tables import CURVE_METRICS
 
@@ -34,7 +36,9 @@ __all__ = [
     "WAITING",
     "RunFolder",
     "TrialRecord",
+    "Weights",
     "flatten",
+    "kept_note",
     "read_curves",
     "read_trials",
     "read_windows",

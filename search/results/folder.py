@@ -20,7 +20,7 @@ from search import intervals
 from search.environment import environment
 from search.results.facts import read_facts, training_command
 from search.results.reading import read_curves, read_trials, read_windows
-from search.results.record import CUT_OFF, TrialRecord
+from search.results.record import CUT_OFF, TrialRecord, Weights
 from search.storage import Mirror, Place, redact
 from search.tables import curves_of, trials_of
 
@@ -95,9 +95,13 @@ class RunFolder:
         rows = read_trials(path).to_pylist()
         for row in rows:
             config = Config.model_validate_json(row["config"])
-            folder.trials[row["trial"]] = TrialRecord(
+            folder.trials[row["trial"]] = record = TrialRecord(
                 row["trial"], config, row["state"], row["reason"], row["node"]
             )
+            if row.get("weights"):  # tables of old have none
+                record.reported = Weights(row["best_epoch"], row["val_cer"], row["weights"])
+            if row.get("kept_epoch"):
+                record.kept = Weights(row["kept_epoch"], row["kept_cer"])
         for row in read_curves(path).to_pylist() if curves_of(path).exists() else ():
             folder.trials[row["trial"]].add(row)
         if (path / "windows.parquet").is_file():

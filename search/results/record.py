@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from emgmodels.config import Config
 from emgmodels.factory import describe, notation
@@ -23,6 +23,41 @@ TIME_IS_UP = "the time budget was spent"
 """How the reason of a trial ends that the time budget cut off."""
 
 
+class Weights(NamedTuple):
+    """The weights that a trial had after one of its epochs."""
+
+    epoch: int
+    cer: float
+    """Validation CER that they have (%)."""
+    hash: str = ""
+    """``emgmodels.weights.weights_hash`` of them; empty where it is not known."""
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any]) -> Weights | None:
+        """Return the weights of the best epoch that a result tells of, if there is one."""
+        epoch = int(metrics.get("best_epoch", 0))
+        if not epoch:
+            return None
+        cer = float(metrics.get("best_val_cer", math.nan))
+        return cls(epoch, cer, metrics.get("best_weights", ""))
+
+    def are_others(self, than: Weights) -> bool:
+        """Return whether these are known to be other weights: by hash, else by epoch."""
+        if self.hash and than.hash:
+            return self.hash != than.hash
+        return self.epoch != than.epoch
+
+
+def kept_note(number: int, ranked: Weights | None, kept: Weights | None) -> str | None:
+    """Return in words where a trial's checkpoint has other weights than it is ranked by."""
+    if ranked is None or kept is None or kept.epoch == ranked.epoch:
+        return None
+    return (
+        f"trial {number:03d} is ranked by epoch {ranked.epoch} (CER {ranked.cer:.2f} %), its "
+        f"checkpoint is of epoch {kept.epoch} ({kept.cer:.2f} %)"
+    )
+
+
 @dataclass
 class TrialRecord:
     """What is known of one trial; a row of the trials table."""
@@ -36,6 +71,12 @@ class TrialRecord:
     seconds: float = 0.0
     best: dict[str, float] | None = None
     checkpoint: StoredFile | None = None
+    saved: Weights | None = None
+    """The best weights in its newest checkpoint, ``checkpoint``."""
+    kept: Weights | None = None
+    """The weights in its file in ``checkpoints/``; None: it has none there."""
+    reported: Weights | None = None
+    """The best weights as its process last told of them."""
     windows: Windows | None = None
     fresh: list[dict[str, float]] = field(default_factory=list)
     """Epochs that the table does not have yet."""
@@ -48,6 +89,8 @@ class TrialRecord:
         """
         if "best_windows" in metrics:
             self.windows = Windows.of(int(metrics["best_epoch"]), metrics["best_windows"])
+        if "best_weights" in metrics:
+            self.reported = Weights.of(metrics)
         row = {name: float(metrics.get(name, math.nan)) for name in ("epoch", *CURVE_METRICS)}
         repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
         if repeated:
@@ -68,6 +111,20 @@ class TrialRecord:
         """Validation windows of the best epoch, where they are known."""
         known = self.windows and self.best and self.windows.epoch == self.best["epoch"]
         return self.windows if known else None
+
+    @property
+    def weights(self) -> Weights | None:
+        """The weights of the best epoch, by which the trial is ranked; None: it has none yet."""
+        if self.best is None:
+            return None
+        epoch = int(self.best["epoch"])
+        known = self.reported if self.reported and self.reported.epoch == epoch else None
+        return Weights(epoch, self.best["val_cer"], known.hash if known else "")
+
+    @property
+    def kept_note(self) -> str | None:
+        """In words, where its checkpoint has other weights than it is ranked by."""
+        return kept_note(self.number, self.weights, self.kept)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -97,8 +154,8 @@ class TrialRecord:
     @property
     def version(self) -> tuple[object, ...]:
         """What changes when the trial's row changes."""
-        best = self.best and self.best["epoch"]
-        return self.state, self.reason, self.node, self.epoch, self.seconds, best, self.interval
+        known = (self.state, self.reason, self.node, self.epoch, self.seconds)
+        return *known, self.weights, self.kept, self.interval
 
     def row(self) -> dict[str, Any]:
         """Return the trial's row of the trials table, without its rank."""
@@ -111,6 +168,9 @@ class TrialRecord:
             "val_cer_low": low,
             "val_cer_high": high,
             "best_epoch": int(best["epoch"]) if best else None,
+            "weights": (self.weights.hash or None) if self.weights else None,
+            "kept_epoch": self.kept.epoch if self.kept else None,
+            "kept_cer": self.kept.cer if self.kept else None,
             "epochs": self.epoch,
             "state": self.state,
             "reason": self.reason,

@@ -48,6 +48,8 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
         f"{len(ranking)} trials, {ended} of them ended early; {epochs} epochs of the {whole} that "
         f"training all to the end would have taken.",
     )
+    for note in filter(None, (trial.kept_note for trial in ranking)):
+        say(console, f"note: {note}")
     groups = seeds.by_configuration(ranking)
     if len(groups) < len(ranking) and any(len(group.trials) > 1 for group in groups):
         rows = seeds.table(groups[:_SHOWN]).to_pylist()
@@ -60,13 +62,19 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
             f"{cut_off} were cut off by the end of the search; they go on with\n"
             f"    python -m search.run --resume {shlex.quote(str(folder.path))}",
         )
-    say(
-        console,
-        f"Everything is in {folder.path}:\n"
-        f"    trials.csv, trials.parquet, curves.parquet    the tables\n"
-        f"    best.yaml    {training_command(folder.path)}\n"
-        f"    tensorboard/ tensorboard --logdir {shlex.quote(str(folder.path / 'tensorboard'))}",
-    )
+    if not any(trial.best for trial in ranking):
+        say(console, "No trial has a CER, so there is neither a best.yaml nor a checkpoint.")
+    views = {
+        "best.yaml": training_command(folder.path),
+        "tensorboard": f"tensorboard --logdir {shlex.quote(str(folder.path / 'tensorboard'))}",
+    }
+    lines = [
+        f"    {name:<12} {view}" for name, view in views.items() if (folder.path / name).exists()
+    ]
+    tables = ("trials.csv", "trials.parquet", "curves.parquet")
+    there = ", ".join(name for name in tables if (folder.path / name).exists())
+    lines.insert(0, f"    {there}    the tables")
+    say(console, "\n".join([f"Everything is in {folder.path}:", *lines]))
 
 
 def _front(folder: RunFolder) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -60,14 +59,6 @@ class Search:
 @pytest.fixture
 def folder(tmp_path) -> RunFolder:
     return RunFolder.create(tmp_path, "small")
-
-
-@pytest.fixture(autouse=True)
-def end_asked_for(monkeypatch):
-    """Ray's handler, which lets its loop end."""
-    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_search_of_which_many_trials_failed_can_be_resumed(folder):

@@ -1,0 +1,25 @@
+"""Draws pictures in one style, whatever the user's matplotlibrc says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def own_style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Let what is drawn in this context use matplotlib's defaults and these settings.
+
+    A matplotlibrc of the user may ask for LaTeX or other fonts, with which a picture fails or
+    looks different.
+
+    Args:
+        settings: of matplotlib's ``rcParams``.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings or {})
+        yield

@@ -1,0 +1,157 @@
+"""Whatever ends a search: its best trials are ranked by weights that were kept, or that is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import search.engine
+from emgmodels.reader import load
+from emgmodels.weights import weights_hash
+from search import run
+from search.recorder import Recorder
+from search.results import TIME_IS_UP, RunFolder, read_trials
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SPACE = """
+name: tiny
+model:
+  features: {hop: 64, bins: 6}
+  norm: bin
+  electrodes: 4
+  mlp_features: {choice: [8, 10, 12]}
+  encoder: {order: [recurrent], recurrent: {layers: 1, hidden: {choice: [8, 10, 12]}}}
+training: {epochs: 400, batch_size: 4, learning_rate: 0.01, warmup_steps: 3}
+search: {trials: 3, sampler: random, seed: 3, scheduler: none, checkpoints: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def data(session_paths) -> Path:
+    return session_paths[0].parent
+
+
+@pytest.fixture
+def space(tmp_path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """Ray, started once for the searches that run in this process."""
+    with search.engine.engine(None, None):
+        yield
+
+
+def epochs_of(folder: Path) -> int:
+    try:
+        return sum(trial.epoch for trial in RunFolder.open(folder).trials.values())
+    except ValueError:
+        return 0
+
+
+def wait_for_epochs(folder: Path, epochs: int) -> None:
+    deadline = time.monotonic() + 300
+    while epochs_of(folder) < epochs:
+        assert time.monotonic() < deadline, f"less than {epochs} epochs within 5 minutes"
+        time.sleep(0.05)
+
+
+def assert_ranked_by_what_is_kept(folder: Path, count: int = 2) -> None:
+    """The best trials' checkpoints have the weights, epoch and CER of their rows."""
+    rows = [row for row in read_trials(folder).to_pylist() if row["val_cer"] is not None][:count]
+    assert rows
+    trials = RunFolder.open(folder).trials
+    files = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert files == {f"{trials[row['trial']].slug}.pt" for row in rows}
+    for row in rows:
+        path = folder / "checkpoints" / f"{trials[row['trial']].slug}.pt"
+        state = torch.load(path, weights_only=True)
+        assert (state["best_epoch"], state["best_cer"]) == (row["best_epoch"], row["val_cer"])
+        assert (row["kept_epoch"], row["kept_cer"]) == (row["best_epoch"], row["val_cer"])
+        assert weights_hash(load(path).model.state_dict()) == row["weights"]
+
+
+@pytest.fixture
+def spent(monkeypatch):
+    """Let the time budget be spent after so many epochs of all trials together."""
+
+    def after(epochs: int) -> None:
+        def why(recorder: Recorder) -> str:
+            trained = sum(trial.epoch for trial in recorder.folder.trials.values())
+            return TIME_IS_UP if trained >= epochs else ""
+
+        monkeypatch.setattr(Recorder, "_reason_to_end", why)
+
+    return after
+
+
+def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
+    engine, data, space, tmp_path, spent
+):
+    spent(12)
+    run.search(space, data=data, out=tmp_path, quiet=True)
+    folder = tmp_path / "tiny-001"
+    first = read_trials(folder).to_pylist()
+    assert "cut off" in {row["state"] for row in first}
+    assert_ranked_by_what_is_kept(folder)
+    spent(sum(row["epochs"] for row in first) + 12)
+    run.resume(folder, quiet=True)
+    assert sum(row["epochs"] for row in read_trials(folder).to_pylist()) > sum(
+        row["epochs"] for row in first
+    )
+    assert_ranked_by_what_is_kept(folder)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_ends_a_search_with_its_best_weights_and_says_so_at_once(
+    how, data, space, tmp_path
+):
+    words = [sys.executable, "-m", "search.run", space, "--data", data, "--out", tmp_path]
+    done = subprocess.Popen(
+        list(map(str, words)), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    folder = tmp_path / "tiny-001"
+    wait_for_epochs(folder, 12)
+    os.killpg(done.pid, how) if how == signal.SIGINT else done.send_signal(how)
+    printed, _ = done.communicate(timeout=120)
+    assert done.returncode == 0
+    assert "Ending, since the search was interrupted" in printed
+    assert "the search was interrupted" in read_trials(folder)["reason"][0].as_py()
+    assert_ranked_by_what_is_kept(folder)
+
+
+def test_a_part_of_the_search_that_fails_costs_no_weights(
+    engine, data, space, tmp_path, monkeypatch
+):
+    def fail(recorder: Recorder, iteration: int, trials: list, **_: object) -> None:
+        if sum(trial.epoch for trial in recorder.folder.trials.values()) >= 9:
+            raise RuntimeError("a part of it broke")
+
+    monkeypatch.setattr(Recorder, "on_step_end", fail)
+    with pytest.raises(RuntimeError, match="a part of it broke"):
+        run.search(space, data=data, out=tmp_path, quiet=True)
+    folder = tmp_path / "tiny-001"
+    assert "a part of it broke" in read_trials(folder)["reason"][0].as_py()
+    assert_ranked_by_what_is_kept(folder)
+
+
+def test_a_search_in_a_thread_keeps_its_weights_too(engine, data, space, tmp_path, spent):
+    spent(8)
+    options = {"data": data, "out": tmp_path, "quiet": True}
+    searching = threading.Thread(target=run.search, args=(space,), kwargs=options)
+    searching.start()
+    searching.join(timeout=200)
+    assert_ranked_by_what_is_kept(tmp_path / "tiny-001")
+    assert search.engine.check_snapshot(RunFolder.open(tmp_path / "tiny-001")) is None
