@@ -193,8 +193,9 @@ def told(error: Exception) -> str:
 
 def _usage(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split())
-    if isinstance(error, typer.BadParameter) and hasattr(error.__cause__, "errors"):
-        message = f"{message.rstrip('.')}, and is {error.__cause__.errors()[0].get('input')!r}"
+    errors = getattr(error.__cause__, "errors", None)
+    if isinstance(error, typer.BadParameter) and errors is not None:
+        message = f"{message.rstrip('.')}, and is {errors()[0].get('input')!r}"
     if not message:  # the help was shown instead
         return ""
     context = getattr(error, "ctx", None)

@@ -21,5 +21,6 @@ def own_style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(settings or {})
+        known: Any = matplotlib.rcParams  # its type lists every name
+        known.update(settings or {})
         yield

@@ -279,7 +279,8 @@ def last_weights_saved(recorder: Recorder) -> Iterator[None]:
 
 def _forget_lost_checkpoint(trial: Trial) -> None:
     """Let a trial whose checkpoint is gone start again, since it could not go on from it."""
-    if trial.is_finished() or (saved := trial.checkpoint) is None:
+    saved: Any = trial.checkpoint
+    if trial.is_finished() or saved is None:
         return
     if saved.filesystem.get_file_info(saved.path).type == pa.fs.FileType.NotFound:
         manager: Any = trial.run_metadata.checkpoint_manager

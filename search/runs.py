@@ -161,7 +161,7 @@ def _read(path: Path) -> Listed:
     return Listed(
         path,
         "running" if is_running(path) else _ended(rows),
-        best and best["val_cer"],
+        best["val_cer"] if best else None,
         notation(parse_notation(best["architecture"]), brief=True) if best else "",
         len(rows),
         _changed(path),

@@ -76,7 +76,7 @@ def read_header(path: Path, group: h5py.Group) -> Header:
             f"{path}: group '{GROUP}' lacks the attributes {', '.join(lacking)} "
             f"(found: {', '.join(group.attrs) or 'none'})"
         )
-    stand_ins = {
+    stand_ins: dict[str, Any] = {
         "session_name": path.stem,
         "user": path.parent.name or path.absolute().parent.name or "unknown",
         "duration_mins": None,

@@ -55,6 +55,7 @@ def plot_session(session: Session, path: Path, start: float = 0.0, seconds: floa
         raise ValueError(f"seconds {seconds}: a picture shows {shortest} to {longest} s")
     with own_style():
         _draw(session, path, start, seconds)
+    return path
 
 
 def _draw(session: Session, path: Path, start: float, seconds: float) -> None:
@@ -74,7 +75,6 @@ def _draw(session: Session, path: Path, start: float, seconds: float) -> None:
     bands[-1].set_xlim(start, min(start + seconds, session.duration))
     bands[-1].set_xlabel("time from the first sample (s)")
     save_figure(figure, path, PLOT_MARK, dpi=120)
-    return path
 
 
 def _draw_band(axes: Axes, name: str, elapsed: np.ndarray, emg: np.ndarray) -> None:
