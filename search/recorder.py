@@ -375,6 +375,8 @@ def _take_checkpoint(record: TrialRecord, trial: Trial) -> bool:
     if trial.checkpoint is None or trial.latest_checkpoint_result is None:
         return False
     saved, metrics = trial.checkpoint, trial.latest_checkpoint_result.metrics or {}
+    for name in ("best_windows", "reading"):  # else Ray would write them into every snapshot
+        metrics.pop(name, None)
     record.checkpoint = StoredFile(saved.filesystem, f"{saved.path}/{CHECKPOINT}")
     record.saved = Weights.of(metrics)
     return True

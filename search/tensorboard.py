@@ -136,7 +136,8 @@ class SearchBoard:
     def read(self, trial: TrialRecord, reading: Mapping[str, Any]) -> None:
         """Take in what a trial read at its best epoch: ``texts`` and ``confusions``."""
         if self._reader is None or trial.sort_key <= self._reader.sort_key:
-            self._reader, self._reading = trial, {**reading, "epoch": trial.epoch}
+            epoch = int(trial.best["epoch"]) if trial.best else 0
+            self._reader, self._reading = trial, {**reading, "epoch": epoch}
 
     def update(self, ranking: Sequence[TrialRecord], elapsed: float, final: bool = False) -> None:
         """Write progress, and the slower part if it is time to.

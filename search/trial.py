@@ -28,8 +28,6 @@ from search.storage import SessionStore, local_file
 
 CHECKPOINT = "checkpoint.pt"
 """File name of a training's state inside a Ray Tune checkpoint."""
-DRIVERS = ("best_windows", "reading")
-"""Of a result, what only the driver needs, once."""
 _SAMPLES = 6
 
 
@@ -137,9 +135,6 @@ class EmgTrial(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the training's state into a folder of Ray's."""
-        for name in DRIVERS:  # which has them, and Ray would keep them with the checkpoint
-            if self._last_result:
-                self._last_result.pop(name, None)
         if self.result is not None:
             self.result.save(Path(checkpoint_dir) / CHECKPOINT)
             self.saved = time.monotonic()
