@@ -21,7 +21,7 @@ from rich.console import Console
 from benchmarks import registry, results
 from benchmarks.measure import Scope
 from emgmodels.command import CommandLine
-from emgmodels.training.memory import keep_freed_memory
+from emgmodels.compute.allocator import keep_freed_memory
 
 
 class Clock(StrEnum):

@@ -11,7 +11,7 @@ import numpy as np
 
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.sessions import Keystroke, Session, write_session
-from emgmodels.windows import make_home
+from emgmodels.windows.home import make_home
 
 KEYS_A_SECOND = 4
 VERSION = 1

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Figure, Scope
-from search.replay import Curve, Replay, lowest, read_curves, whole
-from search.results import read_trials
-from search.schedule import make_scheduler
+from search.engine.schedulers import make_scheduler
+from search.results.reading import read_trials
+from search.simulate.replay import Curve, Replay, lowest, read_curves, whole
 
 CURVES = Path(__file__).parent / "curves"
 _EPOCHS, _TRIALS = 32, 20

@@ -16,17 +16,13 @@ from benchmarks import data
 from benchmarks.measure import Figure, Scope, Yardstick
 from benchmarks.together import Trainers
 from emgmodels.config import Config
-from emgmodels.factory import parse_notation
-from emgmodels.memory import footprint
+from emgmodels.network.memory_estimate import footprint
+from emgmodels.notation import parse_notation
 from emgmodels.training.fit import _Run
-from emgmodels.windows import (
-    DeviceRecordings,
-    Recording,
-    batches,
-    prepare,
-    recordings_on,
-    window_starts,
-)
+from emgmodels.windows.batches import batches, window_starts
+from emgmodels.windows.cache import prepare
+from emgmodels.windows.device import DeviceRecordings, recordings_on
+from emgmodels.windows.recording import Recording
 
 MODELS = {
     "baseline": "conv:4 @16ch",

@@ -11,17 +11,18 @@ from typing import Any, ClassVar
 from ray import cloudpickle, tune
 from rich.console import Console
 
-from search.console import Progress
-from search.engine import engine, run_trials
-from search.recorder import Recorder
-from search.resources import Resources
-from search.results import RunFolder
-from search.run import scheduler_of
-from search.sampler import OptunaSampler
+from search.display.console import Progress
+from search.display.tensorboard import TrialBoards
+from search.engine.ray_session import engine
+from search.engine.recorder import Recorder
+from search.engine.resources import Resources
+from search.engine.searcher import OptunaSampler
+from search.engine.trial import CHECKPOINT, EmgTrial, TrialData
+from search.engine.tuning import run_trials
+from search.results.folder import RunFolder
+from search.results.growing_tables import CURVE_METRICS
+from search.run.searching import scheduler_of
 from search.space import load_space
-from search.tables import CURVE_METRICS
-from search.tensorboard import TrialBoards
-from search.trial import CHECKPOINT, EmgTrial, TrialData
 
 SPACE = Path(__file__).resolve().parent.parent / "spaces" / "deep.yaml"
 NO_DATA = TrialData((), ())

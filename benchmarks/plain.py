@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from emgmodels.charset import label_of
 from emgmodels.config import BANDS, AugmentationConfig
-from emgmodels.windows import Cut
+from emgmodels.windows.cut import Cut
 
 
 class PlainSession:

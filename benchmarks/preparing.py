@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks import data
 from benchmarks.measure import Figure, Scope
 from emgmodels.config import SAMPLE_RATE
-from emgmodels.windows import cache_folder, prepare
-from emgmodels.windows.cache import clear
+from emgmodels.windows.cache import clear, prepare
+from emgmodels.windows.home import cache_folder
 
 BYTES_A_SAMPLE = 136 + 128
 """Of a session file, read, and of its recording, written."""

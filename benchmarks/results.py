@@ -18,7 +18,7 @@ import torch
 from rich.table import Table
 
 from benchmarks.measure import Figure, Scope
-from search.environment import source_hash
+from search.results.environment import source_hash
 
 FOLDER = Path(__file__).parent
 STORE = FOLDER / "results.json"

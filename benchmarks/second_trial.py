@@ -18,8 +18,8 @@ from ray.tune.experiment import Trial
 from benchmarks import data
 from benchmarks.idle import search_idly
 from benchmarks.measure import Figure, Scope
-from search.recorder import Recorder
-from search.trial import EmgTrial, TrialData
+from search.engine.recorder import Recorder
+from search.engine.trial import EmgTrial, TrialData
 
 WANTED = 0.1
 _TRIAL = (

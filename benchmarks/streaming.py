@@ -14,8 +14,11 @@ import torch
 
 from benchmarks.measure import Figure, Scope
 from emgmodels.config import SAMPLE_RATE, Config
-from emgmodels.factory import Decoder, build, describe, parse_notation
-from emgmodels.reader import Origin, Reader
+from emgmodels.factory import build
+from emgmodels.network.network import Network
+from emgmodels.network.summary import describe
+from emgmodels.notation import parse_notation
+from emgmodels.reading.reader import Origin, Reader
 
 CHUNK = SAMPLE_RATE // 20
 MODELS = {
@@ -64,7 +67,7 @@ def fast(reader: Reader, count: int) -> Callable[[], object]:
     return lambda: [stream.push(chunk) for chunk in chunks]
 
 
-def plain(model: Decoder) -> Callable[[], object]:
+def plain(model: Network) -> Callable[[], object]:
     """Return what reads the last 4 s once."""
     window = torch.from_numpy(emg_of(4 * SAMPLE_RATE)).permute(1, 2, 0)[None].contiguous()
 

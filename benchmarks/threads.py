@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from benchmarks.measure import Figure, Scope, Timings
 from benchmarks.together import Trainers
 from emgmodels.config import Config
-from emgmodels.factory import parse_notation
+from emgmodels.notation import parse_notation
 
 MODELS = {
     "baseline": "conv:4 @16ch",

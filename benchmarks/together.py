@@ -10,11 +10,12 @@ from types import TracebackType
 import torch
 
 from benchmarks import data
+from emgmodels.compute.allocator import keep_freed_memory
+from emgmodels.compute.onednn import fast_products
 from emgmodels.config import Config
-from emgmodels.onednn import fast_products
 from emgmodels.training.fit import _Run
-from emgmodels.training.memory import keep_freed_memory
-from emgmodels.windows import prepare, window_starts
+from emgmodels.windows.batches import window_starts
+from emgmodels.windows.cache import prepare
 
 
 class Trainers:

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Figure, Scope
 from benchmarks.plain_model import PlainBaseline
+from emgmodels.compute.onednn import fast_products
 from emgmodels.ctc import ctc_loss
-from emgmodels.factory import Decoder, build, parse_notation
-from emgmodels.onednn import fast_products
+from emgmodels.factory import build
+from emgmodels.network.network import Network
+from emgmodels.notation import parse_notation
 
 FRAMES = 622
 """Of a window of 4 s with 1 s of context."""
@@ -60,7 +62,7 @@ def run(scope: Scope) -> Iterator[Figure]:
         )
 
 
-def make_models(short: bool = False) -> tuple[Decoder, PlainBaseline]:
+def make_models(short: bool = False) -> tuple[Network, PlainBaseline]:
     """Return the baseline from the factory and as plain modules, with the same weights."""
     text = "conv:1(channels=4,kernel=5) mlp:16" if short else "conv:4 @16ch"
     model = build(parse_notation(text))
@@ -77,7 +79,7 @@ def make_batch(windows: int, frames: int = FRAMES) -> tuple[Tensor, Tensor, Tens
     return features, labels, torch.full((windows,), 20)
 
 
-def check_alike(model: Decoder, plain: PlainBaseline, features: Tensor) -> None:
+def check_alike(model: Network, plain: PlainBaseline, features: Tensor) -> None:
     """Fail where log-probabilities or gradients differ from the reference's."""
     few = features[:2]
     with fast_products(torch.device("cpu")):
@@ -95,7 +97,7 @@ def check_alike(model: Decoder, plain: PlainBaseline, features: Tensor) -> None:
 
 def step(model: nn.Module, features: Tensor, labels: Tensor, lengths: Tensor) -> Callable[[], None]:
     """Return an optimiser step of a model that answers windows or, if it is plain, time first."""
-    fused = isinstance(model, Decoder)
+    fused = isinstance(model, Network)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
 
     def one() -> None:
@@ -110,7 +112,7 @@ def step(model: nn.Module, features: Tensor, labels: Tensor, lengths: Tensor) ->
     return one
 
 
-def operations(model: Decoder, frames: int = FRAMES) -> int:
+def operations(model: Network, frames: int = FRAMES) -> int:
     """Return the operations of a window's forward and backward pass, by learned weights.
 
     Backward takes twice the forward's, for the gradients of weights and of inputs; the spectrogram

@@ -23,8 +23,8 @@ from ray import cloudpickle, tune
 from benchmarks import data
 from benchmarks.idle import search_idly
 from benchmarks.measure import Figure, Scope
-from search.engine import engine
-from search.trial import EmgTrial, TrialData
+from search.engine.ray_session import engine
+from search.engine.trial import EmgTrial, TrialData
 
 WANTED_SECONDS = 1.0
 WANTED_RATIO = 5

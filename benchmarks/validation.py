@@ -13,12 +13,12 @@ import torch
 
 from benchmarks import data
 from benchmarks.measure import Figure, Scope
+from emgmodels.compute.onednn import fast_products
 from emgmodels.config import Config
-from emgmodels.factory import parse_notation
 from emgmodels.metrics import count_edits
-from emgmodels.onednn import fast_products
+from emgmodels.notation import parse_notation
 from emgmodels.training.fit import _Run
-from emgmodels.windows import prepare
+from emgmodels.windows.cache import prepare
 
 
 def run(scope: Scope) -> Iterator[Figure]:

@@ -15,8 +15,10 @@ import torch
 from benchmarks import data, plain
 from benchmarks.measure import Figure, Scope
 from emgmodels.config import AugmentationConfig, FeaturesConfig
-from emgmodels.features import LogSpectrogram, SpecAugment
-from emgmodels.windows import Cut, batches, prepare
+from emgmodels.network.features import LogSpectrogram, SpecAugment
+from emgmodels.windows.batches import batches
+from emgmodels.windows.cache import prepare
+from emgmodels.windows.cut import Cut
 
 CUT = Cut(
     window=8000, before=1800, samples=1800 + 8000 + 200, electrodes=tuple(range(16)),

@@ -8,18 +8,13 @@ This package stands alone: it imports neither Ray nor ``search``. A trained mode
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from emgmodels.lazy import offered
 
 if TYPE_CHECKING:
-    from emgmodels.reader import load
+    from emgmodels.checkpoints.loading import load
 
 __all__ = ["load"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import ``reader.load`` when it is asked for, and PyTorch with it."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from emgmodels import reader
-
-    return reader.load
+__getattr__ = offered(__name__, dict.fromkeys(__all__, "emgmodels.checkpoints.loading"))

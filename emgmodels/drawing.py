@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
 @contextmanager
-def own_style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
+def own_style(settings: Any = None) -> Iterator[None]:
     """Let what is drawn in this context use matplotlib's defaults and these settings.
 
     A matplotlibrc of the user may ask for LaTeX or other fonts, with which a picture fails or
     looks different.
 
     Args:
-        settings: of matplotlib's ``rcParams``.
+        settings: of matplotlib's ``rcParams``, by name.
     """
     import matplotlib
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emgmodels.writing import whole
+from emgmodels.atomic import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,11 +17,13 @@ import typer
 from rich.console import Console
 
 from emgmodels.command import CommandLine
-from emgmodels.factory import notation, parse_notation
-from search.console import duration, with_room
-from search.lock import is_running
-from search.report.tables import Table
-from search.results import (
+from emgmodels.notation import notation, parse_notation
+from search.display.table import Table
+from search.display.words import duration, with_room
+from search.results.growing_tables import trials_of
+from search.results.lock import is_running
+from search.results.reading import read_trials
+from search.results.record import (
     COMPLETE,
     CUT_OFF,
     FAILED,
@@ -30,9 +32,7 @@ from search.results import (
     STOPPED,
     TIME_IS_UP,
     WAITING,
-    read_trials,
 )
-from search.tables import trials_of
 
 FINISHED, INTERRUPTED = "finished", "interrupted"
 OUT_OF_TIME = "out of time"

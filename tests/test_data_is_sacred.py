@@ -23,18 +23,20 @@ import emgmodels.synthetic.__main__ as synthetic
 import emgmodels.training.__main__ as training
 import emgmodels.windows.__main__ as windows
 import search.report.__main__ as report
-import search.simulate as simulate
+import search.simulate.__main__ as simulate
 import search.space.__main__ as space
 from emgmodels.config import Config
 from emgmodels.notation import parse_notation
 from emgmodels.sessions import write_session
 from emgmodels.synthetic import write_subject
 from emgmodels.training.fit import fit
-from emgmodels.windows import cache_folder, fetched_folder, note_fetched, prepare
-from search.checkpoints import BestCheckpoints, SpentCheckpoints
-from search.lock import running
+from emgmodels.windows.cache import prepare
+from emgmodels.windows.home import cache_folder, fetched_folder, note_fetched
+from search.engine.checkpoints import BestCheckpoints, SpentCheckpoints
 from search.report import figures
-from search.results import RunFolder, TrialRecord
+from search.results.folder import RunFolder
+from search.results.lock import running
+from search.results.record import TrialRecord
 from search.storage.mirror import fetch
 
 TINY = Config(

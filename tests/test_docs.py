@@ -17,12 +17,15 @@ import typer
 from conftest import make_session
 from typer.testing import CliRunner
 
+from emgmodels.checkpoints.exported import write_torch
 from emgmodels.config import Config
-from emgmodels.export.files import write_torch
-from emgmodels.factory import build, parse_notation
-from emgmodels.reader import Origin, Reader
+from emgmodels.factory import build
+from emgmodels.notation import parse_notation
+from emgmodels.reading.reader import Origin, Reader
 from emgmodels.sessions import write_session
-from search.results import COMPLETE, CURVE_METRICS, RunFolder, TrialRecord
+from search.results.folder import RunFolder
+from search.results.growing_tables import CURVE_METRICS
+from search.results.record import COMPLETE, TrialRecord
 from search.space import load_space
 from search.space.__main__ import app as space_app
 from search.space.reference import updated

@@ -14,13 +14,17 @@ import torch
 from conftest import make_session
 from typer.testing import CliRunner
 
+from emgmodels.checkpoints.exported import write_torch
+from emgmodels.checkpoints.loading import load
 from emgmodels.config import Config
-from emgmodels.export.files import write_torch
-from emgmodels.factory import build, parse_notation
-from emgmodels.reader import Origin, Reader, load
+from emgmodels.factory import build
+from emgmodels.notation import parse_notation
+from emgmodels.reading.reader import Origin, Reader
 from emgmodels.sessions import write_session
-from search.cli import COMMANDS, app
-from search.results import COMPLETE, CURVE_METRICS, RunFolder, TrialRecord
+from search.__main__ import COMMANDS, app
+from search.results.folder import RunFolder
+from search.results.growing_tables import CURVE_METRICS
+from search.results.record import COMPLETE, TrialRecord
 from search.space import load_space
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -297,7 +301,7 @@ def test_a_fault_of_the_program_is_one_line_and_a_private_log(inputs, monkeypatc
     def broken(*_: object) -> None:
         raise KeyError("s3://KEY:SECRET@bucket")
 
-    monkeypatch.setattr("emgmodels.summary.parse_notation", broken)
+    monkeypatch.setattr("emgmodels.network.show.parse_notation", broken)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     done = CliRunner().invoke(app, ["factory", "conv:1"])
     assert done.exit_code == 1
@@ -315,7 +319,7 @@ def test_ctrl_c_ends_with_130_and_a_word(monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emgmodels.summary.parse_notation", interrupted)
+    monkeypatch.setattr("emgmodels.network.show.parse_notation", interrupted)
     done = CliRunner().invoke(app, ["factory", "conv:1"])
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")
 

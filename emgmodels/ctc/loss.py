@@ -8,7 +8,7 @@ from torch.nn.functional import ctc_loss as torch_ctc_loss
 from torch.nn.functional import nll_loss
 
 from emgmodels.charset import BLANK
-from emgmodels.transfer import sent
+from emgmodels.compute.transfer import sent
 
 
 def ctc_loss(

@@ -13,13 +13,19 @@ from typing import Annotated
 
 import typer
 
+from emgmodels.checkpoints.emg2qwerty import settings_there
+from emgmodels.checkpoints.exported import (
+    EMG2QWERTY_MARK,
+    TORCH_MARK,
+    write_emg2qwerty,
+    write_torch,
+)
+from emgmodels.checkpoints.loading import load
 from emgmodels.command import CommandLine
-from emgmodels.export.emg2qwerty import settings_there
-from emgmodels.export.files import EMG2QWERTY_MARK, TORCH_MARK, write_emg2qwerty, write_torch
 from emgmodels.export.onnx import ONNX_MARK, write_onnx
-from emgmodels.factory import notation
+from emgmodels.notation import notation
 from emgmodels.outputs import check_output
-from emgmodels.reader import Reader, load
+from emgmodels.reading.reader import Reader
 
 app = CommandLine()
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
+from emgmodels.atomic import whole
 from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE
-from emgmodels.factory import Decoder
-from emgmodels.features import band_indices, electrode_indices
+from emgmodels.config.electrodes import band_indices, electrode_indices
+from emgmodels.network.network import Network
 from emgmodels.outputs import mark_of
-from emgmodels.reader import Reader
-from emgmodels.sequence import RecurrentStage
-from emgmodels.statespace import DiagonalStateSpace
-from emgmodels.writing import whole
+from emgmodels.reading.reader import Reader
+from emgmodels.stages.recurrent import RecurrentStage
+from emgmodels.stages.s4 import DiagonalStateSpace
 
 ONNX_MARK = mark_of("graph")
 INPUT, OUTPUT = "emg", "log_probs"
@@ -56,7 +56,7 @@ def write_onnx(reader: Reader, path: Path) -> None:
 class _Graph(nn.Module):
     """EMG of all electrodes to log-probabilities, in operators that ONNX has."""
 
-    def __init__(self, model: Decoder) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).cpu()
         for module in [*self.model.modules()]:

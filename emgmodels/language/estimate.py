@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from emgmodels.atomic import whole
 from emgmodels.charset import BLANK, encode, key_of, label_of
 from emgmodels.outputs import mark_of
-from emgmodels.writing import whole
 
 ARPA_MARK = mark_of("language model")
 ORDERS = range(2, 7)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from emgmodels.atomic import whole
 from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE
 from emgmodels.sessions.header import check_attributes, read_header, read_truth
 from emgmodels.sessions.opening import (
@@ -28,8 +29,7 @@ from emgmodels.sessions.opening import (
 )
 from emgmodels.sessions.session import Session, SessionInfo
 from emgmodels.sessions.timing import wrong_clock
-from emgmodels.units import LARGEST, scale_of
-from emgmodels.writing import whole
+from emgmodels.sessions.units import LARGEST, scale_of
 
 _BLOCK_ROWS = 8192
 _DIGEST_ROWS = 512

@@ -10,7 +10,7 @@ import numpy as np
 from emgmodels import charset
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.sessions.timing import gap_remark
-from emgmodels.units import scale_of, unit_remark
+from emgmodels.sessions.units import scale_of, unit_remark
 
 ON_KEYBOARD = "on_keyboard"
 """The condition whose ground truth is the keys pressed; every other has the prompts shown."""

@@ -5,6 +5,15 @@
     python -m emgmodels.stream CHECKPOINT SESSION.hdf5
 """
 
-from emgmodels.stream.live import Stream
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emgmodels.lazy import offered
+
+if TYPE_CHECKING:
+    from emgmodels.reading.stream import Stream
 
 __all__ = ["Stream"]
+
+__getattr__ = offered(__name__, dict.fromkeys(__all__, "emgmodels.reading.stream"))

@@ -15,13 +15,13 @@ import torch
 import typer
 
 from emgmodels.charset import encode
+from emgmodels.checkpoints.loading import load
 from emgmodels.command import CommandLine
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.metrics import count_edits
-from emgmodels.reader import load
+from emgmodels.reading.stream import Stream
 from emgmodels.sessions import Session, read_session
-from emgmodels.stream.live import Stream
-from emgmodels.windows import milliseconds
+from emgmodels.windows.cut import milliseconds
 
 app = CommandLine()
 

@@ -5,7 +5,23 @@ To train one model without the search:
     python -m emgmodels.training runs/deep-001/best.yaml --data DIR
 """
 
-from emgmodels.devices import best_device
-from emgmodels.training.fit import EpochResult, fit
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emgmodels.lazy import offered
+
+if TYPE_CHECKING:
+    from emgmodels.compute.devices import best_device
+    from emgmodels.training.fit import EpochResult, fit
 
 __all__ = ["EpochResult", "best_device", "fit"]
+
+__getattr__ = offered(
+    __name__,
+    {
+        "EpochResult": "emgmodels.training.fit",
+        "best_device": "emgmodels.compute.devices",
+        "fit": "emgmodels.training.fit",
+    },
+)

@@ -15,14 +15,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emgmodels.command import CommandLine
+from emgmodels.compute.allocator import keep_freed_memory
+from emgmodels.compute.devices import find_device
 from emgmodels.config import Config, load_config
-from emgmodels.devices import find_device
-from emgmodels.factory import Decoder, describe, notation
+from emgmodels.network.network import Network
+from emgmodels.network.summary import describe
+from emgmodels.notation import notation
 from emgmodels.outputs import check_output
 from emgmodels.sessions import find_split
 from emgmodels.training.fit import CHECKPOINT_MARK, EpochResult, fit
-from emgmodels.training.memory import keep_freed_memory
-from emgmodels.windows import Recording, open_split, prompt_windows
+from emgmodels.windows.cache import open_split
+from emgmodels.windows.prompts import prompt_windows
+from emgmodels.windows.recording import Recording
 
 
 def train(
@@ -111,7 +115,7 @@ def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
     if config.training.aligned_start is not None:
         notes.append("an aligned start needs key times: it is skipped for prompts")
     with torch.device("meta"):
-        model = Decoder(config.model)
+        model = Network(config.model)
     prompts = prompt_windows(recordings)
     lengths = (prompts[:, 2] - prompts[:, 1]).tolist()
     if refused := sum(not model.takes(length, config.training) for length in lengths):

@@ -11,23 +11,12 @@ import torch
 from torch import Tensor
 
 from emgmodels.config import SAMPLE_RATE, Config
-from emgmodels.factory import Decoder, Framing
-from emgmodels.windows import (
-    VALIDATION_SECONDS,
-    Batch,
-    Cut,
-    DeviceRecordings,
-    Recording,
-    batches,
-    cut_for,
-    milliseconds,
-    prompt_batch,
-    prompt_groups,
-    prompt_windows,
-    recordings_on,
-    usable_rotation,
-    window_starts,
-)
+from emgmodels.network.network import Framing, Network
+from emgmodels.windows.batches import batches, prompt_batch, window_starts
+from emgmodels.windows.cut import Batch, Cut, cut_for, milliseconds, usable_rotation
+from emgmodels.windows.device import DeviceRecordings, recordings_on
+from emgmodels.windows.prompts import prompt_groups, prompt_windows
+from emgmodels.windows.recording import VALIDATION_SECONDS, Recording
 
 
 class Feed:
@@ -40,7 +29,7 @@ class Feed:
         val_cut: how they are cut.
     """
 
-    def __init__(self, model: Decoder, config: Config, device: torch.device) -> None:
+    def __init__(self, model: Network, config: Config, device: torch.device) -> None:
         self.model, self.config, self.device = model, config, device
         self.train_framing, cut = self._framed(config.training.window_seconds)
         self.train_cut = self._augmented(self.train_framing, cut)

@@ -15,29 +15,25 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from emgmodels.atomic import whole
 from emgmodels.charset import decode
+from emgmodels.checkpoints.weights import load_weights, read_state, weights_hash
+from emgmodels.compute.devices import find_device
+from emgmodels.compute.onednn import fast_products
 from emgmodels.config import Config
 from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
-from emgmodels.devices import find_device
-from emgmodels.evaluation import stitched_emissions
-from emgmodels.factory import Framing, build
-from emgmodels.features import SpecAugment
+from emgmodels.factory import build
 from emgmodels.metrics import EditCounts, count_edits
-from emgmodels.onednn import fast_products
+from emgmodels.network.features import SpecAugment
+from emgmodels.network.network import Framing
 from emgmodels.outputs import mark_of
+from emgmodels.reading.sessions import stitched_emissions
 from emgmodels.training.feed import Feed
-from emgmodels.weights import load_weights, read_state, weights_hash
-from emgmodels.windows import (
-    VALIDATION_SECONDS,
-    Batch,
-    Recording,
-    check_recordings,
-    milliseconds,
-    prompt_windows,
-    recordings_on,
-    window_starts,
-)
-from emgmodels.writing import whole
+from emgmodels.windows.batches import window_starts
+from emgmodels.windows.cut import Batch, milliseconds
+from emgmodels.windows.device import recordings_on
+from emgmodels.windows.prompts import prompt_windows
+from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
 
 CHECKPOINT_MARK = mark_of("checkpoint")
 
@@ -258,7 +254,7 @@ class _Run:
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same configuration."""
-        state = _load_checkpoint(path, self.device)
+        state = _read_checkpoint(path, self.device)
         try:
             config = Config.model_validate_json(state["config"])
         except ValidationError:
@@ -356,7 +352,7 @@ _STATE |= {"best", "best_cer", "best_epoch", "best_windows"}
 """What a checkpoint holds for a training to go on from it."""
 
 
-def _load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     state = read_state(path, device)
     if missing := _STATE - set(state):
         raise ValueError(f"{path}: is not a checkpoint of emgsearch: {sorted(missing)} missing")

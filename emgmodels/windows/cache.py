@@ -26,6 +26,7 @@ from typing import IO
 
 import numpy as np
 
+from emgmodels.atomic import whole
 from emgmodels.config import BANDS, SAMPLE_RATE
 from emgmodels.sessions import Split, read_session
 from emgmodels.windows.conversion import FILES, META, UNFINISHED, convert
@@ -43,7 +44,6 @@ from emgmodels.windows.recording import (
     check_recordings,
     check_times,
 )
-from emgmodels.writing import whole
 
 FORMAT = 3
 """Version of the cache's layout, part of its key."""
@@ -54,7 +54,7 @@ _MEMO = re.compile(r"\d+ \d+ \d+ \d+\n[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedRecording:
     """A recording in the cache.
 
     Attributes:
@@ -174,7 +174,7 @@ def _remarks(name: str, recordings: Sequence[Recording]) -> list[str]:
     ]
 
 
-def entries() -> list[Entry]:
+def entries() -> list[CachedRecording]:
     """Return the recordings in the cache, the least recently opened first."""
     found = [_entry(path) for path in cache_folder().glob("[0-9a-f]*") if _is_recording(path)]
     return sorted(found, key=lambda entry: entry.opened)
@@ -328,16 +328,16 @@ def _is_own(folder: Path) -> bool:
     return False
 
 
-def _entry(folder: Path) -> Entry:
+def _entry(folder: Path) -> CachedRecording:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         opened = (folder / META).stat().st_mtime
         size = sum(path.stat().st_size for path in folder.iterdir())
         name, source = str(meta["name"]), str(meta.get("source", ""))
     except (OSError, ValueError, KeyError, TypeError):
-        return Entry(folder, "", "", 0, 0.0, in_use=False)
+        return CachedRecording(folder, "", "", 0, 0.0, in_use=False)
     with _locked(folder) as free:
-        return Entry(folder, name, source, size, opened, not free)
+        return CachedRecording(folder, name, source, size, opened, not free)
 
 
 def _remove(folder: Path) -> bool:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emgmodels.compute.transfer import sent
 from emgmodels.config import BAND_ELECTRODES, BANDS
-from emgmodels.transfer import sent
 from emgmodels.windows.recording import Recording
 
 if TYPE_CHECKING:
-    from emgmodels.windows.batches import Cut
+    from emgmodels.windows.cut import Cut
 
 LARGEST_SHARE = 0.5
 """Of the free memory, what recordings may take; beyond it windows are copied from files."""

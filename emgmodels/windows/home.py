@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from emgmodels.writing import append
+from emgmodels.atomic import append
 
 VARIABLE = "EMGSEARCH_CACHE"
 _BELOW = "emgsearch-cache"

@@ -23,23 +23,26 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bars
 
+from emgmodels.atomic import whole
+from emgmodels.checkpoints.loading import load
+from emgmodels.checkpoints.weights import weights_hash
 from emgmodels.command import CommandLine
+from emgmodels.compute.devices import find_device
 from emgmodels.ctc import BeamSearch
 from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
-from emgmodels.devices import find_device
-from emgmodels.factory import Decoder
 from emgmodels.language import LanguageModel
-from emgmodels.reader import Reader, load
-from emgmodels.weights import weights_hash
-from emgmodels.windows import Recording, check_times, prepare
-from emgmodels.writing import whole
-from search.console import say, with_room
+from emgmodels.network.network import Network
+from emgmodels.reading.reader import Reader
+from emgmodels.windows.cache import prepare
+from emgmodels.windows.recording import Recording, check_times
+from search.display.words import say, with_room
 from search.evaluate.evaluation import GREEDY, Evaluation, evaluate_trial
+from search.evaluate.output import show, write_table
 from search.evaluate.page import page_paths, write_files
 from search.evaluate.tuning import tune, validation_emissions
-from search.evaluate.writing import show, write_table
-from search.results import RunFolder, TrialRecord, Weights
-from search.results.sessions import SETS, is_synthetic, session_files
+from search.results.folder import RunFolder
+from search.results.record import TrialRecord, Weights
+from search.results.session_files import SETS, is_synthetic, session_files
 from search.storage import local_file, local_path
 
 
@@ -246,7 +249,7 @@ def _beam_search(
 def _tuned(
     console: Console,
     trial: TrialRecord,
-    model: Decoder,
+    model: Network,
     recordings: Sequence[Recording],
     search: BeamSearch,
 ) -> BeamSearch:

@@ -10,11 +10,13 @@ import numpy as np
 
 from emgmodels.bootstrap import cer_interval
 from emgmodels.ctc import BeamSearch
-from emgmodels.evaluation import ONE_PASS, STITCHED, WINDOWS, Transcript, emit
-from emgmodels.factory import Decoder, describe, notation
 from emgmodels.metrics import EditCounts
-from emgmodels.windows import Recording
-from search.results import TrialRecord, Weights
+from emgmodels.network.network import Network
+from emgmodels.network.summary import describe
+from emgmodels.notation import notation
+from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, Transcript, emit
+from emgmodels.windows.recording import Recording
+from search.results.record import TrialRecord, Weights
 
 GREEDY = "greedy"
 PARTING = 3.0
@@ -150,7 +152,7 @@ class Evaluation:
 
 def evaluate_trial(
     trial: TrialRecord,
-    model: Decoder,
+    model: Network,
     subset: str,
     recordings: Iterable[Recording],
     searches: Sequence[BeamSearch | None] = (None,),

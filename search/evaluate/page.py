@@ -9,18 +9,18 @@ import html
 from collections.abc import Iterator
 from pathlib import Path
 
+from emgmodels.atomic import whole
 from emgmodels.charset import decode
-from emgmodels.evaluation import STITCHED, align
 from emgmodels.metrics import count_confusions
 from emgmodels.outputs import check_output
-from emgmodels.writing import whole
+from emgmodels.reading.sessions import STITCHED, align
+from search.display.page import Page
+from search.display.plot import MARK
+from search.display.table import Table
 from search.evaluate.evaluation import GREEDY, Evaluation, reach
 from search.evaluate.keyboard import keyboard
-from search.report.page import Page
-from search.report.style import MARK
-from search.report.tables import Table
-from search.results import TrialRecord
-from search.results.sessions import SETS
+from search.results.record import TrialRecord
+from search.results.session_files import SETS
 
 _COLUMNS = 92
 """Characters of a line of text."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from emgmodels.ctc import BeamSearch
-from emgmodels.evaluation import STITCHED, Emissions, emit
-from emgmodels.factory import Decoder
 from emgmodels.metrics import EditCounts
-from emgmodels.windows import Recording
-from search.results import TrialRecord
+from emgmodels.network.network import Network
+from emgmodels.reading.sessions import STITCHED, Emissions, emit
+from emgmodels.windows.recording import Recording
+from search.results.record import TrialRecord
 
 _STEPS = ((0.8, 1.0), (0.4, 0.5), (0.2, 0.25))
 """By how much weight and bonus are moved, coarse to fine."""
@@ -57,7 +57,7 @@ def tune(
 
 
 def validation_emissions(
-    trial: TrialRecord, model: Decoder, recordings: Iterable[Recording]
+    trial: TrialRecord, model: Network, recordings: Iterable[Recording]
 ) -> list[Emissions]:
     """Return what a trial's model makes of whole validation sessions."""
     return [emit(model, each, trial.config.training, STITCHED) for each in recordings]

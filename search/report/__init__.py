@@ -5,8 +5,3 @@
 
 Nothing here needs the search: it may be running, over, or on another machine.
 """
-
-from search.report.runs import Run, Trial, read_run
-from search.report.writing import write_comparison, write_report
-
-__all__ = ["Run", "Trial", "read_run", "write_comparison", "write_report"]

@@ -13,12 +13,11 @@ import typer
 from rich.console import Console
 
 from emgmodels.command import CommandLine
-from search.console import say, with_room
-from search.report import read_run, write_comparison, write_report
+from search.display.words import say, with_room
+from search.report.files import SYNTHETIC, write_comparison, write_report
 from search.report.published import basis, matches, side_by_side
-from search.report.runs import Run
+from search.report.run import Run, read_run
 from search.report.tables import comparison, ranking
-from search.report.writing import SYNTHETIC
 from search.storage import local_run
 
 _SHOWN = 15

@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.report.importance import best_count, importances
-from search.report.marks import (
+from search.display.plot import (
+    CER_CEILING,
+    COLUMN,
+    FAINT,
+    INK,
+    MARKERS,
+    PAGE,
+    SERIES,
+    Plot,
+    cer_axis,
+    drawing,
+)
+from search.display.words import setting
+from search.report.drawing import (
     ABSENT,
     Scale,
     cut,
@@ -24,20 +36,9 @@ from search.report.marks import (
     short,
     strip,
 )
+from search.report.importance import best_count, importances
 from search.report.pareto import WHOLE_OR_NOT, pareto
-from search.report.runs import HIGHLIGHTED, Run, Trial, setting
-from search.report.style import (
-    CER_CEILING,
-    COLUMN,
-    FAINT,
-    INK,
-    MARKERS,
-    PAGE,
-    SERIES,
-    Plot,
-    cer_axis,
-    drawing,
-)
+from search.report.run import HIGHLIGHTED, Run, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from search.report.runs import Run
+from search.report.run import Run
 
 LEAST_TRIALS = 12
 """Ranked trials below which importance would be noise."""

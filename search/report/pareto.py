@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.objectives import COLUMNS
-from search.report.marks import dots, legend_of_marks, plain_log
-from search.report.runs import Run, Trial
-from search.report.style import CER_CEILING, COLUMN, INK, PAGE, Plot, cer_axis, drawing
+from search.display.plot import CER_CEILING, COLUMN, INK, PAGE, Plot, cer_axis, drawing
+from search.report.drawing import dots, legend_of_marks, plain_log
+from search.report.run import Run, Trial
+from search.space.objectives import COLUMNS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

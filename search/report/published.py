@@ -11,9 +11,10 @@ import math
 import re
 from typing import NamedTuple
 
-from emgmodels.factory import parse_notation
-from search.report.runs import Run, Trial, lookahead, number
-from search.report.tables import Table
+from emgmodels.notation import parse_notation
+from search.display.table import Table
+from search.display.words import lookahead, number
+from search.report.run import Run, Trial
 
 SUBJECT = "89335547"
 EPOCHS = 50

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from search.report.marks import cut, legend
-from search.report.published import PUBLISHED, as_published, scale, scaled
-from search.report.runs import Run, Trial
-from search.report.style import (
+from search.display.plot import (
     CER_CEILING,
     COLUMN,
     INK,
@@ -22,6 +19,9 @@ from search.report.style import (
     Plot,
     drawing,
 )
+from search.report.drawing import cut, legend
+from search.report.published import PUBLISHED, as_published, scale, scaled
+from search.report.run import Run, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.results import Weights
-from search.tables import read_parquet
+from search.results.growing_tables import read_parquet
+from search.results.record import Weights
 
 
 def tested_by_trial(path: Path) -> dict[int, list[tuple[float, Weights]]]:

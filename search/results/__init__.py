@@ -4,42 +4,15 @@ Everything that looks at a search (report, evaluation, replay) reads these files
 tuner. ``docs/architecture.md`` lists them.
 """
 
-from search.results.folder import RunFolder
-from search.results.reading import read_curves, read_trials, read_windows
-from search.results.record import (
-    COMPLETE,
-    CUT_OFF,
-    FAILED,
-    PAUSED,
-    RUNNING,
-    STATES,
-    STOPPED,
-    TIME_IS_UP,
-    WAITING,
-    TrialRecord,
-    Weights,
-    flatten,
-    kept_note,
-)
-from search.tables import CURVE_METRICS
+from __future__ import annotations
 
-__all__ = [
-    "COMPLETE",
-    "CURVE_METRICS",
-    "CUT_OFF",
-    "FAILED",
-    "PAUSED",
-    "RUNNING",
-    "STATES",
-    "STOPPED",
-    "TIME_IS_UP",
-    "WAITING",
-    "RunFolder",
-    "TrialRecord",
-    "Weights",
-    "flatten",
-    "kept_note",
-    "read_curves",
-    "read_trials",
-    "read_windows",
-]
+from typing import TYPE_CHECKING
+
+from emgmodels.lazy import offered
+
+if TYPE_CHECKING:
+    from search.results.reading import read_curves, read_trials, read_windows
+
+__all__ = ["read_curves", "read_trials", "read_windows"]
+
+__getattr__ = offered(__name__, dict.fromkeys(__all__, "search.results.reading"))

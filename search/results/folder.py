@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from emgmodels.atomic import whole
 from emgmodels.config import Config, dump_config, write_yaml
-from emgmodels.factory import notation
-from emgmodels.writing import whole
-from search import intervals
-from search.environment import environment
+from emgmodels.notation import notation
+from search.results import intervals
+from search.results.environment import environment
 from search.results.facts import read_facts, training_command
+from search.results.growing_tables import curves_of, trials_of
 from search.results.reading import read_curves, read_trials, read_windows
 from search.results.record import CUT_OFF, TrialRecord, Weights
 from search.storage import Mirror, Place, redact
-from search.tables import curves_of, trials_of
 
 _RESERVE = ".reserve"
 _RESERVED_BLOCKS = 32

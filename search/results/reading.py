@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from search.tables import GrowingTable, curves_of, read_parquet, trials_of
+from search.results.growing_tables import GrowingTable, curves_of, read_parquet, trials_of
 
 
 def read_trials(run: str | Path) -> pa.Table:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from emgmodels.config import Config
-from emgmodels.factory import describe, notation
-from search.intervals import Windows
+from emgmodels.notation import notation
+from search.results.growing_tables import CURVE_METRICS
+from search.results.intervals import Windows
 from search.storage import StoredFile
-from search.tables import CURVE_METRICS
 
 WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
 COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
@@ -30,7 +30,7 @@ class Weights(NamedTuple):
     cer: float
     """Validation CER that they have (%)."""
     hash: str = ""
-    """``emgmodels.weights.weights_hash`` of them; empty where it is not known."""
+    """``emgmodels.checkpoints.weights.weights_hash`` of them; empty where it is not known."""
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> Weights | None:
@@ -159,6 +159,10 @@ class TrialRecord:
 
     def row(self) -> dict[str, Any]:
         """Return the trial's row of the trials table, without its rank."""
+        from emgmodels.network.summary import (
+            describe,
+        )  # loads PyTorch, which reading has no need of
+
         summary, best = describe(self.config.model), self.best
         low, high = self.interval or (None, None)
         return {

@@ -5,7 +5,15 @@ python -m search.run spaces/deep.yaml --data DIR               on emg2qwerty's s
 python -m search.run spaces/deep.yaml --data DIR --trials 200 --set training.batch_size=16
 """
 
-from search.run.command import app
-from search.run.searching import resume, scheduler_of, search
+from __future__ import annotations
 
-__all__ = ["app", "resume", "scheduler_of", "search"]
+from typing import TYPE_CHECKING
+
+from emgmodels.lazy import offered
+
+if TYPE_CHECKING:
+    from search.run.searching import resume, search
+
+__all__ = ["resume", "search"]
+
+__getattr__ = offered(__name__, dict.fromkeys(__all__, "search.run.searching"))

@@ -1,6 +1,6 @@
 """Lets ``python -m search.run`` start the command."""
 
-from search.run import app
+from search.run.command import app
 
 if __name__ == "__main__":
     app()

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from emgmodels.command import CommandLine
-from search.confirm import confirm_winners
-from search.packing import gpus_of_trial
-from search.results import RunFolder
+from search.engine.gpu_share import gpus_of_trial
+from search.results.folder import RunFolder
+from search.run.confirm import confirm_winners
 from search.run.searching import resume, search
 from search.storage import Place, is_uri, local_path
 

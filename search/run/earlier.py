@@ -8,9 +8,9 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from emgmodels.sessions import Split
-from search.console import say
-from search.sampler import CANNOT_LEARN, earlier_trials
-from search.sampler.earlier import TRAINED
+from search.display.words import say
+from search.sampler.samplers import CANNOT_LEARN
+from search.sampler.warm_start import TRAINED, earlier_trials
 from search.space import Space
 
 _REASONS = 15

@@ -8,12 +8,12 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from emgmodels.config import TrainingConfig
-from search.console import say
-from search.estimate import estimate, expected_epochs, in_words
-from search.resources import Machine, Resources
-from search.schedule import Asha
+from search.display.words import say
+from search.engine.resources import Machine, Resources
+from search.engine.schedulers import Asha
+from search.engine.trial import TrialData, recordings
+from search.run.estimate import estimate, expected_epochs, in_words
 from search.space import Space
-from search.trial import TrialData, recordings
 
 
 def tell_time(

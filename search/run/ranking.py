@@ -8,13 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from emgmodels.factory import notation, parse_notation
-from search import seeds
-from search.console import say, trials_table
-from search.objectives import COLUMNS
-from search.results import CUT_OFF, STOPPED, RunFolder, read_trials
+from emgmodels.notation import notation, parse_notation
+from search.display import seed_table
+from search.display.console import trials_table
+from search.display.words import say
+from search.results import seeds
 from search.results.facts import training_command
-from search.tables import objectives_of
+from search.results.folder import RunFolder
+from search.results.growing_tables import objectives_of
+from search.results.reading import read_trials
+from search.results.record import CUT_OFF, STOPPED
+from search.space.objectives import COLUMNS
 
 _SHOWN = 15
 _FORMATS = {"val_cer": ".2f"}
@@ -53,7 +57,7 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     groups = seeds.by_configuration(ranking)
     if len(groups) < len(ranking) and any(len(group.trials) > 1 for group in groups):
         rows = seeds.table(groups[:_SHOWN]).to_pylist()
-        seeds.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
+        seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
     if ranking and ranking[0].best:
         say(console, f"Best: {notation(ranking[0].config.model)}")
     if cut_off := sum(trial.state == CUT_OFF for trial in ranking):

@@ -18,30 +18,35 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from emgmodels.config import Config
-from emgmodels.pretrained import check_weights
 from emgmodels.sessions import Split
-from search.confirm import check_options, confirm_winners, refuse_confirmation
-from search.console import Progress, say
-from search.engine import check_snapshot, engine, resume_trials, run_trials
-from search.failures import SearchFailedError
-from search.lock import running
-from search.objectives import costs
-from search.packing import AUTO, gpu_share, gpus_of_trial, trial_bytes
-from search.preflight import check_cluster
-from search.recorder import Recorder
-from search.resources import Resources, choose_resources, resources_asked
-from search.results import TIME_IS_UP, RunFolder, read_trials
-from search.results.sessions import is_synthetic
+from emgmodels.stages.pretrained import check_weights
+from search.display.console import Progress
+from search.display.tensorboard import TrialBoards
+from search.display.words import say
+from search.engine.cluster_check import check_cluster
+from search.engine.failures import SearchFailedError
+from search.engine.gpu_share import AUTO, gpu_share, gpus_of_trial, trial_bytes
+from search.engine.ray_session import engine
+from search.engine.recorder import Recorder
+from search.engine.resources import Resources, choose_resources, resources_asked
+from search.engine.schedulers import make_scheduler
+from search.engine.searcher import OptunaSampler
+from search.engine.trial import TrialData, recordings
+from search.engine.tuning import check_snapshot, resume_trials, run_trials
+from search.halving.rungs import aligned_epochs
+from search.results.folder import RunFolder
+from search.results.lock import running
+from search.results.reading import read_trials
+from search.results.record import TIME_IS_UP
+from search.results.session_files import is_synthetic
+from search.run.confirm import check_options, confirm_winners, refuse_confirmation
 from search.run.earlier import learn
 from search.run.forecast import tell_time
 from search.run.ranking import print_ranking, send
-from search.sampler import OptunaSampler
-from search.schedule import aligned_epochs, make_scheduler
-from search.sessions import choose_sessions, open_sessions, sessions_again
+from search.run.sessions import choose_sessions, open_sessions, sessions_again
 from search.space import Space, load_space, sessions_of
+from search.space.objectives import costs
 from search.storage import Place, SessionStore, fetch, is_uri, local_path
-from search.tensorboard import TrialBoards
-from search.trial import TrialData, recordings
 
 
 def search(
@@ -83,14 +88,15 @@ def search(
         seed: seed of every random choice, instead of ``search.seed``.
         repeats: trainings of each suggestion, instead of ``search.repeats``; with ``confirm``, of
             each winner.
-        confirm: how many winners to train again when the search is over; see ``search.confirm``.
+        confirm: how many winners to train again when the search is over; see
+            ``search.run.confirm``.
         out: where run folders are made.
         storage: where results go when a cluster searches: a folder that all nodes share, instead of
             ``out``, or an object store's URI (``s3://``, ``gs://``), to which the run folder is
             copied as it grows.
         cpus_per_trial: cores of a trial; one, or a share of the machine for each GPU.
         gpus_per_trial: GPUs of a trial, or a fraction; one, where there is one. ``auto`` lets as
-            many share a GPU as its memory holds by an estimate (``search.packing``).
+            many share a GPU as its memory holds by an estimate (``search.engine.gpu_share``).
         address: a running Ray cluster's address.
         warm_start: folders of earlier searches that the sampler learns from; their trials that the
             space contains are not trained again.

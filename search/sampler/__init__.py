@@ -10,24 +10,3 @@ them as complete with their lowest CER so far.
 
 Suggestions that cannot be trained, or that are equal to an earlier one, never reach a worker.
 """
-
-from search.sampler.earlier import Earlier, earlier_trials
-from search.sampler.listed import ListedConfigs
-from search.sampler.methods import CANNOT_LEARN, SAMPLERS, make_sampler, trial_seed
-from search.sampler.searcher import RAY_TRIAL, SKIPPED, OptunaSampler
-from search.sampler.study import SearchStudy, open_study
-
-__all__ = [
-    "CANNOT_LEARN",
-    "RAY_TRIAL",
-    "SAMPLERS",
-    "SKIPPED",
-    "Earlier",
-    "ListedConfigs",
-    "OptunaSampler",
-    "SearchStudy",
-    "earlier_trials",
-    "make_sampler",
-    "open_study",
-    "trial_seed",
-]

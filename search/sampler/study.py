@@ -19,10 +19,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
-from emgmodels.writing import append
-from search.sampler.shown import Shown, shown_to
+from emgmodels.atomic import append
+from search.results.growing_tables import drop_torn_line
+from search.sampler.trial_views import Shown, shown_to
 from search.space import Space
-from search.tables import drop_torn_line
 
 _FORCE_EVERY = 1.0
 """Seconds between two writings of the journal through to the disk."""

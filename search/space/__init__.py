@@ -16,7 +16,7 @@ is given; ``extends: base.yaml`` takes the keys of a file beside or below this o
 from search.space.distributions import OutsideError
 from search.space.loading import load_space
 from search.space.parsing import SpaceError
-from search.space.sessions import Sessions, sessions_of
+from search.space.session_limits import Sessions, sessions_of
 from search.space.settings import Constraints, SchedulerConfig, SearchConfig, TypistConfig
 from search.space.space import Feasibility, Space
 

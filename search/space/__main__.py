@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
+from emgmodels.atomic import whole
 from emgmodels.command import CommandLine
-from emgmodels.writing import whole
 from search.space.reference import reference, updated
 
 app = CommandLine()

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from emgmodels.config import EncoderConfig, Frozen, ModelConfig, section_kind, validated
-from emgmodels.factory import parse_notation
+from emgmodels.notation import parse_notation
 from search.space.parsing import DISTRIBUTIONS, shown
 from search.space.sections import STAGES, default_node, join
 from search.space.settings import SchedulerConfig, SpaceFile

@@ -20,7 +20,7 @@ from emgmodels.config import (
     unknown_key,
     validated,
 )
-from emgmodels.factory import parse_notation
+from emgmodels.notation import parse_notation
 from search.space.distributions import (
     Choice,
     Fixed,

@@ -20,6 +20,14 @@ _BOUNDS = (
     ("exclusiveMaximum", "below"),
     ("multipleOf", "a multiple of"),
 )
+_BEHIND_A_VALIDATOR = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+}
+"""What pydantic calls bounds that it checks after a validator of ours."""
 _TYPES = {
     "integer": "integer",
     "number": "number",
@@ -76,6 +84,7 @@ def _table(kind: type[Frozen], skip: tuple[str, ...] = ()) -> str:
 
 
 def _allowed(schema: dict[str, Any]) -> str:
+    schema = {_BEHIND_A_VALIDATOR.get(key, key): value for key, value in schema.items()}
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(map(_allowed, schema["anyOf"])))
     if "enum" in schema:

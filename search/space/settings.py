@@ -71,8 +71,9 @@ class Constraints(Frozen):
     max_macs: Annotated[float, Field(gt=0)] | None = None
     """Most multiply-accumulates for one second of EMG."""
     max_memory_mb: Annotated[float, Field(gt=0)] | None = None
-    """Most memory that a training step may need (MB of 2**20 bytes), as ``emgmodels.memory``
-    estimates it at the batch size; a process's own few hundred MB come on top."""
+    """Most memory that a training step may need (MB of 2**20 bytes), as
+    ``emgmodels.network.memory_estimate`` estimates it at the batch size; a process's own few
+    hundred MB come on top."""
     max_lookahead_ms: Annotated[float, Field(ge=0)] | None = None
     """Longest EMG that an output waits for (ms); a model that sees its whole window has no end."""
     max_context_ms: Annotated[float, Field(ge=0)] | None = None

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,16 +20,18 @@ from emgmodels.config import (
     TrainingConfig,
     explain,
 )
-from emgmodels.factory import Summary, describe, parse_notation
-from emgmodels.memory import training_bytes
+from emgmodels.notation import parse_notation
 from search.space.distributions import Choice, Fixed, Node, OutsideError
 from search.space.draws import Draw, RandomDraw, combinations
 from search.space.parsing import (
     SpaceError,
 )
 from search.space.sections import Section, join
-from search.space.sessions import Sessions
+from search.space.session_limits import Sessions
 from search.space.settings import Constraints, SearchConfig, TypistConfig
+
+if TYPE_CHECKING:
+    from emgmodels.network.summary import Summary
 
 LARGEST_GRID = 20_000
 """Combinations that are still counted one by one, and searched by ``sampler: grid``."""
@@ -300,6 +302,10 @@ class Space:
             return _UNBUILT, str(error)
 
     def _violation(self, config: Config) -> tuple[str, str] | None:
+        # Both load PyTorch, which reading a space has no need of.
+        from emgmodels.network.memory_estimate import training_bytes
+        from emgmodels.network.summary import describe
+
         try:
             summary = describe(config.model)
         except ValueError as error:

@@ -14,7 +14,7 @@ import pyarrow.fs
 
 from emgmodels.sessions import SessionInfo, read_info
 from emgmodels.sessions.finding import ordered
-from emgmodels.windows import fetched_folder, is_fetched, make_home, naming_cache, note_fetched
+from emgmodels.windows.home import fetched_folder, is_fetched, make_home, naming_cache, note_fetched
 from search.storage.mirror import check_own, fetch
 from search.storage.place import Place, copy_down, is_uri, local_path, redact
 

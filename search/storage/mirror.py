@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from emgmodels.writing import whole
+from emgmodels.atomic import whole
 from search.storage.place import Place, copy_down
 
 ENGINE_FOLDER = ".ray"

@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import pyarrow as pa
 import pyarrow.fs
 
+from emgmodels.atomic import whole
 from emgmodels.paths import local_path
 from emgmodels.redaction import redact
-from emgmodels.writing import whole
 
 __all__ = ["Place", "StoredFile", "copy_down", "is_uri", "local_path", "redact"]
 

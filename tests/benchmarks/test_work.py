@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.plain import log_spectrogram
 from benchmarks.training_step import make_batch, make_models, operations, step
 from emgmodels.config import FeaturesConfig
-from emgmodels.features import LogSpectrogram
+from emgmodels.network.features import LogSpectrogram
 
 
 def test_a_step_multiplies_no_more_than_its_layers_need():

@@ -13,7 +13,7 @@ from typing import Any
 from conftest import make_session
 
 from emgmodels.sessions import write_session
-from search.results import read_curves, read_trials
+from search.results.reading import read_curves, read_trials
 from search.storage import Place
 
 SPACE = """

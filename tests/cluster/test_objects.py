@@ -17,11 +17,11 @@ from conftest import make_session
 from objects import SECRET, s3_server
 
 from emgmodels.sessions import write_session
-from search.results import read_trials
-from search.sessions import choose_sessions
+from search.results.growing_tables import curves_of
+from search.results.reading import read_trials
+from search.run.sessions import choose_sessions
 from search.space import load_space
 from search.storage import APPENDED, Mirror, Place, SessionStore, fetch
-from search.tables import curves_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -192,7 +192,7 @@ def test_fetching_keeps_what_was_not_sent_yet(place, run):
 
 
 def test_resuming_a_search_that_runs_leaves_its_folder_alone(place, run):
-    from search.lock import running
+    from search.results.lock import running
     from search.run.searching import _reopen
 
     place = place / run.name
@@ -252,7 +252,7 @@ def test_only_sessions_of_the_split_are_fetched(place, monkeypatch, tmp_path):
 
 
 def test_sessions_in_storage_are_found_by_the_evaluation(place, run, monkeypatch, tmp_path):
-    from search.results.sessions import session_files
+    from search.results.session_files import session_files
     from search.storage import local_file
 
     monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path))

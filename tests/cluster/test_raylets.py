@@ -20,12 +20,12 @@ from rich.console import Console
 from searches import STEADY, kept, outcome, resumable, trials, undisturbed, write_search
 
 from benchmarks.idle import IdleTrial, search_idly
-from search import preflight
-from search.engine import engine
-from search.resources import Resources
-from search.results import read_curves, read_trials
+from search.engine import cluster_check
+from search.engine.ray_session import engine
+from search.engine.resources import Resources
+from search.engine.trial import TrialData
+from search.results.reading import read_curves, read_trials
 from search.storage import Place, fetch
-from search.trial import TrialData
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -164,12 +164,12 @@ def test_all_machines_are_lost_and_another_goes_on(stored, tmp_path):
 def test_nodes_that_join_a_search_are_checked(tmp_path, monkeypatch):
     """As those of an autoscaler: one is fine, of another Ray counts a GPU that is not there."""
     write_search(tmp_path)
-    monkeypatch.setattr(preflight, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(cluster_check, "LOOK_EVERY", 0.2)
     path = tuple(map(str, sorted((tmp_path / "data").iterdir())))
     console = Console(file=io.StringIO(), width=200)
     with raylets(1) as cluster, engine(cluster.address, None):
         data = TrialData(train=path[:1], val=path[1:2])
-        with preflight.check_cluster(data, Resources(1, 0.5), tmp_path / "results", console):
+        with cluster_check.check_cluster(data, Resources(1, 0.5), tmp_path / "results", console):
             for options, said in (
                 ({}, "has joined, and is ready"),
                 ({"num_gpus": 1}, "joined while searching: node .*Ray counts 1 GPUs.*torch sees 0"),

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from benchmarks.beam_search import noise
 from benchmarks.plain_beam import PlainLanguage, plain_beam_search
 from emgmodels.charset import BLANK, NUM_CLASSES, encode, label_of
+from emgmodels.checkpoints.loading import load
 from emgmodels.config import Config
 from emgmodels.ctc import BeamSearch, beam_decode, greedy_decode
 from emgmodels.ctc import trie as trie_module
 from emgmodels.ctc.beam import BONUS
-from emgmodels.evaluation import stitched_emissions
-from emgmodels.factory import parse_notation
 from emgmodels.language import LanguageModel, typed_lines, write_arpa
-from emgmodels.reader import load
+from emgmodels.notation import parse_notation
+from emgmodels.reading.sessions import stitched_emissions
 from emgmodels.synthetic.text import sentence
-from emgmodels.training import fit
-from emgmodels.windows import prepare
+from emgmodels.training.fit import fit
+from emgmodels.windows.cache import prepare
 
 A, B, BACKSPACE, SHIFT, ENTER = (
     label_of(key) for key in ("a", "b", "Key.backspace", "Key.shift", "Key.enter")

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm, linear
 
-from emgmodels.blocks import RollingNorm, RotationInvariantMLP, SpectrogramNorm, TDSBlock, TimeConv
-from emgmodels.sequence import rotate
+from emgmodels.network.front import RollingNorm, RotationInvariantMLP, SpectrogramNorm
+from emgmodels.stages.attention import rotate
+from emgmodels.stages.tds import TDSBlock, TimeConv
 
 
 def test_rotation_invariant_mlp_is_the_mean_over_rolled_inputs():

@@ -10,8 +10,9 @@ from conftest import make_session
 from typer.testing import CliRunner
 
 from emgmodels.sessions import write_session
-from emgmodels.windows import cache, home, prepare
+from emgmodels.windows import cache, home
 from emgmodels.windows.__main__ import app
+from emgmodels.windows.cache import prepare
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_what_is_in_use_stays_whatever_the_limit(files, monkeypatch):
 
 def test_a_recording_of_another_process_is_in_use(files):
     code = (
-        "import sys; from pathlib import Path; from emgmodels.windows import prepare;"
+        "import sys; from pathlib import Path; from emgmodels.windows.cache import prepare;"
         "kept = prepare([Path(sys.argv[1])]); print('open', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(

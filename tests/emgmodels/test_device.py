@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from emgmodels.config import FeaturesConfig
-from emgmodels.features import LogSpectrogram
-from emgmodels.windows import Cut, DeviceRecordings, batches, prepare, recordings_on
+from emgmodels.network.features import LogSpectrogram
+from emgmodels.windows.batches import batches
+from emgmodels.windows.cache import prepare
+from emgmodels.windows.cut import Cut
+from emgmodels.windows.device import DeviceRecordings, recordings_on
 
 ALL = tuple(range(16))
 CPU = torch.device("cpu")

@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 import emgmodels
 from emgmodels.charset import encode
+from emgmodels.checkpoints.emg2qwerty import padding
+from emgmodels.checkpoints.exported import write_emg2qwerty, write_torch
 from emgmodels.config import Config, ModelConfig
 from emgmodels.export.__main__ import app
-from emgmodels.export.emg2qwerty import padding
-from emgmodels.export.files import write_emg2qwerty, write_torch
-from emgmodels.factory import build, parse_notation
-from emgmodels.reader import Origin, Reader
+from emgmodels.factory import build
+from emgmodels.notation import parse_notation
+from emgmodels.reading.reader import Origin, Reader
 
 
 class PlainNorm(nn.Module):

@@ -5,7 +5,10 @@ import torch
 
 from emgmodels.charset import encode
 from emgmodels.config import TrainingConfig
-from emgmodels.evaluation import (
+from emgmodels.factory import build
+from emgmodels.metrics import EditCounts, count_edits
+from emgmodels.notation import parse_notation
+from emgmodels.reading.sessions import (
     ONE_PASS,
     STITCHED,
     WINDOWS,
@@ -16,9 +19,7 @@ from emgmodels.evaluation import (
     one_pass_emissions,
     stitched_emissions,
 )
-from emgmodels.factory import build, parse_notation
-from emgmodels.metrics import EditCounts, count_edits
-from emgmodels.windows import prepare
+from emgmodels.windows.cache import prepare
 
 FINITE = [
     "conv:2(channels=4,kernel=8) mlp:16 hop:16",
@@ -85,7 +86,7 @@ def test_a_session_too_long_for_the_memory_is_refused(recording, monkeypatch):
     text = "transformer:1(left_context=50,right_context=5) mlp:16 hop:16"
     config = parse_notation(text)
     assert one_pass_bytes(config, 20 * 8000) > 50 * one_pass_bytes(config, 8000)
-    monkeypatch.setattr("emgmodels.evaluation._free_bytes", lambda device: 10_000_000)
+    monkeypatch.setattr("emgmodels.reading.sessions._free_bytes", lambda device: 10_000_000)
     stitched_emissions(build(config).eval(), recording, TrainingConfig())
     with pytest.raises(MemoryError, match=r"needs about .* GB"):
         one_pass_emissions(build(config), recording, TrainingConfig())

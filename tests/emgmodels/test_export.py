@@ -11,13 +11,15 @@ from typer.testing import CliRunner
 
 import emgmodels
 from emgmodels.charset import CLASSES
+from emgmodels.checkpoints.exported import write_torch
 from emgmodels.config import Config
+from emgmodels.config.electrodes import band_indices, electrode_indices
 from emgmodels.export.__main__ import app
-from emgmodels.export.files import write_torch
 from emgmodels.export.onnx import write_onnx
-from emgmodels.factory import STAGES, build, parse_notation
-from emgmodels.features import band_indices, electrode_indices
-from emgmodels.reader import Origin, Reader
+from emgmodels.factory import build
+from emgmodels.notation import parse_notation
+from emgmodels.reading.reader import Origin, Reader
+from emgmodels.stages.registry import STAGES
 
 GRAPHS = {
     "attention and recurrence": "transformer:1(heads=2,left_context=5,right_context=2) "

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from emgmodels.config import ModelConfig
-from emgmodels.factory import STAGES, build, describe, notation, parse_notation
-from emgmodels.summary import summary
+from emgmodels.factory import build
+from emgmodels.network.show import summary
+from emgmodels.network.summary import describe
+from emgmodels.notation import notation, parse_notation
+from emgmodels.stages.registry import STAGES
 
 STAGE_NOTATIONS = {
     "transformer": [

@@ -3,13 +3,8 @@ import pytest
 import torch
 
 from emgmodels.config import AugmentationConfig, FeaturesConfig
-from emgmodels.features import (
-    LogSpectrogram,
-    SpecAugment,
-    band_indices,
-    electrode_indices,
-    make_features,
-)
+from emgmodels.config.electrodes import band_indices, electrode_indices
+from emgmodels.network.features import LogSpectrogram, SpecAugment, make_features
 
 
 def test_log_spectrogram_is_the_textbook_one():

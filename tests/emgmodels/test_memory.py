@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from emgmodels.config import Config
-from emgmodels.factory import parse_notation
-from emgmodels.memory import training_bytes
+from emgmodels.network.memory_estimate import training_bytes
+from emgmodels.notation import parse_notation
 
 FACTOR = 1.6
 """The estimate and the peak of a CPU differ by less than this."""
@@ -16,7 +16,7 @@ import re, sys, torch
 from pathlib import Path
 from emgmodels.config import Config
 from emgmodels.training.fit import _Run
-from emgmodels.windows import Batch
+from emgmodels.windows.cut import Batch
 
 def train(config):
     run = _Run(config, torch.device("cpu"))

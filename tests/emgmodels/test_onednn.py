@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from emgmodels.onednn import OneDnnLinear
+from emgmodels.compute.onednn import OneDnnLinear
 
 needs_onednn = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN"

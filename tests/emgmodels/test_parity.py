@@ -13,10 +13,13 @@ import torch
 
 from emgmodels.charset import decode
 from emgmodels.config import AugmentationConfig, Config, FeaturesConfig, TrainingConfig
-from emgmodels.factory import build, notation
-from emgmodels.features import LogSpectrogram
+from emgmodels.factory import build
+from emgmodels.network.features import LogSpectrogram
+from emgmodels.notation import notation
 from emgmodels.sessions import Keystroke, Prompt, Session, find_split, write_session
-from emgmodels.windows import cut_for, prepare, window_starts
+from emgmodels.windows.batches import window_starts
+from emgmodels.windows.cache import prepare
+from emgmodels.windows.cut import cut_for
 
 BEGIN = 1.6e9
 BASELINE = Config.model_validate({"model": {"encoder": {"order": ["conv"], "conv": {"layers": 4}}}})

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from emgmodels.config import PretrainedConfig
-from emgmodels.factory import build, describe, parse_notation
-from emgmodels.pretrained import PretrainedStage
+from emgmodels.factory import build
+from emgmodels.network.summary import describe
+from emgmodels.notation import parse_notation
+from emgmodels.stages.pretrained import PretrainedStage
 
 
 def stage(folder, **settings):
@@ -100,7 +102,8 @@ def test_random_weights_are_not_the_pretrained_ones(language_models):
 def test_the_reports_model_is_described_without_any_file(tmp_path):
     """In a process without cache and without network, as a cluster's node may be."""
     code = (
-        "from emgmodels.factory import describe, parse_notation;"
+        "from emgmodels.network.summary import describe;"
+        "from emgmodels.notation import parse_notation;"
         "print(describe(parse_notation('conv:4 pretrained:12(train_first=1,train_last=1)'))"
         ".parameters)"
     )

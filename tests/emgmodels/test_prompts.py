@@ -11,24 +11,19 @@ from conftest import START, make_session
 from emgmodels.charset import decode, encode
 from emgmodels.config import Config, TrainingConfig
 from emgmodels.ctc import ctc_loss
-from emgmodels.evaluation import ONE_PASS, STITCHED, WINDOWS, emit
-from emgmodels.factory import build, parse_notation
-from emgmodels.memory import training_bytes
+from emgmodels.factory import build
+from emgmodels.network.memory_estimate import training_bytes
+from emgmodels.notation import parse_notation
+from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, emit
 from emgmodels.sessions import Keystroke, Prompt, Split, write_session
-from emgmodels.training import fit
 from emgmodels.training.feed import Feed
-from emgmodels.windows import (
-    DeviceRecordings,
-    check_times,
-    cut_for,
-    frames_for_keys,
-    open_split,
-    prepare,
-    prompt_batch,
-    prompt_groups,
-    prompt_windows,
-    window_starts,
-)
+from emgmodels.training.fit import fit
+from emgmodels.windows.batches import prompt_batch, window_starts
+from emgmodels.windows.cache import open_split, prepare
+from emgmodels.windows.cut import cut_for
+from emgmodels.windows.device import DeviceRecordings
+from emgmodels.windows.prompts import prompt_groups, prompt_windows
+from emgmodels.windows.recording import check_times, frames_for_keys
 
 SPANS = [(1.0, 7.5), (8.0, 13.0), (13.2, 16.0), (17.0, 23.5)]
 MODEL = "gru:1(hidden=24) hop:64 mlp:16"

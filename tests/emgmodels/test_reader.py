@@ -8,14 +8,14 @@ import torch
 
 import emgmodels
 from emgmodels.charset import CLASSES, decode
+from emgmodels.checkpoints.exported import write_torch
 from emgmodels.config import Config, TrainingConfig
 from emgmodels.ctc import BeamSearch, greedy_decode
-from emgmodels.evaluation import STITCHED, emit
-from emgmodels.export.files import write_torch
-from emgmodels.factory import parse_notation
+from emgmodels.notation import parse_notation
+from emgmodels.reading.sessions import STITCHED, emit
 from emgmodels.sessions import read_session
-from emgmodels.training import fit
-from emgmodels.windows import prepare
+from emgmodels.training.fit import fit
+from emgmodels.windows.cache import prepare
 
 CONFIG = Config(
     name="tiny",

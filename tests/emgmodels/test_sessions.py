@@ -154,7 +154,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("emgmodels.writing.os.replace", fail)
+    monkeypatch.setattr("emgmodels.atomic.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_session(path, make_session(user="other"))
     assert path.read_bytes() == before

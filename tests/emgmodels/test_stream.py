@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from emgmodels.charset import decode
+from emgmodels.checkpoints.exported import write_torch
 from emgmodels.config import Config, TrainingConfig
 from emgmodels.ctc import greedy_decode
-from emgmodels.evaluation import one_pass_emissions
-from emgmodels.export.files import write_torch
-from emgmodels.factory import STAGES, build, describe, parse_notation
-from emgmodels.reader import Origin, Reader
+from emgmodels.factory import build
+from emgmodels.network.summary import describe
+from emgmodels.notation import parse_notation
+from emgmodels.reading.reader import Origin, Reader
+from emgmodels.reading.sessions import one_pass_emissions
+from emgmodels.reading.stream import Stream
 from emgmodels.sessions import read_session
-from emgmodels.stream import Stream
+from emgmodels.stages.registry import STAGES
 from emgmodels.stream.__main__ import app, play
-from emgmodels.windows import Recording
+from emgmodels.windows.recording import Recording
 
 STREAMED = {
     "transformer": [

@@ -9,7 +9,7 @@ import pytest
 
 from emgmodels import charset
 from emgmodels.config import SAMPLE_RATE
-from emgmodels.features import electrode_indices
+from emgmodels.config.electrodes import electrode_indices
 from emgmodels.sessions import Session, find_split, read_session
 from emgmodels.synthetic import generate_session, write_subject
 from emgmodels.synthetic.forearm import Forearm, record

@@ -9,12 +9,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from emgmodels.checkpoints.loading import load
 from emgmodels.config import Config
-from emgmodels.factory import build, parse_notation
-from emgmodels.reader import load
-from emgmodels.training import fit
+from emgmodels.factory import build
+from emgmodels.notation import parse_notation
 from emgmodels.training.__main__ import app
-from emgmodels.windows import prepare
+from emgmodels.training.fit import fit
+from emgmodels.windows.cache import prepare
 
 SMALL = {
     "model": {

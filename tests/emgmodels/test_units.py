@@ -8,11 +8,11 @@ import torch
 
 from emgmodels.config import Config, FeaturesConfig
 from emgmodels.factory import build
-from emgmodels.features import LearnedFilters, LogSpectrogram
-from emgmodels.reader import Origin, Reader
+from emgmodels.network.features import LearnedFilters, LogSpectrogram
+from emgmodels.reading.reader import Origin, Reader
 from emgmodels.sessions import Split, read_session, write_session
-from emgmodels.units import amplitude, scale_of, unit_remark
-from emgmodels.windows import open_split, prepare
+from emgmodels.sessions.units import amplitude, scale_of, unit_remark
+from emgmodels.windows.cache import open_split, prepare
 from tests.conftest import make_session
 
 

@@ -7,15 +7,11 @@ import pytest
 from conftest import START, make_session
 
 from emgmodels.sessions import Keystroke, read_session, write_session
-from emgmodels.windows import (
-    Cut,
-    batches,
-    frames_for_keys,
-    prepare,
-    usable_rotation,
-    window_starts,
-)
 from emgmodels.windows import cache as cache_module
+from emgmodels.windows.batches import batches, window_starts
+from emgmodels.windows.cache import prepare
+from emgmodels.windows.cut import Cut, usable_rotation
+from emgmodels.windows.recording import frames_for_keys
 
 ALL = tuple(range(16))
 
@@ -75,7 +71,7 @@ def test_several_processes_prepare_the_same_file_at_once(cache, tmp_path):
     path = tmp_path / "a.hdf5"
     write_session(path, make_session(seconds=8))
     code = (
-        "import sys; from pathlib import Path; from emgmodels.windows import prepare;"
+        "import sys; from pathlib import Path; from emgmodels.windows.cache import prepare;"
         "r, = prepare([Path(sys.argv[1])]); print(float(abs(r.emg).sum()))"
     )
     running = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from operator import le
 
-from search.halving import Decision, Entry, Halving, State
+from search.halving.halving import Arrival, Decision, Halving, State
 
 LAST = (math.inf, math.inf)
 LIVE = (State.TRAINING, State.PAUSED, State.FINISHED)
@@ -46,7 +46,7 @@ class PlainHalving(Halving):
         found = {name: t for name, t in self._progress.items() if len(t.scores) > rung}
         points = {name: (trial.scores[rung], *trial.costs) for name, trial in found.items()}
         return sorted(
-            Entry(self._key(points[name], points.values()), trial.order, name)
+            Arrival(self._key(points[name], points.values()), trial.order, name)
             for name, trial in found.items()
         )
 

@@ -11,7 +11,7 @@ import pyarrow.fs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.checkpoints import SpentCheckpoints
+from search.engine.checkpoints import SpentCheckpoints
 
 
 class Trained:

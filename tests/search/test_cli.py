@@ -9,14 +9,14 @@ import sys
 import typer
 from typer.testing import CliRunner
 
-from search.cli import COMMANDS, app
+from search.__main__ import COMMANDS, app
 
 COMPLETE = """
 import os, sys
 os.environ |= {"COMP_WORDS": sys.argv[1], "COMP_CWORD": "%d"}
 os.environ["_EMGSEARCH_COMPLETE"] = "complete_bash"
 sys.argv = ["emgsearch"]
-from search.cli import app
+from search.__main__ import app
 try:
     app(prog_name="emgsearch")
 finally:

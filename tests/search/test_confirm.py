@@ -16,13 +16,16 @@ from conftest import make_session
 from typer.testing import CliRunner
 
 from emgmodels.config import Config
-from emgmodels.factory import parse_notation
+from emgmodels.notation import parse_notation
 from emgmodels.sessions import write_session
-from emgmodels.training import fit
-from emgmodels.windows import prepare
-from search.report import read_run, writing
-from search.results import COMPLETE, CUT_OFF, STOPPED, RunFolder, TrialRecord, read_trials
-from search.run import app
+from emgmodels.training.fit import fit
+from emgmodels.windows.cache import prepare
+from search.report import files
+from search.report.run import read_run
+from search.results.folder import RunFolder
+from search.results.reading import read_trials
+from search.results.record import COMPLETE, CUT_OFF, STOPPED, TrialRecord
+from search.run.command import app
 
 EPOCHS = 2
 TRAINING = {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 1e-2, "warmup_steps": 1}
@@ -118,7 +121,7 @@ def test_winners_are_trained_again_compared_and_extended(searched):
     assert [row["trainings"] for row in rows] == [3, 3]
 
     run = read_run(searched)
-    for text in (writing._page(run, {}, []), writing._leaderboard(run)):  # no figures: fast
+    for text in (files._page(run, {}, []), files._leaderboard(run)):  # no figures: fast
         assert f"{rows[0]['mean_cer']:.2f}" in text
 
     refused = CliRunner().invoke(app, ["--resume", str(searched / "confirm")])

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from emgmodels.config import Config
-from search.console import Progress, trials_table
-from search.intervals import Windows
-from search.results import COMPLETE, CURVE_METRICS, RUNNING, TrialRecord
+from search.display.console import Progress, trials_table
+from search.results.growing_tables import CURVE_METRICS
+from search.results.intervals import Windows
+from search.results.record import COMPLETE, RUNNING, TrialRecord
 
 
 def trial(number: int, cer: float, state: str) -> TrialRecord:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.idle import IdleTrial, search_idly
-from search.engine import engine
-from search.results import COMPLETE
+from search.engine.ray_session import engine
+from search.results.record import COMPLETE
 
 LISTEN = """
 import json, os, time
@@ -148,7 +148,7 @@ def test_a_trial_goes_on_from_a_checkpoint_that_ray_deletes_at_once(session_path
     import shutil
 
     from emgmodels.config import Config
-    from search.trial import EmgTrial, TrialData
+    from search.engine.trial import EmgTrial, TrialData
 
     config = Config.model_validate(
         {

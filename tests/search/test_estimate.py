@@ -9,15 +9,15 @@ from rich.console import Console
 
 from emgmodels.config import Config
 from emgmodels.sessions import write_session
-from emgmodels.training import fit
-from emgmodels.windows import prepare
-from search import estimate as module
-from search.estimate import Estimate, estimate, expected_epochs, in_words
-from search.resources import Resources
+from emgmodels.training.fit import fit
+from emgmodels.windows.cache import prepare
+from search.engine.resources import Resources
+from search.engine.schedulers import make_scheduler
+from search.engine.trial import TrialData
+from search.run import estimate as module
+from search.run.estimate import Estimate, estimate, expected_epochs, in_words
 from search.run.forecast import tell_time
-from search.schedule import make_scheduler
 from search.space import load_space
-from search.trial import TrialData
 
 SPACE = """
 name: a

@@ -18,22 +18,27 @@ from pyarrow.fs import LocalFileSystem
 from typer.testing import CliRunner
 
 from emgmodels.charset import CLASSES
+from emgmodels.checkpoints.exported import write_torch
+from emgmodels.checkpoints.loading import load
+from emgmodels.checkpoints.weights import weights_hash
 from emgmodels.config import Config
 from emgmodels.ctc import BeamSearch
-from emgmodels.evaluation import Transcript
-from emgmodels.factory import build, parse_notation
+from emgmodels.factory import build
 from emgmodels.language import typed_lines, write_arpa
 from emgmodels.metrics import EditCounts, count_confusions
+from emgmodels.notation import parse_notation
+from emgmodels.reading.sessions import Transcript
 from emgmodels.sessions import write_session
-from emgmodels.training import fit
-from emgmodels.windows import prepare
-from search.checkpoints import BestCheckpoints
-from search.evaluate import Evaluation, evaluate_trial
+from emgmodels.training.fit import fit
+from emgmodels.windows.cache import prepare
+from search.engine.checkpoints import BestCheckpoints
 from search.evaluate.__main__ import app
+from search.evaluate.evaluation import Evaluation, evaluate_trial
 from search.evaluate.keyboard import keys_of
+from search.evaluate.output import write_table
 from search.evaluate.tuning import tune
-from search.evaluate.writing import write_table
-from search.results import COMPLETE, RunFolder, TrialRecord
+from search.results.folder import RunFolder
+from search.results.record import COMPLETE, TrialRecord
 from search.storage import StoredFile
 
 TRAINING = {
@@ -153,6 +158,52 @@ def test_the_test_cer_is_there_for_the_report_and_stays(run):
     assert {row["test_cer"] for row in rows_of(run) if row["trial"] == best} == {tested}
     assert {row["test_cer"] for row in rows_of(run) if row["trial"] != best} == {None}
     assert "looked at 2 times" in evaluate(run, "--test")
+
+
+def test_a_call_that_fails_before_it_opens_a_session_is_no_look(run):
+    assert "--device cuda" in evaluate(run, "--test", "--device", "cuda:99", code=2)
+    assert not (run / "evaluation.json").exists()
+    next((run / "checkpoints").iterdir()).write_bytes(b"no checkpoint")
+    evaluate(run, "--test", "--top", 2, code=2)
+    assert not (run / "evaluation.json").exists()
+
+
+def test_a_look_that_is_interrupted_is_recorded_and_what_was_read_stays(run, monkeypatch):
+    from search.evaluate import __main__ as command
+
+    def fail(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "write_files", fail)
+    with pytest.raises(KeyboardInterrupt):
+        command.evaluate(run, test=True, quiet=True)
+    (record,) = json.loads((run / "evaluation.json").read_text())
+    assert record["sessions"] == {"val": ["s2"], "test": ["s3"]}
+    assert {row["set"] for row in rows_of(run)} == {"val", "test"}
+
+
+def test_rows_carry_the_hash_of_the_weights_and_a_test_cer_stays_with_its_own(run, trained):
+    evaluate(run, "--test", "--quiet")
+    best = RunFolder.open(run).ranking()[0]
+    path = run / "checkpoints" / f"{best.slug}.pt"
+    known = weights_hash(load(path).model.state_dict())
+    assert {row["weights"] for row in rows_of(run)} == {known}
+    assert {(row["epoch"], row["val_cer"]) for row in rows_of(run)} == {
+        (best.best["epoch"], best.best["val_cer"])
+    }
+    export = run.parent / "export.pt"
+    write_torch(load(path), export)
+    assert weights_hash(load(export).model.state_dict()) == known
+    state = torch.load(path, weights_only=True)
+    state["best"] = {name: value + value.ne(0) for name, value in state["best"].items()}
+    state["best_epoch"], state["best_cer"] = 6, 99.0
+    torch.save(state, path)
+    printed = evaluate(run)
+    assert f"is ranked by epoch {best.best['epoch']:.0f}" in printed
+    assert "its checkpoint is of epoch 6 (99.00 %)" in printed
+    rows = rows_of(run)
+    assert {row["weights"] == known for row in rows if row["set"] == "test"} == {True}
+    assert {row["test_cer"] for row in rows if row["set"] == "val"} == {None}
 
 
 def transcript(way: str, errors: int) -> Transcript:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.failures import may_pass
+from search.engine.failures import may_pass
 
 
 @pytest.mark.parametrize(

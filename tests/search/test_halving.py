@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_halving import PlainHalving
 
-from search.halving import RANKINGS, Decision, Halving, State
+from search.halving.halving import RANKINGS, Decision, Halving, State
 
 
 def reach(halving: Halving, scores: list[float], upcoming: float = math.inf) -> list[Decision]:

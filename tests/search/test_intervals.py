@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from emgmodels.config import Config
-from search.intervals import Windows, add_intervals, from_table, to_table
-from search.results import CURVE_METRICS, RunFolder, TrialRecord
-from search.tables import trials_of
+from search.results.folder import RunFolder
+from search.results.growing_tables import CURVE_METRICS, trials_of
+from search.results.intervals import Windows, add_intervals, from_table, to_table
+from search.results.record import TrialRecord
 
 
 def windows(epoch: int, edits: list[int], characters: int = 20) -> Windows:

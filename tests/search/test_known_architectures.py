@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from emgmodels.config import ModelConfig
-from emgmodels.factory import build, describe, notation, parse_notation
+from emgmodels.factory import build
+from emgmodels.network.summary import describe
+from emgmodels.notation import notation, parse_notation
 from search.space import OutsideError, load_space
 from search.space.space import partial
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from search.schedule import SCHEDULERS, defaults, make_scheduler
+from search.engine.schedulers import SCHEDULERS, make_scheduler
+from search.halving.rungs import defaults
 from search.space import SpaceError, load_space
 
 SPACES = Path(__file__).parents[2] / "spaces"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-import search.engine
+import search.engine.tuning
 from search import run
-from search.confirm import confirm_winners
-from search.results import RunFolder, read_curves, read_trials
+from search.results.folder import RunFolder
+from search.results.reading import read_curves, read_trials
+from search.run.confirm import confirm_winners
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -31,7 +32,7 @@ search: {trials: 2, sampler: random, seed: 3, scheduler: none}
 
 @pytest.fixture(scope="module")
 def engine():
-    with search.engine.engine(None, None):
+    with search.engine.tuning.engine(None, None):
         yield
 
 

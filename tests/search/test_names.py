@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from emgmodels.sessions.splits import find_split
-from search.results import RunFolder
+from search.results.folder import RunFolder
 from search.space.settings import Name
 from search.storage import local_file
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from emgmodels.config import SAMPLE_RATE
-from emgmodels.windows import prepare
-from search.packing import MOST, gpu_share, gpus_of_trial, trial_bytes
-from search.resources import choose_resources
+from emgmodels.windows.cache import prepare
+from search.engine.gpu_share import MOST, gpu_share, gpus_of_trial, trial_bytes
+from search.engine.resources import choose_resources
 from search.space import load_space
 
 GB = 2**30

@@ -22,10 +22,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-import search.engine
+import search.engine.tuning
 from search import run
-from search.failures import SearchFailedError
-from search.results import CUT_OFF, TIME_IS_UP, RunFolder, read_curves, read_trials
+from search.engine.failures import SearchFailedError
+from search.results.folder import RunFolder
+from search.results.reading import read_curves, read_trials
+from search.results.record import CUT_OFF, TIME_IS_UP
 from search.run import searching
 from search.runs import list_runs
 from search.space import Sessions
@@ -74,7 +76,7 @@ def results(folder: Path) -> dict[int, tuple]:
 @pytest.fixture(scope="module")
 def engine():
     """Ray, started once for the searches that run in this process."""
-    with search.engine.engine(None, None):
+    with search.engine.tuning.engine(None, None):
         yield
 
 
@@ -333,7 +335,7 @@ def test_a_search_that_ended_before_its_first_trial_is_read_by_all_and_goes_on(
     for reader, says in {
         "search.report.__main__": "its search has begun no trial yet",
         "search.evaluate.__main__": "holds no checkpoint",
-        "search.simulate": "holds no learning curve",
+        "search.simulate.__main__": "holds no learning curve",
     }.items():
         done = CliRunner().invoke(importlib.import_module(reader).app, [str(folder)])
         assert done.exit_code == 2

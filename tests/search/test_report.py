@@ -20,20 +20,24 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from emgmodels.config import Config
-from emgmodels.factory import notation, parse_notation
-from search.halving import Decision, Halving
-from search.intervals import Windows
-from search.report import read_run, write_comparison, write_report, writing
+from emgmodels.notation import notation, parse_notation
+from search.display.table import Table
+from search.engine.searcher import OptunaSampler
+from search.halving.halving import Decision, Halving
+from search.report import files
 from search.report.__main__ import app
 from search.report.figures import orders
+from search.report.files import write_comparison, write_report
 from search.report.importance import LEAST_TRIALS, importances
 from search.report.pareto import pareto, pareto_front
 from search.report.published import PUBLISHED, basis, matches, side_by_side
 from search.report.replication import redrawn
-from search.report.tables import Table, ranking
-from search.results import COMPLETE, FAILED, RUNNING, STOPPED, RunFolder, TrialRecord
+from search.report.run import read_run
+from search.report.tables import ranking
+from search.results.folder import RunFolder
+from search.results.intervals import Windows
+from search.results.record import COMPLETE, FAILED, RUNNING, STOPPED, TrialRecord
 from search.run.ranking import print_ranking
-from search.sampler import OptunaSampler
 from search.space import load_space
 
 SPACE = """
@@ -210,7 +214,7 @@ def test_seeds_of_one_architecture_are_ranked_by_their_mean(tmp_path):
         assert row["mean_cer"] == pytest.approx(np.mean(cers))
         assert row["sd"] == pytest.approx(np.std(cers, ddof=1))
     assert second["p_best"] < 0.05
-    for text in (writing._page(run, {}, []), writing._leaderboard(run)):  # no figures: fast
+    for text in (files._page(run, {}, []), files._leaderboard(run)):  # no figures: fast
         assert "Over seeds" in text
         assert f"{first['mean_cer']:.2f}" in text
         assert "Rank 1 is better than all others" in text
@@ -388,13 +392,13 @@ def test_of_several_objectives_the_front_is_that_of_all_of_them(tmp_path):
     assert 1 < len(front) < len(points)
     rows = list(csv.DictReader((path / "trials.csv").read_text().splitlines()))
     assert [int(row["trial"]) for row in rows if row["front"] == "true"] == front
-    text = writing._leaderboard(run)
+    text = files._leaderboard(run)
     section = text.split("## Pareto front")[1].split("##")[0]
     assert "all that was minimised: val_cer, electrodes, macs." in section
     assert re.findall(r"^\| \d+ \| (\d{3}) \|", section, re.M) == [f"{n:03d}" for n in front]
     assert {"electrodes", "MMAC/s"} <= set(re.findall(r"[\w/]+", section))
     assert text.split("## Pareto front")[0].count("●") == len(front)
-    assert "all that was minimised" in writing._page(run, {"pareto": pareto(run)}, [])
+    assert "all that was minimised" in files._page(run, {"pareto": pareto(run)}, [])
 
 
 def test_of_several_objectives_a_search_ends_with_its_front(tmp_path):

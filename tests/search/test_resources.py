@@ -7,7 +7,7 @@ import pytest
 import ray
 import torch
 
-from search.resources import Resources, choose_resources, resources_asked, trials_ahead
+from search.engine.resources import Resources, choose_resources, resources_asked, trials_ahead
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@ import shlex
 from pathlib import Path
 
 from emgmodels.config import Config
-from emgmodels.factory import parse_notation
-from search.results import RunFolder, TrialRecord, read_trials
+from emgmodels.notation import parse_notation
+from search.results.folder import RunFolder
+from search.results.reading import read_trials
+from search.results.record import TrialRecord
 
 
 def test_a_setting_may_be_a_number_in_one_trial_and_a_list_in_another(tmp_path):

@@ -23,9 +23,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from emgmodels.config import Config, load_config
-from emgmodels.factory import describe, parse_notation
+from emgmodels.network.summary import describe
+from emgmodels.notation import parse_notation
 from emgmodels.sessions import Keystroke, write_session
-from search.results import read_curves, read_trials, read_windows
+from search.results.reading import read_curves, read_trials, read_windows
 
 SPACE = """
 name: tiny
@@ -316,7 +317,7 @@ def test_an_ended_search_goes_on(how, data, space, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_function_does_what_the_command_does(data, space, tmp_path):
-    from search.run import search
+    from search.run.searching import search
 
     table = search(
         space, data=data, trials=2, epochs=3, out=tmp_path, overrides=["model.electrodes=4"]
@@ -380,7 +381,7 @@ def refused(space: Path, *arguments: object, tmp_path: Path) -> str:
     """Run the command in this process and return its error; nothing may have been written."""
     from typer.testing import CliRunner
 
-    from search.run import app
+    from search.run.command import app
 
     out = tmp_path / "runs"
     done = CliRunner().invoke(app, [str(a) for a in (space, *arguments, "--out", out)])
@@ -472,7 +473,7 @@ def test_options_out_of_range(options, message, space, two_sessions, tmp_path):
 def test_what_cannot_be_resumed(space, tmp_path):
     from typer.testing import CliRunner
 
-    from search.run import app
+    from search.run.command import app
 
     for arguments, message in (
         (["--resume", tmp_path / "none"], "space.yaml"),
@@ -488,8 +489,9 @@ def test_what_cannot_be_resumed(space, tmp_path):
 
 
 def test_a_refused_resume_leaves_the_search_as_long_as_it_was(space, tmp_path):
-    from search.results import RunFolder, TrialRecord
-    from search.run import resume
+    from search.results.folder import RunFolder
+    from search.results.record import TrialRecord
+    from search.run.searching import resume
 
     folder = RunFolder(tmp_path)
     folder.write_space({"name": "tiny", "search": {"trials": 3}})
@@ -503,7 +505,7 @@ def test_a_refused_resume_leaves_the_search_as_long_as_it_was(space, tmp_path):
 
 
 def test_a_demo_goes_on_where_its_typist_never_was(space, monkeypatch, tmp_path):
-    from search import sessions
+    from search.run import sessions
     from search.space import load_space
 
     monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "first"))

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from emgmodels.config import Config
-from search.lock import running
-from search.results import COMPLETE, CUT_OFF, FAILED, RUNNING, TIME_IS_UP, RunFolder, TrialRecord
+from search.results.folder import RunFolder
+from search.results.lock import running
+from search.results.record import COMPLETE, CUT_OFF, FAILED, RUNNING, TIME_IS_UP, TrialRecord
 from search.runs import app, list_runs
 
 ENDS = {

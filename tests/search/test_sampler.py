@@ -12,11 +12,16 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from emgmodels.config import Config
-from emgmodels.factory import describe, notation
-from emgmodels.memory import training_bytes
+from emgmodels.network.memory_estimate import training_bytes
+from emgmodels.network.summary import describe
+from emgmodels.notation import notation
 from emgmodels.sessions import Split
-from search.results import CURVE_METRICS, RunFolder, TrialRecord
-from search.sampler import SAMPLERS, SKIPPED, OptunaSampler, earlier_trials, trial_seed
+from search.engine.searcher import SKIPPED, OptunaSampler
+from search.results.folder import RunFolder
+from search.results.growing_tables import CURVE_METRICS
+from search.results.record import TrialRecord
+from search.sampler.samplers import SAMPLERS, trial_seed
+from search.sampler.warm_start import earlier_trials
 from search.space import SpaceError, load_space
 
 SPACE = """

@@ -9,8 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.idle import search_idly
-from search.recorder import Recorder
-from search.results import RunFolder, read_curves, read_trials
+from search.engine.recorder import Recorder
+from search.results.folder import RunFolder
+from search.results.reading import read_curves, read_trials
 
 TRIALS = 300
 saved: list[int] = []

@@ -19,19 +19,15 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 from emgmodels.config import Config
-from emgmodels.factory import describe, parse_notation
+from emgmodels.network.summary import describe
+from emgmodels.notation import parse_notation
 from emgmodels.sessions import Split, write_session
-from search.replay import Curve as Recorded
-from search.replay import Replay, ReplayTrial
-from search.run import scheduler_of
-from search.schedule import (
-    SCHEDULERS,
-    check_options,
-    defaults,
-    make_scheduler,
-    rungs,
-)
-from search.sessions import open_sessions
+from search.engine.schedulers import SCHEDULERS, check_options, make_scheduler
+from search.halving.rungs import defaults, rungs
+from search.run.searching import scheduler_of
+from search.run.sessions import open_sessions
+from search.simulate.replay import Curve as Recorded
+from search.simulate.replay import Replay, ReplayTrial
 from search.space import load_space
 
 ROOT = Path(__file__).parents[2]

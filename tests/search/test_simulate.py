@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from search.replay import Curve, Replay, read_curves, whole
-from search.rules import Rule, Setting, grid, group, tune
-from search.schedule import defaults, make_scheduler
-from search.simulate import app
+from search.engine.schedulers import make_scheduler
+from search.halving.rungs import defaults
+from search.simulate.__main__ import app
+from search.simulate.replay import Curve, Replay, read_curves, whole
+from search.simulate.rules import Rule, Setting, grid, group, tune
 
 EPOCHS = 20
 CURVES = Path(__file__).parents[2] / "benchmarks/curves"

@@ -9,7 +9,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 
 from emgmodels.config import Config
-from emgmodels.factory import describe, parse_notation
+from emgmodels.network.summary import describe
+from emgmodels.notation import parse_notation
 from search.space import OutsideError, Sessions, SpaceError, load_space
 from search.space.draws import RandomDraw
 from search.space.settings import seconds
@@ -741,9 +742,9 @@ def test_every_shipped_space_is_parsed_sampled_and_built(path, demo):
 def test_names_are_those_of_samplers_and_schedulers():
     from typing import get_args
 
-    from search.halving import RANKINGS
-    from search.sampler import SAMPLERS
-    from search.schedule import SCHEDULERS
+    from search.engine.schedulers import SCHEDULERS
+    from search.halving.halving import RANKINGS
+    from search.sampler.samplers import SAMPLERS
     from search.space.settings import Ranking, SamplerName, SchedulerName
 
     assert set(get_args(SamplerName)) == set(SAMPLERS)

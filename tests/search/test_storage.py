@@ -28,7 +28,7 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri):
 def test_a_search_refuses_such_a_uri_before_anything_is_written(uri, tmp_path):
     from typer.testing import CliRunner
 
-    from search.run import app
+    from search.run.command import app
 
     out = tmp_path / "runs"
     done = CliRunner().invoke(app, ["spaces/deep.yaml", "--storage", uri, "--out", str(out)])
@@ -39,7 +39,7 @@ def test_a_search_refuses_such_a_uri_before_anything_is_written(uri, tmp_path):
 
 
 def test_the_environment_file_redacts_the_command(monkeypatch):
-    from search.environment import environment
+    from search.results.environment import environment
 
     monkeypatch.setattr("sys.argv", ["run.py", "--data", f"s3://KEY:{SECRET}@bucket/data"])
     assert SECRET not in str(environment())

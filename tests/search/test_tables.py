@@ -21,9 +21,11 @@ import pyarrow.parquet
 import pytest
 
 from emgmodels.config import Config
-from search.objectives import on_front
-from search.results import COMPLETE, RUNNING, RunFolder, TrialRecord, read_curves, read_trials
-from search.tables import CURVE_METRICS, curves_of, read_parquet, trials_of
+from search.results.folder import RunFolder
+from search.results.growing_tables import CURVE_METRICS, curves_of, read_parquet, trials_of
+from search.results.reading import read_curves, read_trials
+from search.results.record import COMPLETE, RUNNING, TrialRecord
+from search.space.objectives import on_front
 
 
 def epoch_of(epoch: int, cer: float) -> dict[str, float]:
@@ -151,8 +153,9 @@ import sys
 import threading
 from pathlib import Path
 from emgmodels.config import Config
-from search.results import RUNNING, RunFolder, TrialRecord
-from search.tables import CURVE_METRICS
+from search.results.folder import RunFolder
+from search.results.growing_tables import CURVE_METRICS
+from search.results.record import RUNNING, TrialRecord
 folder = RunFolder(Path(sys.argv[1]))
 for number in range(10**6):
     record = TrialRecord(number, Config(seed=number), RUNNING)

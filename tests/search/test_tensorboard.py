@@ -19,9 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from emgmodels.config import Config
-from search.report.confusions import confusions
-from search.results import COMPLETE, CURVE_METRICS, RUNNING, TrialRecord, flatten
-from search.tensorboard import TrialBoards
+from search.display.confusions import confusions
+from search.display.tensorboard import TrialBoards
+from search.results.growing_tables import CURVE_METRICS
+from search.results.record import COMPLETE, RUNNING, TrialRecord, flatten
 
 MODELS = (
     {"electrodes": 8, "encoder": {"order": ["conv"], "conv": {"layers": 2}}},

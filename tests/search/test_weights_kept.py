@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import search.engine
-from emgmodels.reader import load
-from emgmodels.weights import weights_hash
+import search.engine.tuning
+from emgmodels.checkpoints.loading import load
+from emgmodels.checkpoints.weights import weights_hash
 from search import run
-from search.recorder import Recorder
-from search.results import TIME_IS_UP, RunFolder, read_trials
+from search.engine.recorder import Recorder
+from search.results.folder import RunFolder
+from search.results.reading import read_trials
+from search.results.record import TIME_IS_UP
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -50,7 +52,7 @@ def space(tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def engine():
     """Ray, started once for the searches that run in this process."""
-    with search.engine.engine(None, None):
+    with search.engine.tuning.engine(None, None):
         yield
 
 
@@ -154,4 +156,4 @@ def test_a_search_in_a_thread_keeps_its_weights_too(engine, data, space, tmp_pat
     searching.start()
     searching.join(timeout=200)
     assert_ranked_by_what_is_kept(tmp_path / "tiny-001")
-    assert search.engine.check_snapshot(RunFolder.open(tmp_path / "tiny-001")) is None
+    assert search.engine.tuning.check_snapshot(RunFolder.open(tmp_path / "tiny-001")) is None

@@ -1,0 +1,111 @@
+"""From a file of weights to a model that reads."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from emgmodels.charset import CLASSES
+from emgmodels.checkpoints.emg2qwerty import from_emg2qwerty
+from emgmodels.checkpoints.inert_unpickler import load_inert
+from emgmodels.checkpoints.weights import load_weights, read_state
+from emgmodels.compute.devices import find_device
+from emgmodels.config import Config, ModelConfig
+from emgmodels.factory import build
+from emgmodels.network.network import Network
+from emgmodels.reading.reader import FORMAT, Origin, Reader
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Reader:
+    """Return a trained model, ready to read.
+
+    Args:
+        path: a training's checkpoint (its best epoch is taken), a file of ``emgmodels.export``, or
+            a checkpoint of emg2qwerty's baseline.
+        device: where to compute.
+
+    Raises:
+        ValueError: the file is missing or is none of these, or there is no such device.
+    """
+    path = Path(path)
+    where = find_device(device)
+    state = read_state(path, otherwise=load_inert)
+    try:
+        if {"config", "model", "best"} <= set(state):
+            reader = _from_training(state)
+        elif {"card", "model"} <= set(state):
+            reader = _from_export(state)
+        elif isinstance(state.get("state_dict"), dict):
+            config, weights = from_emg2qwerty(state["state_dict"], path.stem)
+            epoch = state.get("epoch")
+            # Lightning counts epochs from 0, and notes the one that it has just trained
+            origin = Origin(epoch=epoch + 1 if isinstance(epoch, int) else None)
+            reader = Reader(config, _built(config.model, weights), origin)
+        else:
+            raise ValueError(
+                f"holds {', '.join(map(str, list(state)[:4])) or 'nothing'}: expected a checkpoint "
+                f"of a training, a file of emgmodels.export, or a checkpoint of emg2qwerty"
+            )
+    except ValidationError as error:
+        raise ValueError(f"{path}: its configuration is not of this version: {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: is not as emgsearch writes checkpoints: {what}") from None
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    reader.model.to(where)
+    return reader
+
+
+def _from_training(state: dict[str, Any]) -> Reader:
+    sessions = state.get("sessions", {})
+    known = bool(state["best"])
+    config = Config.model_validate_json(state["config"])
+    origin = Origin(
+        val_cer=state["best_cer"] if known else None,
+        epoch=state["best_epoch"] if known else state["epoch"],
+        train=tuple(sessions.get("train", ())),
+        val=tuple(sessions.get("val", ())),
+    )
+    return Reader(config, _built(config.model, state["best"] or state["model"]), origin)
+
+
+def _from_export(state: dict[str, Any]) -> Reader:
+    card = json.loads(state["card"])
+    expected = f"emgsearch model {FORMAT}"
+    if card["format"] != expected or card["labels"] != list(CLASSES):
+        raise ValueError(
+            f"is of the format {card['format']!r} with {len(card['labels'])} labels: this version "
+            f"reads {expected!r} with its own {len(CLASSES)}"
+        )
+    config = Config.model_validate(card["config"])
+    origin = card["origin"]
+    origin = Origin(**{**origin, "train": tuple(origin["train"]), "val": tuple(origin["val"])})
+    return Reader(config, _built(config.model, state["model"], state.get("shape")), origin)
+
+
+def _built(config: ModelConfig, weights: dict[str, Tensor], shape: str | None = None) -> Network:
+    """Return a model with its weights.
+
+    Args:
+        config: the architecture.
+        weights: its state.
+        shape: ``config.json`` of its language model, which then need not be on this machine.
+    """
+    if shape is None:
+        model = build(config)
+    else:
+        values = config.model_dump()
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "config.json").write_text(shape, encoding="utf-8")
+            values["encoder"]["pretrained"].update(name=folder, weights="random")
+            model = build(ModelConfig.model_validate(values))
+        model.config = config
+    load_weights(model, weights)
+    return model

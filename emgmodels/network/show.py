@@ -1,0 +1,66 @@
+"""Prints what is known of an architecture without training it.
+
+python -m emgmodels.factory "gru:2(hidden=128) conv:4 @16ch"
+python -m emgmodels.factory runs/deep-001/best.yaml
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from emgmodels.command import CommandLine
+from emgmodels.config import ModelConfig, load_config
+from emgmodels.network.summary import describe
+from emgmodels.notation import notation, parse_notation
+from emgmodels.paths import local_path
+
+app = CommandLine()
+
+
+@app.command(
+    epilog='Examples:\n\npython -m emgmodels.factory "gru:2(hidden=128) conv:4 @16ch"\n\n'
+    "python -m emgmodels.factory runs/deep-001/best.yaml"
+)
+def summary(
+    architecture: Annotated[
+        str,
+        typer.Argument(
+            help="In the compact notation, or a YAML file of one model, as best.yaml of a run is."
+        ),
+    ],
+) -> None:
+    """Print an architecture's stages, shapes, parameters, operations and look-ahead.
+
+    python -m search.space describes files of many models.
+    """
+    if architecture.endswith((".yaml", ".yml")):
+        print_summary(load_config(local_path(architecture)).model)
+    else:
+        print_summary(parse_notation(architecture))
+
+
+def print_summary(config: ModelConfig) -> None:
+    """Print a table of stages, and what follows from them."""
+    found = describe(config)
+    table = Table(title=notation(config), title_justify="left")
+    for column in ("stage", "input", "output", "parameters"):
+        table.add_column(column, justify="right" if column == "parameters" else "left")
+    for name, shape, out, parameters in found.stages:
+        table.add_row(name, _shape(shape), _shape(out), f"{parameters:,}")
+    console = Console()
+    console.print(table)
+    look = "the whole window" if math.isinf(found.lookahead_ms) else f"{found.lookahead_ms:g} ms"
+    console.print(f"parameters              {found.parameters:,}")
+    console.print(f"multiply-accumulates    {found.macs_per_second / 1e6:,.1f} M per second of EMG")
+    console.print(f"look-ahead              {look}")
+    console.print(f"context consumed        {found.context_ms:g} ms")
+    console.print(f"frame rate              {found.frame_rate:g} frames a second")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)

@@ -1,0 +1,89 @@
+"""What is known of an architecture before it is trained: parameters, operations, look-ahead."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from emgmodels.charset import NUM_CLASSES
+from emgmodels.config import SAMPLE_RATE, ModelConfig
+from emgmodels.network.network import Network
+from emgmodels.stages.registry import build_stage
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of an architecture before it is trained.
+
+    Attributes:
+        parameters: trainable numbers.
+        macs_per_second: multiply-accumulates for one second of EMG, measured over a 4 s window.
+        lookahead_ms: EMG after a frame's first sample that its output waits for (ms); infinite
+            where the whole window is seen.
+        context_ms: EMG that valid convolutions consume around a window (ms).
+        longest_ms: EMG that it can take at once (ms); infinite where any length will do.
+        frame_rate: output frames a second.
+        stages: name, input shape, output shape and parameters of each part, input to output;
+            T is a 4 s window with its context.
+    """
+
+    parameters: int
+    macs_per_second: float
+    lookahead_ms: float
+    context_ms: float
+    longest_ms: float
+    frame_rate: float
+    stages: tuple[tuple[str, tuple[int, ...], tuple[int, ...], int], ...]
+
+
+@functools.lru_cache(maxsize=4096)
+def describe(config: ModelConfig) -> Summary:
+    """Return parameter, operation and look-ahead counts, without allocating any weight."""
+    with torch.device("meta"):
+        model = Network(config, _known_stage)
+    spectrogram = model.spectrogram
+    window = 4 * SAMPLE_RATE
+    framing = model.framing(window, past=0, future=0)
+    frames = spectrogram.frames(framing.samples)
+    consumed = (model.left + model.right) * spectrogram.hop
+    return Summary(
+        parameters=_parameters(model),
+        macs_per_second=model.macs(frames) * SAMPLE_RATE / window,
+        lookahead_ms=model.lookahead_ms,
+        context_ms=1000 * consumed / SAMPLE_RATE,
+        longest_ms=1000 * model.longest * spectrogram.hop / SAMPLE_RATE,
+        frame_rate=SAMPLE_RATE / framing.step,
+        stages=_stage_rows(model, frames),
+    )
+
+
+_known_stage = functools.lru_cache(maxsize=1024)(build_stage)
+"""Makes a stage without weights once: a search describes thousands of architectures of the same
+few stages."""
+
+
+def _stage_rows(
+    model: Network, frames: int
+) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...], int], ...]:
+    config = model.config
+    shape: tuple[int, ...] = (config.bands, config.electrodes, frames, model.spectrogram.bins)
+    rows = [("spectrogram norm", shape, shape, _parameters(model.norm))]
+    if filters := _parameters(model.spectrogram):
+        samples = (*shape[:2], model.spectrogram.samples(frames))
+        rows.insert(0, ("learned filters", samples, shape, filters))
+    out: tuple[int, ...] = (frames, model.mlp.width)
+    rows.append(("rotation-invariant MLP", shape, out, _parameters(model.mlp)))
+    for (name, _), stage in zip(config.encoder.stages(), model._stages(), strict=True):
+        shape, frames = out, stage.output_length(frames)
+        out = (frames, stage.width)
+        bridged = f" (bridge to {stage.width})" if stage.bridge is not None else ""
+        rows.append((name + bridged, shape, out, _parameters(stage)))
+    rows.append(("head", out, (frames, NUM_CLASSES), _parameters(model.head)))
+    return tuple(rows)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

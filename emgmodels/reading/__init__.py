@@ -1,0 +1,1 @@
+"""A trained model reads: EMG arrays, whole sessions, streams."""

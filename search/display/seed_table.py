@@ -1,0 +1,74 @@
+"""The table of configurations compared over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from emgmodels.bootstrap import TOLD_APART
+from emgmodels.notation import notation, parse_notation
+from search.display.words import with_room
+
+
+def cells(rows: Sequence[Mapping[str, Any]], *, brief: bool = False) -> dict[str, list[str]]:
+    """Return the columns of a ranking over seeds for a person, by header.
+
+    Args:
+        rows: of ``table``; of a confirmation with the search's ``trial`` and ``search_cer``.
+        brief: name architectures by their stages alone, as a terminal has room for.
+    """
+    names = [row["architecture"] for row in rows]
+    columns = {
+        "rank": [str(row["rank"]) for row in rows],
+        "trial": [f"{row['trial']:03d}" if "trial" in row else row["trials"] for row in rows],
+        "architecture": list(map(_brief, names)) if brief else names,
+        "mean CER %": [f"{row['mean_cer']:.2f}" for row in rows],
+        "± sd": ["–" if row["sd"] is None else f"{row['sd']:.2f}" for row in rows],
+        "range": [f"{row['lowest_cer']:.2f} to {row['highest_cer']:.2f}" for row in rows],
+        "above the best": [_distance(row) for row in rows],
+        "p": ["–" if row["p_best"] is None else f"{row['p_best']:.3f}" for row in rows],
+        "seeds": [str(row["trainings"]) for row in rows],
+        "95 % of the mean": [_interval(row["cer_low"], row["cer_high"]) for row in rows],
+    }
+    if any("search_cer" in row for row in rows):
+        columns["in the search"] = [f"{row['search_cer']:.2f}" for row in rows]
+    return columns
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say which configurations can't be told apart from the best."""
+    known = [row for row in rows if row["p_best"] is not None]
+    if len(known) < 2:
+        return "Nothing to compare: it takes two configurations with two trainings each."
+    best, *others = known
+    alike = [f"rank {row['rank']}" for row in others if row["p_best"] >= TOLD_APART]
+    basis = "model confidence set of 95 %, over seeds and validation windows"
+    if not alike:
+        return f"Rank {best['rank']} is better than all others here ({basis})."
+    return f"Can't be told apart from rank {best['rank']}: {', '.join(alike)} ({basis})."
+
+
+def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a ranking over seeds, and what it comes to."""
+    from search.display.table import Table
+
+    console = with_room(console)
+    columns = cells(rows, brief=True)
+    table = Table(list(columns), list(zip(*columns.values(), strict=True)), left=("architecture",))
+    console.print(table.rich(title, console.width))
+    console.print(verdict(rows), highlight=False, markup=False, soft_wrap=True)
+
+
+def _distance(row: Mapping[str, Any]) -> str:
+    """Return how far a configuration is above the best, which is not above itself."""
+    return "–" if row["rank"] == 1 else _interval(row["apart_low"], row["apart_high"])
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "–" if low is None or high is None else f"{low:.1f} to {high:.1f}"
+
+
+def _brief(architecture: str) -> str:
+    return notation(parse_notation(architecture), brief=True)

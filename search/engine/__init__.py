@@ -1,0 +1,1 @@
+"""Everything that touches Ray: trials, schedulers, searchers, resources, the cluster."""

@@ -1,0 +1,77 @@
+"""How many trials share a GPU, where the user leaves it to the search (``--gpus-per-trial auto``).
+
+A training's need is the estimate of ``emgmodels.network.memory_estimate``, a dry run on PyTorch's
+meta device, for
+the largest of some architectures drawn from the space. Each process also has CUDA's context, and
+its own copy of the recordings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from emgmodels.config import BAND_ELECTRODES, BANDS
+from emgmodels.network.memory_estimate import training_bytes
+from emgmodels.windows.prompts import longest_prompt
+from emgmodels.windows.recording import Recording
+from search.space import Space
+from search.space.draws import RandomDraw
+
+AUTO = "auto"
+MOST = 8
+"""Trials that share a GPU at most."""
+_DRAWN = 40
+"""Architectures that are drawn to find a large one."""
+_CONTEXT_BYTES = 700 * 2**20
+"""CUDA's context and its libraries' workspaces, of each process. Assumed: no GPU was measured."""
+_HEADROOM = 1.3
+"""What is set aside over what the largest architecture drawn needs."""
+
+
+def gpus_of_trial(given: float | str | None) -> float | str | None:
+    """Return the option ``--gpus-per-trial`` as it is used: a number, ``auto`` or None.
+
+    Raises:
+        ValueError: it is text that is neither a number nor ``auto``.
+    """
+    if given is None or given == AUTO:
+        return given
+    try:
+        return float(given)
+    except ValueError:
+        raise ValueError(
+            f"--gpus-per-trial {given}: must be a number such as 0.5 or 1, or auto"
+        ) from None
+
+
+def trial_bytes(space: Space, recordings: Sequence[Recording]) -> int:
+    """Return what a trial of a space needs of a GPU's memory (bytes), recordings included."""
+    rng = np.random.default_rng(space.search.seed)
+    needed, prompt = [0], longest_prompt(recordings)
+    for _ in range(_DRAWN):
+        with contextlib.suppress(ValueError):
+            config = space.suggest(RandomDraw(rng))
+            if space.violation(config) is None:
+                needed.append(training_bytes(config, prompt))
+    samples = sum(recording.samples for recording in recordings)
+    return round(_HEADROOM * max(needed)) + _CONTEXT_BYTES + 2 * BANDS * BAND_ELECTRODES * samples
+
+
+def gpu_share(needed: int, gpu_bytes: int, cores: float) -> float:
+    """Return the part of a GPU for each trial, so that all that share it fit.
+
+    Args:
+        needed: bytes that a trial needs.
+        gpu_bytes: the GPU's memory.
+        cores: cores of the machine for each GPU; every trial keeps one busy.
+
+    Returns:
+        One over the number of trials, rounded down to the four digits that Ray tells apart. A trial
+        that needs more than there is gets the whole GPU.
+    """
+    fitting = max(1, min(gpu_bytes // needed, int(cores), MOST))
+    return math.floor(1e4 / fitting) / 1e4

@@ -1,0 +1,105 @@
+"""Starts Ray quietly on this machine, or connects to a cluster, for the time of a search."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+
+from emgmodels.windows.home import settle_paths
+from search.engine.failures import (
+    EngineError,
+)
+
+_OBJECT_STORE_BYTES = 128 * 2**20
+_TOKEN = Path("~/.ray/auth_token")
+
+
+@contextlib.contextmanager
+def engine(
+    address: str | None, cpus_per_trial: float | None, verbose: bool = False
+) -> Iterator[None]:
+    """Start Ray on this machine, or connect to a cluster, for the time of a search.
+
+    Args:
+        address: a running cluster's address, ``auto`` for the one on this machine; None starts one
+            that listens on this machine only and ends with the search.
+        cpus_per_trial: what a trial will ask for, so that one fits on a small machine.
+        verbose: show Ray's own messages, and what the trials' processes write.
+
+    Raises:
+        ValueError: there is no cluster at the address.
+        EngineError: Ray cannot be started on this machine.
+    """
+    if ray.is_initialized():  # by the notebook that calls
+        yield
+        return
+    level = "INFO" if verbose else "ERROR"
+    quiet: dict[str, Any] = {"logging_level": level, "log_to_driver": verbose}
+    if address is None:
+        settle_paths()
+        cores = max(os.cpu_count() or 1, math.ceil(cpus_per_trial or 1))
+        quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
+    try:
+        with _on_loopback() if address is None else contextlib.nullcontext():
+            ray.init(address=address or "local", **quiet)  # not whatever cluster runs here
+    except Exception as error:  # Ray's errors have no common kind
+        with contextlib.suppress(Exception):
+            ray.shutdown()  # what has started already
+        if address is not None and isinstance(error, ConnectionError):
+            raise ValueError(
+                f"--address {address}: no Ray cluster answers there: {error}"
+            ) from None
+        raise EngineError(_no_start(address, error)) from error
+    with contextlib.suppress(OSError):
+        _TOKEN.expanduser().chmod(0o600)  # Ray lets everybody read it; who has it may run code
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _no_start(address: str | None, error: Exception) -> str:
+    """Return why Ray did not start, and what to do."""
+    why = " ".join(str(error).split()) or type(error).__name__
+    if address is not None:
+        return f"--address {address}: Ray could not join the cluster: {why}"
+    name = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
+    folder = os.environ.get(name, "/tmp")
+    if "AF_UNIX" in why:
+        return (
+            f"Ray could not be started: {name}: {folder} is too long a path for its sockets "
+            f"(107 bytes with their names): set RAY_TMPDIR to a short one, such as "
+            f"RAY_TMPDIR=/tmp"
+        )
+    if isinstance(error, PermissionError):
+        return (
+            f"Ray could not be started: {why}: set RAY_TMPDIR to a folder that you may write to, "
+            f"and see that your home folder lets Ray write ~/.ray"
+        )
+    return (
+        f"Ray could not be started: {why}: see that {folder} and /dev/shm can be written and have "
+        f"room, and that processes may listen on 127.0.0.1; --verbose shows Ray's own messages"
+    )
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray's processes listen on 127.0.0.1, where they are told to.
+
+    Ray replaces that address by the machine's outer one, and listens on every interface, unless
+    clusters are off (as they are on macOS and Windows).
+    """
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters

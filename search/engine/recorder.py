@@ -1,0 +1,395 @@
+"""What Ray Tune's trials report, recorded: run folder, TensorBoard, console.
+
+Also watched from here, once around Ray's loop: trials that hang, a disk that fills up, a search of
+which every trial fails, and the time budget.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shlex
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.result import SHOULD_CHECKPOINT
+from ray.tune.schedulers import TrialScheduler
+
+from emgmodels.config import Config, share_sections
+from search.display.console import Progress
+from search.display.tensorboard import TrialBoards
+from search.engine import failures
+from search.engine.checkpoints import BestCheckpoints, SpentCheckpoints, TimelySaves
+from search.engine.trial import CHECKPOINT
+from search.results.folder import RunFolder
+from search.results.record import (
+    COMPLETE,
+    CUT_OFF,
+    FAILED,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    TIME_IS_UP,
+    WAITING,
+    TrialRecord,
+    Weights,
+    flatten,
+)
+from search.space import SearchConfig
+from search.storage import APPENDED, StoredFile
+
+_PATIENCE = 600.0
+"""Seconds without a report after which a trial may be taken for hung, at least."""
+_PATIENCE_EPOCHS = 20
+"""The same, in durations of the longest epoch seen."""
+_HOPELESS = 5
+"""Trials that fail, while no other trains, after which a search is given up; three for each slot
+where that is more."""
+_NONE_TRAINS = "no trial could be trained"
+_SPARE_BYTES = 8 * 2**20
+"""A disk with less free space counts as full."""
+INTERRUPTED = "the search was interrupted"
+"""How the reason of a trial ends that Ctrl-C, or another signal, cut off."""
+_LOOK = 1.0
+"""Seconds between two looks at what may be wrong."""
+
+
+class Recorder(tune.Callback):
+    """Writes what trials report into the run folder, TensorBoard and the console."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        boards: TrialBoards,
+        progress: Progress,
+        scheduler: TrialScheduler,
+        settings: SearchConfig,
+    ) -> None:
+        """Record a search.
+
+        Args:
+            folder: where its tables are written.
+            boards: TensorBoard's event files.
+            progress: what a person sees.
+            scheduler: who can say why a trial ended.
+            settings: when to end, and after how long a trial without a report is taken for hung.
+
+        Attributes:
+            ending: why the search ends before its time; empty while it does not.
+            end_loop: lets Ray's loop end; the engine sets it.
+            is_hurried: whether the user does not want to wait for the last weights.
+        """
+        self.folder, self.boards, self.progress = folder, boards, progress
+        self.explain: Callable[[str], str] | None = getattr(scheduler, "why", None)
+        self.ending = ""
+        self.end_loop: Callable[[], None] = lambda: None
+        self.is_hurried = False
+        self._is_closing = self._is_ending_said = False
+        self._begin = time.monotonic()
+        self._settings = settings
+        self._heard: dict[str, tuple[Trial, float]] = {}
+        self._hung: dict[str, str] = {}
+        self._failed: set[int] = set()  # in this process, as the next
+        self._trained: set[int] = set()
+        self._looked = 0.0
+        self._trials: list[Trial] = []
+        self._best = BestCheckpoints(folder.path, settings.checkpoints)
+        self._best.find(folder.trials.values())
+        self._saves = TimelySaves()
+        self._spent = SpentCheckpoints()
+        epochs = [row for record in folder.trials.values() for row in record.curve]
+        self._longest_epoch = max((row["seconds"] for row in epochs), default=0.0)
+        folder.reserve()
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        """Leave nothing in Ray's snapshots: a resumed search brings its own recorder."""
+        return tune.Callback, ()
+
+    @property
+    def failure(self) -> str:
+        """Why the search failed as a whole, and what to do; empty where it did not."""
+        path, tried = self.folder.path, list(self.folder.trials.values())
+        if self.ending == failures.DISK_FULL:
+            return (
+                f"{path}: the disk is full. What was trained is in the tables; make space, then go "
+                f"on with: python -m search.run --resume {shlex.quote(str(path))}"
+            )
+        if self.ending == _NONE_TRAINS:
+            tried = [record for record in tried if record.number in self._failed]
+        reasons = Counter(record.reason for record in tried if record.state == FAILED)
+        if not reasons or (any(record.curve for record in tried) and reasons.total() < len(tried)):
+            return ""
+        reason, count = reasons.most_common(1)[0]
+        return (
+            f"{path}: none of {len(tried)} trials could be trained; {count} of them: {reason}. "
+            f"All that is known of each is in {path / 'failures'}"
+        )
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A trial got its slot, for the first time or again."""
+        record = self._record(trial)
+        record.state, record.reason = RUNNING, ""
+        record.node = ""
+        self.folder.append(record)
+        self._heard[trial.trial_id] = trial, time.monotonic()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+    ) -> None:
+        """An epoch is over."""
+        self._heard[trial.trial_id] = trial, time.monotonic()
+        record = self._record(trial)
+        if (node := result.get("node_ip", "")) != record.node:  # Ray says it with results only
+            record.node = node
+            self.folder.append(record)
+        if "failure" in result:
+            record.state, record.reason = FAILED, result["failure"]
+            self._note_failed(record)
+            self.folder.write_failure(record, result["traceback"])
+            return
+        record.add({**result, "arrived": self.folder.elapsed})
+        self._trained.add(record.number)
+        self._longest_epoch = max(self._longest_epoch, result["seconds"])
+        result.pop("best_windows", None)  # else Ray would write it into every snapshot
+        self.folder.append_epochs(record)
+        self.boards.report(record.slug, record.curve[-1])
+        if (reading := result.pop("reading", None)) is not None:
+            self.boards.search.read(record, reading)
+        if self._best.may_keep(record) and (self._saves.is_due(record) or result.get("done")):
+            result[SHOULD_CHECKPOINT] = True
+        self.progress.reported(record)
+
+    def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A checkpoint is there: of a new best epoch, at a rung, or at the end."""
+        _forget_statistics(trial)
+        record = self._record(trial)
+        self._saves.saved(record)
+        if _take_checkpoint(record, trial):
+            self._spent.note(trial)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
+    ) -> None:
+        """A trial ended, whoever ended it."""
+        _forget_statistics(trial)
+        record = self._record(trial)
+        if record.state != FAILED:
+            whole = record.epoch >= record.config.training.epochs
+            record.state = COMPLETE if whole else STOPPED
+            record.reason = self._why(trial)
+        self._ended(record, trial)
+        _forget_configuration(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A trial failed more often than it is started again."""
+        record = self._record(trial)
+        record.state = FAILED
+        times = f", {trial.num_failures} times" if trial.num_failures > 1 else ""
+        record.reason = self._note_failure(trial) + times
+        self._note_failed(record)
+        self._ended(record, trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A trial failed and is started again."""
+        self._record(trial).reason = f"starts again: {self._note_failure(trial)}"
+
+    def owes(self, trial: Trial) -> bool:
+        """Return whether a trial's best weights are to be kept, and are in no checkpoint yet."""
+        record = self._record(trial)
+        return self._best.may_keep(record) and self._saves.is_owed(record)
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        """Wait for the last weights: each trial that owes some saves them after its epoch."""
+        self._say_ending()
+        self._saves.end()
+        self._is_closing = True
+        try:
+            yield
+        finally:
+            self._is_closing = False
+
+    def interrupt(self) -> bool:
+        """End the search, as Ctrl-C asks for; asked again, without its last weights.
+
+        Returns:
+            Whether there was something left to end.
+        """
+        if not self.ending:
+            self._end(INTERRUPTED)
+        elif self._is_closing and not self.is_hurried:
+            self.is_hurried = True
+        else:
+            return False
+        return True
+
+    def get_state(self) -> None:
+        """Send study and tables, since Ray is about to store a snapshot: they are never older."""
+        with self._deaf():
+            self.folder.send("study.journal", *APPENDED)
+            self._spent.on_snapshot(self._trials)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        """Ray went once around its loop."""
+        self._trials = trials
+        self.progress.update(lambda: self._ranking(trials))
+        if self.folder.is_due():
+            ranking = self._ranking(trials)
+            with self._deaf():
+                if self.folder.mirror is None:  # else each would be brought here from storage
+                    self._best.keep(self.folder.trials.values())
+                else:
+                    self._best.find(self.folder.trials.values())
+                self.folder.flush()
+                self.boards.search.update(ranking, self.folder.elapsed)
+        if not self.ending and time.monotonic() - self._looked >= _LOOK:
+            self._looked = time.monotonic()
+            self._end_hung()
+            if why := self._reason_to_end():
+                self._end(why)
+        if self.ending:
+            self._say_ending()
+
+    def finish(self, snapshot: bool) -> None:
+        """Give the trials that the end of the search cut off their reason, and write everything.
+
+        Args:
+            snapshot: whether Ray took one of the search as it ended.
+        """
+        self.folder.release()
+        for record in self.folder.trials.values():
+            if record.state in (RUNNING, PAUSED, WAITING):
+                end = self.ending or INTERRUPTED
+                record.reason = f"{record.state} at epoch {record.epoch} when {end}"
+                record.state = CUT_OFF
+                self.boards.end(record.slug, failed=False)
+        self._best.keep(self.folder.trials.values())
+        if snapshot:
+            self._spent.finish()
+        self.folder.flush()
+        self.boards.search.update(self.folder.ranking(), self.folder.elapsed, final=True)
+
+    def _end(self, why: str) -> None:
+        """End the search as Ctrl-C does: with a snapshot from which it can go on."""
+        self.ending = why
+        self.folder.release()
+        self.end_loop()
+
+    def _say_ending(self) -> None:
+        """Say why the search ends, once; not from a signal's handler, in the middle of a line."""
+        if not self._is_ending_said:
+            self._is_ending_said = True
+            self.progress.ending(self.ending or INTERRUPTED)
+
+    def _reason_to_end(self) -> str:
+        budget = self._settings.time_budget
+        if budget is not None and time.monotonic() - self._begin >= budget:
+            return TIME_IS_UP
+        if shutil.disk_usage(self.folder.path).free < _SPARE_BYTES:
+            return failures.DISK_FULL
+        many = len(self._failed) >= max(_HOPELESS, 3 * len(self._heard))
+        return _NONE_TRAINS if many and self._trained <= self._failed else ""
+
+    @contextlib.contextmanager
+    def _deaf(self) -> Iterator[None]:
+        """Count no time as a trial's silence in which reports only wait, as during an upload."""
+        begin = time.monotonic()
+        yield
+        spent = time.monotonic() - begin
+        self._heard = {name: (trial, at + spent) for name, (trial, at) in self._heard.items()}
+
+    def _end_hung(self) -> None:
+        """End the processes of trials without a report for too long; Ray starts them again."""
+        limit = self._settings.hang_after
+        if limit is None:
+            epochs = _PATIENCE_EPOCHS * self._longest_epoch
+            limit = max(_PATIENCE, epochs) if epochs else failures.FIRST_EPOCH
+        now = time.monotonic()
+        for trial_id, (trial, heard) in list(self._heard.items()):
+            if trial.status != Trial.RUNNING:
+                del self._heard[trial_id]
+            elif now - heard > limit and (actor := trial.temporary_state.ray_actor):
+                self._heard[trial_id] = trial, now
+                self._hung[trial_id] = f"hung: no report within {limit:.0f} s (search.hang_after)"
+                ray.kill(actor)
+
+    def _note_failure(self, trial: Trial) -> str:
+        """Write down why a trial failed, and return it in one line."""
+        text = failures.last_failure(trial)
+        self.folder.write_failure(self._record(trial), text)
+        if failures.is_disk_full(text) and not self.ending:
+            self._end(failures.DISK_FULL)
+        return self._hung.pop(trial.trial_id, None) or failures.summary(text)
+
+    def _note_failed(self, record: TrialRecord) -> None:
+        self._failed.add(record.number)
+        self._looked = -math.inf  # whether any can be trained is seen at once
+
+    def _record(self, trial: Trial) -> TrialRecord:
+        number = trial.config["number"]
+        if number not in self.folder.trials:
+            config = Config.model_validate_json(trial.config["config"])
+            record = TrialRecord(number, share_sections(config))
+            self.folder.trials[number] = record
+            model, training = record.config.model, record.config.training
+            values = flatten(model.model_dump(mode="json"), "model")
+            self.boards.start(
+                record.slug, values | flatten(training.model_dump(mode="json"), "training")
+            )
+        return self.folder.trials[number]
+
+    def _ranking(self, trials: list[Trial]) -> list[TrialRecord]:
+        """Return the trials, best first; whether one waits or is paused only Ray knows."""
+        for trial in trials:
+            record = self.folder.trials.get(trial.config["number"])
+            if record is not None and trial.status in (Trial.PAUSED, Trial.PENDING):
+                record.state = PAUSED if trial.status == Trial.PAUSED else WAITING
+        return self.folder.ranking()
+
+    def _ended(self, record: TrialRecord, trial: Trial) -> None:
+        if record.best and record.checkpoint is None:  # of an earlier process, or paused there
+            _take_checkpoint(record, trial)
+        self._saves.forget(record)
+        self._best.keep(self.folder.trials.values(), record)
+        self.folder.append(record)
+        self.boards.end(record.slug, failed=record.state == FAILED)
+        self._spent.note(trial)
+        self.progress.ended(record)
+
+    def _why(self, trial: Trial) -> str:
+        if self.explain is not None:
+            return self.explain(trial.trial_id)
+        record = self._record(trial)
+        if record.state == COMPLETE:
+            return f"trained all {record.epoch} epochs"
+        return f"stopped by the scheduler at epoch {record.epoch}"
+
+
+def _take_checkpoint(record: TrialRecord, trial: Trial) -> bool:
+    """Note a trial's newest checkpoint, and the weights in it; return whether it has one."""
+    if trial.checkpoint is None or trial.latest_checkpoint_result is None:
+        return False
+    saved, metrics = trial.checkpoint, trial.latest_checkpoint_result.metrics or {}
+    for name in ("best_windows", "reading"):  # else Ray would write them into every snapshot
+        metrics.pop(name, None)
+    record.checkpoint = StoredFile(saved.filesystem, f"{saved.path}/{CHECKPOINT}")
+    record.saved = Weights.of(metrics)
+    return True
+
+
+def _forget_statistics(trial: Trial) -> None:
+    """Drop what Ray computes of every metric of every trial, 36 KB each, and nobody here reads."""
+    trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}
+
+
+def _forget_configuration(trial: Trial) -> None:
+    """Leave an ended trial what names it: tables and ``checkpoints/`` of the run have the rest."""
+    trial.set_config({name: value for name, value in trial.config.items() if name != "config"})
+    manager: Any = trial.run_metadata.checkpoint_manager
+    trial.run_metadata.checkpoint_manager = type(manager)(manager.checkpoint_config)

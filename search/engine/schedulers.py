@@ -1,0 +1,266 @@
+"""Schedulers: which trials of a search train on, and which end early.
+
+``asha`` is asynchronous successive halving by promotion: a trial pauses at a rung, gives its slot
+back, and goes on from its checkpoint when it is among the best ``1 / eta`` of all trials that
+reached that rung. ``asha_stopping`` decides once, when a trial arrives, and never pauses. What a
+rung compares and where rungs stand was chosen by measurement: see EXPERIMENTS.md, and
+``python -m search.simulate.__main__`` to choose for trainings of another length or task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import (
+    FIFOScheduler,
+    TrialScheduler,
+)
+
+from search.engine.stock_schedulers import HyperBand, Median, TrainAll
+from search.halving.halving import RANKINGS, Decision, Halving, Progress, State
+from search.halving.rungs import DEFAULT_RANKING, defaults, rungs
+from search.space.settings import SCHEDULER_OPTIONS
+
+CostsOf = Callable[[Trial], Sequence[float]]
+"""What of a trial is to be low beside its error rate: known before it trains."""
+
+
+class Plan(NamedTuple):
+    """A scheduler's options, each with its default filled in where there is one for all."""
+
+    max_epochs: int
+    grace: int
+    eta: float | None
+    aligned: int
+    rank_by: str
+    costs_of: CostsOf | None
+
+
+class _Scheduler(NamedTuple):
+    make: Callable[[Plan], TrialScheduler]
+    options: tuple[str, ...]
+
+
+_MAKERS: dict[str, Callable[[Plan], TrialScheduler]] = {
+    "asha": lambda plan: _asha(plan, True),
+    "asha_stopping": lambda plan: _asha(plan, False),
+    "hyperband": lambda plan: HyperBand(
+        "epoch", max_t=plan.max_epochs, reduction_factor=plan.eta or 3
+    ),
+    "median": lambda plan: Median("epoch", grace_period=plan.grace),
+    "none": lambda plan: TrainAll(),
+}
+SCHEDULERS = {name: _Scheduler(_MAKERS[name], takes) for name, takes in SCHEDULER_OPTIONS.items()}
+"""Every scheduler by the name it has in a space file, and the options it takes there."""
+
+
+def make_scheduler(
+    name: str,
+    *,
+    max_epochs: int,
+    grace: int | None = None,
+    eta: float | None = None,
+    rank_by: str | None = None,
+    aligned: int = 0,
+    costs_of: CostsOf | None = None,
+) -> TrialScheduler:
+    """Return a scheduler of Ray Tune by name.
+
+    Metric and mode (``val_cer``, ``min``) are told to it by ``TuneConfig``.
+
+    Args:
+        name: A key of ``SCHEDULERS``.
+        max_epochs: Epochs of a whole training.
+        grace: First rung (epochs).
+        eta: One in eta passes a rung.
+        rank_by: A key of ``halving.RANKINGS``.
+        aligned: Epochs that every trial has the framewise loss of an aligned start, at least.
+        costs_of: Of several objectives, those beside the error rate; asha's rungs keep the front.
+
+    Raises:
+        ValueError: an option is out of range, or not one of this scheduler.
+    """
+    given = {"grace": grace, "eta": eta, "rank_by": rank_by}
+    check_options(name, max_epochs, **{key: val for key, val in given.items() if val is not None})
+    grace = defaults(max_epochs, aligned).grace if grace is None else grace
+    plan = Plan(max_epochs, grace, eta, aligned, rank_by or DEFAULT_RANKING, costs_of)
+    return SCHEDULERS[name].make(plan)
+
+
+def check_options(name: str, max_epochs: int, **options: Any) -> None:
+    """Raise ValueError unless ``make_scheduler`` takes these options for this scheduler."""
+    if name not in SCHEDULERS:
+        raise ValueError(f"scheduler '{name}' is not known: choose one of {', '.join(SCHEDULERS)}")
+    takes = SCHEDULERS[name].options
+    for option in options:
+        if option not in takes:
+            its = ", ".join(takes) or "none"
+            raise ValueError(f"scheduler '{name}' has no option '{option}'; its options: {its}")
+    grace, eta, rank_by = (options.get(key) for key in ("grace", "eta", "rank_by"))
+    if grace is not None and (grace < 1 or grace >= max_epochs > 1):  # one epoch has no rungs
+        raise ValueError(
+            f"grace {grace}: the first rung must stand at epoch 1 or later, "
+            f"before the last one ({max_epochs})"
+        )
+    if eta is not None and not 1 < eta < math.inf:
+        raise ValueError(f"eta {eta:g}: must be above 1; 3 lets one in three pass a rung")
+    if rank_by is not None and rank_by not in RANKINGS:
+        raise ValueError(f"rank_by '{rank_by}' is not known: choose one of {', '.join(RANKINGS)}")
+
+
+class Asha(FIFOScheduler):
+    """``Halving`` as a scheduler of Ray Tune.
+
+    Results must carry ``epoch`` (absolute, kept across restores), ``val_cer`` and ``val_loss``.
+    Concurrency is limited by resources: under ``max_concurrent_trials`` paused trials would keep
+    new ones out. A trial's progress is kept on Ray's trial and saved with it, so a restored search
+    has its rungs, and its paused trials stay paused.
+    """
+
+    _supports_buffered_results = False
+
+    def __init__(self, halving: Halving, costs_of: CostsOf | None = None) -> None:
+        super().__init__()
+        self.halving = halving
+        self._costs_of = costs_of
+        self._slots = 0
+        self._trials: dict[str, Trial] = {}
+        self._active: dict[str, Trial] = {}
+        """Those that run or wait for a slot, and some that did; in the order in which they came."""
+
+    def state_of(self, trial_id: str) -> str:
+        """Return a trial's state: training, paused, stopped, finished, diverged or failed."""
+        return str(self.halving[trial_id].state)
+
+    def why(self, trial_id: str) -> str:
+        """Say where a trial stands: 'stopped at rung 9: rank 7 of 9'."""
+        return self.halving.why(trial_id)
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Take in a new, a restored or a retried trial."""
+        trial_id = trial.trial_id
+        self._trials[trial_id] = trial
+        self._activate(trial)
+        if trial_id in self.halving:
+            self.halving.revive(trial_id)
+            return
+        known = getattr(trial, "progress", None)
+        restored = Progress(**{**known, "state": State(known["state"])}) if known else None
+        costs = self._costs_of(trial) if self._costs_of and not restored else ()
+        progress = self.halving.add(trial_id, restored, costs)
+        if trial.is_finished():
+            self.halving.end(trial_id, State.STOPPED, "ended in an earlier run")
+        elif progress.state is State.PAUSED:
+            trial.set_status(Trial.PAUSED)  # Ray restores paused trials as pending
+        else:
+            self.halving.revive(trial_id)
+        vars(trial)["progress"] = vars(progress)  # saved with the trial
+        trial.invalidate_json_state()
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
+        """Decide at a rung; a trial that passes on the spot is saved there as well."""
+        trial_id = trial.trial_id
+        target = self.halving[trial_id].target
+        decision = self.halving.report(
+            trial_id,
+            result["epoch"],
+            result["val_cer"],
+            result["val_loss"],
+            _upcoming(tune_controller),
+        )
+        trial.invalidate_json_state()
+        if decision is Decision.CONTINUE and self.halving[trial_id].target > target:
+            tune_controller._schedule_trial_save(trial)
+        return getattr(TrialScheduler, decision)  # Ray compares by identity
+
+    def on_trial_complete(
+        self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]
+    ) -> None:
+        """Note the end of a trial that Ray or the trial itself ended, with its last result."""
+        trial_id, epoch = trial.trial_id, result.get("epoch", 0)
+        if "failure" in result:
+            self.halving.end(trial_id, State.FAILED, result["failure"])
+        elif epoch and self.halving[trial_id].state is State.TRAINING:
+            self.halving.report(trial_id, epoch, result["val_cer"], result["val_loss"])
+        self.halving.end(trial_id, State.STOPPED, f"ended after {epoch} epochs")
+        trial.invalidate_json_state()
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """Note the end of a trial that was not running."""
+        self.halving.end(trial.trial_id, State.STOPPED, "ended while it waited")
+        trial.invalidate_json_state()
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Note a failure; Ray adds the trial again when it is to be retried."""
+        self.halving.fail(trial.trial_id)
+        trial.invalidate_json_state()
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Return the trial for the next slot: a promoted one, or else one that is new.
+
+        A promotion is decided when a slot is free, not before: the next result may bring a better
+        one. How many slots there are shows in how many trials ran at once. Without new trials to
+        fill slots that appear, one promotion waits ahead.
+        """
+        upcoming = _upcoming(tune_controller)
+        for trial_id in self.halving.hopeless(upcoming):
+            if self._trials[trial_id].status == Trial.PAUSED:
+                self.halving.stop(trial_id)
+                tune_controller.stop_trial(self._trials[trial_id])
+        waiting, running = self._waiting_and_running()
+        promoted = next((trial for trial in waiting if self._is_promoted(trial)), None)
+        if promoted:
+            return promoted
+        self._slots = max(self._slots, running)
+        chosen_id = self.halving.promotable(upcoming)
+        if chosen_id is None or (waiting and running >= self._slots):
+            return waiting[0] if waiting else None
+        chosen = self._trials[chosen_id]
+        if chosen.status != Trial.PAUSED or chosen.is_saving:
+            return None
+        self.halving.promote(chosen_id)
+        self._activate(chosen)
+        chosen.invalidate_json_state()
+        return chosen
+
+    def debug_string(self) -> str:
+        """Return a line for Ray's own progress table."""
+        return f"asha: rungs {self.halving.rungs}, eta {self.halving.eta:g}"
+
+    def _activate(self, trial: Trial) -> None:
+        self._active.pop(trial.trial_id, None)
+        self._active[trial.trial_id] = trial
+
+    def _waiting_and_running(self) -> tuple[list[Trial], int]:
+        """Return the trials that wait for a slot, and how many hold one; forget the others."""
+        self._active = {
+            trial_id: trial
+            for trial_id, trial in self._active.items()
+            if trial.status == Trial.RUNNING or self.halving[trial_id].state is State.TRAINING
+        }
+        active = self._active.values()
+        waiting = [trial for trial in active if trial.status == Trial.PENDING]
+        return waiting, sum(trial.status == Trial.RUNNING for trial in active)
+
+    def _is_promoted(self, trial: Trial) -> bool:
+        return self.halving[trial.trial_id].target > 0
+
+
+def _asha(plan: Plan, pausing: bool) -> TrialScheduler:
+    eta = plan.eta or defaults(plan.max_epochs, plan.aligned).eta
+    epochs = rungs(plan.max_epochs, plan.grace, eta)
+    fronts = plan.costs_of is not None
+    halving = Halving(epochs, plan.max_epochs, eta, plan.rank_by, pausing, fronts)
+    return Asha(halving, plan.costs_of)
+
+
+def _upcoming(tune_controller: Any) -> float:
+    """Return how many trials the search may still add."""
+    search = tune_controller.search_alg
+    if search.is_finished():
+        return 0
+    total = search.total_samples
+    return max(1, total - len(tune_controller.get_trials())) if total > 0 else math.inf

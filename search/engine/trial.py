@@ -1,0 +1,198 @@
+"""One suggestion as one Ray Tune trial: it loops over ``fit``, reports and checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import functools
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+from ray.tune.result import SHOULD_CHECKPOINT
+
+from emgmodels.compute.allocator import keep_freed_memory
+from emgmodels.compute.devices import best_device
+from emgmodels.config import Config
+from emgmodels.metrics import count_confusions
+from emgmodels.training.fit import EpochResult, fit
+from emgmodels.windows.cache import prepare
+from emgmodels.windows.recording import Recording
+from search.engine.failures import FIRST_EPOCH, PassingError, explain, may_pass
+from search.storage import SessionStore, local_file
+
+CHECKPOINT = "checkpoint.pt"
+"""File name of a training's state inside a Ray Tune checkpoint."""
+_SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """What a trial trains on: paths, or an object store's URIs, that every node can read."""
+
+    train: tuple[str, ...]
+    """Training session files."""
+    val: tuple[str, ...]
+    """Validation session files."""
+    prompted: tuple[int, int] = (0, 0)
+    """Training and validation sessions without key times, which count by whole prompts."""
+
+    def moved(self, store: SessionStore) -> TrialData:
+        """Return the same files in an object store, of which these are copies."""
+        train, val = (tuple(map(store.uri_of, paths)) for paths in (self.train, self.val))
+        return replace(self, train=train, val=val)
+
+
+class EmgTrial(tune.Trainable):
+    """Trains one configuration, one epoch a step.
+
+    Ray reuses the process for the next trial (``reset_config``), pauses it by ``save_checkpoint``
+    and goes on by ``load_checkpoint``. An error inside the training is the trial's result, not the
+    search's end: it is reported as ``failure`` and the trial is done, unless it may pass.
+    """
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        data: TrialData | None = None,
+        cpus: int = 1,
+        gpus: float | None = None,
+        save_every: float = 600.0,
+        patience: float = FIRST_EPOCH,
+    ) -> None:
+        """Start the training of a suggestion.
+
+        Args:
+            config: ``{"config": Config as JSON, ...}``, from the sampler.
+            data: sessions to train and validate on.
+            cpus: torch threads.
+            gpus: GPUs it may use, a part of one as memory too; 0: trains on the CPU whatever there
+                is; None: a whole one, if there is one.
+            save_every: seconds of training that a lost node may cost; scheduler and end of the
+                trial ask for checkpoints of their own.
+            patience: seconds after which a process that is not ready to train ends itself.
+        """
+        assert data is not None, "given by tune.with_parameters"
+        keep_freed_memory()
+        torch.set_num_threads(cpus)
+        self.device = torch.device("cpu") if gpus == 0 else best_device()
+        if self.device.type == "cuda" and gpus is not None and gpus < 1:
+            torch.cuda.set_per_process_memory_fraction(gpus)  # its neighbours keep theirs
+        self.data, self.save_every, self.patience = data, save_every, patience
+        self.result: EpochResult | None = None
+        self.results: Iterator[EpochResult] = iter(())
+        self.resumed: tempfile.TemporaryDirectory[str] | None = None
+        self.epoch = 0
+        self.reported = 0  # the epoch whose windows the driver has
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start the next trial in the same process."""
+        self.suggestion = Config.model_validate_json(new_config["config"])
+        with _ending_after(self.patience):
+            self._start(None)
+        return True
+
+    def get_auto_filled_metrics(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Leave out the configuration, which Ray would keep with each result and checkpoint."""
+        filled = super().get_auto_filled_metrics(*arguments, **options)
+        return {name: value for name, value in filled.items() if name != "config"}
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and return its metrics."""
+        try:
+            self.result = next(self.results)
+        except Exception as error:
+            self.result = None
+            if may_pass(error):
+                raise PassingError(explain(error)) from error
+            return {
+                "epoch": self.epoch + 1,
+                "failure": explain(error),
+                "traceback": traceback.format_exc(),
+                "val_cer": float("nan"),
+                "val_loss": float("nan"),
+                "done": True,
+            }
+        self.epoch = self.result.epoch
+        metrics: dict[str, Any] = self.result.metrics()
+        if self.reported != self.result.best_epoch:
+            self.reported = self.result.best_epoch
+            metrics["best_windows"] = self.result.best_windows
+        metrics["best_weights"] = self.result.best_weights
+        if self.resumed is not None:
+            self.resumed.cleanup()
+            self.resumed = None
+        if due := time.monotonic() - self.saved >= self.save_every:
+            metrics[SHOULD_CHECKPOINT] = due
+        finite = all(metrics[name] == metrics[name] for name in ("train_loss", "val_loss"))
+        last = self.epoch >= self.suggestion.training.epochs
+        if self.result.best_epoch == self.epoch:
+            metrics["reading"] = _reading(self.result.readings)
+        return {**metrics, "done": last or not finite}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write the training's state into a folder of Ray's."""
+        if self.result is not None:
+            self.result.save(Path(checkpoint_dir) / CHECKPOINT)
+            self.saved = time.monotonic()
+
+    def load_checkpoint(self, checkpoint_dir: str | dict[str, Any] | None) -> None:
+        """Go on from a folder that ``save_checkpoint`` filled."""
+        if isinstance(checkpoint_dir, str) and (Path(checkpoint_dir) / CHECKPOINT).is_file():
+            # Ray deletes what it brought from storage, and fit reads it at the first step.
+            copy = tempfile.TemporaryDirectory(prefix="emgsearch-")
+            self._start(Path(shutil.copy(Path(checkpoint_dir) / CHECKPOINT, copy.name)))
+            self.resumed = copy
+
+    def cleanup(self) -> None:
+        """Let go of the training and its GPU memory."""
+        self.result = None
+        self.results = iter(())
+        self.resumed = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _start(self, checkpoint: Path | None) -> None:
+        self.cleanup()
+        self.saved = time.monotonic()
+        self.epoch = self.reported = 0
+        train, val = recordings(self.data)
+        # Nothing runs before the first step: a generator starts when it is asked.
+        self.results = fit(self.suggestion, train, val, resume=checkpoint, device=self.device)
+
+
+@contextlib.contextmanager
+def _ending_after(seconds: float) -> Iterator[None]:
+    """End this process unless the block ends in time, though it holds Python's lock or waits."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@functools.lru_cache(maxsize=2)
+def recordings(data: TrialData) -> tuple[list[Recording], list[Recording]]:
+    """Return training and validation recordings, opened once in a process."""
+    return (
+        prepare([local_file(source) for source in data.train]),
+        prepare([local_file(source) for source in data.val]),
+    )
+
+
+def _reading(texts: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return what an epoch read: texts of a few windows, typed and read, and all confusions."""
+    apart = max(1, len(texts) // _SAMPLES)
+    counts = count_confusions(texts)
+    return {
+        "texts": list(texts[::apart][:_SAMPLES]),
+        "confusions": [(typed, read, count) for (typed, read), count in counts.items()],
+    }

@@ -1,0 +1,210 @@
+"""What an evaluation leaves: tables and marked text on the console, ``evaluation.parquet``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from emgmodels.atomic import whole
+from emgmodels.network.summary import describe
+from emgmodels.notation import notation
+from emgmodels.reading.sessions import STITCHED, WINDOWS, align
+from search.evaluate.evaluation import GREEDY, Evaluation, reach
+from search.results.session_files import SETS
+
+_COLUMNS = 76
+"""Characters of a line of text with its errors marked, at most."""
+_MARGIN = 6
+"""Characters before it, which say what it is."""
+_MARK_STYLES = {"S": "yellow", "D": "red", "I": "magenta"}
+_LOG10 = {b"lm_weight": b"of log10 probabilities"}
+"""In a table's metadata; files without it have weights of natural logarithms, 2.3 times smaller."""
+_SCHEMA = pa.schema(
+    [
+        ("trial", pa.int64()),
+        ("architecture", pa.string()),
+        ("weights", pa.string()),
+        ("epoch", pa.int64()),
+        ("val_cer", pa.float64()),
+        ("set", pa.string()),
+        ("session", pa.string()),
+        ("way", pa.string()),
+        ("decoder", pa.string()),
+        ("lm_weight", pa.float64()),
+        ("insertion_bonus", pa.float64()),
+        *((name, pa.float64()) for name in ("cer", "cer_low", "cer_high", "ier", "der", "ser")),
+        *((name, pa.int64()) for name in ("insertions", "deletions", "substitutions")),
+        *((name, pa.int64()) for name in ("characters", "chunks")),
+        *((name, pa.float64()) for name in ("seconds", "duration", "real_time_factor")),
+        ("lookahead_ms", pa.float64()),
+        ("device", pa.string()),
+        ("synthetic", pa.bool_()),
+        ("test_cer", pa.float64()),
+    ],
+    metadata=_LOG10,
+)
+
+
+def show(console: Console, evaluation: Evaluation, synthetic: bool, lines: int) -> None:
+    """Print an evaluation: a table, what to know of it, and a few lines of text with its errors.
+
+    Args:
+        console: where.
+        evaluation: what to print.
+        synthetic: whether the sessions were written by a synthetic typist.
+        lines: lines of text.
+    """
+    console.print(_table(evaluation, synthetic))
+    for line in (
+        reach(evaluation),
+        *evaluation.notes,
+        *evaluation.warnings(),
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if lines > 0:
+        _show_text(console, evaluation, lines)
+
+
+def write_table(
+    path: Path, evaluations: Sequence[Evaluation], device: torch.device, synthetic: bool
+) -> pa.Table:
+    """Write evaluations to a Parquet file, beside earlier ones of other trials and sets.
+
+    A row's ``weights``, ``epoch`` and ``val_cer`` are those of the checkpoint that was read; a
+    ``test_cer`` stands beside the same weights only.
+
+    Args:
+        path: the file, ``evaluation.parquet`` of a run folder.
+        evaluations: what to write; they replace earlier ones of the same trial and set.
+        device: where they were computed.
+        synthetic: whether the sessions were written by a synthetic typist.
+
+    Returns:
+        All rows of the file.
+    """
+    earlier = _read(path) if path.is_file() else []
+    done = {(evaluation.trial.number, evaluation.subset) for evaluation in evaluations}
+    rows = [row for row in earlier if (row["trial"], row["set"]) not in done]
+    for evaluation in evaluations:
+        rows += _rows(evaluation, device, synthetic)
+    test_cers = {
+        (row["trial"], row.get("weights")): row["cer"]
+        for row in rows
+        if (row["set"], row["session"], row["way"]) == ("test", None, STITCHED)
+        and row.get("decoder") in (None, GREEDY)
+    }
+    for row in rows:
+        row["test_cer"] = test_cers.get((row["trial"], row.get("weights")))
+    table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+    with whole(path) as scratch:
+        pa.parquet.write_table(table, scratch)
+    return table
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file, their language model's weights as they are counted now."""
+    table = pa.parquet.read_table(path)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    if _LOG10.items() <= (table.schema.metadata or {}).items():
+        return rows
+    for row in rows:
+        if row.get("lm_weight") is not None:
+            row["lm_weight"] *= math.log(10)
+    return rows
+
+
+def _table(evaluation: Evaluation, synthetic: bool) -> Table:
+    data = "synthetic " if synthetic else ""
+    title = f"{evaluation.trial.name}: {data}{SETS[evaluation.subset]} sessions"
+    table = Table(title=title, title_justify="left")
+    table.add_column("session", overflow="fold")
+    table.add_column("way", no_wrap=True)
+    table.add_column("decoder", overflow="fold")
+    for name in ("CER %", "95 %", "ins", "del", "sub", "keys", "x real time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    several = len(evaluation.sessions) > 1
+    for row in evaluation.rows():
+        if row.session is None and not several:
+            continue
+        edits, (low, high) = row.edits, row.interval
+        table.add_row(
+            Text(row.session or f"all {len(row.transcripts)}"),
+            row.way,
+            Text(row.decoder),
+            f"{edits.cer:.2f}",
+            f"{low:.1f} – {high:.1f}",
+            *(f"{rate:.2f}" for rate in (edits.ier, edits.der, edits.ser)),
+            f"{edits.target}",
+            f"{row.seconds / row.duration:.4f}",
+            end_section=row.way == WINDOWS and row.search is evaluation.searches[-1],
+        )
+    return table
+
+
+def _show_text(console: Console, evaluation: Evaluation, lines: int) -> None:
+    """Print true and read text of the first session, stitched, with the errors marked."""
+    search = evaluation.searches[-1]
+    session, found = evaluation.read(STITCHED, search)[0]
+    rows = align(found.target, found.predicted)
+    decoder = search.name if search else GREEDY
+    console.print(
+        f"{session} from its beginning, {decoder}; S: another key, D: left out, I: one too many",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    width = max(1, min(_COLUMNS, console.width - _MARGIN))
+    for low in range(0, min(len(rows[0]), lines * width), width):
+        true, read, marks = (row[low : low + width] for row in rows)
+        for name, row in (("true", true), ("read", read), ("", marks)):
+            line = Text(name.rjust(_MARGIN - 1) + " ")
+            for character, mark in zip(row, marks, strict=True):
+                line.append(character, style=_MARK_STYLES.get(mark, ""))
+            console.print(line, no_wrap=True, highlight=False)
+
+
+def _rows(
+    evaluation: Evaluation, device: torch.device, synthetic: bool
+) -> Iterator[dict[str, Any]]:
+    config, weights = evaluation.trial.config.model, evaluation.weights
+    for row in evaluation.rows():
+        edits, (low, high), search = row.edits, row.interval, row.search
+        yield {
+            "trial": evaluation.trial.number,
+            "architecture": notation(config),
+            "weights": weights.hash if weights else None,
+            "epoch": weights.epoch if weights else None,
+            "val_cer": weights.cer if weights else None,
+            "set": evaluation.subset,
+            "session": row.session,
+            "way": row.way,
+            "decoder": row.decoder,
+            "lm_weight": search.weight if search and search.language else None,
+            "insertion_bonus": search.bonus if search and search.language else None,
+            "cer": edits.cer,
+            "cer_low": low,
+            "cer_high": high,
+            "ier": edits.ier,
+            "der": edits.der,
+            "ser": edits.ser,
+            "insertions": edits.insertions,
+            "deletions": edits.deletions,
+            "substitutions": edits.substitutions,
+            "characters": edits.target,
+            "chunks": len(row.chunks),
+            "seconds": row.seconds,
+            "duration": row.duration,
+            "real_time_factor": row.seconds / row.duration,
+            "lookahead_ms": describe(config).lookahead_ms,
+            "device": str(device),
+            "synthetic": synthetic,
+        }

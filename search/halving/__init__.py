@@ -1,0 +1,1 @@
+"""Decisions of successive halving, without Ray: rungs, who goes on, who stops."""

@@ -1,0 +1,318 @@
+"""Asynchronous successive halving: the decisions, free of Ray and of time.
+
+Li et al. 2020, arXiv:1810.05934. Trials are compared at rungs, which stand at fixed epochs; the
+best ``1 / eta`` of those that reached a rung pass it. ``search.engine.schedulers`` makes a
+scheduler of Ray Tune out of it. ``search.simulate`` measures it on recorded learning curves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from search.halving.rung import Arrival, FrontRung, Rung
+
+RANKINGS: dict[str, Callable[[float, float], float]] = {
+    "loss": lambda cer, loss: loss,
+    "cer": lambda cer, loss: cer + 1e-6 * loss,  # CERs tie often: at 100 %, and on small data
+    "both": lambda cer, loss: min(cer, 100.0) * loss,
+}
+"""What a rung compares, lower is better: a function of the trial's lowest validation CER and lowest
+validation CTC loss so far. While CER stands at 100 % only the loss tells trials apart; later on the
+loss can rise while CER still falls."""
+
+
+class Decision(StrEnum):
+    """How a trial goes on after an epoch."""
+
+    CONTINUE = "CONTINUE"
+    PAUSE = "PAUSE"
+    STOP = "STOP"
+
+
+class State(StrEnum):
+    """Where a trial stands in the search."""
+
+    TRAINING = "training"
+    """Running, or waiting for a slot."""
+    PAUSED = "paused"
+    """At a rung, holding a checkpoint and no slot."""
+    STOPPED = "stopped"
+    """Ended at a rung: too many others were better."""
+    FINISHED = "finished"
+    """Trained to the last epoch."""
+    DIVERGED = "diverged"
+    """Ended by a metric that is not finite."""
+    FAILED = "failed"
+    """Ended by an error."""
+
+
+_LIVE = (State.TRAINING, State.PAUSED, State.FINISHED)
+"""Those of which a whole training has come or may still come."""
+
+
+@dataclass
+class Progress:
+    """What is known of one trial; plain values, so that it is saved and restored with the trial."""
+
+    order: int
+    """Trials are numbered as they are added."""
+    target: int = 0
+    """Index of the rung it trains towards, or stands at; len(rungs): the last epoch."""
+    epoch: int = 0
+    """Epochs trained."""
+    cer: float = math.inf
+    """Lowest validation CER so far (%)."""
+    loss: float = math.inf
+    """Lowest validation CTC loss so far."""
+    scores: list[float] = field(default_factory=list)
+    """What was compared at each rung it reached."""
+    costs: list[float] = field(default_factory=list)
+    """What is to be low beside the score, known before it trains."""
+    state: State = State.TRAINING
+    why: str = ""
+    """Why it ended."""
+
+
+class Halving:
+    """The decisions of asynchronous successive halving; deterministic, and free of Ray.
+
+    A trial passes a rung that ``n`` trials reached when at most ``n / eta`` of them, itself
+    included, are at least as good: of trials that tie across the cut none passes. When pausing, a
+    rung waits for a quorum as long as the search has new trials to train instead: who is best of
+    the first few is seldom among the best. When nobody else
+    can arrive at a rung, and all that passed it diverged or failed, or nobody did, its best paused
+    trial passes. None is given up before one has finished. So, when pausing, every search of which
+    not every trial diverges or fails trains a winner to the last epoch.
+
+    Args:
+        rungs: Epochs of comparison, increasing, below max_epochs.
+        max_epochs: Epochs of a whole training.
+        eta: One in eta passes a rung.
+        rank_by: A key of ``RANKINGS``.
+        pausing: Promotion when True. Otherwise a trial is stopped where it would be paused, and
+            the best so far always passes.
+        fronts: Trials have costs beside their score, and a rung keeps the Pareto front.
+        patience: How many trials the first rung waits for before it promotes any, or for half of
+            the search's, if that is fewer; the next rung for one in eta of them, and so on.
+    """
+
+    def __init__(
+        self,
+        rungs: list[int],
+        max_epochs: int,
+        eta: float,
+        rank_by: str = "both",
+        pausing: bool = True,
+        fronts: bool = False,
+        patience: int = 32,
+    ) -> None:
+        self.rungs = rungs
+        self.max_epochs = max_epochs
+        self.eta = eta
+        self.rank_by = rank_by
+        self.pausing = pausing
+        self.fronts = fronts
+        self.patience = patience
+        self._progress: dict[str, Progress] = {}
+        self._rungs = [FrontRung(eta) if fronts else Rung(eta) for _ in rungs]
+        self._next_order = 0
+        self._finished = 0
+
+    def __contains__(self, trial_id: str) -> bool:
+        return trial_id in self._progress
+
+    def __getitem__(self, trial_id: str) -> Progress:
+        return self._progress[trial_id]
+
+    def add(
+        self, trial_id: str, progress: Progress | None = None, costs: Sequence[float] = ()
+    ) -> Progress:
+        """Take in a new trial, or with its earlier progress one of a restored search."""
+        if progress is None:
+            progress = Progress(self._next_order, costs=list(costs))
+        self._next_order = max(self._next_order, progress.order + 1)
+        self._progress[trial_id] = progress
+        for rung, score in zip(self._rungs, progress.scores, strict=False):
+            rung.enter(Arrival(score, progress.order, trial_id), progress.costs)
+        self._count(trial_id, 1)
+        return progress
+
+    def report(
+        self, trial_id: str, epoch: int, cer: float, loss: float, upcoming: float = math.inf
+    ) -> Decision:
+        """Take in an epoch's result and decide how the trial goes on.
+
+        Args:
+            trial_id: Whose result it is.
+            epoch: Absolute epoch, from 1.
+            cer: Validation CER (%).
+            loss: Validation CTC loss.
+            upcoming: Trials that the search may still add.
+
+        Returns:
+            PAUSE only when pausing.
+        """
+        trial = self._progress[trial_id]
+        trial.epoch = max(trial.epoch, epoch)
+        if not (math.isfinite(cer) and math.isfinite(loss)):
+            name, value = ("val_loss", loss) if math.isfinite(cer) else ("val_cer", cer)
+            self._enter(trial_id, math.inf)
+            self.end(trial_id, State.DIVERGED, f"diverged at epoch {epoch}: {name} is {value}")
+            return Decision.STOP
+        trial.cer, trial.loss = min(trial.cer, cer), min(trial.loss, loss)
+        if epoch >= self.max_epochs:
+            self.end(trial_id, State.FINISHED, f"trained all {self.max_epochs} epochs")
+            return Decision.STOP
+        if trial.target == len(self.rungs) or epoch < self.rungs[trial.target]:
+            return Decision.CONTINUE
+        self._enter(trial_id, RANKINGS[self.rank_by](trial.cer, trial.loss))
+        return self._pause(trial_id, upcoming) if self.pausing else self._pass_or_stop(trial_id)
+
+    def promotable(self, upcoming: float = math.inf) -> str | None:
+        """Return the paused trial to resume when a slot is free: highest rung first, then best."""
+        arrivals = self._arrivals(upcoming)
+        quorums = self._quorums(upcoming, arrivals)
+        found = zip(self._rungs, arrivals, quorums, strict=True)
+        for rung, coming, quorum in reversed(list(found)):
+            if len(rung.entries) < quorum:
+                continue
+            passing = rung.paused_within(rung.passing(len(rung.entries)))
+            if passing or (not coming and rung.last_resort()):
+                return rung.paused[0].trial_id
+        return None
+
+    def promote(self, trial_id: str) -> None:
+        """Let a paused trial train towards its next rung."""
+        assert self._progress[trial_id].state is State.PAUSED, self._progress[trial_id]
+        self._set_state(trial_id, State.TRAINING)
+        self._pass(trial_id)
+
+    def hopeless(self, upcoming: float) -> list[str]:
+        """Return the paused trials to give up: no further result could promote them.
+
+        Until a trial has finished there are none, since those that passed may yet fail.
+        """
+        if not self._finished:
+            return []
+        return [
+            entry.trial_id
+            for rung, coming in zip(self._rungs, self._arrivals(upcoming), strict=True)
+            for entry in rung.paused[rung.hopeful(coming) :]
+        ]
+
+    def stop(self, trial_id: str) -> None:
+        """End a paused trial for its rank."""
+        self.end(trial_id, State.STOPPED, f"stopped at {self._standing(trial_id)}")
+
+    def end(self, trial_id: str, state: State, why: str) -> None:
+        """Note that a trial ended, and why, unless that is known already."""
+        if self._progress[trial_id].state in (State.TRAINING, State.PAUSED):
+            self._set_state(trial_id, state, why)
+
+    def fail(self, trial_id: str) -> None:
+        """Note that a trial failed, even while it was being paused."""
+        epoch = self._progress[trial_id].epoch
+        self._set_state(trial_id, State.FAILED, f"failed after {epoch} epochs")
+
+    def revive(self, trial_id: str) -> None:
+        """Let a trial that failed train again, towards the rung it was after."""
+        self._set_state(trial_id, State.TRAINING)
+
+    def why(self, trial_id: str) -> str:
+        """Say in words where a trial stands, or why it ended."""
+        trial = self._progress[trial_id]
+        if trial.state is State.PAUSED:
+            return f"paused at {self._standing(trial_id)}"
+        if trial.state is State.TRAINING:
+            return f"training to epoch {[*self.rungs, self.max_epochs][trial.target]}"
+        return trial.why
+
+    def _enter(self, trial_id: str, score: float) -> None:
+        """Note a trial's score at the rung it trained towards, in place of an earlier one."""
+        trial = self._progress[trial_id]
+        if trial.target == len(self.rungs):
+            return
+        self._count(trial_id, -1)
+        rung = self._rungs[trial.target]
+        if len(trial.scores) > trial.target:
+            rung.leave(self._entry(trial_id))
+            trial.scores.pop()
+        trial.scores.append(score)
+        rung.enter(self._entry(trial_id), trial.costs)
+        self._count(trial_id, 1)
+
+    def _pause(self, trial_id: str, upcoming: float) -> Decision:
+        self._set_state(trial_id, State.PAUSED)
+        if self.promotable(upcoming) == trial_id:
+            self.promote(trial_id)
+            return Decision.CONTINUE
+        if trial_id in self.hopeless(upcoming):
+            self.stop(trial_id)
+            return Decision.STOP
+        return Decision.PAUSE
+
+    def _pass_or_stop(self, trial_id: str) -> Decision:
+        trial = self._progress[trial_id]
+        rung = self._rungs[trial.target]
+        if rung.place(self._entry(trial_id)) < rung.passing(len(rung.entries), at_least=1):
+            self._pass(trial_id)
+            return Decision.CONTINUE
+        self.stop(trial_id)
+        return Decision.STOP
+
+    def _pass(self, trial_id: str) -> None:
+        """Let a trial train towards its next rung."""
+        self._count(trial_id, -1)
+        self._progress[trial_id].target += 1
+        self._count(trial_id, 1)
+
+    def _arrivals(self, upcoming: float) -> list[float]:
+        """Return, for each rung, how many more trials may reach it at most."""
+        arrivals = []
+        coming = upcoming
+        for rung in self._rungs:
+            coming += rung.heading
+            arrivals.append(coming)
+            coming += rung.hopeful(coming)
+        return arrivals
+
+    def _quorums(self, upcoming: float, arrivals: Sequence[float]) -> list[float]:
+        """Return, for each rung, how many trials it waits for; none where nobody knows how many."""
+        if not 0 < upcoming < math.inf:
+            return [0.0] * len(arrivals)
+        half = (len(self._rungs[0].entries) + arrivals[0]) / 2 if arrivals else 0
+        return [min(self.patience, half) / self.eta**index for index in range(len(arrivals))]
+
+    def _set_state(self, trial_id: str, state: State, why: str = "") -> None:
+        trial = self._progress[trial_id]
+        self._count(trial_id, -1)
+        trial.state, trial.why = state, why
+        self._count(trial_id, 1)
+
+    def _count(self, trial_id: str, by: int) -> None:
+        """Count a trial at the rungs it passed and the one it is before; with -1 no longer."""
+        trial = self._progress[trial_id]
+        self._finished += by * (trial.state is State.FINISHED)
+        if trial.state in _LIVE:
+            for rung in self._rungs[: trial.target]:
+                rung.passed += by
+        if trial.target == len(self.rungs):
+            return
+        rung = self._rungs[trial.target]
+        if trial.state is State.TRAINING:
+            rung.heading += by
+        elif trial.state is State.PAUSED:
+            (rung.pause if by > 0 else rung.wake)(self._entry(trial_id))
+
+    def _entry(self, trial_id: str) -> Arrival:
+        """Return a trial's arrival at the rung it trained towards."""
+        trial = self._progress[trial_id]
+        return Arrival(trial.scores[trial.target], trial.order, trial_id)
+
+    def _standing(self, trial_id: str) -> str:
+        target = self._progress[trial_id].target
+        rung, epoch = self._rungs[target], self.rungs[target]
+        return f"rung {epoch}: rank {rung.rank(self._entry(trial_id))} of {len(rung.entries)}"

@@ -1,0 +1,72 @@
+"""Where rungs stand and what they compare: the defaults of asha."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from emgmodels.config import AlignedStart
+
+DEFAULT_RANKING = "both"
+LAST_RUNG = 0.9
+"""No rung beyond this share of the last epoch: there would be little left to save."""
+
+
+class Defaults(NamedTuple):
+    """What ``asha`` does where a space file doesn't say."""
+
+    grace: int
+    """First rung (epochs)."""
+    eta: float
+    """One in eta passes a rung."""
+
+
+FROM_PLATEAU = Defaults(4, 1.5)
+"""Where training starts on CTC's plateau, and early epochs say little."""
+FROM_ALIGNED = Defaults(4, 3.0)
+"""Where trials start aligned: at their last such epoch, which tells them apart, or at this one."""
+_ALIGNED_LEAST = 3
+"""Epochs of an aligned start that are enough for that, in trainings that are not shorter still."""
+
+
+def defaults(max_epochs: int, aligned: int) -> Defaults:
+    """Return the defaults of ``asha``: the first rung is early in short trainings.
+
+    A training of one epoch has no rungs, and no use for the first of them.
+    """
+    latest = max(1, max_epochs // 3)
+    if aligned >= min(_ALIGNED_LEAST, latest):
+        return FROM_ALIGNED._replace(grace=min(FROM_ALIGNED.grace, aligned, latest))
+    return FROM_PLATEAU._replace(grace=min(FROM_PLATEAU.grace, latest))
+
+
+def aligned_epochs(training: Mapping[str, Any]) -> int:
+    """Return the epochs that every trial of a space's ``training`` section starts aligned."""
+    if "choice" in training:
+        return min(map(aligned_epochs, training["choice"]))
+    return _fewest(training.get("aligned_start"))
+
+
+def rungs(max_epochs: int, grace: int, eta: float) -> list[int]:
+    """Return the epochs of comparison: grace, and on by factors of eta.
+
+    >>> rungs(50, grace=4, eta=1.5)
+    [4, 6, 9, 14, 20, 30]
+    """
+    epochs: list[int] = []
+    milestone = float(grace)
+    while round(milestone) < max_epochs and (not epochs or milestone <= LAST_RUNG * max_epochs):
+        epochs.append(round(milestone))
+        milestone *= eta
+    return sorted(set(epochs))
+
+
+def _fewest(start: Any) -> int:
+    """Return the fewest epochs that an aligned start, or its ``epochs``, can have in a space."""
+    if not isinstance(start, dict):
+        return start or 0
+    if "choice" in start:
+        return min(map(_fewest, start["choice"]))
+    if "int" in start:
+        return start["int"][0]
+    return _fewest(start.get("epochs", AlignedStart().epochs))

@@ -1,0 +1,66 @@
+"""What a result depends on beside its configuration: versions, hardware, the command."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from search.storage import redact
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def environment() -> dict[str, Any]:
+    """Return what a result depends on beside its configuration."""
+    import torch  # only a search asks, and has loaded it
+
+    packages = ("emgsearch", "ray", "torch", "optuna", "numpy", "pyarrow", "h5py", "pydantic")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in packages},
+        "commit": _commit(),
+        "source": source_hash(),
+        "cpus": os.cpu_count(),
+        "gpus": gpus,
+    }
+
+
+def source_hash() -> str:
+    """Return a hash of this program's source, which tells it where there is no commit to name."""
+    source = hashlib.blake2b(digest_size=4)
+    for package in ("emgmodels", "search"):
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            source.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
+    return source.hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(_ROOT), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,99 @@
+"""What a sampler is shown of trials that were stopped, or are still under way."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from search.halving.rungs import aligned_epochs, defaults
+from search.space import Space
+from search.space.objectives import objectives
+
+Shown = Callable[[FrozenTrial], FrozenTrial]
+"""Returns a trial of the study as the sampler is to see it."""
+
+_NOTHING_READ = 100.0
+"""CER (%) of an empty text: what a trial stands at whose training diverged or failed."""
+
+
+def shown_to(sampler: BaseSampler, space: Space) -> Shown:
+    """Return how trials are shown to a sampler.
+
+    Of one objective TPE ranks pruned trials itself: by how far they came, then by their CER there.
+    All else takes complete trials only, and most trials of a search are stopped.
+    """
+    if isinstance(sampler, optuna.samplers.TPESampler) and len(space.search.objectives) == 1:
+        return as_pruned
+    return AsComplete(space, constraints=not isinstance(sampler, optuna.samplers.GPSampler))
+
+
+def as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial under way as pruned where it has got to, any other as it is."""
+    if trial.state == TrialState.RUNNING and trial.intermediate_values:
+        trial = copy.copy(trial)
+        trial.state = TrialState.PRUNED
+    return trial
+
+
+class AsComplete:
+    """Shows stopped trials as complete with their lowest CER so far, and those that diverged.
+
+    Trials under way too, paused ones among them, from the epoch on at which trials are first
+    compared: what comes before says little, and a generation of ``nsga2`` or ``cmaes`` is judged
+    once.
+    """
+
+    def __init__(self, space: Space, constraints: bool) -> None:
+        """Show trials of a space.
+
+        Args:
+            space: the space.
+            constraints: show which ones diverged or failed as infeasible too. ``gp`` takes
+                constraints of all trials or of none.
+        """
+        self._space, self._constraints = space, constraints
+        self._since = _first_comparison(space)
+        self._place = space.search.objectives.index("val_cer")
+        self._known: dict[int, list[float]] = {}
+        self._ended: dict[int, FrozenTrial] = {}
+
+    def __call__(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return a trial as it is shown."""
+        if trial.number in self._ended:
+            return self._ended[trial.number]
+        ended = trial.state == TrialState.PRUNED
+        far = trial.state == TrialState.RUNNING and (trial.last_step or 0) >= self._since
+        infeasible = max(trial.constraints.values(), default=0.0) > 0
+        cers = filter(math.isfinite, trial.intermediate_values.values())
+        cer = _NOTHING_READ if infeasible else min(cers, default=math.inf)
+        if not (ended or far) or math.isinf(cer):
+            return trial
+        shown = copy.copy(trial)
+        shown.state, shown.values = TrialState.COMPLETE, self._values(trial, cer)
+        if infeasible and not self._constraints:
+            shown.system_attrs = {}
+        if ended:
+            self._ended[trial.number] = shown
+        return shown
+
+    def _values(self, trial: FrozenTrial, cer: float) -> list[float]:
+        if trial.number not in self._known:
+            config = self._space.suggest(optuna.trial.FixedTrial(trial.params))
+            self._known[trial.number] = objectives(self._space, cer, config)
+        values = self._known[trial.number].copy()
+        values[self._place] = cer
+        return values
+
+
+def _first_comparison(space: Space) -> int:
+    """Return the first epoch at which a search compares trials; the last where it never does."""
+    training, scheduler = space.training.plain(), space.search.scheduler
+    epochs = space.epochs
+    if scheduler.name == "none":
+        return epochs
+    return scheduler.grace or defaults(epochs, aligned_epochs(training)).grace

@@ -1,0 +1,1 @@
+"""Replays recorded learning curves through the schedulers that steer a search."""
