@@ -70,7 +70,10 @@ def parse_notation(text: str) -> ModelConfig:
         ValueError: a part is not understood or a setting is not allowed.
     """
     values: dict[str, Any] = {"encoder": {"order": []}}
-    for token in re.findall(r"[^\s()]+(?:\([^()]*\))?", text):
+    tokens = re.compile(r"[^\s()]+(?:\([^()]*\))?")
+    if rest := tokens.sub("", text).strip():
+        raise ValueError(f"{text!r}: {rest!r} is not understood: write settings as gru:4(hidden=8)")
+    for token in tokens.findall(text):
         if electrodes := _ELECTRODES.fullmatch(token):
             if "electrodes" in values:
                 raise ValueError(f"{text!r}: the electrodes stand there twice")

@@ -76,3 +76,7 @@ app = CommandLine(
 )
 for _name, (_, _purpose) in COMMANDS.items():
     app.command(_name, help=_purpose)(_placeholder)
+
+
+if __name__ == "__main__":
+    app(prog_name="emgsearch")

@@ -6,79 +6,17 @@ python -m search.runs /data/runs
 
 from __future__ import annotations
 
-import contextlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import pyarrow as pa
 import typer
-from rich.console import Console
 
 from emgmodels.command import CommandLine
-from emgmodels.notation import notation, parse_notation
-from search.display.table import Table
-from search.display.words import duration, with_room
-from search.results.growing_tables import trials_of
-from search.results.lock import is_running
-from search.results.reading import read_trials
-from search.results.record import (
-    COMPLETE,
-    CUT_OFF,
-    FAILED,
-    PAUSED,
-    RUNNING,
-    STOPPED,
-    TIME_IS_UP,
-    WAITING,
-)
 
-FINISHED, INTERRUPTED = "finished", "interrupted"
-OUT_OF_TIME = "out of time"
-"""The time budget cut trials off."""
-UNREADABLE = "unreadable"
-_KNOWN = {WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF}
-_TRACES = ("environment.json", "trials.parquet", "study.journal")
-"""Files that show a run folder where ``space.yaml`` is lost."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A run folder in a few facts."""
-
-    path: Path
-    state: str
-    """``running``, ``finished``, ``failed`` or ``unreadable``; ``--resume`` goes on with one that
-    is ``interrupted`` or ``out of time``."""
-    val_cer: float | None
-    """Lowest validation CER (%)."""
-    architecture: str
-    """Of the best trial, in brief."""
-    trials: int
-    changed: float
-    """When its tables were last written (unix seconds)."""
-    size: int
-    """All its files together (bytes)."""
-    why: str = ""
-    """Why it is unreadable."""
-
-
-def list_runs(folder: str | Path) -> list[Listed]:
-    """Return the runs below a folder, the one changed last first.
-
-    Raises:
-        ValueError: the folder is not there.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(
-            f"{folder}: is no folder: name the one that run folders are in, by default runs, where "
-            f"python -m search.run makes them"
-        )
-    found = [run for path in sorted(folder.iterdir()) if (run := _listed(path)) is not None]
-    return sorted(found, key=lambda run: -run.changed)
-
+if TYPE_CHECKING:
+    from search.display.table import Table
+    from search.results.listing import Listed
 
 app = CommandLine()
 
@@ -91,6 +29,11 @@ def command(
 
     A search that is interrupted or out of time goes on with: python -m search.run --resume RUN
     """
+    from rich.console import Console
+
+    from search.display.words import with_room
+    from search.results.listing import list_runs
+
     console = with_room(Console())
     runs = list_runs(folder)
     if not runs:
@@ -99,88 +42,9 @@ def command(
     console.print(_table(runs).rich(str(folder), console.width))
 
 
-def _listed(path: Path) -> Listed | None:
-    """Return what a folder holds, also where it cannot be read; None: it is no run folder."""
-    try:
-        return _read(path) if _is_run(path) else None
-    except Exception as error:  # whatever is wrong with one run must not hide the others
-        why = " ".join(str(error).split())
-        why = why if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {why}"
-        return Listed(path, UNREADABLE, None, "", 0, _changed(path), _total(path), why)
-
-
-def _is_run(path: Path) -> bool:
-    """Return whether a path is a run folder.
-
-    Raises:
-        PermissionError: what it holds cannot be seen.
-        ValueError: it was one, and has lost its space file.
-    """
-    if not path.is_dir():
-        return False
-    names = {file.name for file in path.iterdir()}
-    if "space.yaml" in names:
-        return (path / "space.yaml").is_file()
-    if found := names & set(_TRACES):
-        raise ValueError(f"{path}: holds {min(found)}, but no space.yaml")
-    return False
-
-
-def _changed(path: Path) -> float:
-    """Return when the trials table was last written, or else the oldest file of a run."""
-    for file in (path / "trials.parquet", path / "space.yaml", path):
-        with contextlib.suppress(OSError):
-            return file.stat().st_mtime
-    return 0.0
-
-
-def _total(path: Path) -> int:
-    """Return the bytes of a folder's files, of which a running search may delete some."""
-    total = 0
-    with contextlib.suppress(OSError):
-        for file in path.rglob("*"):
-            with contextlib.suppress(OSError):
-                total += file.stat().st_size if file.is_file() else 0
-    return total
-
-
-def _read(path: Path) -> Listed:
-    rows: list[dict[str, Any]] = []
-    if trials_of(path).exists():
-        try:
-            table = read_trials(path)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path / 'trials.parquet'}: cannot be read: {error}") from None
-        columns = ["val_cer", "architecture", "state", "reason"]
-        if lacking := [name for name in columns if name not in table.column_names]:
-            raise ValueError(f"{path / 'trials.parquet'}: has no column {', '.join(lacking)}")
-        rows = table.select(columns).to_pylist()
-    if odd := {str(row["state"]) for row in rows} - _KNOWN:
-        raise ValueError(f"{path / 'trials.parquet'}: state: {min(odd)!r} is unknown")
-    best = rows[0] if rows and rows[0]["val_cer"] is not None else None
-    return Listed(
-        path,
-        "running" if is_running(path) else _ended(rows),
-        best["val_cer"] if best else None,
-        notation(parse_notation(best["architecture"]), brief=True) if best else "",
-        len(rows),
-        _changed(path),
-        _total(path),
-    )
-
-
-def _ended(rows: list[dict[str, str]]) -> str:
-    """Return the state of a search that is not running, from its trials."""
-    late = [row["state"] == CUT_OFF and row["reason"].endswith(TIME_IS_UP) for row in rows]
-    unfinished = [row["state"] in (WAITING, RUNNING, PAUSED, CUT_OFF) for row in rows]
-    if sum(unfinished) > sum(late) or not rows:
-        return INTERRUPTED
-    if any(late):
-        return OUT_OF_TIME
-    return FAILED if all(row["state"] == FAILED for row in rows) else FINISHED
-
-
 def _table(runs: list[Listed]) -> Table:
+    from search.display.table import Table
+
     now = time.time()
     rows = [
         [
@@ -199,6 +63,8 @@ def _table(runs: list[Listed]) -> Table:
 
 
 def _age(seconds: float) -> str:
+    from search.display.words import duration
+
     days = int(seconds // 86400)
     return f"{days} days" if days > 1 else duration(max(0.0, seconds))
 

@@ -126,3 +126,21 @@ def test_reading_does_not_load_what_searches(module):
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(READING[module]) & set(done.stdout.split())
+
+
+COMMANDS = (
+    *("search", "search.run", "search.runs", "search.report", "search.evaluate"),
+    *("search.simulate", "search.space", "search.storage", "emgmodels.sessions"),
+    *("emgmodels.windows", "emgmodels.training", "emgmodels.factory", "emgmodels.synthetic"),
+    *("emgmodels.export", "emgmodels.stream", "emgmodels.language"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_neither_pytorch_nor_ray(command):
+    """What it loads shows what it costs: processor time itself is too noisy for a test."""
+    program = [sys.executable, "-X", "importtime", "-m", command, "--help"]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "Usage" in done.stdout
+    assert not {"torch", "ray", "optuna", "matplotlib"} & loaded

@@ -13,12 +13,14 @@ from emgmodels.config.base import Count, Frozen, PerLayer, PositiveInt, Probabil
 StageName = Literal["transformer", "recurrent", "conv", "conv1d", "conformer", "s4", "pretrained"]
 STAGE_NAMES: tuple[str, ...] = get_args(StageName)
 """Every stage, by its name in ``order``."""
+Layers = Annotated[Whole, Field(ge=0, le=1000)]
+"""Layers of a stage; nobody waits for more to be built."""
 
 
 class StageConfig(Frozen):
     """What the configurations of all stages have in common."""
 
-    layers: Count = 1
+    layers: Layers = 1
     """Stacked layers. 0: the stage is absent."""
 
     def reduction(self) -> int:
@@ -58,7 +60,7 @@ def _undivided(width: int | None, heads: int, rotary: bool) -> Iterator[str]:
 class ConvConfig(StageConfig):
     """Time-depth-separable convolution (TDS) stage, Hannun et al. 2019."""
 
-    layers: Count = 4
+    layers: Layers = 4
     """Blocks; each consumes kernel - 1 frames of context. 0: the stage is absent."""
     channels: PerLayer = 24
     """Channels the features are divided into by every block, or by each: ``[24, 24, 48, 48]``. The
@@ -72,7 +74,7 @@ class ConvConfig(StageConfig):
 class Conv1dConfig(StageConfig):
     """Plain or residual convolution over time, padded so that it consumes no context."""
 
-    layers: Count = 2
+    layers: Layers = 2
     """Convolutions, each with normalisation and ReLU. 0: the stage is absent."""
     channels: PerLayer = 256
     """Output features of every layer, or of each: ``[512, 1024, 1024]``."""
@@ -101,7 +103,7 @@ class RecurrentConfig(StageConfig):
 
     cell: Literal["gru", "lstm"] = "gru"
     """Kind of recurrent cell."""
-    layers: Count = 4
+    layers: Layers = 4
     """Stacked layers. 0: the stage is absent."""
     hidden: PositiveInt = 256
     """Units of each direction."""
@@ -116,7 +118,7 @@ class RecurrentConfig(StageConfig):
 class TransformerConfig(StageConfig):
     """Pre-norm transformer encoder stage, Vaswani et al. 2017."""
 
-    layers: Count = 2
+    layers: Layers = 2
     """Stacked layers. 0: the stage is absent."""
     heads: PositiveInt = 8
     """Attention heads."""
@@ -145,7 +147,7 @@ class TransformerConfig(StageConfig):
 class ConformerConfig(StageConfig):
     """Conformer stage, Gulati et al. 2020 (arXiv:2005.08100), with rotary positions."""
 
-    layers: Count = 8
+    layers: Layers = 8
     """Blocks of feed-forward, attention, convolution, feed-forward. 0: the stage is absent."""
     heads: PositiveInt = 4
     """Attention heads."""
@@ -178,7 +180,7 @@ class ConformerConfig(StageConfig):
 class S4Config(StageConfig):
     """Diagonal state-space stage: S4D, Gu et al. 2022 (arXiv:2206.11893)."""
 
-    layers: Count = 4
+    layers: Layers = 4
     """Blocks of state space and gated linear unit, each with a skip connection. 0: absent."""
     width: PositiveInt | None = 256
     """Features it works on; null: as many as it is offered."""
@@ -199,7 +201,7 @@ class PretrainedConfig(StageConfig):
     name: Annotated[str, Field(pattern=r"^[\w./~][\w ./~@+-]*$")] = "gpt2"
     """A model of the Hugging Face hub that this machine has downloaded, or a folder with its
     ``config.json`` and ``model.safetensors``. It may be causal (GPT-2, Llama) or an encoder."""
-    layers: Count = 12
+    layers: Layers = 12
     """Hidden layers used, the first ones. 0: the stage is absent."""
     train_first: Count = 0
     """First layers that are trained; the others stay as they were pretrained."""

@@ -24,11 +24,10 @@ import numpy as np
 from torch import Tensor
 
 from emgmodels.charset import BLANK, NUM_CLASSES, label_of
+from emgmodels.ctc.defaults import BONUS, LABELS, WEIGHT, WIDTH
 from emgmodels.ctc.trie import PrefixTrie, TypedText
 from emgmodels.language import LanguageModel
 
-WIDTH, LABELS = 50, 20
-WEIGHT, BONUS = 1.38, 1.0
 _NOTHING = NUM_CLASSES
 """Last key of the empty prefix: a column of emissions that is -inf."""
 _BACKSPACE = label_of("Key.backspace")

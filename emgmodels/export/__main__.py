@@ -9,23 +9,14 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emgmodels.checkpoints.emg2qwerty import settings_there
-from emgmodels.checkpoints.exported import (
-    EMG2QWERTY_MARK,
-    TORCH_MARK,
-    write_emg2qwerty,
-    write_torch,
-)
-from emgmodels.checkpoints.loading import load
 from emgmodels.command import CommandLine
-from emgmodels.export.onnx import ONNX_MARK, write_onnx
-from emgmodels.notation import notation
-from emgmodels.outputs import check_output
-from emgmodels.reading.reader import Reader
+
+if TYPE_CHECKING:
+    from emgmodels.reading.reader import Reader
 
 app = CommandLine()
 
@@ -36,14 +27,6 @@ class Target(enum.StrEnum):
     TORCH = "torch"
     ONNX = "onnx"
     EMG2QWERTY = "emg2qwerty"
-
-
-TARGETS = {
-    Target.TORCH: ("-model.pt", write_torch, TORCH_MARK),
-    Target.ONNX: (".onnx", write_onnx, ONNX_MARK),
-    Target.EMG2QWERTY: ("-emg2qwerty.ckpt", write_emg2qwerty, EMG2QWERTY_MARK),
-}
-"""End of the file's name, what writes it, and by what such a file is known."""
 
 
 @app.command(
@@ -65,6 +48,11 @@ def export(
     onnx: one graph from EMG to log-probabilities, described in its metadata.
     emg2qwerty: a Lightning checkpoint for its TDS convolution module.
     """
+    from emgmodels.checkpoints.emg2qwerty import settings_there
+    from emgmodels.checkpoints.loading import load
+    from emgmodels.export.targets import TARGETS
+    from emgmodels.outputs import check_output
+
     suffix, write, mark = TARGETS[to]
     path = out or checkpoint.with_name(checkpoint.stem + suffix)
     check_output(path, mark, [checkpoint])
@@ -78,6 +66,8 @@ def export(
 
 def _describe(reader: Reader) -> str:
     """Return architecture and error rate in a line."""
+    from emgmodels.notation import notation
+
     origin, text = reader.origin, notation(reader.config.model)
     if origin.val_cer is None:
         return text

@@ -14,8 +14,6 @@ import typer
 
 from emgmodels.command import CommandLine
 from emgmodels.language.estimate import ARPA_MARK, ORDERS, typed_lines, write_arpa
-from emgmodels.outputs import check_output
-from emgmodels.sessions import find_split, read_session
 
 app = CommandLine(no_args_is_help=True)
 
@@ -56,6 +54,8 @@ def build(
     validation and test are not opened. KenLM reads the file, and so does
     python -m search.evaluate --lm.
     """
+    from emgmodels.outputs import check_output
+
     check_output(out, ARPA_MARK, [*(texts or []), *([split] if split else [])])
     found = _texts(texts or [], prompts, subject, split, seed)
     lines = list(typed_lines(found, shifts))
@@ -70,6 +70,8 @@ def build(
 def _texts(
     paths: list[Path], prompts: Path | None, subject: str | None, split: Path | None, seed: int
 ) -> Iterator[str]:
+    from emgmodels.sessions import read_session, session_paths, split_files
+
     if not paths and prompts is None:
         raise ValueError("no text: name a text file, or a folder of sessions with --prompts")
     for path in paths:
@@ -78,7 +80,9 @@ def _texts(
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: is not a text in UTF-8: {error}") from None
     if prompts is not None:
-        for session in find_split(prompts, subject, split, seed).train:
+        # Only training sessions are opened, so recordings are not compared between subsets.
+        chosen = split_files(session_paths(prompts), str(prompts), subject, split, seed)
+        for session in chosen.train:
             yield from (prompt.text for prompt in read_session(session).prompts if prompt.text)
 
 

@@ -15,7 +15,6 @@ from rich.table import Table
 
 from emgmodels.command import CommandLine
 from emgmodels.config import ModelConfig, load_config
-from emgmodels.network.summary import describe
 from emgmodels.notation import notation, parse_notation
 from emgmodels.paths import local_path
 
@@ -46,6 +45,8 @@ def summary(
 
 def print_summary(config: ModelConfig) -> None:
     """Print a table of stages, and what follows from them."""
+    from emgmodels.network.summary import describe  # loads PyTorch
+
     found = describe(config)
     table = Table(title=notation(config), title_justify="left")
     for column in ("stage", "input", "output", "parameters"):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import h5py
 import numpy as np
 
 from emgmodels.atomic import whole
@@ -30,6 +29,9 @@ from emgmodels.sessions.opening import (
 from emgmodels.sessions.session import Session, SessionInfo
 from emgmodels.sessions.timing import wrong_clock
 from emgmodels.sessions.units import LARGEST, scale_of
+
+if TYPE_CHECKING:
+    import h5py
 
 _BLOCK_ROWS = 8192
 _DIGEST_ROWS = 512
@@ -132,6 +134,8 @@ def write_session(path: str | Path, session: Session) -> None:
     Raises:
         SessionError: ``read_session`` would refuse the file.
     """
+    import h5py
+
     path = Path(path)
     _check_session(path, session)
     with whole(path) as scratch, h5py.File(scratch, "w") as file:

@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import h5py
 import numpy as np
 
 from emgmodels.sessions.opening import GROUP, SessionError
 from emgmodels.sessions.session import ON_KEYBOARD, Keystroke, Prompt
+
+if TYPE_CHECKING:
+    import h5py
 
 _Item = TypeVar("_Item", Keystroke, Prompt)
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import h5py
 import numpy as np
 
 from emgmodels.config import BAND_ELECTRODES, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    import h5py
 
 GROUP = "emg2qwerty"
 DATASET = "timeseries"
@@ -29,6 +31,8 @@ class SessionError(ValueError):
 @contextmanager
 def opened(path: Path, file: BinaryIO | None = None) -> Iterator[h5py.Group]:
     """Open a file and yield its group, with a dataset of the right fields and some rows in it."""
+    import h5py
+
     if file is None and not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise SessionError(f"{path}: {found}: expected a session file (.hdf5)")
@@ -48,6 +52,8 @@ def opened(path: Path, file: BinaryIO | None = None) -> Iterator[h5py.Group]:
 
 
 def _why_unopened(path: Path, file: BinaryIO | None, error: OSError) -> str:
+    import h5py
+
     text = str(error)
     sizes = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text)
     if sizes:
@@ -111,6 +117,8 @@ def _check_layout(path: Path, series: h5py.Dataset) -> None:
 
 def _check_filters(path: Path, series: h5py.Dataset) -> None:
     """Refuse a compression that needs a plugin of HDF5 which is not installed."""
+    import h5py
+
     created = series.id.get_create_plist()
     for index in range(created.get_nfilters()):
         code, _, _, name = created.get_filter(index)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -167,7 +167,7 @@ class _Subsets(BaseModel):
 
 class _SplitFile(BaseModel):
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-    user: str
+    user: str | None = None  # a name for the split, such as single_user or generic; none of old
     dataset: _Subsets
 
 
@@ -178,24 +178,10 @@ def _read_split_file(path: Path) -> _SplitFile:
         raise ValueError(f"{path}: split file cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: split file is not a text file: {error}") from None
-    if isinstance(values, dict) and "dataset" in values and values.get("user") is None:
-        raise ValueError(f"{path}: user: is missing at the top: {_user_to_write(values)}")
     try:
         return _SplitFile.model_validate(values)
     except ValidationError as error:
         raise ValueError("\n".join(explain(error, str(path)))) from None
-
-
-def _user_to_write(values: dict[str, Any]) -> str:
-    """Return which line a split file without ``user`` lacks."""
-    subsets = values["dataset"].values() if isinstance(values["dataset"], dict) else ()
-    entries = [entry for subset in subsets if isinstance(subset, list) for entry in subset]
-    users = {str(entry["user"]) for entry in entries if isinstance(entry, dict) and "user" in entry}
-    if len(users) == 1:
-        return f"write 'user: {users.pop()}' above dataset, as its sessions say"
-    return (
-        "write 'user: NAME' above dataset, whose sessions they are, or 'user: generic' of several"
-    )
 
 
 def _listed(
@@ -207,13 +193,12 @@ def _listed(
 ) -> Split:
     """Return the split that a file lists, of one subject where one is named."""
     content = _read_split_file(path)
-    whose = same_spelling(content.user)
-    _check_user(path, whose, content.dataset)
+    whose = None if content.user is None else same_spelling(content.user)
     entries: dict[str, list[_Entry]] = {
         subset: [
             entry
             for entry in getattr(content.dataset, subset)
-            if subject in (None, whose, same_spelling(entry.user))
+            if subject is None or subject in (whose, same_spelling(entry.user))
         ]
         for subset in SUBSETS
     }
@@ -226,18 +211,9 @@ def _listed(
     found = _located(path, data, paths, listed, info_of)
     places = iter(found)
     train, val, test = (tuple(next(places) for _ in entries[subset]) for subset in SUBSETS)
-    return Split(subject or whose, train, val, test, origin=str(path))
-
-
-def _check_user(path: Path, whose: str, dataset: _Subsets) -> None:
-    """Refuse a user that is not the only subject: it may name several subjects, but no other."""
-    entries = (*dataset.train, *dataset.val, *dataset.test)
-    users = {same_spelling(entry.user) for entry in entries}
-    if len(users) == 1 and whose not in users:
-        raise ValueError(
-            f"{path}: user is {whose}, but all its sessions are of user {users.pop()}: give the "
-            f"same name to both"
-        )
+    users = {same_spelling(entry.user) for entry in listed}
+    typist = users.pop() if len(users) == 1 else whose or "several"
+    return Split(typist, train, val, test, origin=str(path))
 
 
 def _check_once(path: Path, listed: Sequence[_Entry]) -> None:

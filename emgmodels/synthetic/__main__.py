@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emgmodels.command import CommandLine
-from emgmodels.synthetic import write_subject
 
 app = CommandLine()
 
@@ -35,6 +32,17 @@ def write(
 
     The same options write the same files.
     """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from emgmodels.synthetic.writing import write_subject
+
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

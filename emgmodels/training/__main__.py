@@ -9,24 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emgmodels.command import CommandLine
-from emgmodels.compute.allocator import keep_freed_memory
-from emgmodels.compute.devices import find_device
-from emgmodels.config import Config, load_config
-from emgmodels.network.network import Network
-from emgmodels.network.summary import describe
-from emgmodels.notation import notation
-from emgmodels.outputs import check_output
-from emgmodels.sessions import find_split
-from emgmodels.training.fit import CHECKPOINT_MARK, EpochResult, fit
-from emgmodels.windows.cache import open_split
-from emgmodels.windows.prompts import prompt_windows
-from emgmodels.windows.recording import Recording
 
 
 def train(
@@ -56,111 +41,9 @@ def train(
 
     Example: python -m emgmodels.training best.yaml --data data/ --subject 89335547
     """
-    console = Console()
-    keep_freed_memory()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    _check_out(out, [config, *([split] if split else [])])
-    where = find_device(device)
-    settings = _with_options(load_config(config), epochs, seed)
-    chosen = find_split(data, subject, split)
-    recordings, validation, warnings = open_split(chosen)
-    console.print(
-        f"{notation(settings.model)}: {describe(settings.model).parameters:,} parameters; "
-        f"{len(recordings)} training and {len(validation)} validation sessions of "
-        f"{chosen.subject} ({chosen.origin})",
-        highlight=False,
-        markup=False,
-    )
-    if any(not recording.has_key_times for recording in recordings):
-        warnings += _prompt_notes(settings, recordings)
-    for warning in warnings:
-        console.print(f"note: {warning}", highlight=False, markup=False)
-    last = _train(console, settings, recordings, validation, out, resume, where)
-    if last is not None and not last.best_epoch:
-        raise ValueError(
-            f"no epoch had a CER: the loss was not finite at epoch {last.epoch}: lower "
-            f"training.learning_rate; {out} holds the weights of that epoch"
-        )
-    if last is None:
-        console.print(f"{resume} has all {settings.training.epochs} epochs already.")
-        return
-    console.print(_outcome(last, out), highlight=False, markup=False)
+    from emgmodels.training.single import train_one
 
-
-def _outcome(last: EpochResult, out: Path) -> str:
-    """Return what the training came to, and whose weights the checkpoint has."""
-    if not last.best_epoch:  # its checkpoint then has none of a best epoch
-        return (
-            f"no epoch had a validation CER; checkpoint with the weights of epoch {last.epoch}: "
-            f"{out}"
-        )
-    return (
-        f"best validation CER {last.best_val_cer:.2f} % at epoch {last.best_epoch}; checkpoint "
-        f"with its weights: {out}"
-    )
-
-
-def _check_out(out: Path, inputs: list[Path]) -> None:
-    """Refuse a checkpoint that is not this command's own; what ``--resume`` reads may go on."""
-    check_output(out, CHECKPOINT_MARK, inputs)
-    for folder in out.absolute().parents:
-        if out.exists() and (folder / "space.yaml").is_file():
-            raise ValueError(f"{out}: belongs to the search in {folder}: name another --out")
-
-
-def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
-    """Return what a training does not do with sessions that have no key times."""
-    notes = []
-    if config.training.aligned_start is not None:
-        notes.append("an aligned start needs key times: it is skipped for prompts")
-    with torch.device("meta"):
-        model = Network(config.model)
-    prompts = prompt_windows(recordings)
-    lengths = (prompts[:, 2] - prompts[:, 1]).tolist()
-    if refused := sum(not model.takes(length, config.training) for length in lengths):
-        notes.append(
-            f"{refused} of {len(prompts)} training prompts are left out: the model takes "
-            f"{describe(config.model).longest_ms / 1000:,.1f} s at once, context included"
-        )
-    return notes
-
-
-def _with_options(config: Config, epochs: int | None, seed: int | None) -> Config:
-    training = config.training.model_copy(update={} if epochs is None else {"epochs": epochs})
-    return config.model_copy(
-        update={"training": training, **({} if seed is None else {"seed": seed})}
-    )
-
-
-def _train(
-    console: Console,
-    config: Config,
-    recordings: list[Recording],
-    validation: list[Recording],
-    out: Path,
-    resume: Path | None,
-    device: torch.device,
-) -> EpochResult | None:
-    last = None
-    columns = (
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=config.training.epochs)
-        for last in fit(config, recordings, validation, resume=resume, device=device):
-            last.save(out)
-            line = (
-                f"epoch {last.epoch}: train loss {last.train_loss:.3f}, validation loss "
-                f"{last.val_loss:.3f}, CER {last.val_cer:.2f} % ({last.seconds:.1f} s)"
-            )
-            console.print(line, highlight=False, markup=False)
-            progress.update(task, completed=last.epoch)
-    return last
+    train_one(config, data, subject, split, epochs, seed, out, resume, device, threads)
 
 
 app = CommandLine()

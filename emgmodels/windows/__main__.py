@@ -12,13 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
 from emgmodels.command import CommandLine
-from emgmodels.sessions import session_paths
-from emgmodels.windows import cache
 
 app = CommandLine(
     no_args_is_help=True,
@@ -31,6 +26,11 @@ app = CommandLine(
 @app.command("list")
 def list_recordings() -> None:
     """List the recordings in the cache, the least recently opened first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from emgmodels.windows import cache
+
     found, beside, folder = cache.entries(), cache.fetched_bytes(), cache.cache_folder()
     table = Table()
     for column in ("session", "GB", "days since opened", "in use", "converted from"):
@@ -71,6 +71,12 @@ def prepare(
 
     Example: python -m emgmodels.windows prepare data/
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from emgmodels.sessions import session_paths
+    from emgmodels.windows import cache
+
     paths = session_paths(data)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("sessions", total=len(paths))
@@ -86,6 +92,8 @@ def clear() -> None:
     Where none is open, also what was fetched from object stores, and synthetic sessions. What the
     cache did not write stays, wherever EMGSEARCH_CACHE points.
     """
+    from emgmodels.windows import cache
+
     found, beside = cache.entries(), cache.fetched_bytes()
     typer.echo(
         f"Clearing {cache.cache_folder()}: {len(found)} recordings"

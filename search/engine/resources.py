@@ -130,8 +130,10 @@ def _check_fits(trial: Resources, machines: Sequence[Machine], cluster: bool) ->
         if wanted > most:
             name = option.upper()[:-1]
             has, remedy = f"{most:g} {name}{'s' * (most != 1)}", "ask for at most that"
-            if not most:
-                has, remedy = f"no {name}", f"leave --{option}-per-trial out, or give 0"
+            if not most and option == "gpus":
+                has, remedy = f"no {name}", "leave --gpus-per-trial out, or give 0"
+            elif not most:
+                remedy = "start a node that has CPUs"
             raise ValueError(f"--{option}-per-trial {wanted:g}: {where} {has}: {remedy}")
     if not any(machine.slots(trial) for machine in machines):
         with_gpu = max(machine.cpus for machine in machines if machine.gpus >= trial.gpus)

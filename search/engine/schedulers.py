@@ -4,7 +4,7 @@
 back, and goes on from its checkpoint when it is among the best ``1 / eta`` of all trials that
 reached that rung. ``asha_stopping`` decides once, when a trial arrives, and never pauses. What a
 rung compares and where rungs stand was chosen by measurement: see EXPERIMENTS.md, and
-``python -m search.simulate.__main__`` to choose for trainings of another length or task.
+``python -m search.simulate`` to choose for trainings of another length or task.
 """
 
 from __future__ import annotations

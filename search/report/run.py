@@ -190,8 +190,8 @@ class Run:
     def command(self) -> str:
         """The command that repeats the search."""
         words = [str(word) for word in self.environment.get("command", [])]
-        if words and words[0] == "run.py":
-            return shlex.join(["python", "-m", "search.run", *words[1:]])
+        if words[:3] == ["python", "-m", "search.run"] or words[:2] == ["emgsearch", "run"]:
+            return shlex.join(words)
         data = [] if self.environment.get("synthetic") else ["--data", "DIR"]
         space = self.path / "space.yaml"
         return shlex.join(["python", "-m", "search.run", str(space), *data])

@@ -14,7 +14,7 @@ from typing import Any
 
 from search.storage import redact
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment() -> dict[str, Any]:
@@ -25,7 +25,7 @@ def environment() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])],
+        "command": command_line(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in packages},
@@ -34,6 +34,19 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "gpus": gpus,
     }
+
+
+def command_line() -> list[str]:
+    """Return the command that runs as it was typed, without secrets: ``python -m search.run ...``.
+
+    Python keeps the file of a module that ``-m`` ran in ``sys.argv``, and its name elsewhere.
+    """
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is not None:
+        begin = ["python", "-m", spec.name.removesuffix(".__main__")]
+    else:
+        begin = [Path(sys.argv[0]).name]
+    return [*begin, *map(redact, sys.argv[1:])]
 
 
 def source_hash() -> str:

@@ -21,8 +21,10 @@ def read_facts(path: Path) -> dict[str, Any]:
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from None
     if not isinstance(facts, dict):
         raise ValueError(f"{path}: must be a JSON object, such as {{}}, not {_brief(facts)}")
     for key, (is_right, rule) in _RULES.items():

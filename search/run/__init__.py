@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING
 from emgmodels.lazy import offered
 
 if TYPE_CHECKING:
+    from search.engine.failures import EngineError, SearchFailedError
     from search.run.searching import resume, search
 
-__all__ = ["resume", "search"]
+__all__ = ["EngineError", "SearchFailedError", "resume", "search"]
 
-__getattr__ = offered(__name__, dict.fromkeys(__all__, "search.run.searching"))
+__getattr__ = offered(
+    __name__,
+    {
+        "EngineError": "search.engine.failures",
+        "SearchFailedError": "search.engine.failures",
+        "resume": "search.run.searching",
+        "search": "search.run.searching",
+    },
+)

@@ -8,11 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from emgmodels.command import CommandLine
-from search.engine.gpu_share import gpus_of_trial
-from search.results.folder import RunFolder
-from search.run.confirm import confirm_winners
-from search.run.searching import resume, search
-from search.storage import Place, is_uri, local_path
 
 app = CommandLine()
 
@@ -96,6 +91,11 @@ def command(
       python -m search.run spaces/deep.yaml --data DIR --address auto --storage s3://bucket/runs
       python -m search.run runs/deep-001 --confirm 3 --repeats 5
     """
+    # Ray and PyTorch take seconds to load, and whoever asks for help needs neither.
+    from search.results.folder import RunFolder
+    from search.run.searching import resume, search
+    from search.storage import Place, is_uri, local_path
+
     begun: dict[str, Any] = {
         **{"subject": subject, "split": split, "trials": trials, "epochs": epochs, "seed": seed},
         **{"set": overrides, "storage": storage, "warm_start": warm_start},
@@ -129,6 +129,9 @@ def command(
 
 
 def _confirm(run: Path, top: int | None, repeats: int | None, given: dict[str, Any]) -> None:
+    from search.engine.gpu_share import gpus_of_trial
+    from search.run.confirm import confirm_winners
+
     if top is None:
         raise ValueError(
             f"{run}: is a folder: name a space file, or train the best of a run again with "

@@ -13,12 +13,19 @@ value stands there, a distribution may stand instead:
 is given; ``extends: base.yaml`` takes the keys of a file beside or below this one as defaults.
 """
 
-from search.space.distributions import OutsideError
-from search.space.loading import load_space
-from search.space.parsing import SpaceError
-from search.space.session_limits import Sessions, sessions_of
-from search.space.settings import Constraints, SchedulerConfig, SearchConfig, TypistConfig
-from search.space.space import Feasibility, Space
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emgmodels.lazy import offered
+
+if TYPE_CHECKING:
+    from search.space.distributions import OutsideError
+    from search.space.loading import load_space
+    from search.space.parsing import SpaceError
+    from search.space.session_limits import Sessions, sessions_of
+    from search.space.settings import Constraints, SchedulerConfig, SearchConfig, TypistConfig
+    from search.space.space import Feasibility, Space
 
 __all__ = [
     "Constraints",
@@ -33,3 +40,20 @@ __all__ = [
     "load_space",
     "sessions_of",
 ]
+
+__getattr__ = offered(
+    __name__,
+    {
+        "Constraints": "search.space.settings",
+        "Feasibility": "search.space.space",
+        "OutsideError": "search.space.distributions",
+        "SchedulerConfig": "search.space.settings",
+        "SearchConfig": "search.space.settings",
+        "Sessions": "search.space.session_limits",
+        "Space": "search.space.space",
+        "SpaceError": "search.space.parsing",
+        "TypistConfig": "search.space.settings",
+        "load_space": "search.space.loading",
+        "sessions_of": "search.space.session_limits",
+    },
+)

@@ -14,7 +14,6 @@ import typer
 
 from emgmodels.atomic import whole
 from emgmodels.command import CommandLine
-from search.space.reference import reference, updated
 
 app = CommandLine()
 
@@ -28,6 +27,8 @@ def command(
     ] = None,
 ) -> None:
     """Print every key of a space file as Markdown, or write them into a page."""
+    from search.space.reference import reference, updated
+
     if write is None:
         typer.echo(reference())
         return

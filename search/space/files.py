@@ -86,7 +86,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise SpaceError([f"{path}: is not a text file"]) from None
     values = _parse(text, str(path))
     if values is None:
-        return {}
+        raise SpaceError([f"{path}: is empty: a space needs keys such as model and training"])
     if not isinstance(values, dict):
         raise SpaceError([f"{path}: must be a mapping with keys such as model and training"])
     return values

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from emgmodels.config import Config
-from search.space import Space
+if TYPE_CHECKING:
+    from emgmodels.config import Config
+    from search.space.space import Space
+
 
 COLUMNS = {
     "val_cer": "val_cer",

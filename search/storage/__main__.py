@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from emgmodels.command import CommandLine
-from search.storage.mirror import fetch
-from search.storage.place import Place
 
 app = CommandLine(no_args_is_help=True, help="Bring run folders from an object store.")
 
@@ -20,6 +18,9 @@ def fetch_command(
     to: Annotated[Path | None, typer.Option(help="Where to; runs/NAME by default.")] = None,
 ) -> None:
     """Bring a run folder from an object store to this machine."""
+    from search.storage.mirror import fetch
+    from search.storage.place import Place
+
     place = Place(run.rstrip("/"))
     typer.echo(fetch(place, to or Path("runs") / place.name))
 
@@ -29,6 +30,8 @@ def list_command(
     storage: Annotated[str, typer.Argument(help="What a search was given as --storage.")],
 ) -> None:
     """List the run folders in an object store."""
+    from search.storage.place import Place
+
     place = Place(storage.rstrip("/"))
     for name in sorted(place.files()):
         if name.count("/") == 1 and name.endswith("/space.yaml"):

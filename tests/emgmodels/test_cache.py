@@ -193,7 +193,7 @@ def test_a_full_disk_of_the_cache_names_its_variable_and_leaves_nothing(files, t
     """The limit of a file's size stands for the disk's; pages without room would kill it."""
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from emgmodels.windows import prepare\n"
+        "from emgmodels.windows.cache import prepare\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "prepare([Path(sys.argv[1])])"

@@ -114,7 +114,10 @@ def test_bad_input_is_one_message(tmp_path):
     for arguments, message in [
         ([str(tmp_path / "no.pt"), "--to", "torch"], "no.pt: cannot be read: No such file"),
         ([best, "--to", "emg2qwerty"], "the encoder is recurrent, not conv alone"),
-        ([best, "--to", "torch", "--out", best], "is the checkpoint itself"),
+        (
+            [best, "--to", "torch", "--out", best],
+            "is read by this command: name another file to write",
+        ),
         ([best, "--to", "tflite"], "'tflite' is not one of"),
     ]:
         done = CliRunner().invoke(app, arguments)

@@ -1,11 +1,13 @@
 """The command that builds a language model."""
 
+from dataclasses import replace
+
 import pytest
-from conftest import make_session
+from conftest import START, make_session
 from typer.testing import CliRunner
 
 from emgmodels.language.__main__ import app
-from emgmodels.sessions import write_session
+from emgmodels.sessions import Prompt, write_session
 
 
 def run(*arguments, code=0):
@@ -35,8 +37,11 @@ def test_prompts_come_from_training_sessions_alone(kenlm, tmp_path):
     entries = {"train": "s1", "val": "s0", "test": "s2"}
     lines = [f"  {k}:\n    - {{user: '12345678', session: {s}}}" for k, s in entries.items()]
     split.write_text("user: '12345678'\ndataset:\n" + "\n".join(lines) + "\n")
-    for name in ("s0", "s2"):
-        (tmp_path / f"{name}.hdf5").write_bytes(b"nobody reads this")
+    for name in ("s0", "s2"):  # their prompts would be lines of their own
+        other = replace(
+            make_session(seconds=13, name=name), prompts=(Prompt("t", START, START + 1, "zz"),)
+        )
+        write_session(tmp_path / f"{name}.hdf5", other)
     out = tmp_path / "lm.arpa"
     assert "from 2 lines" in run("--prompts", tmp_path, "--split", split, "--out", out)
     assert "Key.space" in kenlm.Model(str(out))

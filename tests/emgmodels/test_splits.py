@@ -242,9 +242,20 @@ def test_files_of_another_user_than_the_split_says_are_refused(tmp_path, subject
     path = write_split(tmp_path / "s.yaml", **entries, user="bob")
     with pytest.raises(ValueError, match=r"a: user bob in the split file, user anna in .*a\.hdf5"):
         find_split(tmp_path, subject, path)
-    other = write_split(tmp_path / "t.yaml", **TWO, user="bob")
-    with pytest.raises(ValueError, match="user is bob, but all its sessions are of user anna"):
-        find_split(tmp_path, subject, other)
+
+
+@pytest.mark.parametrize("label", ["user: single_user\n", "user: anna\n", ""])
+def test_the_name_of_a_split_is_no_person(tmp_path, label):
+    """emg2qwerty's own files are named single_user, or of old have no name at all."""
+    for seed, name in enumerate("ab"):
+        recorded(tmp_path / f"{name}.hdf5", seed)
+    path = tmp_path / "s.yaml"
+    entry = "- {{user: anna, session: {}}}"
+    path.write_text(
+        f"{label}dataset:\n  train:\n  {entry.format('a')}\n  val:\n  {entry.format('b')}\n"
+    )
+    assert find_split(tmp_path, split_file=path).subject == "anna"
+    assert find_split(tmp_path, "anna", path).subject == "anna"
 
 
 def test_the_published_split_is_not_taken_for_files_of_another_user(tmp_path):

@@ -22,7 +22,8 @@ from emgmodels.reading.sessions import one_pass_emissions
 from emgmodels.reading.stream import Stream
 from emgmodels.sessions import read_session
 from emgmodels.stages.registry import STAGES
-from emgmodels.stream.__main__ import app, play
+from emgmodels.stream.__main__ import app
+from emgmodels.stream.playing import play
 from emgmodels.windows.recording import Recording
 
 STREAMED = {

@@ -17,7 +17,7 @@ from search.results.record import COMPLETE
 
 LISTEN = """
 import json, os, time
-from search.engine import engine
+from search.engine.ray_session import engine
 import psutil, ray
 
 @ray.remote
@@ -178,7 +178,8 @@ def test_a_folder_too_long_for_rays_sockets_is_said_with_the_remedy(tmp_path):
     folder = tmp_path / ("long" * 30)
     folder.mkdir()
     code = (
-        "from search.engine import engine; from search.failures import EngineError\n"
+        "from search.engine.failures import EngineError\n"
+        "from search.engine.ray_session import engine\n"
         "try:\n"
         "    engine(None, None).__enter__()\n"
         "except EngineError as error:\n"

@@ -161,7 +161,7 @@ def test_the_test_cer_is_there_for_the_report_and_stays(run):
 
 
 def test_a_call_that_fails_before_it_opens_a_session_is_no_look(run):
-    assert "--device cuda" in evaluate(run, "--test", "--device", "cuda:99", code=2)
+    assert "device 'cuda:99'" in evaluate(run, "--test", "--device", "cuda:99", code=2)
     assert not (run / "evaluation.json").exists()
     next((run / "checkpoints").iterdir()).write_bytes(b"no checkpoint")
     evaluate(run, "--test", "--top", 2, code=2)
@@ -169,7 +169,7 @@ def test_a_call_that_fails_before_it_opens_a_session_is_no_look(run):
 
 
 def test_a_look_that_is_interrupted_is_recorded_and_what_was_read_stays(run, monkeypatch):
-    from search.evaluate import __main__ as command
+    from search.evaluate import evaluating as command
 
     def fail(*given):
         raise KeyboardInterrupt

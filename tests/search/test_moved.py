@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import search.engine.ray_session
 import search.engine.tuning
 from search import run
 from search.results.folder import RunFolder
@@ -32,7 +33,7 @@ search: {trials: 2, sampler: random, seed: 3, scheduler: none}
 
 @pytest.fixture(scope="module")
 def engine():
-    with search.engine.tuning.engine(None, None):
+    with search.engine.ray_session.engine(None, None):
         yield
 
 

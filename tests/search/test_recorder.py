@@ -84,7 +84,7 @@ def test_a_search_is_given_up_when_the_trials_that_trained_failed_too(folder):
     search.report(7, **FAILURE)
     assert search.ending == "no trial could be trained"
     assert "none of 8 trials could be trained; 8 of them: RuntimeError: no" in (
-        search.engine.recorder.failure
+        search.recorder.failure
     )
 
 
@@ -100,15 +100,15 @@ def test_a_silent_trial_is_ended_after_its_time(settings, epochs, limit, folder,
     for _ in range(epochs):
         search.report(0, **EPOCH)
     silent = trial(1)
-    search.engine.recorder.on_trial_start(0, [], silent)
-    begun = search.engine.recorder._heard["1"][1]
+    search.recorder.on_trial_start(0, [], silent)
+    begun = search.recorder._heard["1"][1]
     for silence, ended in [(limit - 5, False), (limit + 1, True)]:
-        search.engine.recorder._heard = {"1": (silent, begun - silence)}
+        search.recorder._heard = {"1": (silent, begun - silence)}
         assert not search.ending
         assert killed == ["process 1"] * ended
     silent.num_failures = 1
-    search.engine.recorder.on_trial_error(0, [], silent)
-    reason = search.engine.recorder.folder.trials[1].reason
+    search.recorder.on_trial_error(0, [], silent)
+    reason = search.recorder.folder.trials[1].reason
     assert reason == f"hung: no report within {limit} s (search.hang_after)"
 
 
@@ -117,6 +117,6 @@ def test_the_reason_of_a_failed_trial_says_how_often_it_was_started(folder):
     for number, starts in enumerate((1, 3)):
         failed = trial(number)
         failed.num_failures = starts
-        search.engine.recorder.on_trial_error(0, [], failed)
+        search.recorder.on_trial_error(0, [], failed)
     reasons = [record.reason for record in folder.trials.values()]
     assert reasons == ["unknown", "unknown, 3 times"]

@@ -22,14 +22,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+import search.engine.ray_session
 import search.engine.tuning
 from search import run
 from search.engine.failures import SearchFailedError
 from search.results.folder import RunFolder
+from search.results.listing import list_runs
 from search.results.reading import read_curves, read_trials
 from search.results.record import CUT_OFF, TIME_IS_UP
 from search.run import searching
-from search.runs import list_runs
 from search.space import Sessions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -76,7 +77,7 @@ def results(folder: Path) -> dict[int, tuple]:
 @pytest.fixture(scope="module")
 def engine():
     """Ray, started once for the searches that run in this process."""
-    with search.engine.tuning.engine(None, None):
+    with search.engine.ray_session.engine(None, None):
         yield
 
 

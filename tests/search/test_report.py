@@ -111,7 +111,14 @@ def make_run(
     folder.write_space(space.resolved())
     folder.write_environment(
         {
-            "command": ["run.py", "spaces/made up.yaml", "--trials", str(trials)],
+            "command": [
+                "python",
+                "-m",
+                "search.run",
+                "spaces/made up.yaml",
+                "--trials",
+                str(trials),
+            ],
             "seed": space.search.seed,
             "subject": "89335547",
             "synthetic": synthetic,

@@ -1,8 +1,10 @@
 import shlex
+import shutil
 from pathlib import Path
 
 from emgmodels.config import Config
 from emgmodels.notation import parse_notation
+from search.results import environment
 from search.results.folder import RunFolder
 from search.results.reading import read_trials
 from search.results.record import TrialRecord
@@ -35,3 +37,16 @@ def test_the_best_names_the_command_that_trains_it_again(tmp_path):
     folder.write_environment({})
     folder.flush()
     assert "--data DIR" in (folder.path / "best.yaml").read_text()
+
+
+def test_a_search_is_told_by_the_source_of_both_packages(tmp_path, monkeypatch):
+    root = Path(environment.__file__).parents[2]
+    for package in ("emgmodels", "search"):
+        shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("*.pyc"))
+    known = environment.source_hash()
+    monkeypatch.setattr(environment, "_ROOT", tmp_path)
+    assert environment.source_hash() == known
+    for changed in ("emgmodels/charset.py", "search/runs.py"):
+        before = environment.source_hash()
+        (tmp_path / changed).write_text("# another")
+        assert environment.source_hash() != before

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from emgmodels.config import Config, load_config
 from emgmodels.network.summary import describe
 from emgmodels.notation import parse_notation
 from emgmodels.sessions import Keystroke, write_session
+from search.report.run import read_run
 from search.results.reading import read_curves, read_trials, read_windows
 
 SPACE = """
@@ -115,6 +117,8 @@ class TestFinishedSearch:
         } <= names
         environment = json.loads((folder / "environment.json").read_text())
         assert environment["seed"] == 3
+        assert environment["command"][:3] == ["python", "-m", "search.run"]
+        assert read_run(folder).command == shlex.join(environment["command"])
         assert environment["versions"]["ray"]
         assert environment["synthetic"] is False
         assert [Path(p).stem for p in environment["split"]["val"]] == ["s3"]
@@ -200,7 +204,7 @@ class TestFinishedSearch:
     def test_what_was_printed(self, finished):
         folder, printed = finished
         assert "short is left out" in printed
-        assert "1 training sessions have no key times" in printed
+        assert "1 of 3 training sessions have no key times and count by whole prompts" in printed
         assert "Ranking by validation CER" in printed
         assert str(folder) in printed
         assert "synthetic" not in printed
@@ -220,7 +224,7 @@ class TestFinishedSearch:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0, done.stderr
-        assert "1 training sessions have no key times" in done.stdout
+        assert "no key times and count by" in done.stdout
         found = re.search(r"best validation CER ([\d.]+) %", done.stdout)
         assert found
         if best["state"] == "complete":

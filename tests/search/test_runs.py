@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from emgmodels.config import Config
 from search.results.folder import RunFolder
+from search.results.listing import list_runs
 from search.results.lock import running
 from search.results.record import COMPLETE, CUT_OFF, FAILED, RUNNING, TIME_IS_UP, TrialRecord
-from search.runs import app, list_runs
+from search.runs import app
 
 ENDS = {
     "finished": [(COMPLETE, ""), (FAILED, "out of memory")],
@@ -110,7 +111,7 @@ def cut_short(run):
     [
         (unknown_architecture, "warp"),
         (no_reason, "has no column reason"),
-        (cut_short, "trials.parquet: cannot be read"),
+        (cut_short, "trials.parquet: is no Parquet file"),
         (lambda run: (run / "space.yaml").unlink(), "no space.yaml"),
         (lambda run: (run / ".trials.rows").write_text("nonsense\n"), ""),
     ],

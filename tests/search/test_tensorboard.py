@@ -107,7 +107,7 @@ def test_what_follows_a_killed_process_is_read(tmp_path):
     write = """if True:
         import sys
         from pathlib import Path
-        from search.tensorboard import TrialBoards
+        from search.display.tensorboard import TrialBoards
         boards = TrialBoards(Path(sys.argv[1]), (), "synthetic data")
         boards.report("trial", {"epoch": int(sys.argv[2]), "val_cer": 20.0})
     """

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from search.report.tested import test_cer_of as cer_of
-from search.results import Weights
+from search.results.record import Weights
 
 RANKED = Weights(9, 16.91, "aa")
 

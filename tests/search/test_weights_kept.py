@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import search.engine.ray_session
 import search.engine.tuning
 from emgmodels.checkpoints.loading import load
 from emgmodels.checkpoints.weights import weights_hash
@@ -52,7 +53,7 @@ def space(tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def engine():
     """Ray, started once for the searches that run in this process."""
-    with search.engine.tuning.engine(None, None):
+    with search.engine.ray_session.engine(None, None):
         yield
 
 
