@@ -176,7 +176,9 @@ class SpentCheckpoints:
         """
         if self._storage is None:
             return
-        self._named = {(_folder(trial), _needed(trial)) for trial in trials}
+        # One that waits for its first slot has no folder yet, and so no checkpoint.
+        begun = [trial for trial in trials if trial.checkpoint is not None]
+        self._named = {(_folder(trial), _needed(trial)) for trial in begun}
         with contextlib.suppress(OSError):
             self._look()
             for trial in self._news.values():

@@ -179,6 +179,7 @@ def test_appended_rows_are_sent_until_they_are_brought_in(place, run):
 
 
 def test_fetching_keeps_what_was_not_sent_yet(place, run):
+    (run / "environment.json").write_text(json.dumps({"storage": place.uri}))  # as a search does
     Mirror(run, place).push()
     (run / "best.yaml").write_text("old")
     Mirror(run, place).push()
@@ -205,6 +206,7 @@ def test_resuming_a_search_that_runs_leaves_its_folder_alone(place, run):
 
 
 def test_rows_that_another_machine_has_brought_in_are_not_read_again(place, run, tmp_path):
+    (run / "environment.json").write_text(json.dumps({"storage": place.uri}))  # as a search does
     curves_of(run).append([{"trial": 0, "epoch": 1}])
     os.utime(run / ".curves.rows", (0, 0))
     shutil.copytree(run, tmp_path / "elsewhere")

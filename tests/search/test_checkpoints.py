@@ -46,6 +46,14 @@ class Trained:
         return sorted(path.name for path in self.folder.glob("checkpoint_*"))
 
 
+class Unbegun(Trained):
+    """A trial that waits for its first slot: Ray refuses to name its folder."""
+
+    def __init__(self, number: int, staging: Path, stored: Path) -> None:
+        super().__init__(number, staging, stored)
+        del self.storage.trial_fs_path
+
+
 class Search:
     """A search as Ray leaves it on the disk: trials that save and end, snapshots stored late."""
 
@@ -54,6 +62,7 @@ class Search:
         staging.mkdir()
         stored.mkdir()
         self.trials = [Trained(number, staging, stored) for number in range(2)]
+        self.waiting = Unbegun(2, staging, stored)
         self.snapshot = staging / "experiment_state-now.json"
         self.stored = stored / self.snapshot.name
         self.is_storing = False
@@ -64,7 +73,7 @@ class Search:
             named = {t.trial_id: t.checkpoint.path for t in self.trials if t.checkpoint}
             ended = [t.trial_id for t in self.trials if t.ended]
             self.snapshot.write_text(json.dumps({"named": named, "ended": ended}))
-            self.spent.on_snapshot(self.trials)
+            self.spent.on_snapshot([*self.trials, self.waiting])
             self.begin_storing()
         elif event == "stored":
             self.end_storing()
