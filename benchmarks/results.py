@@ -11,14 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy
-import optuna
-import ray
 import torch
 from rich.table import Table
 
-from benchmarks.measure import Figure, Scope
-from search.results.environment import source_hash
+from benchmarks.measure import Figure
+from search.results.environment import source_hash, version
 
 FOLDER = Path(__file__).parent
 STORE = FOLDER / "results.json"
@@ -36,19 +33,16 @@ class Entry:
     figures: tuple[Figure, ...]
 
 
-def describe_setting(scope: Scope) -> dict[str, Any]:
-    """Return date, machine, versions and threads."""
+def describe_setting() -> dict[str, Any]:
+    """Return date, machine and versions."""
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": scope.threads,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "ray": ray.__version__,
-        "optuna": optuna.__version__,
+        **{name: found for name in ("numpy", "ray", "optuna") if (found := version(name))},
         "source": source_hash(),
     }
 

@@ -7,7 +7,7 @@ import torch
 
 def best_device() -> torch.device:
     """Return the GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return _numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def find_device(name: str | torch.device | None = None) -> torch.device:
@@ -37,6 +37,13 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
         usable = False
     if not usable:
         raise ValueError(f"device {name!r}: can't compute here: {_choices()}")
+    return _numbered(device)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """Return a GPU by its number: parts of torch.cuda refuse a device without one."""
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 

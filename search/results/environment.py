@@ -26,9 +26,9 @@ def environment() -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": command_line(),
-        "python": platform.python_version(),
+        "python": platform.pythonversion(),
         "platform": platform.platform(),
-        "versions": {name: _version(name) for name in packages},
+        "versions": {name: version(name) for name in packages},
         "commit": _commit(),
         "source": source_hash(),
         "cpus": os.cpu_count(),
@@ -58,7 +58,8 @@ def source_hash() -> str:
     return source.hexdigest()
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Return the installed version of a package; None where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -35,7 +35,7 @@ def test_results_of_other_benchmarks_stay_in_the_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "STORE", tmp_path / "results.json")
     monkeypatch.setattr(results, "README", tmp_path / "README.md")
     (tmp_path / "README.md").write_text("# What it is\n")
-    setting = {**results.describe_setting(Scope()), "clock": "wall"}
+    setting = {**results.describe_setting(), "threads": 1, "clock": "wall"}
     results.record({"one": results.Entry(setting, (Figure("first", 2.0, "s", ratio=3.0),))})
     results.record({"two": results.Entry(setting, (Figure("second", None, "s"),))})
     text = (tmp_path / "README.md").read_text()
