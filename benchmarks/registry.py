@@ -16,7 +16,6 @@ BENCHMARKS = {
     "preparing": "benchmarks.preparing",
     "training_step": "benchmarks.training_step",
     "validation": "benchmarks.validation",
-    "gpu": "benchmarks.gpu",
     "beam_search": "benchmarks.beam_search",
     "streaming": "benchmarks.streaming",
     "trials": "benchmarks.trials",

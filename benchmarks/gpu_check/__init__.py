@@ -26,17 +26,17 @@ class Item:
 
 ITEMS = {
     "numerics": Item(
-        "benchmarks.gpu_check.numerics", "every stage and setting, GPU against CPU", 0.20
+        "benchmarks.gpu_check.numerics", "every stage and setting, GPU against CPU", 0.15
     ),
     "resuming": Item(
-        "benchmarks.gpu_check.resuming", "resumed trainings, checkpoints between devices", 0.08
+        "benchmarks.gpu_check.resuming", "resumed trainings, checkpoints between devices", 0.06
     ),
-    "speed": Item("benchmarks.gpu_check.speed", "steps, and their share of the GPU's rates", 0.28),
-    "decoding": Item("benchmarks.gpu_check.decoding", "validation, reading and decoding", 0.06),
-    "memory": Item("benchmarks.gpu_check.memory", "memory: the estimate against the peak", 0.08),
+    "speed": Item("benchmarks.gpu_check.speed", "steps, and their share of the GPU's rates", 0.34),
+    "decoding": Item("benchmarks.gpu_check.decoding", "validation, reading and decoding", 0.07),
+    "memory": Item("benchmarks.gpu_check.memory", "memory: the estimate against the peak", 0.06),
     "sharing": Item("benchmarks.gpu_check.sharing", "several trainings on one GPU", 0.18),
     "resident": Item("benchmarks.gpu_check.resident", "recordings on the GPU or streamed", 0.05),
-    "determinism": Item("benchmarks.gpu_check.determinism", "what differs from run to run", 0.07),
+    "determinism": Item("benchmarks.gpu_check.determinism", "what differs from run to run", 0.09),
 }
 """In order of worth."""
 SEARCH = Item(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,6 +51,7 @@ class Check:
         scratch: for files that are gone when the whole check is over; all items share it.
         seconds: how long the item may take; cases that would begin later are left out.
         findings: file for one JSON line a case.
+        used: bytes of the GPU in use before the item's process began; None if nobody can tell.
     """
 
     device: torch.device
@@ -56,6 +60,7 @@ class Check:
     scratch: Path
     seconds: float
     findings: Path
+    used: float | None = None
     begin: float = field(default_factory=time.monotonic)
 
     @property
@@ -141,13 +146,24 @@ def set_to(holder: object, name: str, value: object) -> Iterator[None]:
         setattr(holder, name, before)
 
 
-def open_check(order: Mapping[str, object]) -> Check:
+def open_check(order: Mapping[str, Any]) -> Check:
     """Return the check that a process was started for."""
     return Check(
-        device=find_device(str(order["device"])),
-        short=bool(order["short"]),
-        folder=Path(str(order["folder"])),
-        scratch=Path(str(order["scratch"])),
-        seconds=float(str(order["seconds"])),
-        findings=Path(str(order["findings"])),
+        device=find_device(order["device"]),
+        short=order["short"],
+        folder=Path(order["folder"]),
+        scratch=Path(order["scratch"]),
+        seconds=order["seconds"],
+        findings=Path(order["findings"]),
+        used=order["used"],
     )
+
+
+def used_bytes() -> float | None:
+    """Return what all processes use of the first GPU, as its driver says; None where none says."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"]
+    done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    text = done.stdout.strip()
+    return float(text) * 2**20 if done.returncode == 0 and text.isdigit() else None

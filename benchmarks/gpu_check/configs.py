@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from emgmodels.config import Config
+from emgmodels.config import Config, FeaturesConfig
 from emgmodels.notation import parse_notation
 
 LARGE = {
@@ -76,12 +76,24 @@ _DROPOUT = "transformer:1(heads=4,feedforward=96) gru:2(hidden=48,dropout=0.2) m
 _SMALL: dict[str, object] = {"batch_size": 4, "window_seconds": 2, "warmup_steps": 0}
 
 
-def small_configs(folder: Path) -> Iterator[tuple[str, Config]]:
+def small_configs(folder: Path, short: bool) -> Iterator[tuple[str, Config]]:
     """Yield a small training of every kind: of each stage, front end and training setting.
 
     Args:
         folder: where a tiny pretrained model may be written, if transformers is installed.
+        short: on coarse frames of few bins, wherever these are not what is tried.
     """
+    for name, wanted in _small_configs(folder):
+        features = wanted.model.features
+        if short and features == FeaturesConfig():
+            coarse = features.model_copy(update={"hop": 64, "bins": 8})
+            model = wanted.model.model_copy(update={"features": coarse})
+            yield name, wanted.model_copy(update={"model": model})
+        else:
+            yield name, wanted
+
+
+def _small_configs(folder: Path) -> Iterator[tuple[str, Config]]:
     for kind, texts in (("stage", STAGES), ("front end", FRONTS)):
         for name, text in texts.items():
             yield f"{kind}: {name}", config(text, **_SMALL)
@@ -107,7 +119,7 @@ def _tiny_gpt2(folder: Path) -> Path | None:
     except ImportError:
         return None
     path = folder / "tiny-gpt2"
-    small = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 1024, "vocab_size": 50}
-    shape = GPT2Config(**small, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    shape = GPT2Config(n_layer=2, n_head=2, n_embd=32, n_positions=1024, vocab_size=50)
+    shape.resid_pdrop = shape.embd_pdrop = shape.attn_pdrop = 0.0
     GPT2Model(shape).save_pretrained(path)
     return path

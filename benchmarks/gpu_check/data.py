@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import data
 from benchmarks.gpu_check.check import Check
-from emgmodels.synthetic.writing import write_subject
+from emgmodels.synthetic.writing import SHORTEST, write_subject
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording
 
@@ -24,5 +24,5 @@ def typed(check: Check, sessions: int, minutes: float) -> list[Recording]:
 
 def typed_files(check: Check, sessions: int, minutes: float) -> Sequence[Path]:
     """Return their files, kept for the check's other items."""
-    minutes = 0.5 if check.short else minutes
+    minutes = SHORTEST if check.short else minutes
     return write_subject(check.scratch / f"sessions-{minutes:g}min", sessions, minutes)

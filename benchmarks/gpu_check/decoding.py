@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from benchmarks.beam_search import typing
@@ -19,7 +21,9 @@ def run(check: Check) -> None:
     """Measure each large model, then decoding by itself."""
     (recording,) = data.noise(check, 10.0)
     for name, text in models(check).items():
-        check.case(f"{name}: validation and reading", lambda t=text: read(check, t, recording))
+        check.case(
+            f"{name}: validation and reading", functools.partial(read, check, text, recording)
+        )
     check.case("beam search, no language model", lambda: beam(check))
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import functools
 
 import torch
 
 from benchmarks.gpu_check import data
-from benchmarks.gpu_check.check import Check, Values
+from benchmarks.gpu_check.check import Check, Values, used_bytes
 from benchmarks.gpu_check.configs import LARGE, STAGES, config
 from emgmodels.config import Config
 from emgmodels.network.memory_estimate import training_bytes
@@ -29,18 +28,18 @@ MORE = {
 
 def run(check: Check) -> None:
     """Measure the context, then the peak of every model in both precisions."""
-    before = used_bytes()
     recordings = data.noise(check, 3.0)
-    check.case("context of a process", lambda: context(check, before, recordings))
+    check.case("context of a process", lambda: context(check, recordings))
     shown = {"small": STAGES["conv1d"]} if check.short else {**LARGE, **MORE}
     for name, text in shown.items():
         for precision in ("float32", "bfloat16"):
             wanted = config(text, precision=precision)
-            check.case(f"{name}, {precision}", lambda c=wanted: peak(check, c, recordings))
+            check.case(f"{name}, {precision}", functools.partial(peak, check, wanted, recordings))
 
 
-def context(check: Check, before: float | None, recordings: list[Recording]) -> Values:
+def context(check: Check, recordings: list[Recording]) -> Values:
     """Return what CUDA and its libraries hold in a process that has trained (MB)."""
+    before = check.used
     training = _Run(config(STAGES["gru"], batch_size=8), check.device)
     training.train_epoch(1, recordings)
     del training
@@ -51,6 +50,7 @@ def context(check: Check, before: float | None, recordings: list[Recording]) -> 
     held = torch.cuda.memory_reserved(check.device)
     after = used_bytes()
     assert after is not None
+    # The check's own process has a context too; it is in both.
     return {"context (MB)": (after - before - held) / 1e6}
 
 
@@ -77,13 +77,3 @@ def peak(check: Check, wanted: Config, recordings: list[Recording]) -> Values:
         "peak / estimate": allocated / estimate,
         "held / estimate": held / estimate,
     }
-
-
-def used_bytes() -> float | None:
-    """Return what all processes use of the first GPU, as its driver says; None where none says."""
-    if shutil.which("nvidia-smi") is None:
-        return None
-    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"]
-    done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    text = done.stdout.strip()
-    return float(text) * 2**20 if done.returncode == 0 and text.isdigit() else None

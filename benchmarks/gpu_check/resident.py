@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from benchmarks.gpu_check import data
 from benchmarks.gpu_check.check import Check, Values, set_to
 from benchmarks.gpu_check.configs import config
@@ -15,7 +17,7 @@ def run(check: Check) -> None:
     """Measure an epoch both ways, with the baseline and the smallest input."""
     recordings = data.noise(check, 10.0)
     for name, text in list(models(check).items())[:3]:
-        check.case(name, lambda t=text: both(check, t, recordings))
+        check.case(name, functools.partial(both, check, text, recordings))
 
 
 def both(check: Check, text: str, recordings: list[Recording]) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,9 @@ from emgmodels.training.fit import EpochResult, fit
 from emgmodels.windows.recording import Recording
 
 MODELS = {
-    "conv": "conv:2(channels=8,kernel=8) mlp:48 norm:bin",
-    "gru": "gru:2(hidden=48) mlp:48 norm:bin",
-    "conformer": "conformer:2(width=48,feedforward=96,kernel=7) mlp:48 norm:bin",
+    "conv": "conv:2(channels=8,kernel=8) mlp:48 norm:bin hop:64 bins:8",
+    "gru": "gru:2(hidden=48) mlp:48 norm:bin hop:64 bins:8",
+    "conformer": "conformer:2(width=48,feedforward=96,kernel=7) mlp:48 norm:bin hop:64 bins:8",
 }
 NEAR = 1e-2
 """Largest relative difference of a loss where equal sums are added in another order."""
@@ -34,19 +35,18 @@ def run(check: Check) -> None:
             wanted = config(text, precision=precision, epochs=2, batch_size=4, window_seconds=2)
             check.case(
                 f"{name}, {precision}: resumed after an epoch",
-                lambda c=wanted: resumed(check, c, train, val, check.device, check.device),
+                functools.partial(resumed, wanted, train, val, check.device, check.device),
             )
         wanted = config(text, precision="float32", epochs=2, batch_size=4, window_seconds=2)
         cpu = torch.device("cpu")
         for first, then in ((check.device, cpu), (cpu, check.device)):
             check.case(
                 f"{name}: begun on {first.type}, resumed on {then.type}",
-                lambda c=wanted, a=first, b=then: resumed(check, c, train, val, a, b),
+                functools.partial(resumed, wanted, train, val, first, then),
             )
 
 
 def resumed(
-    check: Check,
     config: Config,
     train: Recording,
     val: Recording,

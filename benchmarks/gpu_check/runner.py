@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gpu_check import ITEMS, SEARCH, Item
-from benchmarks.gpu_check.check import FAILED, PASSED, Finding, read_findings
+from benchmarks.gpu_check.check import FAILED, PASSED, Finding, read_findings, used_bytes
 from benchmarks.results import describe_setting
 from emgmodels.atomic import whole
 
@@ -108,7 +108,7 @@ def table(name: str, outcome: Outcome) -> Table:
 def _run(name: str, item: Item, order: Mapping[str, Any], seconds: float) -> Outcome:
     scratch = Path(order["scratch"])
     findings, log = scratch / f"{name}.jsonl", scratch / f"{name}.log"
-    order = {**order, "seconds": seconds, "findings": str(findings)}
+    order = {**order, "seconds": seconds, "findings": str(findings), "used": used_bytes()}
     command = [sys.executable, "-m", "benchmarks.gpu_check", name, json.dumps(order)]
     begin, problem = time.monotonic(), ""
     with log.open("w") as file:

@@ -61,14 +61,14 @@ def run(check: Check) -> None:
         for name, text in models(check).items():
             check.case(
                 f"{name}, {setting}",
-                lambda t=text, v=values: measure(check, config(t, **v), recordings, rates),
+                functools.partial(measure, check, config(text, **values), recordings, rates),
                 least=_COMPILING if values.get("compile") and check.on_gpu else 5.0,
             )
         if setting == "bfloat16":
             for name, text in models(check).items():
                 check.case(
                     f"{name}: profile of an epoch",
-                    lambda n=name, t=text: profiled(check, n, config(t), recordings),
+                    functools.partial(profiled, check, name, config(text), recordings),
                 )
 
 

@@ -27,9 +27,13 @@ MOST = 8
 _DRAWN = 40
 """Architectures that are drawn to find a large one."""
 _CONTEXT_BYTES = 700 * 2**20
-"""CUDA's context and its libraries' workspaces, of each process. Assumed: no GPU was measured."""
+"""CUDA's context and its libraries' workspaces, of each process. Assumed: only the libraries were
+measured, 153 MB on an H200."""
 _HEADROOM = 1.3
-"""What is set aside over what the largest architecture drawn needs."""
+"""What is set aside over the estimate. On an H200 PyTorch held 0.36 to 1.15 times the estimate for
+ten architectures in float32 (``python -m benchmarks gpu-check memory``)."""
+_HEADROOM_REDUCED = 1.0
+"""The same in bfloat16, where it held 0.24 to 0.78 times the estimate for nine architectures."""
 
 
 def gpus_of_trial(given: float | str | None) -> float | str | None:
@@ -51,14 +55,16 @@ def gpus_of_trial(given: float | str | None) -> float | str | None:
 def trial_bytes(space: Space, recordings: Sequence[Recording]) -> int:
     """Return what a trial of a space needs of a GPU's memory (bytes), recordings included."""
     rng = np.random.default_rng(space.search.seed)
-    needed, prompt = [0], longest_prompt(recordings)
+    needed, prompt = [0.0], longest_prompt(recordings)
     for _ in range(_DRAWN):
         with contextlib.suppress(ValueError):
             config = space.suggest(RandomDraw(rng))
             if space.violation(config) is None:
-                needed.append(training_bytes(config, prompt))
+                reduced = config.training.precision != "float32"  # auto is bfloat16 on such a GPU
+                headroom = _HEADROOM_REDUCED if reduced else _HEADROOM
+                needed.append(headroom * training_bytes(config, prompt))
     samples = sum(recording.samples for recording in recordings)
-    return round(_HEADROOM * max(needed)) + _CONTEXT_BYTES + 2 * BANDS * BAND_ELECTRODES * samples
+    return round(max(needed)) + _CONTEXT_BYTES + 2 * BANDS * BAND_ELECTRODES * samples
 
 
 def gpu_share(needed: int, gpu_bytes: int, cores: float) -> float:

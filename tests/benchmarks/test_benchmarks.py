@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from benchmarks import registry, results
 from benchmarks.__main__ import app
-from benchmarks.measure import Figure, Scope
+from benchmarks.measure import Figure
 
 
 @pytest.mark.slow

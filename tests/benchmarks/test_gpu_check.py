@@ -1,0 +1,122 @@
+"""``python -m benchmarks gpu-check`` in its short form on the CPU, as on a machine without Ray."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.gpu_check import ITEMS
+from benchmarks.gpu_check.check import FAILED, LEFT_OUT, PASSED, Check, read_findings
+from benchmarks.gpu_check.configs import LARGE, small_configs
+from benchmarks.gpu_check.wheels import NEEDED, needed
+from emgmodels.config import STAGE_NAMES, AugmentationConfig, ModelConfig, TrainingConfig
+from emgmodels.notation import parse_notation
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def gpu_check(folder: Path, *options: str, without: tuple[str, ...] = ()) -> tuple[int, dict]:
+    """Run the command; return its exit code and what it found, by item."""
+    for name in without:
+        (folder / "blocked" / name).mkdir(parents=True)
+        (folder / "blocked" / name / "__init__.py").write_text(f"raise ImportError('no {name}')")
+    command = [sys.executable, "-m", "benchmarks", "gpu-check", *options, "--device", "cpu"]
+    done = subprocess.run(
+        [*command, "--out", str(folder / "out")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(folder / "blocked"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    path = folder / "out" / "gpu-check.json"
+    assert path.is_file(), done.stdout + done.stderr
+    return done.returncode, json.loads(path.read_text())["items"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_item_runs_without_ray_and_optuna(tmp_path):
+    code, found = gpu_check(tmp_path, "--short", "--minutes", "30", without=("ray", "optuna"))
+    wrong = [
+        (name, item["problem"], each["case"], each["error"])
+        for name, item in found.items()
+        for each in item["findings"]
+        if item["problem"] or each["state"] != PASSED
+    ]
+    assert (code, wrong) == (0, [])
+    assert list(found) == list(ITEMS)
+    assert all(item["findings"] for item in found.values())
+    assert "Self CPU time" in next((tmp_path / "out").glob("profile-*.txt")).read_text()
+    assert "conformer" in (tmp_path / "out" / "gpu-check.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_search_is_killed_and_resumed(tmp_path):
+    code, found = gpu_check(tmp_path, "resident", "--short", "--minutes", "10", "--search")
+    (case,) = found["search"]["findings"]
+    assert (code, case["state"], case["error"]) == (0, PASSED, "")
+    assert case["values"]["trials"] == 4
+    assert case["values"]["epochs before the kill"] < case["values"]["epochs in all"]
+
+
+def test_an_item_without_time_says_so_and_the_check_fails(tmp_path):
+    code, found = gpu_check(tmp_path, "decoding", "--short", "--minutes", "0.1")
+    assert code == 1 or found["decoding"]["problem"] == ""
+    states = {each["state"] for each in found["decoding"]["findings"]}
+    assert states <= {PASSED, LEFT_OUT}
+
+
+def test_a_full_check_without_a_gpu_is_refused(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "gpu-check", "--device", "cpu"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--short" in done.stderr
+
+
+def test_a_case_that_fails_is_noted_and_the_next_one_runs(tmp_path):
+    findings = tmp_path / "findings.jsonl"
+    check = Check(torch.device("cpu"), True, tmp_path, tmp_path, 60, findings)
+    assert check.case("bad", lambda: {"share": 1 / 0}) == {}
+    assert check.case("good", lambda: {"share": 0.5}) == {"share": 0.5}
+    check.case("late", dict, least=100)
+    with findings.open("a") as file:
+        file.write('{"case": "cut off in the mid')  # a process that is killed while it writes
+    bad, good, late = read_findings(findings)
+    assert (bad.state, good.state, late.state) == (FAILED, PASSED, LEFT_OUT)
+    assert "ZeroDivisionError" in bad.error
+    assert "Traceback" in bad.error
+
+
+def test_every_stage_and_setting_is_tried(tmp_path):
+    configs = [config for _, config in small_configs(tmp_path, short=False)]
+    stages = {name for config in configs for name, _ in config.model.encoder.stages()}
+    assert stages == set(STAGE_NAMES)
+    for kind, pick, known in (
+        (ModelConfig, lambda config: config.model, {"mlp_features", "encoder"}),
+        (AugmentationConfig, lambda config: config.training.augmentation, {"time_mask_ms"}),
+        (TrainingConfig, lambda config: config.training, UNTRIED),
+    ):
+        for name in set(kind.model_fields) - known:
+            values = {repr(getattr(pick(config), name)) for config in configs}
+            assert len(values) > 1 or name == "frequency_mask_bins", f"{kind.__name__}.{name}"
+
+
+UNTRIED = {"epochs", "precision", "compile", "learning_rate", "past_seconds", "future_seconds"}
+UNTRIED |= {"batch_size", "window_seconds", "warmup_steps"}
+"""Settings that take no other code, or that items set by themselves."""
+
+
+def test_large_architectures_are_written_as_people_write_them():
+    assert all(parse_notation(text).encoder.order for text in LARGE.values())
+
+
+def test_what_a_bare_machine_lacks_is_all_that_its_packages_need():
+    found = needed(list(NEEDED), "3.12")
+    assert {"pydantic", "pydantic-core", "annotated-types", "rapidfuzz", "rich"} <= set(found)
+    assert not {"torch", "numpy", "ray", "optuna", "pyarrow"} & set(found)
