@@ -7,7 +7,7 @@ import torch
 
 def best_device() -> torch.device:
     """Return the GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return _numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def find_device(name: str | torch.device | None = None) -> torch.device:
@@ -15,6 +15,9 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
 
     Args:
         name: such as ``cpu``, ``cuda`` or ``cuda:1``; None: the GPU if there is one, else the CPU.
+
+    Returns:
+        The device; a GPU always has its number, which parts of ``torch.cuda`` ask for.
 
     Raises:
         ValueError: there is no such device, or it is not to be used here.
@@ -37,7 +40,14 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
         usable = False
     if not usable:
         raise ValueError(f"device {name!r}: can't compute here: {_choices()}")
-    return device
+    return _numbered(device)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """Return a GPU without a number as the current one; other devices as they are."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def _choices() -> str:

@@ -91,8 +91,9 @@ def recordings_on(
     """
     if device.type != "cuda":
         return None
-    try:
-        return _loaded(device, recordings)
+    number = torch.cuda.current_device() if device.index is None else device.index
+    try:  # cuda and cuda:0 are one device, and the memory fraction is known by number alone
+        return _loaded(torch.device("cuda", number), recordings)
     except _TooLargeError:  # for now: another trial of this process may find more room
         return None
 
