@@ -382,21 +382,18 @@ def _check_indices(gpu: FakeGpu, indexed: Tensor, indices: list[Tensor]) -> None
 
 def _writes_to(func: Any, args: Any, kwargs: dict[str, Any], tensors: list[Tensor]) -> bool:
     """Return whether an operator changes one of some tensors."""
-    given = [*args, *(None for _ in func._schema.arguments[len(args) :])]
-    for place, argument in enumerate(func._schema.arguments):
-        value = kwargs.get(argument.name, given[place])
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            if any(tensor is each for tensor in _tensors(value) for each in tensors):
-                return True
-    return False
+    written = [
+        kwargs.get(argument.name, args[place] if place < len(args) else None)
+        for place, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return any(changed is each for changed in _tensors(written) for each in tensors)
 
 
 def _check_generator(generator: torch.Generator | None, on_gpu: bool) -> None:
     if generator is not None and _is_gpu(getattr(generator, "place", CPU)) != on_gpu:
         names = ("cuda", "cpu") if on_gpu else ("cpu", "cuda")
-        raise Refused(
-            f"Expected a '{names[0]}' device type for generator but found '{names[1]}'"
-        )
+        raise Refused(f"Expected a '{names[0]}' device type for generator but found '{names[1]}'")
 
 
 def _refuse_numpy(x: Tensor, *args: Any, **kwargs: Any) -> None:

@@ -144,9 +144,7 @@ TAKEN = {
     "a view": lambda: here(3, 2).transpose(0, 1)[1:],
     "a pinned copy": lambda: torch.ones(3).pin_memory().to("cuda", non_blocking=True),
     "an item set": lambda: here(3).__setitem__(0, 2.0) or here(3),
-    "what is moved like another": lambda: torch.ones(3).pin_memory().to(
-        here(1), non_blocking=True
-    ),
+    "what is moved like another": lambda: torch.ones(3).pin_memory().to(here(1), non_blocking=True),
     "all of it under a default": lambda: _under_default(),
 }
 
@@ -233,7 +231,9 @@ def test_a_file_of_it_needs_a_place_on_a_machine_without(tmp_path):
         torch.save(here(3), tmp_path / "gpu.pt")
     with pytest.raises(RuntimeError, match="CUDA"):
         torch.load(tmp_path / "gpu.pt", weights_only=True)
-    assert torch.load(tmp_path / "gpu.pt", weights_only=True, map_location="cpu").tolist() == [1] * 3
+    assert (
+        torch.load(tmp_path / "gpu.pt", weights_only=True, map_location="cpu").tolist() == [1] * 3
+    )
 
 
 def test_it_leaves_nothing_behind():
