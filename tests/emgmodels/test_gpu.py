@@ -30,7 +30,7 @@ from emgmodels.windows.cut import Cut
 from emgmodels.windows.device import recordings_on
 from tests.fake_gpu import GPU, FakeGpu, on_gpu
 
-SMALL = "conv:1(channels=2,kernel=3) gru:1(hidden=8) hop:64 mlp:8 @2ch"
+SMALL = "transformer:1(heads=2,feedforward=8) conv:1(channels=2,kernel=3) hop:64 mlp:8 @2ch"
 TRAINED = [
     *((texts[0], "bfloat16") for texts in STAGE_NOTATIONS.values()),
     *((texts[-1], "float32") for texts in STAGE_NOTATIONS.values()),
