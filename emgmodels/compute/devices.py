@@ -16,6 +16,9 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
     Args:
         name: such as ``cpu``, ``cuda`` or ``cuda:1``; None: the GPU if there is one, else the CPU.
 
+    Returns:
+        The device; a GPU always has its number, which parts of ``torch.cuda`` ask for.
+
     Raises:
         ValueError: there is no such device, or it is not to be used here.
     """

@@ -67,7 +67,8 @@ class TrainingConfig(Frozen):
     gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
     """Largest global gradient norm; null: no clipping."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    """Of matrix products and convolutions; weights, normalisation and losses are float32 always.
+    """Of matrix products and convolutions; weights, normalisation and losses are float32 always,
+    recurrent layers on a GPU too.
     ``auto``: bfloat16 on a GPU that has it, float32 elsewhere."""
     compile: bool = False
     """Compile the model with ``torch.compile``: a minute or two at the start; needs a C++ compiler.

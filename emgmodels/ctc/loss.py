@@ -26,14 +26,16 @@ def ctc_loss(
     """
     n, length, _ = log_probs.shape
     lengths = torch.full((n,), length, dtype=torch.long) if frames is None else frames
-    return torch_ctc_loss(
+    losses = torch_ctc_loss(  # (N,)
         log_probs.transpose(0, 1),
         sent(labels, log_probs.device),
         lengths,
         label_lengths,
         blank=BLANK,
+        reduction="none",  # its own mean copies the lengths once more, and waits for the copy
         zero_infinity=True,
     )
+    return (losses / sent(label_lengths.clamp(min=1), log_probs.device)).mean()
 
 
 def aligned_loss(

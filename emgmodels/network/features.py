@@ -30,7 +30,7 @@ _CACHED_FRAMES = 10_000
 
 
 def as_emg(emg: np.ndarray | Tensor) -> Tensor:
-    """Return (S, 2, 16) EMG as a float tensor.
+    """Return (S, 2, 16) EMG, wherever it is, as a float tensor of the CPU.
 
     Raises:
         ValueError: it has another shape.
@@ -42,7 +42,7 @@ def as_emg(emg: np.ndarray | Tensor) -> Tensor:
             f"{BAND_ELECTRODES} electrodes), left band first, at {SAMPLE_RATE} Hz, as "
             f"sessions.read_session(FILE).emg has it; a model of fewer electrodes takes its own"
         )
-    return tensor.float()
+    return tensor.detach().cpu().float()
 
 
 class Framed(nn.Module):

@@ -63,18 +63,26 @@ class RollingNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise (N, B, E, T, F) features; the shape stays."""
-        x = (features - features[..., :1, :]).double()
+        x = features - features[..., :1, :]
         count = torch.arange(1, x.shape[3] + 1, device=x.device)
-        return self._normalise(x, self._sum(x), self._sum(x.square()), count).to(features.dtype)
+        return self._normalise(x, self._sum(x), self._sum(x.square()), count)
 
     def flow(self) -> Flow:
         """Return what normalises frames as they arrive."""
         return Carried(self._step, None)
 
     def _sum(self, x: Tensor) -> Tensor:
-        total = x.cumsum(3)
-        earlier = nn.functional.pad(total, (0, 0, self.frames, 0))
-        return total - earlier[..., : total.shape[3], :]
+        """Return the sums over the reach of each frame.
+
+        A reach ends in a block of as many frames and begins in the block before. Sums run within
+        blocks, since a running sum over a session needs float64, which most GPUs have slowly.
+        """
+        frames = x.shape[3]
+        whole = nn.functional.pad(x, (0, 0, 0, -frames % self.frames))
+        within = whole.unflatten(3, (-1, self.frames)).cumsum(4)  # (N, B, E, blocks, frames, F)
+        after = within[..., -1:, :] - within
+        before = nn.functional.pad(after, (0, 0, 0, 0, 1, 0))[..., :-1, :, :]
+        return (within + before).flatten(3, 4)[..., :frames, :]
 
     def _normalise(self, x: Tensor, total: Tensor, squares: Tensor, count: Tensor) -> Tensor:
         """Return the scores of frames, given the sums over their reach and how many came so far."""
@@ -84,7 +92,10 @@ class RollingNorm(nn.Module):
         return (x - mean) / (variance + self.EPSILON).sqrt()
 
     def _step(self, features: Tensor, state: tuple | None) -> tuple[Tensor, tuple]:
-        """Normalise the next frames; carried are the first, those in reach, sums and a count."""
+        """Normalise the next frames; carried are the first, those in reach, sums and a count.
+
+        The sums run on for hours, so they are float64: a few numbers for each frame.
+        """
         if state is None:
             nothing = features.new_zeros((), dtype=torch.double).expand_as(features[..., :1, :])
             reach = nothing.expand(*nothing.shape[:3], self.frames, -1)

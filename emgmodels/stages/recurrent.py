@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from emgmodels.config import RecurrentConfig
@@ -39,7 +40,7 @@ class RecurrentStage(Stage):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T, D) to (N, T, directions x hidden)."""
-        x = self.layers(x)[0]
+        x = self._exactly(x) if x.is_cuda else self.layers(x)[0]
         return x if self.norm is None else self.norm(x)
 
     def flow(self) -> Flow:
@@ -52,3 +53,12 @@ class RecurrentStage(Stage):
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many frames."""
         return frames * self._macs
+
+    def _exactly(self, x: Tensor) -> Tensor:
+        """Return the layers' outputs on a GPU, in float32 whatever the precision.
+
+        Autocast to bfloat16 gives cuDNN's recurrences float16 all the same, in which gradients
+        vanish; and without cuDNN's help for bfloat16 there is a kernel a frame.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return self.layers(x.float())[0]

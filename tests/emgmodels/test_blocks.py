@@ -56,6 +56,18 @@ def test_rolling_norm_is_the_score_of_each_bin_in_its_own_past():
         torch.testing.assert_close(y[..., t, :], expected.float(), rtol=1e-4, atol=1e-4)
 
 
+def test_rolling_norm_needs_no_float64_where_a_signal_jumps_and_is_long():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 1, 2, 5000, 3, generator=generator) * 1e-2
+    x[..., 2000:, :] += 6.0  # log power of an electrode that came off
+    y = RollingNorm(frames=125)(x)
+    assert y.dtype == torch.float32
+    reach = x.double().unfold(3, 125, 1)  # (N, B, E, T - 124, F, 125)
+    scale = (reach.var(-1, unbiased=False) + RollingNorm.EPSILON).sqrt()
+    expected = (reach[..., -1] - reach.mean(-1)) / scale
+    torch.testing.assert_close(y[..., 124:, :], expected.float(), rtol=1e-4, atol=1e-4)
+
+
 def test_deeper_shared_mlp_is_the_mean_over_rolled_inputs():
     mlp = RotationInvariantMLP(bands=2, electrodes=5, bins=7, features=6, layers=2, shared=True)
     x = torch.randn(3, 2, 5, 11, 7)
