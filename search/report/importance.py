@@ -59,13 +59,18 @@ def importances(run: Run) -> list[Importance]:
     if len(suggested) < LEAST_TRIALS:
         raise ValueError(f"importance needs the study's journal, {run.path / 'study.journal'}")
     evaluator = PedAnovaImportanceEvaluator(target_quantile=_share(len(order)))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.add_trials(
+        optuna.trial.create_trial(params=each.params, distributions=each.distributions, value=0.0)
+        for each in suggested
+    )
     ranks = np.array([order[trial.number] for trial in suggested], dtype=float)
-    found = _evaluate(evaluator, suggested, ranks)
+    found = _evaluate(evaluator, study, ranks)
     total = sum(found.values())
     if not total:
         raise ValueError("importance can't be told: the best trials look like all others")
     rng = np.random.default_rng(run.space.search.seed)
-    chances = [_evaluate(evaluator, suggested, rng.permutation(ranks)) for _ in range(_SHUFFLES)]
+    chances = [_evaluate(evaluator, study, rng.permutation(ranks)) for _ in range(_SHUFFLES)]
     return [
         Importance(
             name,
@@ -98,19 +103,18 @@ def _suggested(path: Path) -> list[FrozenTrial]:
 
 
 def _evaluate(
-    evaluator: PedAnovaImportanceEvaluator, suggested: list[FrozenTrial], ranks: np.ndarray
+    evaluator: PedAnovaImportanceEvaluator, study: optuna.Study, ranks: np.ndarray
 ) -> dict[str, float]:
-    """Return the importance of each setting where trials rank like this."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.add_trials(
-        optuna.trial.create_trial(
-            params=trial.params, distributions=trial.distributions, value=rank
-        )
-        for trial, rank in zip(suggested, ranks, strict=True)
-    )
+    """Return the importance of each setting where the study's trials rank like this.
+
+    The study is made once and ranks are told by a function: adding trials to a study costs more
+    than evaluating them.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of regimes with few trials, which count for little
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
+        found = optuna.importance.get_param_importances(
+            study, evaluator=evaluator, target=lambda trial: ranks[trial.number], normalize=False
+        )
     merged: dict[str, float] = {}
     for name, value in found.items():
         # An order of other stages is a parameter of its own: order[recurrent conv].

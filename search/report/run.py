@@ -152,7 +152,7 @@ class Run:
         """Whether trials were still under way when the tables were written."""
         return any(trial.state in _UNDER_WAY for trial in self.trials)
 
-    @property
+    @cached_property
     def ranked(self) -> list[Trial]:
         """Trials that have a validation CER, best first."""
         return [trial for trial in self.trials if trial.has_cer]
