@@ -44,9 +44,8 @@ class Rule:
             return AsyncHyperBandScheduler(
                 "epoch", max_t=epochs, grace_period=self.grace or 1, reduction_factor=self.eta or 4
             )
-        return make_scheduler(
-            self.name, max_epochs=epochs, grace=self.grace, eta=self.eta, rank_by=self.rank_by
-        )
+        options = {"grace": self.grace, "eta": self.eta, "rank_by": self.rank_by}
+        return make_scheduler(self.name, max_epochs=epochs, **options)
 
 
 @dataclass(frozen=True)
