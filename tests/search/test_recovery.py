@@ -30,7 +30,7 @@ from search.results.folder import RunFolder
 from search.results.listing import list_runs
 from search.results.reading import read_curves, read_trials
 from search.results.record import CUT_OFF, TIME_IS_UP
-from search.run import searching
+from search.run import conduct, searching
 from search.space import Sessions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -184,9 +184,9 @@ def killed_at_random(folder: Path, options: tuple, lasts: float) -> None:
 def halving_of_resumed(folder: Path, monkeypatch):
     """Go on with a search; return the decisions that its scheduler has taken in."""
     made = []
-    known = searching.scheduler_of
+    known = conduct.scheduler_of
     monkeypatch.setattr(
-        searching, "scheduler_of", lambda space: made.append(known(space)) or made[-1]
+        conduct, "scheduler_of", lambda space: made.append(known(space)) or made[-1]
     )
     run.resume(folder, quiet=True)
     return made[-1].halving
@@ -269,9 +269,12 @@ def test_a_resumed_search_goes_on_for_what_is_left_of_its_time_budget(
         opened.trials[0].reason = f"running at epoch 1 when {TIME_IS_UP}"
         opened.flush()
     asked = []
-    monkeypatch.setattr(
-        searching, "_conduct", lambda *given: asked.append(given[2].settings.time_budget)
-    )
+
+    def note(plan, console, opened, **_):
+        asked.append(plan.space.search.time_budget)
+        return opened
+
+    monkeypatch.setattr(searching, "conduct", note)
     run.resume(folder, time_budget=given and given * lasted, quiet=True)
     assert asked == [pytest.approx(goes_on * lasted, rel=0.05)]
 
