@@ -170,7 +170,7 @@ def _plan(
     cpus, gpus = resources_asked(facts, *asked)
     given = resolve_resources(cpus, gpus, address)
     into, seed = _into(folder, facts), facts.get("seed", space.search.seed)
-    settings = {"sampler": "random", "scheduler": "none", "repeats": repeats}
+    settings: dict[str, Any] = {"sampler": "random", "scheduler": "none", "repeats": repeats}
     settings |= {"save_every": space.search.save_every, "checkpoints": space.search.checkpoints}
     kept = {name: facts[name] for name in ("subject", "synthetic") if name in facts}
     plan = Plan(

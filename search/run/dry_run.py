@@ -141,8 +141,9 @@ def _slots(plan: Plan) -> str:
         given = [f"{value:g} {what}" for value, what in asked if value is not None]
         each = f"{' and '.join(given)} a trial; " if given else ""
         return f"{each}as many at once as the cluster {plan.address} has room for"
-    slots, given = min(plan.trials, slots_here(plan.resources)), plan.resources
-    return f"{slots} at once on this machine, {given.cpus:g} CPUs and {given.gpus:g} GPUs a trial"
+    slots, trial = min(plan.trials, slots_here(plan.resources)), plan.resources
+    cpus, gpus = f"{trial.cpus:g} CPU{'s' * (trial.cpus != 1)}", f"{trial.gpus:g} GPUs"
+    return f"{slots} at once on this machine, {cpus} and {gpus} a trial"
 
 
 def _sessions(recordings: Sequence[Recording]) -> str:

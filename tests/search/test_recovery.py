@@ -279,6 +279,16 @@ def test_a_resumed_search_goes_on_for_what_is_left_of_its_time_budget(
     assert asked == [pytest.approx(goes_on * lasted, rel=0.05)]
 
 
+def test_a_dry_run_of_a_resume_says_what_is_left_and_writes_nothing(whole_folder, capsys):
+    before = {path: path.stat().st_mtime_ns for path in whole_folder.rglob("*")}
+    run.resume(whole_folder, add_trials=2, dry_run=True)
+    printed = capsys.readouterr().out
+    assert "7, suggested by random from" in printed
+    assert "5 have ended already" in printed
+    assert "10 in all at most; expected 10" in printed
+    assert {path: path.stat().st_mtime_ns for path in whole_folder.rglob("*")} == before
+
+
 def test_trials_added_later_are_those_of_a_longer_search(data, space, whole, tmp_path):
     run.search(space, data=data, out=tmp_path, trials=2, quiet=True)
     run.resume(tmp_path / "tiny-001", add_trials=1, quiet=True)
