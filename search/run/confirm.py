@@ -34,7 +34,7 @@ from search.results import seeds
 from search.results.folder import RunFolder
 from search.results.record import COMPLETE, STOPPED, TrialRecord
 from search.run.conduct import conduct
-from search.run.dry_run import show
+from search.run.dry_run import LABEL, show
 from search.run.plan import Plan, resolve_resources
 from search.run.sessions import open_again, opener_of, sessions_again
 from search.sampler.samplers import trial_seed
@@ -113,7 +113,7 @@ def tell_confirmation(console: Console, plan: Plan, top: int, repeats: int | Non
     repeats, epochs = check_options(top, repeats), plan.schedule.epochs
     say(
         console,
-        f"  {'confirmation':13}the best {top} again with {repeats} seeds each: "
+        f"  {'confirmation':{LABEL}}the best {top} again with {repeats} seeds each: "
         f"{top * repeats} trainings of {epochs} epochs, {top * repeats * epochs:,} in all",
     )
 
@@ -172,7 +172,7 @@ def _plan(
     into, seed = _into(folder, facts), facts.get("seed", space.search.seed)
     settings: dict[str, Any] = {"sampler": "random", "scheduler": "none", "repeats": repeats}
     settings |= {"save_every": space.search.save_every, "checkpoints": space.search.checkpoints}
-    kept = {name: facts[name] for name in ("subject", "synthetic") if name in facts}
+    kept: dict[str, Any] = {key: facts[key] for key in ("subject", "synthetic") if key in facts}
     plan = Plan(
         space=replace(space, search=SearchConfig.model_validate(settings)),
         opened=opened,
@@ -202,7 +202,7 @@ def _is_own(path: Path) -> bool:
     """Return whether a folder is that of a confirmation, or one that nothing was written to yet."""
     if (path / "environment.json").is_file():
         return FOLDER in RunFolder(path).read_environment()
-    return path.is_dir() and {each.name for each in path.iterdir()} <= {"space.yaml"}
+    return path.is_dir() and {each.name for each in path.iterdir()} <= {"space.yaml", ".running"}
 
 
 def _is_done(trial: TrialRecord) -> bool:

@@ -24,7 +24,8 @@ _DRAWN = 24
 """Architectures that are drawn, for what a trial needs of memory."""
 _SHOWN = 4
 """Architectures that are shown as examples."""
-_LABEL = 13
+LABEL = 14
+"""Characters of what a line is about."""
 
 
 def show(console: Console, plan: Plan, folder: RunFolder | None = None) -> None:
@@ -37,7 +38,7 @@ def show(console: Console, plan: Plan, folder: RunFolder | None = None) -> None:
     """
     say(console, f"Plan of {plan.space.name}; nothing is trained, and no results are written:")
     for label, text in lines(plan, folder):
-        say(console, f"  {label:{_LABEL}}{text}")
+        say(console, f"  {label:{LABEL}}{text}")
 
 
 def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, str]]:
