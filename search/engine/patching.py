@@ -73,13 +73,14 @@ def missing(piece: str) -> str:
     """
     path, _, takes = piece.partition("(")
     module, _, names = path.partition(":")
-    owner: Any = None
+    found: Any = None
+    name = ""
     try:
-        found: Any = importlib.import_module(module)
+        found = importlib.import_module(module)
         for name in names.split("."):
-            owner, found = found, getattr(found, name)
+            found = getattr(found, name)
     except (ImportError, AttributeError):
-        if inspect.isclass(found) and owner is not None and name in _assigned(found):
+        if inspect.isclass(found) and name in _assigned(found):
             return ""
         return f"{path} is missing"
     if takes:
