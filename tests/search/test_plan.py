@@ -54,7 +54,7 @@ def test_a_dry_run_says_what_a_search_would_do_and_leaves_nothing_behind(
     before = left_in(tmp_path), left_in(session_paths[0].parent)
     plan = plan_of(space, "--data", session_paths[0].parent, "--cpus-per-trial", 1)
     assert plan["trials"].startswith("4, suggested by random from 6 configurations")
-    assert re.fullmatch(r"lstm:[12]\(.*hidden=.*\).* \([\d,]+ parameters\)", plan["for example"])
+    assert re.fullmatch(r"gru:[12]\(.*hidden=.*\).* \([\d,]+ parameters\)", plan["for example"])
     assert plan["scheduler"] == ("asha: rungs at epochs 2, 4, 8; one in 2 passes; ranked by both")
     assert plan["epochs"] == "9 a trial, 36 in all at most; expected 4.1 a trial, 16 in all"
     assert re.match(r"\d+( to \d+)? MB a trial", plan["memory"])
