@@ -11,17 +11,15 @@ from typing import Any, ClassVar
 from ray import cloudpickle, tune
 from rich.console import Console
 
-from search.display.console import Progress
-from search.display.tensorboard import TrialBoards
 from search.engine.ray_session import engine
 from search.engine.recorder import Recorder
 from search.engine.resources import Resources
-from search.engine.searcher import OptunaSampler
 from search.engine.trial import CHECKPOINT, EmgTrial, TrialData
-from search.engine.tuning import run_trials
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
-from search.run.searching import scheduler_of
+from search.run.conduct import conduct
+from search.run.plan import Plan
+from search.run.sessions import Opened
 from search.space import load_space
 
 SPACE = Path(__file__).resolve().parent.parent / "spaces" / "deep.yaml"
@@ -119,17 +117,16 @@ def search_idly(
         cloudpickle.register_pickle_by_value(sys.modules[module])
     space = load_space(SPACE, demo=demo, overrides=overrides)
     cores = float(os.cpu_count() or 1)
-    resources = Resources(1 if slots is None else cores / slots, 0)
-    with engine(None, None):
-        folder = RunFolder.create(parent, space.name)
-        folder.write_space(space.resolved())
-        sampler = OptunaSampler(space, folder.path / "study.journal")
-        boards = TrialBoards(folder.path / "tensorboard", space.parameters(), "no data")
-        with Progress(Console(quiet=True), space.search.trials) as progress:
-            scheduler = scheduler_of(space)
-            watching = recorder(folder, boards, progress, scheduler, space.search)
-            run_trials(sampler, scheduler, data, resources, watching, trainable=trial)
-    return folder
+    plan = Plan(
+        space=space,
+        opened=Opened(data, [], []),
+        data=data,
+        resources=Resources(1 if slots is None else cores / slots, 0),
+        parent=parent,
+        facts={"subject": "nobody"},
+        written=space.resolved(),
+    )
+    return conduct(plan, Console(quiet=True), trial=trial, recorder=recorder)
 
 
 def run_bare(parent: Path, trials: int) -> list[float]:

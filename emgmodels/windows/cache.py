@@ -27,7 +27,7 @@ from typing import IO
 import numpy as np
 
 from emgmodels.atomic import whole
-from emgmodels.config import BANDS, SAMPLE_RATE
+from emgmodels.config import BANDS
 from emgmodels.sessions import Split, read_session
 from emgmodels.windows.conversion import FILES, META, UNFINISHED, convert
 from emgmodels.windows.home import (
@@ -43,12 +43,16 @@ from emgmodels.windows.recording import (
     Recording,
     check_recordings,
     check_times,
+    left_out,
+    remarks_of,
 )
 
 FORMAT = 3
 """Version of the cache's layout, part of its key."""
 DEFAULT_LIMIT = 100.0
 """Gigabytes that recordings may take."""
+Opener = Callable[[Sequence[Path], Callable[[Path], None] | None], list[Recording]]
+"""Opens the recordings of session files: ``prepare``, or one that converts none."""
 _DISCARDED = "discarded"
 _MEMO = re.compile(r"\d+ \d+ \d+ \d+\n[0-9a-f]{32}")
 
@@ -126,8 +130,18 @@ def prepare(
     return recordings
 
 
+def find(path: Path) -> Recording | None:
+    """Return the recording of a session file if the cache has it; nothing is converted for it."""
+    with suppress(OSError, EOFError, ValueError, KeyError, TypeError):
+        _, _, key = _remembered(path)
+        return _read(cache_folder() / key) if key else None
+    return None
+
+
 def open_split(
-    split: Split, progress: Callable[[Path], None] | None = None
+    split: Split,
+    progress: Callable[[Path], None] | None = None,
+    opener: Opener = prepare,
 ) -> tuple[list[Recording], list[Recording], list[str]]:
     """Return training and validation recordings, and what the user should know of them.
 
@@ -137,6 +151,7 @@ def open_split(
     Args:
         split: which sessions.
         progress: called with each path when its recording is ready.
+        opener: opens the recordings of paths.
 
     Raises:
         ValueError: a file is not a session, none of its keys is inside, no session is long enough,
@@ -145,12 +160,12 @@ def open_split(
     warnings: list[str] = list(split.notes)
     subsets = []
     for name, paths in (("training", split.train), ("validation", split.val)):
-        recordings = prepare(paths, progress)
-        warnings += _remarks(name, recordings)
+        recordings = opener(paths, progress)
+        warnings += remarks_of(name, recordings)
         kept = []
         for recording, path in zip(recordings, paths, strict=True):
             warnings += check_times(recording, path)
-            if why := _left_out(recording):
+            if why := left_out(recording):
                 warnings.append(f"{name} session {recording.name} is left out: {why}")
             else:
                 kept.append(recording)
@@ -158,20 +173,6 @@ def open_split(
         warnings += prompt_notes(kept, name)
         subsets.append(kept)
     return subsets[0], subsets[1], warnings
-
-
-def _remarks(name: str, recordings: Sequence[Recording]) -> list[str]:
-    """Return what the user should know of recordings, each remark once with those it is about."""
-    about: dict[str, list[str]] = {}
-    for recording in recordings:
-        for remark in recording.remarks:
-            about.setdefault(remark, []).append(recording.name)
-    return [
-        f"{name} session {names[0]}: {remark}"
-        if len(names) == 1
-        else f"{len(names)} {name} sessions ({names[0]} to {names[-1]}): {remark}"
-        for remark, names in about.items()
-    ]
 
 
 def entries() -> list[CachedRecording]:
@@ -232,30 +233,12 @@ def _remove_memos() -> None:
         folder.rmdir()
 
 
-def _left_out(recording: Recording) -> str | None:
-    """Return why a session has no window, or None."""
-    if not recording.has_key_times:
-        if len(recording.usable_prompts):
-            return None
-        return "it has no key times, and no prompt that is inside it and short enough"
-    if recording.samples >= VALIDATION_SECONDS * SAMPLE_RATE:
-        return None
-    return (
-        f"its {recording.samples / SAMPLE_RATE:.1f} s are less than a window of "
-        f"{VALIDATION_SECONDS:g} s"
-    )
-
-
 def _content_key(path: Path) -> str:
     """Return the hash of a file's content, remembered for as long as the file stays as it is."""
     try:
-        stat = path.stat()
-        memo = cache_folder() / "sources" / _digest(str(path.resolve()).encode())
-        signature = f"{FORMAT} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
-        if memo.is_file():
-            known, _, key = memo.read_text(encoding="ascii").partition("\n")
-            if known == signature:
-                return key
+        memo, signature, known = _remembered(path)
+        if known is not None:
+            return known
         with open(path, "rb") as file:
             content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     except OSError as error:
@@ -264,6 +247,17 @@ def _content_key(path: Path) -> str:
     with naming_cache(), whole(memo) as scratch:
         scratch.write_text(f"{signature}\n{key}", encoding="ascii")
     return key
+
+
+def _remembered(path: Path) -> tuple[Path, str, str | None]:
+    """Return where a file's hash is remembered, what tells the file as it is, and the hash."""
+    stat = path.stat()
+    memo = cache_folder() / "sources" / _digest(str(path.resolve()).encode())
+    signature = f"{FORMAT} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+    known, key = "", ""
+    if memo.is_file():
+        known, _, key = memo.read_text(encoding="ascii").partition("\n")
+    return memo, signature, key if known == signature else None
 
 
 def _digest(content: bytes) -> str:

@@ -174,3 +174,31 @@ def check_times(recording: Recording, path: Path) -> list[str]:
             f"learnt from: check that their times are on the clock of the EMG's"
         ]
     return []
+
+
+def remarks_of(name: str, recordings: Sequence[Recording]) -> list[str]:
+    """Return what the user should know of recordings, each remark once with those it is about."""
+    about: dict[str, list[str]] = {}
+    for recording in recordings:
+        for remark in recording.remarks:
+            about.setdefault(remark, []).append(recording.name)
+    return [
+        f"{name} session {names[0]}: {remark}"
+        if len(names) == 1
+        else f"{len(names)} {name} sessions ({names[0]} to {names[-1]}): {remark}"
+        for remark, names in about.items()
+    ]
+
+
+def left_out(recording: Recording) -> str | None:
+    """Return why a session has no window, or None."""
+    if not recording.has_key_times:
+        if len(recording.usable_prompts):
+            return None
+        return "it has no key times, and no prompt that is inside it and short enough"
+    if recording.samples >= VALIDATION_SECONDS * SAMPLE_RATE:
+        return None
+    return (
+        f"its {recording.samples / SAMPLE_RATE:.1f} s are less than a window of "
+        f"{VALIDATION_SECONDS:g} s"
+    )

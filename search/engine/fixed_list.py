@@ -16,6 +16,9 @@ from search.space import SearchConfig
 class ListedConfigs(Searcher):
     """Hands out configurations with their trial numbers, each once, and learns nothing."""
 
+    exhausted: str | None = None
+    """Why there are fewer than were asked for: there never are."""
+
     def __init__(self, configs: Sequence[tuple[int, Config]], settings: SearchConfig) -> None:
         super().__init__(metric="val_cer", mode="min")
         self.configs, self.settings = list(configs), settings

@@ -1,25 +1,21 @@
 """How many trials share a GPU, where the user leaves it to the search (``--gpus-per-trial auto``).
 
 A training's need is the estimate of ``emgmodels.network.memory_estimate``, a dry run on PyTorch's
-meta device, for
-the largest of some architectures drawn from the space. Each process also has CUDA's context, and
-its own copy of the recordings.
+meta device, for the largest of some architectures drawn from the space. Each process also has
+CUDA's context, and its own copy of the recordings.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-
-from emgmodels.config import BAND_ELECTRODES, BANDS
+from emgmodels.config import BAND_ELECTRODES, BANDS, Config
 from emgmodels.network.memory_estimate import training_bytes
 from emgmodels.windows.prompts import longest_prompt
 from emgmodels.windows.recording import Recording
 from search.space import Space
-from search.space.draws import RandomDraw
+from search.space.draws import drawn
 
 AUTO = "auto"
 MOST = 8
@@ -54,17 +50,22 @@ def gpus_of_trial(given: float | str | None) -> float | str | None:
 
 def trial_bytes(space: Space, recordings: Sequence[Recording]) -> int:
     """Return what a trial of a space needs of a GPU's memory (bytes), recordings included."""
-    rng = np.random.default_rng(space.search.seed)
-    needed, prompt = [0.0], longest_prompt(recordings)
-    for _ in range(_DRAWN):
-        with contextlib.suppress(ValueError):
-            config = space.suggest(RandomDraw(rng))
-            if space.violation(config) is None:
-                reduced = config.training.precision != "float32"  # auto is bfloat16 on such a GPU
-                headroom = _HEADROOM_REDUCED if reduced else _HEADROOM
-                needed.append(headroom * training_bytes(config, prompt))
+    configs = list(drawn(space, _DRAWN))
+    # auto is bfloat16 on a GPU that has it; what an older one needs more is in the estimate.
+    headroom = [
+        _HEADROOM if config.training.precision == "float32" else _HEADROOM_REDUCED
+        for config in configs
+    ]
+    needed = zip(headroom, step_bytes(configs, recordings), strict=True)
+    largest = max((factor * step for factor, step in needed), default=0)
     samples = sum(recording.samples for recording in recordings)
-    return round(max(needed)) + _CONTEXT_BYTES + 2 * BANDS * BAND_ELECTRODES * samples
+    return round(largest) + _CONTEXT_BYTES + 2 * BANDS * BAND_ELECTRODES * samples
+
+
+def step_bytes(configs: Iterable[Config], recordings: Sequence[Recording]) -> list[int]:
+    """Return what a training step of each configuration needs (bytes), on given recordings."""
+    prompt = longest_prompt(recordings)
+    return [training_bytes(config, prompt) for config in configs]
 
 
 def gpu_share(needed: int, gpu_bytes: int, cores: float) -> float:

@@ -1,8 +1,10 @@
-"""What Ray Tune does otherwise for the time of a search.
+"""All that Ray does otherwise for the time of a search.
 
-Each of these replaces a piece of Ray's own for as long as its context lasts, since Ray has no
-option for it; ``tests/search/test_engine.py`` and ``test_recovery.py`` would notice where a new
-release of Ray made one needless, or no longer possible.
+Each patch replaces a piece of Ray's own for as long as its context lasts, since Ray has no option
+for it. It names the version of Ray with which it was seen to be needed, and the pieces of Ray that
+it stands on. Where the installed Ray lacks one, the patch is left out, and the run folder's
+``environment.json`` says so. ``tests/search/test_engine.py`` and ``test_recovery.py`` would notice
+where a new release of Ray made one needless.
 """
 
 from __future__ import annotations
@@ -12,25 +14,24 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.fs
-from ray.tune.execution import class_cache
-from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
-from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
-from ray.tune.registry import _global_registry
-from ray.tune.utils.object_cache import _ObjectCache
 
 from search.engine.failures import DISK_FULL
+from search.engine.patching import patch, replaced
 
 if TYPE_CHECKING:
     from search.engine.recorder import Recorder
 
-tune_run: Any = importlib.import_module("ray.tune.tune")  # ``ray.tune`` has a function so named
-
+_TUNE = "ray.tune.tune"  # which ``ray.tune`` hides behind a function so named
+_CONTROLLER = "ray.tune.execution.tune_controller:TuneController"
+_CACHE = "ray.tune.utils.object_cache:_ObjectCache"
+_SNAPSHOTS = "ray.tune.execution.experiment_state:_ExperimentCheckpointManager"
+_REGISTRY = "ray.tune.registry:_global_registry"
 _AHEAD = "TUNE_MAX_PENDING_TRIALS_PG"
 _SNAPSHOT_EVERY = 1.0
 """Seconds between two snapshots of Ray's, at least."""
@@ -44,20 +45,32 @@ class SnapshotError(BaseException):
     """A snapshot of Ray's that cannot be read; no ``Exception``, all of which Ray catches."""
 
 
+@patch("2.60.0", "ray._private.ray_constants:ENABLE_RAY_CLUSTER")
+@contextlib.contextmanager
+def on_loopback() -> Iterator[None]:
+    """Let Ray's processes listen on 127.0.0.1, where they are told to.
+
+    Ray replaces that address by the machine's outer one, and listens on every interface, unless
+    clusters are off (as they are on macOS and Windows).
+    """
+    with replaced(_of("ray._private.ray_constants"), "ENABLE_RAY_CLUSTER", False):
+        yield
+
+
+@patch("2.60.0", "ray.tune.execution.class_cache:ENV_VARS_TO_PROPAGATE")
 @contextlib.contextmanager
 def own_credentials() -> Iterator[None]:
     """Let trials use the credentials of the node they train on.
 
     Ray Tune would hand those of the driver's environment to them, and Ray log them on every node.
     """
-    handed_on = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in handed_on if not name.startswith("AWS_")}
-    try:
+    module = _of("ray.tune.execution.class_cache")
+    kept = {name for name in module.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
+    with replaced(module, "ENV_VARS_TO_PROPAGATE", kept):
         yield
-    finally:
-        class_cache.ENV_VARS_TO_PROPAGATE = handed_on
 
 
+@patch("2.60.0", f"{_CONTROLLER}._max_pending_trials")
 @contextlib.contextmanager
 def waiting(trials: int) -> Iterator[None]:
     """Let so many trials wait for a slot, unless the user says how many.
@@ -74,13 +87,14 @@ def waiting(trials: int) -> Iterator[None]:
         del os.environ[_AHEAD]
 
 
+@patch("2.60.0", f"{_REGISTRY}.get(category, key)", f"{_REGISTRY}.contains(category, key)")
 @contextlib.contextmanager
 def trainable_at_hand() -> Iterator[None]:
     """Keep what Ray has looked up in its registry of trainables.
 
     It asks the cluster three times for each trial, and unpickles the class and its resources anew.
     """
-    registry, known = _global_registry, {}
+    registry, known = _of(_REGISTRY), {}
 
     def get(category: str, key: str) -> Any:
         if (category, key) not in known:
@@ -97,6 +111,21 @@ def trainable_at_hand() -> Iterator[None]:
         del registry.get, registry.contains
 
 
+@patch(
+    "2.60.0",
+    f"{_CONTROLLER}._maybe_reuse_cached_actor(self, trial)",
+    f"{_CONTROLLER}._maybe_add_actors(self)",
+    f"{_CONTROLLER}._maybe_update_trial_queue(self)",
+    *(f"{_CONTROLLER}.{name}" for name in ("_trial_to_actor", "_actor_manager", "_actor_cache")),
+    *(f"{_CONTROLLER}.{name}" for name in ("_pending_trials", "_staged_trials")),
+    *(f"{_CONTROLLER}.{name}" for name in ("_resetting_trials", "_max_pending_trials")),
+    f"{_CACHE}.cache_object(self, key, obj)",
+    f"{_CACHE}.flush_cached_objects(self, force_all)",
+    f"{_CACHE}.increase_max(self, key, by)",
+    *(f"{_CACHE}.{name}" for name in ("_cached_objects", "_num_cached_objects")),
+    f"{_CACHE}.num_cached_objects",
+    "ray.air.execution._internal:RayActorManager.is_actor_started(self, tracked_actor)",
+)
 @contextlib.contextmanager
 def processes_kept() -> Iterator[None]:
     """Let Ray keep each process that trains, or starts, as long as there may be trials for it.
@@ -105,8 +134,9 @@ def processes_kept() -> Iterator[None]:
     start as soon as another could take their trial: where trials are shorter than a process takes
     to start, most slots would stay empty.
     """
-    reuse, add = TuneController._maybe_reuse_cached_actor, TuneController._maybe_add_actors
-    ask, flush = TuneController._maybe_update_trial_queue, _ObjectCache.flush_cached_objects
+    tune_controller, object_cache = _of(_CONTROLLER), _of(_CACHE)
+    reuse, add = tune_controller._maybe_reuse_cached_actor, tune_controller._maybe_add_actors
+    ask, flush = tune_controller._maybe_update_trial_queue, object_cache.flush_cached_objects
 
     def placed(controller: Any, trial: Trial) -> bool:
         """Return whether a process starts for a trial, or has begun to take it over."""
@@ -146,15 +176,22 @@ def processes_kept() -> Iterator[None]:
         return flush(cache, force_all=True) if force_all else iter(())
 
     with (
-        _replaced(TuneController, "_maybe_reuse_cached_actor", reused),
-        _replaced(TuneController, "_maybe_add_actors", added),
-        _replaced(TuneController, "_maybe_update_trial_queue", asked),
-        _replaced(_ObjectCache, "cache_object", cached),
-        _replaced(_ObjectCache, "flush_cached_objects", flushed),
+        replaced(tune_controller, "_maybe_reuse_cached_actor", reused),
+        replaced(tune_controller, "_maybe_add_actors", added),
+        replaced(tune_controller, "_maybe_update_trial_queue", asked),
+        replaced(object_cache, "cache_object", cached),
+        replaced(object_cache, "flush_cached_objects", flushed),
     ):
         yield
 
 
+@patch(
+    "2.60.0",
+    f"{_CONTROLLER}._trial_task_failure(self, trial, exception)",
+    f"{_CONTROLLER}._set_trial_status(self, trial, status)",
+    f"{_CONTROLLER}._unstage_trial_with_resources(self, trial)",
+    f"{_CONTROLLER}._resetting_trials",
+)
 @contextlib.contextmanager
 def failed_resets_retried() -> Iterator[None]:
     """Let Ray retry a trial that failed while a process that had trained another took it over.
@@ -162,7 +199,8 @@ def failed_resets_retried() -> Iterator[None]:
     Ray takes it for one that still waits, and retries only what runs. Where the process died, Ray
     has retried it when it learns that the taking over failed as well.
     """
-    fail = TuneController._trial_task_failure
+    tune_controller = _of(_CONTROLLER)
+    fail = tune_controller._trial_task_failure
 
     def failed(controller: Any, trial: Trial, exception: Exception) -> None:
         is_reset = trial in controller._resetting_trials
@@ -174,17 +212,24 @@ def failed_resets_retried() -> Iterator[None]:
             controller._unstage_trial_with_resources(trial)
         fail(controller, trial, exception)
 
-    with _replaced(TuneController, "_trial_task_failure", failed):
+    with replaced(tune_controller, "_trial_task_failure", failed):
         yield
 
 
+@patch(
+    "2.60.0",
+    f"{_SNAPSHOTS}._update_auto_checkpoint_time(self, time_taken)",
+    f"{_SNAPSHOTS}.auto_checkpoint_enabled",
+    f"{_SNAPSHOTS}._checkpoint_period",
+)
 @contextlib.contextmanager
 def frequent_snapshots() -> Iterator[None]:
     """Let Ray take snapshots more often than every ten seconds where they cost next to nothing.
 
     What was trained since the last one, a search that was killed trains again.
     """
-    adjust = _ExperimentCheckpointManager._update_auto_checkpoint_time
+    snapshots = _of(_SNAPSHOTS)
+    adjust = snapshots._update_auto_checkpoint_time
 
     def adjusted(manager: Any, time_taken: float) -> None:
         adjust(manager, time_taken)
@@ -192,10 +237,17 @@ def frequent_snapshots() -> Iterator[None]:
             often = max(_SNAPSHOT_EVERY, time_taken / _SNAPSHOT_SHARE)
             manager._checkpoint_period = min(manager._checkpoint_period, often)
 
-    with _replaced(_ExperimentCheckpointManager, "_update_auto_checkpoint_time", adjusted):
+    with replaced(snapshots, "_update_auto_checkpoint_time", adjusted):
         yield
 
 
+@patch(
+    "2.60.0",
+    f"{_CONTROLLER}._restore_trials(self, experiment_state)",
+    f"{_CONTROLLER}.resume(self, resume_config)",
+    f"{_CONTROLLER}._storage",
+    f"{_CONTROLLER}._search_alg",
+)
 @contextlib.contextmanager
 def stored_here() -> Iterator[None]:
     """Let a resumed search store everything in the run folder that was named.
@@ -203,7 +255,8 @@ def stored_here() -> Iterator[None]:
     Ray moves the trials of a snapshot there. Trials that follow it would store where the search
     began, since their storage comes from the snapshot too.
     """
-    restore, resume = TuneController._restore_trials, TuneController.resume
+    tune_controller = _of(_CONTROLLER)
+    restore, resume = tune_controller._restore_trials, tune_controller.resume
 
     def restored(controller: Any, state: dict[str, Any]) -> list[Trial]:
         storage = controller._storage
@@ -227,33 +280,40 @@ def stored_here() -> Iterator[None]:
         experiment.storage = experiment.spec["storage"] = controller._storage
 
     with (
-        _replaced(TuneController, "_restore_trials", restored),
-        _replaced(TuneController, "resume", resumed),
+        replaced(tune_controller, "_restore_trials", restored),
+        replaced(tune_controller, "resume", resumed),
     ):
         yield
 
 
+@patch("2.60.0", f"{_TUNE}:_setup_signal_catching()")
 @contextlib.contextmanager
 def ended_by(event: threading.Event) -> Iterator[None]:
     """Let Ray's loop end, with a last snapshot, when an event is set: in any thread.
 
     Ray's own signal handlers are left out; outside the main thread it has none.
     """
-    known = tune_run._setup_signal_catching
-    tune_run._setup_signal_catching = lambda: event
-    try:
+    with replaced(_of(_TUNE), "_setup_signal_catching", lambda: event):
         yield
-    finally:
-        tune_run._setup_signal_catching = known
 
 
+@patch(
+    "2.60.0",
+    f"{_CONTROLLER}.checkpoint(self, force, wait)",
+    f"{_CONTROLLER}.cleanup(self)",
+    f"{_CONTROLLER}._schedule_trial_train(self, trial)",
+    f"{_CONTROLLER}._running_trials",
+    f"{_CONTROLLER}._actor_manager",
+    "ray.air.execution._internal:RayActorManager.next(self, timeout)",
+)
 @contextlib.contextmanager
 def last_weights_saved(recorder: Recorder) -> Iterator[None]:
     """Let trials that run when a search ends save the weights that are to be kept of them.
 
     Ray stops their processes without. They train no further epoch meanwhile.
     """
-    checkpoint, cleanup = TuneController.checkpoint, TuneController.cleanup
+    tune_controller = _of(_CONTROLLER)
+    checkpoint, cleanup = tune_controller.checkpoint, tune_controller.cleanup
     ended: list[Any] = []
 
     def save_last(controller: Any) -> None:
@@ -271,8 +331,8 @@ def last_weights_saved(recorder: Recorder) -> Iterator[None]:
         cleanup(controller)
 
     with (
-        _replaced(TuneController, "checkpoint", checkpointed),
-        _replaced(TuneController, "cleanup", cleaned),
+        replaced(tune_controller, "checkpoint", checkpointed),
+        replaced(tune_controller, "cleanup", cleaned),
     ):
         yield
 
@@ -298,17 +358,14 @@ def _save_last(controller: Any, recorder: Recorder) -> None:
     with (
         contextlib.suppress(Exception),  # what is lost, the tables say
         recorder.closing(),
-        _replaced(TuneController, "_schedule_trial_train", lambda controller, trial: None),
+        replaced(_of(_CONTROLLER), "_schedule_trial_train", lambda controller, trial: None),
     ):
         while missing() and not recorder.is_hurried and time.monotonic() < end:
             controller._actor_manager.next(timeout=0.1)
 
 
-@contextlib.contextmanager
-def _replaced(of: type, name: str, method: Callable[..., Any]) -> Iterator[None]:
-    known = getattr(of, name)
-    setattr(of, name, method)
-    try:
-        yield
-    finally:
-        setattr(of, name, known)
+def _of(piece: str) -> Any:
+    """Return a module of Ray's, or what it has under a name: ``module:name``."""
+    module, _, name = piece.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, name) if name else found

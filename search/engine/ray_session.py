@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
 
 from emgmodels.windows.home import settle_paths
-from search.engine.failures import (
-    EngineError,
-)
+from search.engine.failures import EngineError
+from search.engine.ray_patches import on_loopback
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 _TOKEN = Path("~/.ray/auth_token")
@@ -48,7 +46,7 @@ def engine(
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
     try:
-        with _on_loopback() if address is None else contextlib.nullcontext():
+        with on_loopback() if address is None else contextlib.nullcontext():
             ray.init(address=address or "local", **quiet)  # not whatever cluster runs here
     except Exception as error:  # Ray's errors have no common kind
         with contextlib.suppress(Exception):
@@ -88,18 +86,3 @@ def _no_start(address: str | None, error: Exception) -> str:
         f"Ray could not be started: {why}: see that {folder} and /dev/shm can be written and have "
         f"room, and that processes may listen on 127.0.0.1; --verbose shows Ray's own messages"
     )
-
-
-@contextlib.contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let Ray's processes listen on 127.0.0.1, where they are told to.
-
-    Ray replaces that address by the machine's outer one, and listens on every interface, unless
-    clusters are off (as they are on macOS and Windows).
-    """
-    clusters = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = clusters

@@ -21,37 +21,26 @@ from ray.tune.schedulers import (
 
 from search.engine.stock_schedulers import HyperBand, Median, TrainAll
 from search.halving.halving import RANKINGS, Decision, Halving, Progress, State
-from search.halving.rungs import DEFAULT_RANKING, defaults, rungs
+from search.halving.rungs import Schedule, resolve
 from search.space.settings import SCHEDULER_OPTIONS
 
 CostsOf = Callable[[Trial], Sequence[float]]
 """What of a trial is to be low beside its error rate: known before it trains."""
 
 
-class Plan(NamedTuple):
-    """A scheduler's options, each with its default filled in where there is one for all."""
-
-    max_epochs: int
-    grace: int
-    eta: float | None
-    aligned: int
-    rank_by: str
-    costs_of: CostsOf | None
-
-
 class _Scheduler(NamedTuple):
-    make: Callable[[Plan], TrialScheduler]
+    make: Callable[[Schedule, CostsOf | None], TrialScheduler]
     options: tuple[str, ...]
 
 
-_MAKERS: dict[str, Callable[[Plan], TrialScheduler]] = {
-    "asha": lambda plan: _asha(plan, True),
-    "asha_stopping": lambda plan: _asha(plan, False),
-    "hyperband": lambda plan: HyperBand(
-        "epoch", max_t=plan.max_epochs, reduction_factor=plan.eta or 3
+_MAKERS: dict[str, Callable[[Schedule, CostsOf | None], TrialScheduler]] = {
+    "asha": lambda plan, costs_of: _asha(plan, costs_of, pausing=True),
+    "asha_stopping": lambda plan, costs_of: _asha(plan, costs_of, pausing=False),
+    "hyperband": lambda plan, _: HyperBand(
+        "epoch", max_t=plan.epochs, reduction_factor=plan.eta or 3
     ),
-    "median": lambda plan: Median("epoch", grace_period=plan.grace),
-    "none": lambda plan: TrainAll(),
+    "median": lambda plan, _: Median("epoch", grace_period=plan.grace),
+    "none": lambda plan, _: TrainAll(),
 }
 SCHEDULERS = {name: _Scheduler(_MAKERS[name], takes) for name, takes in SCHEDULER_OPTIONS.items()}
 """Every scheduler by the name it has in a space file, and the options it takes there."""
@@ -61,33 +50,33 @@ def make_scheduler(
     name: str,
     *,
     max_epochs: int,
-    grace: int | None = None,
-    eta: float | None = None,
-    rank_by: str | None = None,
     aligned: int = 0,
     costs_of: CostsOf | None = None,
+    **options: Any,
 ) -> TrialScheduler:
     """Return a scheduler of Ray Tune by name.
-
-    Metric and mode (``val_cer``, ``min``) are told to it by ``TuneConfig``.
 
     Args:
         name: A key of ``SCHEDULERS``.
         max_epochs: Epochs of a whole training.
-        grace: First rung (epochs).
-        eta: One in eta passes a rung.
-        rank_by: A key of ``halving.RANKINGS``.
         aligned: Epochs that every trial has the framewise loss of an aligned start, at least.
         costs_of: Of several objectives, those beside the error rate; asha's rungs keep the front.
+        options: Those of the scheduler; None where it decides.
 
     Raises:
         ValueError: an option is out of range, or not one of this scheduler.
     """
-    given = {"grace": grace, "eta": eta, "rank_by": rank_by}
-    check_options(name, max_epochs, **{key: val for key, val in given.items() if val is not None})
-    grace = defaults(max_epochs, aligned).grace if grace is None else grace
-    plan = Plan(max_epochs, grace, eta, aligned, rank_by or DEFAULT_RANKING, costs_of)
-    return SCHEDULERS[name].make(plan)
+    given = {option: value for option, value in options.items() if value is not None}
+    check_options(name, max_epochs, **given)
+    return scheduler_from(resolve(name, max_epochs, aligned, **given), costs_of)
+
+
+def scheduler_from(schedule: Schedule, costs_of: CostsOf | None = None) -> TrialScheduler:
+    """Return the scheduler of Ray Tune that does as decided.
+
+    Metric and mode (``val_cer``, ``min``) are told to it by ``TuneConfig``.
+    """
+    return SCHEDULERS[schedule.name].make(schedule, costs_of)
 
 
 def check_options(name: str, max_epochs: int, **options: Any) -> None:
@@ -249,12 +238,13 @@ class Asha(FIFOScheduler):
         return self.halving[trial.trial_id].target > 0
 
 
-def _asha(plan: Plan, pausing: bool) -> TrialScheduler:
-    eta = plan.eta or defaults(plan.max_epochs, plan.aligned).eta
-    epochs = rungs(plan.max_epochs, plan.grace, eta)
-    fronts = plan.costs_of is not None
-    halving = Halving(epochs, plan.max_epochs, eta, plan.rank_by, pausing, fronts)
-    return Asha(halving, plan.costs_of)
+def _asha(schedule: Schedule, costs_of: CostsOf | None, pausing: bool) -> TrialScheduler:
+    assert schedule.eta is not None, "decided for every scheduler with rungs"
+    epochs, fronts = list(schedule.rungs), costs_of is not None
+    halving = Halving(
+        epochs, schedule.epochs, schedule.eta, schedule.rank_by, pausing=pausing, fronts=fronts
+    )
+    return Asha(halving, costs_of)
 
 
 def _upcoming(tune_controller: Any) -> float:

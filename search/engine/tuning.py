@@ -164,7 +164,8 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
     snapshot = False
     uploads = recorder.folder.mirror is not None
     event = threading.Event()
-    recorder.end_loop = event.set
+    # Without the patch it is Ray's own handler that ends the loop.
+    recorder.end_loop = _interrupt if ended_by.objection() else event.set
     try:
         with (
             own_credentials(),
@@ -191,6 +192,11 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
             recorder.finish(snapshot)
             raise
     recorder.finish(snapshot)
+
+
+def _interrupt() -> None:
+    """Send this process what Ctrl-C sends."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _unreadable(recorder: Recorder, error: BaseException) -> str:

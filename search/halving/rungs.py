@@ -1,8 +1,9 @@
-"""Where rungs stand and what they compare: the defaults of asha."""
+"""Which trials end early: a scheduler's options, each decided here and nowhere else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from emgmodels.config import AlignedStart
@@ -10,6 +11,10 @@ from emgmodels.config import AlignedStart
 DEFAULT_RANKING = "both"
 LAST_RUNG = 0.9
 """No rung beyond this share of the last epoch: there would be little left to save."""
+
+
+HALVING = ("asha", "asha_stopping")
+"""Schedulers that compare trials at rungs."""
 
 
 class Defaults(NamedTuple):
@@ -27,6 +32,55 @@ FROM_ALIGNED = Defaults(4, 3.0)
 """Where trials start aligned: at their last such epoch, which tells them apart, or at this one."""
 _ALIGNED_LEAST = 3
 """Epochs of an aligned start that are enough for that, in trainings that are not shorter still."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A scheduler with every option decided.
+
+    Attributes:
+        name: the scheduler.
+        epochs: of a whole training.
+        grace: that every trial has before it is compared.
+        eta: one in eta goes on; None where the scheduler has a default of its own.
+        rank_by: what rungs compare.
+        rungs: epochs at which trials are compared, ascending; none where the scheduler has none.
+    """
+
+    name: str
+    epochs: int
+    grace: int
+    eta: float | None
+    rank_by: str
+    rungs: tuple[int, ...] = ()
+
+
+def resolve(
+    name: str,
+    epochs: int,
+    aligned: int = 0,
+    *,
+    grace: int | None = None,
+    eta: float | None = None,
+    rank_by: str | None = None,
+) -> Schedule:
+    """Return a scheduler with what is not given decided; what was decided once stays.
+
+    Args:
+        name: the scheduler.
+        epochs: of a whole training.
+        aligned: epochs that every trial has the framewise loss of an aligned start, at least.
+        grace: first rung (epochs).
+        eta: one in eta passes a rung.
+        rank_by: what rungs compare.
+    """
+    usual = defaults(epochs, aligned)
+    grace = usual.grace if grace is None else grace
+    rank_by = rank_by or DEFAULT_RANKING
+    if name not in HALVING:
+        return Schedule(name, epochs, epochs if name == "none" else grace, eta, rank_by)
+    eta = usual.eta if eta is None else eta
+    return Schedule(name, epochs, grace, eta, rank_by, tuple(rungs(epochs, grace, eta)))
 
 
 def defaults(max_epochs: int, aligned: int) -> Defaults:

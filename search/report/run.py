@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from emgmodels.config import write_yaml_line
 from emgmodels.notation import notation, parse_notation
-from search.halving.rungs import aligned_epochs, defaults, rungs
+from search.halving.rungs import aligned_epochs, resolve
 from search.report.tested import test_cer_of, tested_by_trial
 from search.results import seeds
 from search.results.folder import RunFolder
@@ -200,10 +200,9 @@ class Run:
     def rungs(self) -> list[int]:
         """Epochs at which the scheduler compared trials; none where it has no rungs."""
         scheduler = self.space.search.scheduler
-        if scheduler.name not in ("asha", "asha_stopping"):
-            return []
-        usual = defaults(self.max_epochs, aligned_epochs(self.space.training.plain()))
-        return rungs(self.max_epochs, scheduler.grace or usual.grace, scheduler.eta or usual.eta)
+        aligned = aligned_epochs(self.space.training.plain())
+        schedule = resolve(scheduler.name, self.max_epochs, aligned, **scheduler.options)
+        return list(schedule.rungs)
 
     @cached_property
     def varied(self) -> list[str]:

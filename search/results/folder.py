@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +65,22 @@ class RunFolder:
     def create(cls, parent: Path, name: str, storage: Place | None = None) -> RunFolder:
         """Make the next free folder ``<parent>/<name>-NNN``, free in ``storage`` too."""
         parent.mkdir(parents=True, exist_ok=True)
-        taken = {path.split("/")[0] for path in storage.files()} if storage else set()
-        for number in range(1, 1_000_000):
-            path = parent / f"{name}-{number:03d}"
-            if path.name in taken:
-                continue
+        for path in cls.free(parent, name, storage):
             try:
                 path.mkdir()
             except FileExistsError:
                 continue
             return cls(path, storage / path.name if storage else None)
         raise AssertionError("unreachable")
+
+    @staticmethod
+    def free(parent: Path, name: str, storage: Place | None = None) -> Iterator[Path]:
+        """Yield the folders ``<parent>/<name>-NNN`` that are not there yet, in order."""
+        taken = {path.split("/")[0] for path in storage.files()} if storage else set()
+        for number in range(1, 1_000_000):
+            path = parent / f"{name}-{number:03d}"
+            if path.name not in taken and not os.path.lexists(path):
+                yield path
 
     @classmethod
     def open(cls, path: Path, place: Place | None = None) -> RunFolder:

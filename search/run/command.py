@@ -72,6 +72,10 @@ def command(
     add_trials: Annotated[
         int, typer.Option(min=0, help="With --resume: architectures to train beyond the first.")
     ] = 0,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be done; train and write nothing."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Also print epochs, and what Ray and workers say.")
@@ -82,6 +86,7 @@ def command(
     \b
     Examples:
       python -m search.run spaces/deep.yaml
+      python -m search.run spaces/deep.yaml --data DIR --dry-run
       python -m search.run spaces/deep.yaml --data DIR --subject 89335547 --trials 200
       python -m search.run spaces/deep.yaml --data DIR --set "model.electrodes={choice: [4, 8]}"
       python -m search.run spaces/deep.yaml --data DIR --warm-start runs/deep-001
@@ -101,7 +106,7 @@ def command(
         **{"set": overrides, "storage": storage, "warm_start": warm_start},
     }
     given: dict[str, Any] = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
-    given |= {"address": address, "quiet": quiet}
+    given |= {"address": address, "quiet": quiet, "dry_run": dry_run}
     every: dict[str, Any] = {
         "time_budget": time_budget,
         "out": Path("runs") if out is None else out,
@@ -113,7 +118,7 @@ def command(
         _refuse(resumed, **begun, repeats=repeats if confirm is None else None)
         resume(resumed, data=data, add_trials=add_trials, **every)
         run = every["out"] / Place(resumed).name if is_uri(resumed) else local_path(resumed)
-        if confirm is not None and not RunFolder.open(run).is_interrupted:
+        if confirm is not None and not (dry_run or RunFolder.open(run).is_interrupted):
             _confirm(run, confirm, repeats, {"address": address, "quiet": quiet})
     elif add_trials:
         raise ValueError("--add-trials continues an earlier search: name it with --resume RUN")

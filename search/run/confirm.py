@@ -12,12 +12,11 @@ interruption, and a higher ``--repeats`` adds seeds.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import itertools
 import shlex
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,30 +28,23 @@ from rich.console import Console
 from emgmodels.atomic import whole
 from emgmodels.config import Config
 from search.display import seed_table
-from search.display.console import Progress
-from search.display.tensorboard import TrialBoards
 from search.display.words import say
-from search.engine.cluster_check import check_cluster
-from search.engine.failures import SearchFailedError
-from search.engine.fixed_list import ListedConfigs
-from search.engine.ray_session import engine
-from search.engine.recorder import Recorder
-from search.engine.resources import Resources, choose_resources, resources_asked
-from search.engine.schedulers import make_scheduler
-from search.engine.trial import TrialData, recordings
-from search.engine.tuning import run_trials
+from search.engine.resources import resources_asked
 from search.results import seeds
 from search.results.folder import RunFolder
-from search.results.lock import running
 from search.results.record import COMPLETE, STOPPED, TrialRecord
-from search.results.session_files import is_synthetic
-from search.run.sessions import sessions_again
+from search.run.conduct import conduct
+from search.run.dry_run import LABEL, show
+from search.run.plan import Plan, resolve_resources
+from search.run.sessions import open_again, opener_of, sessions_again
 from search.sampler.samplers import trial_seed
-from search.space import load_space
-from search.storage import ENGINE_FOLDER, Place, local_path
+from search.space import SearchConfig, load_space
+from search.storage import Place, local_path
 
 FOLDER = "confirm"
 """Run folder of the trainings, inside that of the search."""
+TABLE = "confirm.parquet"
+"""The ranking over seeds, in the run folder of the search."""
 _REPEATS = 5
 
 
@@ -66,6 +58,7 @@ def confirm_winners(
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | None = None,
     quiet: bool = False,
+    dry_run: bool = False,
 ) -> pa.Table:
     """Train the best trials of a search again and compare them.
 
@@ -78,10 +71,11 @@ def confirm_winners(
         cpus_per_trial: cores of a training, instead of what the search gave it.
         gpus_per_trial: GPUs of a training, or a fraction, instead of what the search gave it.
         quiet: print nothing.
+        dry_run: print what would be trained, train nothing and write nothing.
 
     Returns:
         One row a configuration, the lowest mean CER first: ``seeds.table`` with the search's own
-        ``trial`` and ``search_cer``.
+        ``trial`` and ``search_cer``. No rows after a dry run.
 
     Raises:
         ValueError: it is not a run folder, no trial has a CER, or an option is out of range.
@@ -95,40 +89,33 @@ def confirm_winners(
     refuse_confirmation(folder.path, facts)
     if facts.get("storage"):
         folder = RunFolder.open(folder.path, Place(facts["storage"]))
-    space = load_space(folder.path / "space.yaml")
-    trial_data, split = sessions_again(folder.path, facts, data, space)
-    recordings(trial_data)
-    cpus, gpus = resources_asked(facts, cpus_per_trial, gpus_per_trial)
-    if address is None:
-        choose_resources(cpus, gpus, cluster=False)
-    facts |= {"split": split, "seed": facts.get("seed", space.search.seed)}
-    into = _open(folder, facts, repeats)
-    failure = ""
-    plan = list(_missing(into, winners, repeats, facts["seed"]))
-    if plan:
-        for line in (
-            f"Confirming the best {len(winners)} of {folder.path} with {repeats} seeds each: "
-            f"{len(plan)} trainings to the end, into {into.path}",
-            "Ctrl-C ends it with what is complete; the same command goes on.",
-        ):
-            say(console, line)
-        with engine(address, cpus), running(into.path):
-            resources = choose_resources(cpus, gpus, cluster=address is not None)
-            known = into.read_environment()
-            into.write_environment({**known, "resources_per_trial": asdict(resources)})
-            watch: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-            if address is not None:
-                watch = check_cluster(
-                    trial_data, resources, into.mirror.place if into.mirror else into.path, console
-                )
-            with watch:
-                failure = _train(into, plan, trial_data, resources, console)
-    table = _write(folder, into)
-    missing = len(list(_missing(into, winners, repeats, facts["seed"])))
-    _show(console, folder, table, missing)
-    if failure:
-        raise SearchFailedError(failure)
-    return table
+    asked = cpus_per_trial, gpus_per_trial
+    plan, into = _plan(folder, winners, repeats, facts, data, asked, address, writes=not dry_run)
+    if dry_run:
+        show(console, plan, into)
+        return pa.table({})
+    if not plan.listed:
+        return _close(folder, winners, repeats, plan.facts["seed"], console, into)
+    for line in (
+        f"Confirming the best {len(winners)} of {folder.path} with {repeats} seeds each: "
+        f"{len(plan.listed)} trainings to the end, into {into.path}",
+        "Ctrl-C ends it with what is complete; the same command goes on.",
+    ):
+        say(console, line)
+    into.path.mkdir(exist_ok=True)
+    close = functools.partial(_close, folder, winners, repeats, plan.facts["seed"])
+    conduct(plan, console, into, close=close)
+    return pa.parquet.read_table(folder.path / TABLE)
+
+
+def tell_confirmation(console: Console, plan: Plan, top: int, repeats: int | None) -> None:
+    """Print what confirming the winners of a planned search would train."""
+    repeats, epochs = check_options(top, repeats), plan.schedule.epochs
+    say(
+        console,
+        f"  {'confirmation':{LABEL}}the best {top} again with {repeats} seeds each: "
+        f"{top * repeats} trainings of {epochs} epochs, {top * repeats * epochs:,} in all",
+    )
 
 
 def check_options(top: int, repeats: int | None) -> int:
@@ -166,30 +153,56 @@ def _winners(folder: RunFolder, top: int) -> list[TrialRecord]:
     return list(found.values())
 
 
-def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
-    """Return the folder of the trainings, as far as there are any."""
+def _plan(
+    folder: RunFolder,
+    winners: Sequence[TrialRecord],
+    repeats: int,
+    facts: dict[str, Any],
+    data: str | Path | None,
+    asked: tuple[float | None, float | None],
+    address: str | None,
+    writes: bool,
+) -> tuple[Plan, RunFolder]:
+    """Return what is left to train of a confirmation, and the folder of its trainings."""
+    space = load_space(folder.path / "space.yaml")
+    trial_data, split = sessions_again(folder.path, facts, data, space, writes)
+    opened = open_again(trial_data, opener_of(space, writes))
+    cpus, gpus = resources_asked(facts, *asked)
+    given = resolve_resources(cpus, gpus, address)
+    into, seed = _into(folder, facts), facts.get("seed", space.search.seed)
+    settings: dict[str, Any] = {"sampler": "random", "scheduler": "none", "repeats": repeats}
+    settings |= {"save_every": space.search.save_every, "checkpoints": space.search.checkpoints}
+    kept: dict[str, Any] = {key: facts[key] for key in ("subject", "synthetic") if key in facts}
+    plan = Plan(
+        space=replace(space, search=SearchConfig.model_validate(settings)),
+        opened=opened,
+        data=trial_data,
+        asked=(cpus, None if gpus is None else float(gpus)),
+        resources=given,
+        address=address,
+        place=into.mirror.place if into.mirror else None,
+        facts={**kept, "seed": seed, "split": split, FOLDER: folder.path.name},
+        written=space.resolved() | {"search": settings},
+        listed=list(_missing(into, winners, repeats, seed)),
+    )
+    return plan, into
+
+
+def _into(folder: RunFolder, facts: Mapping[str, Any]) -> RunFolder:
+    """Return the folder of the trainings, as far as there are any; nothing is written."""
     path = folder.path / FOLDER
     if path.is_symlink() or (path.exists() and not _is_own(path)):
         raise ValueError(f"{path}: was not written by a confirmation: move it elsewhere")
-    path.mkdir(exist_ok=True)
-    space = load_space(folder.path / "space.yaml")
-    search = space.search
-    settings = {"sampler": "random", "scheduler": "none", "repeats": repeats}
-    settings |= {"save_every": search.save_every, "checkpoints": search.checkpoints}
-    RunFolder(path).write_space(space.resolved() | {"search": settings})
     storage = Place(facts["storage"]) / FOLDER if facts.get("storage") else None
-    into = RunFolder.open(path, storage)
-    kept = ("seed", "subject", "synthetic", "split", "resources_per_trial")
-    known = {name: facts[name] for name in kept if name in facts}
-    into.write_environment({**known, "storage": storage and storage.uri, FOLDER: folder.path.name})
-    return into
+    begun = (path / "space.yaml").is_file()
+    return RunFolder.open(path, storage) if begun else RunFolder(path, storage)
 
 
 def _is_own(path: Path) -> bool:
     """Return whether a folder is that of a confirmation, or one that nothing was written to yet."""
     if (path / "environment.json").is_file():
         return FOLDER in RunFolder(path).read_environment()
-    return path.is_dir() and {each.name for each in path.iterdir()} <= {"space.yaml"}
+    return path.is_dir() and {each.name for each in path.iterdir()} <= {"space.yaml", ".running"}
 
 
 def _is_done(trial: TrialRecord) -> bool:
@@ -216,26 +229,18 @@ def _missing(
                 yield number, winner.config.model_copy(update={"seed": own, "name": name})
 
 
-def _train(
-    into: RunFolder,
-    plan: Sequence[tuple[int, Config]],
-    data: TrialData,
-    resources: Resources,
+def _close(
+    folder: RunFolder,
+    winners: Sequence[TrialRecord],
+    repeats: int,
+    seed: int,
     console: Console,
-) -> str:
-    """Train what is planned, and return why it failed as a whole, if it did."""
-    shutil.rmtree(into.path / ENGINE_FOLDER, ignore_errors=True)
-    space = load_space(into.path / "space.yaml")
-    scheduler = make_scheduler("none", max_epochs=max(c.training.epochs for _, c in plan))
-    facts = into.read_environment()
-    on = "synthetic data" if is_synthetic(facts) else f"subject {facts.get('subject')}"
-    boards = TrialBoards(into.path / "tensorboard", space.parameters(), on)
-    done = sum(map(_is_done, into.trials.values()))
-    with Progress(console, len(plan) + done) as progress:
-        sampler = ListedConfigs(plan, space.search)
-        recorder = Recorder(into, boards, progress, scheduler, space.search)
-        run_trials(sampler, scheduler, data, resources, recorder)
-    return recorder.failure
+    into: RunFolder,
+) -> pa.Table:
+    """Rank over seeds what is complete, write and print it."""
+    table = _write(folder, into)
+    _show(console, folder, table, len(list(_missing(into, winners, repeats, seed))))
+    return table
 
 
 def _write(folder: RunFolder, into: RunFolder) -> pa.Table:
@@ -247,12 +252,12 @@ def _write(folder: RunFolder, into: RunFolder) -> pa.Table:
     table = seeds.table(groups)
     table = table.add_column(1, "trial", pa.array([t.number for t in origins], pa.int64()))
     table = table.add_column(3, "search_cer", pa.array(cers, pa.float64()))
-    with whole(folder.path / "confirm.parquet") as scratch:
+    with whole(folder.path / TABLE) as scratch:
         pa.parquet.write_table(table, scratch)
     with whole(folder.path / "confirm.csv") as scratch:
         pa.csv.write_csv(table, scratch)
     into.send()
-    folder.send("confirm.parquet", "confirm.csv")
+    folder.send(TABLE, "confirm.csv")
     return table
 
 

@@ -21,7 +21,7 @@ from emgmodels.training.fit import fit
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording
 from search.display.words import duration
 from search.space import Space
-from search.space.draws import RandomDraw
+from search.space.draws import drawn
 
 _DRAWN = 24
 """Architectures that are drawn; the middle of their epochs is called typical."""
@@ -159,18 +159,15 @@ def in_words(found: Estimate, budget: float | None) -> list[str]:
 
 def _drawn(space: Space, train: Sequence[Recording], val: Sequence[Recording]) -> Iterator[_Work]:
     """Yield architectures of a space, from few operations to many."""
-    rng = np.random.default_rng(space.search.seed)
     works = []
-    for _ in range(_DRAWN):
-        with contextlib.suppress(ValueError):
-            config = space.suggest(RandomDraw(rng))
-            if space.violation(config) is None and "pretrained" not in config.model.encoder.order:
-                seconds = config.training.window_seconds
-                windows = sum(recording.samples for recording in train) / SAMPLE_RATE / seconds
-                tested = sum(recording.samples for recording in val) / SAMPLE_RATE
-                windows += _FORWARD * tested / VALIDATION_SECONDS
-                macs = describe(config.model).macs_per_second * seconds
-                works.append(_Work(config, windows, macs))
+    for config in drawn(space, _DRAWN):
+        if "pretrained" not in config.model.encoder.order:
+            seconds = config.training.window_seconds
+            windows = sum(recording.samples for recording in train) / SAMPLE_RATE / seconds
+            tested = sum(recording.samples for recording in val) / SAMPLE_RATE
+            windows += _FORWARD * tested / VALIDATION_SECONDS
+            macs = describe(config.model).macs_per_second * seconds
+            works.append(_Work(config, windows, macs))
     yield from sorted(works, key=lambda work: work.macs)
 
 

@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress as Bars
 
 from emgmodels.config import SAMPLE_RATE
-from emgmodels.sessions import Split, apart, find_split, split_files
+from emgmodels.sessions import SessionInfo, Split, apart, find_split, split_files
+from emgmodels.sessions.session import ON_KEYBOARD
 from emgmodels.synthetic import VERSION, write_subject
-from emgmodels.windows.cache import open_split
+from emgmodels.windows.cache import Opener, open_split, prepare
 from emgmodels.windows.home import fetched_folder, make_home, naming_cache, note_fetched
-from emgmodels.windows.recording import Recording
+from emgmodels.windows.looking import look, no_emg
+from emgmodels.windows.recording import Recording, left_out
 from search.display.words import say
-from search.engine.schedulers import SCHEDULERS
 from search.engine.trial import TrialData
-from search.halving.rungs import aligned_epochs, defaults
-from search.results.session_files import session_files
-from search.space import Space, TypistConfig, sessions_of
-from search.storage import SessionStore, local_path
+from search.results.session_files import SETS, session_files
+from search.space import Space, TypistConfig
+from search.storage import SessionStore, local_file, local_path
+
+_KEYS_A_SECOND = 4
+"""Of sessions that are not written yet; about what the synthetic typist does."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The sessions of a search, all found good.
+
+    Attributes:
+        data: what trials train on.
+        train: training recordings that have a window.
+        val: validation recordings that have a window.
+    """
+
+    data: TrialData
+    train: list[Recording]
+    val: list[Recording]
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether trainings can start aligned: most training sessions have key times."""
+        return 2 * sum(not recording.has_key_times for recording in self.train) <= len(self.train)
 
 
 def choose_sessions(
@@ -33,10 +58,19 @@ def choose_sessions(
     data: str | Path | SessionStore | None,
     subject: str | None,
     split: str | Path | None,
+    writes: bool = True,
 ) -> Split:
     """Return which sessions to train, validate and test on; without data, a synthetic typist's.
 
     Of those in an object store the sessions to train and validate on are fetched, and no others.
+
+    Args:
+        space: what is searched.
+        data: folder with session files, or an object store.
+        subject: whose sessions.
+        split: emg2qwerty's split file.
+        writes: write the synthetic typist's sessions where they are missing; otherwise they are
+            named as they would be.
 
     Raises:
         ValueError: the sessions, the subject or the split file are not to be had.
@@ -53,40 +87,71 @@ def choose_sessions(
     if subject is not None or split is not None:
         raise ValueError("--subject and --split choose from session files: give --data DIR too")
     typist = space.typist or TypistConfig()
-    return find_split(_typist_folder(typist), seed=typist.seed)
+    if writes or _folder_of(typist).is_dir():
+        return find_split(_typist_folder(typist), seed=typist.seed)
+    paths = [_folder_of(typist) / f"{typist.subject}-{i:03d}.hdf5" for i in range(typist.sessions)]
+    return split_files(paths, "", seed=typist.seed, info_of=functools.partial(_unwritten, typist))
 
 
-def open_sessions(split: Split, space: Space, console: Console) -> tuple[TrialData, Space]:
-    """Return what trials train on, all found good, and the space as these sessions allow it."""
+def open_sessions(split: Split, space: Space, console: Console, opener: Opener = prepare) -> Opened:
+    """Return the sessions of a split, and tell what a user should know of them."""
     paths = [*split.train, *split.val]
     with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("Preparing sessions", total=len(paths))
-        train, val, warnings = open_split(split, lambda _: bars.advance(task))
+        train, val, notes = open_split(split, lambda _: bars.advance(task), opener)
     say(
         console,
         f"Data: {_minutes(train)} of training in {len(train)} sessions, {_minutes(val)} of "
         f"validation in {len(val)}, subject {split.subject}; sessions kept for "
         f"testing and not touched: {len(split.test)}. Split: {split.origin}.",
     )
-    notes = []
-    aligned = aligned_epochs(space.training.plain())
-    prompted = sum(not recording.has_key_times for recording in train)
-    if prompted and space.training.plain().get("aligned_start") is not None:
+    prompted = [sum(not recording.has_key_times for recording in each) for each in (train, val)]
+    if prompted[0] and space.training.plain().get("aligned_start") is not None:
         notes.append("an aligned start needs key times: it is skipped for prompts")
-        if 2 * prompted > len(train):
-            aligned = 0
-    for note in [*warnings, *notes]:
+    for note in notes:
         say(console, f"note: {note}")
     data = TrialData(
         train=tuple(map(os.path.abspath, split.train)),
         val=tuple(map(os.path.abspath, split.val)),
-        prompted=(prompted, sum(not recording.has_key_times for recording in val)),
+        prompted=(prompted[0], prompted[1]),
     )
-    return data, _with_rungs(space, aligned).within(sessions_of(train, val))
+    return Opened(data, train, val)
+
+
+def open_again(data: TrialData, opener: Opener = prepare) -> Opened:
+    """Return the sessions of an earlier search, opened where they lie now."""
+    train, val = (
+        [each for each in opener([local_file(path) for path in paths], None) if not left_out(each)]
+        for paths in (data.train, data.val)
+    )
+    return Opened(data, train, val)
+
+
+def opener_of(space: Space, writes: bool) -> Opener:
+    """Return what opens a search's sessions.
+
+    Args:
+        space: what is searched.
+        writes: convert sessions into the cache; otherwise look at them only, and take those that a
+            synthetic typist has not written yet for as long as they will be.
+    """
+    typist = space.typist or TypistConfig()
+
+    def look_at(paths: Sequence[Path], progress: Callable[[Path], None] | None) -> list[Recording]:
+        folder = _folder_of(typist)
+        if any(path.parent != folder or path.exists() for path in paths):
+            return look(paths, progress)
+        return [_made_up(path.stem, typist.minutes) for path in paths]
+
+    return prepare if writes else look_at
 
 
 def sessions_again(
-    run: Path, facts: Mapping[str, Any], data: str | Path | None, space: Space
+    run: Path,
+    facts: Mapping[str, Any],
+    data: str | Path | None,
+    space: Space,
+    writes: bool = True,
 ) -> tuple[TrialData, dict[str, Any]]:
     """Return what the trials of an earlier search train on, and its split, as they lie now.
 
@@ -97,6 +162,7 @@ def sessions_again(
         facts: what its ``environment.json`` says.
         data: folder that holds the sessions now, or its URI; None: where they were.
         space: what it searches.
+        writes: as for ``choose_sessions``.
 
     Raises:
         ValueError: sessions are missing.
@@ -105,6 +171,9 @@ def sessions_again(
     if data is None and facts.get("synthetic") and split.get("train"):
         typist = space.typist or TypistConfig()
         if Path(split["train"][0]).parent.name == _typist_name(typist):  # of this version
+            if not writes and not _folder_of(typist).is_dir():
+                own = {each: _renamed(split[each], _folder_of(typist)) for each in SETS}
+                return TrialData(own["train"], own["val"]), {**split, **own}
             data = _typist_folder(typist)
     for subset in ("train", "val"):
         split[subset] = session_files(run, facts, subset, data)
@@ -113,30 +182,11 @@ def sessions_again(
     return TrialData(train=split["train"], val=split["val"]), split
 
 
-def _with_rungs(space: Space, aligned: int) -> Space:
-    """Return the space with the rungs of its scheduler written out: a resumed search has the same.
-
-    Args:
-        space: what is searched.
-        aligned: epochs that every trial starts aligned, at least, on these sessions.
-    """
-    scheduler = space.search.scheduler
-    takes = SCHEDULERS[scheduler.name].options
-    if "grace" not in takes:
-        return space
-    if space.epochs == 1:  # without rungs
-        return space
-    usual = defaults(space.epochs, aligned)._asdict()
-    rungs = {key: getattr(scheduler, key) or usual[key] for key in usual if key in takes}
-    scheduler = scheduler.model_copy(update=rungs)
-    return replace(space, search=space.search.model_copy(update={"scheduler": scheduler}))
-
-
 def _typist_folder(typist: TypistConfig) -> Path:
     """Return the folder of a synthetic typist's sessions, written once for each typist."""
     name = _typist_name(typist)
     make_home()
-    folder = fetched_folder() / "typist" / name
+    folder = _folder_of(typist)
     if folder.is_dir():
         return folder
     with naming_cache():
@@ -150,6 +200,37 @@ def _typist_folder(typist: TypistConfig) -> Path:
             with contextlib.suppress(OSError):  # another search was first, with the same bytes
                 sessions.rename(folder)
     return folder
+
+
+def _renamed(paths: Sequence[str], folder: Path) -> tuple[str, ...]:
+    return tuple(str(folder / Path(path).name) for path in paths)
+
+
+def _folder_of(typist: TypistConfig) -> Path:
+    return fetched_folder() / "typist" / _typist_name(typist)
+
+
+def _unwritten(typist: TypistConfig, path: Path) -> SessionInfo:
+    """Return what a session says of itself that the typist has yet to write."""
+    seconds = 60 * typist.minutes
+    return SessionInfo(
+        name=path.stem,
+        user=typist.subject,
+        condition=ON_KEYBOARD,
+        start=0.0,
+        duration=seconds,
+        samples=round(seconds * SAMPLE_RATE),
+        keys=round(seconds * _KEYS_A_SECOND),
+        prompts=0,
+    )
+
+
+def _made_up(name: str, minutes: float) -> Recording:
+    """Return a recording as long as a typist's, with keys at an even rate."""
+    samples = round(60 * minutes * SAMPLE_RATE)
+    at = np.arange(SAMPLE_RATE // 10, samples, SAMPLE_RATE // _KEYS_A_SECOND)
+    labels = np.arange(len(at)) % 26
+    return Recording(name, no_emg(samples), labels, at, at, has_key_times=True)
 
 
 def _typist_name(typist: TypistConfig) -> str:

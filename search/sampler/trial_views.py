@@ -10,7 +10,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.halving.rungs import aligned_epochs, defaults
+from search.halving.rungs import aligned_epochs, resolve
 from search.space import Space
 from search.space.objectives import objectives
 
@@ -92,8 +92,5 @@ class AsComplete:
 
 def _first_comparison(space: Space) -> int:
     """Return the first epoch at which a search compares trials; the last where it never does."""
-    training, scheduler = space.training.plain(), space.search.scheduler
-    epochs = space.epochs
-    if scheduler.name == "none":
-        return epochs
-    return scheduler.grace or defaults(epochs, aligned_epochs(training)).grace
+    scheduler, aligned = space.search.scheduler, aligned_epochs(space.training.plain())
+    return resolve(scheduler.name, space.epochs, aligned, **scheduler.options).grace

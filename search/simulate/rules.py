@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
@@ -44,9 +44,8 @@ class Rule:
             return AsyncHyperBandScheduler(
                 "epoch", max_t=epochs, grace_period=self.grace or 1, reduction_factor=self.eta or 4
             )
-        return make_scheduler(
-            self.name, max_epochs=epochs, grace=self.grace, eta=self.eta, rank_by=self.rank_by
-        )
+        options = {key: value for key, value in asdict(self).items() if key != "name"}
+        return make_scheduler(self.name, max_epochs=epochs, **options)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rich.table import Table
 from emgmodels.outputs import check_output, picture_path
 from search.display.words import with_room
 from search.engine.schedulers import SCHEDULERS, check_options
-from search.halving.rungs import DEFAULT_RANKING, Defaults, aligned_epochs, defaults
+from search.halving.rungs import HALVING, aligned_epochs, resolve
 from search.simulate.frontier import FRONTIER_MARK, draw_frontier
 from search.simulate.replay import Curve, ReplaySummary, read_curves, whole
 from search.simulate.rules import Rule, Setting, Tuned, compared, grid, tune
@@ -65,7 +65,7 @@ def replay_searches(
     curves = whole(recorded, epochs)
     trials = _trials(" ".join(map(str, paths)), recorded, curves, epochs, trials)
     setting = Setting(epochs, slots, trials, repeats, seed)
-    usual = defaults(epochs, min(map(_aligned_epochs, paths)))
+    aligned = min(map(_aligned_epochs, paths))
     timed = all(curve.seconds for curve in curves)
     diverged = sum(curve.diverged for curve in curves)
     console.print(
@@ -80,14 +80,14 @@ def replay_searches(
         _print_tuned(console, tuned, bound)
         results[tuned.rule] = setting.replay(curves, tuned.rule)
     else:
-        for rule in _checked(names, options, epochs, usual):
+        for rule in _checked(names, options, epochs, aligned):
             results[rule] = setting.replay(curves, rule)
     if compare:
         for other in track(compared(epochs), "replaying", console=console):
             results.setdefault(other, setting.replay(curves, other))
     print_table(console, results, timed)
     if figure:
-        default = Rule("asha", usual.grace, usual.eta, DEFAULT_RANKING)
+        [default] = _checked(["asha"], {}, epochs, aligned)
         try:
             draw_frontier(results, figure, slots, default)
         except ValueError as error:  # matplotlib lists the formats it has
@@ -137,7 +137,7 @@ def _trials(
     return trials or min(_USUAL_TRIALS, len(curves))
 
 
-def _checked(names: list[str], options: dict[str, Any], epochs: int, usual: Defaults) -> list[Rule]:
+def _checked(names: list[str], options: dict[str, Any], epochs: int, aligned: int) -> list[Rule]:
     """Return the rules of schedulers, each with those of the options that it takes, or its own.
 
     Raises:
@@ -150,8 +150,9 @@ def _checked(names: list[str], options: dict[str, Any], epochs: int, usual: Defa
         takes = known.get(name, ())
         own = {key: options[key] for key in options if key in takes or key not in taken}
         check_options(name, epochs, **own)
-        if name in ("asha", "asha_stopping"):
-            own = {**usual._asdict(), "rank_by": DEFAULT_RANKING, **own}
+        if name in HALVING:
+            schedule = resolve(name, epochs, aligned, **own)
+            own = {option: getattr(schedule, option) for option in takes}
         rules.append(Rule(name, **own))
     return rules
 

@@ -6,10 +6,14 @@ for may depend on those it was given.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+
+from emgmodels.config import Config
+from search.space.settings import SearchConfig
 
 T = TypeVar("T")
 
@@ -81,6 +85,35 @@ class RandomDraw(UnitDraw):
     def __init__(self, rng: np.random.Generator, fixed: Mapping[str, Any] | None = None) -> None:
         """Draw with ``rng`` what ``fixed`` does not give."""
         super().__init__(lambda name: rng.random(), fixed)
+
+
+class Drawable(Protocol):
+    """The part of a space that ``drawn`` asks."""
+
+    @property
+    def search(self) -> SearchConfig:
+        """How it is searched."""
+
+    def suggest(self, trial: Draw) -> Config:
+        """Return a configuration."""
+
+    def violation(self, config: Config) -> str | None:
+        """Return why it must not be trained."""
+
+
+def drawn(space: Drawable, tries: int) -> Iterator[Config]:
+    """Yield the configurations that can be trained among some drawn at random, always the same.
+
+    Args:
+        space: the space.
+        tries: how many are drawn.
+    """
+    rng = np.random.default_rng(space.search.seed)
+    for _ in range(tries):
+        with contextlib.suppress(ValueError):
+            config = space.suggest(RandomDraw(rng))
+            if space.violation(config) is None:
+                yield config
 
 
 def combinations(walk: Callable[[Draw], T]) -> Iterator[tuple[dict[str, Any], T]]:

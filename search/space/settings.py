@@ -95,6 +95,11 @@ class SchedulerConfig(Frozen):
     rank_by: Ranking | None = None
     """What is compared at a rung."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that the scheduler takes; None: as it decides."""
+        return {option: getattr(self, option) for option in SCHEDULER_OPTIONS[self.name]}
+
     @model_validator(mode="after")
     def _check_name(self) -> SchedulerConfig:
         if self.name == "pbt":
@@ -104,8 +109,8 @@ class SchedulerConfig(Frozen):
                 "trained again. Take asha, and let the space vary the settings of training"
             )
         takes = SCHEDULER_OPTIONS[self.name]
-        for option in ("grace", "eta", "rank_by"):
-            if getattr(self, option) is not None and option not in takes:
+        for option in type(self).model_fields:
+            if option != "name" and getattr(self, option) is not None and option not in takes:
                 raise ValueError(
                     f"scheduler '{self.name}' has no option '{option}'; its options: "
                     f"{', '.join(takes) or 'none'}. Leave {option} out, or name another scheduler "

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import make_session
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from emgmodels.sessions import write_session
 from emgmodels.windows import cache, home
 from emgmodels.windows.__main__ import app
 from emgmodels.windows.cache import prepare
+from emgmodels.windows.looking import look
 
 
 @pytest.fixture
@@ -226,3 +228,20 @@ def test_mistakes_are_named(files, monkeypatch):
     with pytest.raises(ValueError, match="EMGSEARCH_CACHE_GB=much"):
         prepare(files)
     assert CliRunner().invoke(app, ["list"]).exit_code == 2
+
+
+def test_a_look_finds_what_preparing_finds_and_writes_nothing(session_paths, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "cache"))
+    seen = []
+    looked = look(session_paths, seen.append)
+    assert seen == session_paths
+    assert not (tmp_path / "cache").exists()
+    prepared = prepare(session_paths)
+    for own, other in zip(looked, prepared, strict=True):
+        for name in ("name", "samples", "has_key_times", "remarks"):
+            assert getattr(own, name) == getattr(other, name)
+        for name in ("labels", "first", "last", "prompts"):
+            assert np.array_equal(getattr(own, name), getattr(other, name))
+        assert own.emg.shape == other.emg.shape
+    for known, other in zip(look(session_paths), prepared, strict=True):
+        assert np.array_equal(known.emg, other.emg)

@@ -75,6 +75,17 @@ def run_search(*arguments: object) -> str:
     return done.stdout
 
 
+def test_a_dry_run_of_a_confirmation_says_what_is_missing_and_writes_nothing(searched):
+    before = {path: path.stat().st_mtime_ns for path in searched.parent.rglob("*")}
+    options = ["--confirm", "2", "--repeats", "3", "--dry-run"]
+    done = CliRunner().invoke(app, [str(searched), *options])
+    assert done.exit_code == 0, done.stderr
+    assert re.search("trials +6 trainings of 2 winners", done.stdout)
+    assert re.search("epochs +2 a trial, 12 in all at most; expected 12", done.stdout)
+    assert f"{searched / 'confirm'}\n" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in searched.parent.rglob("*")} == before
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_winners_are_trained_again_compared_and_extended(searched):

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
 
 from benchmarks.idle import IdleTrial, search_idly
+from search.engine.patching import left_out, missing
 from search.engine.ray_session import engine
 from search.results.record import COMPLETE
 
@@ -54,6 +56,9 @@ def test_a_local_search_joins_no_other_cluster_and_listens_on_loopback_only():
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
 
 
+CONTROLLER = "ray.tune.execution.tune_controller:TuneController"
+
+
 class TellingTrial(IdleTrial):
     """Says which credentials its process finds."""
 
@@ -74,6 +79,43 @@ def test_trials_are_not_handed_the_drivers_credentials(tmp_path, monkeypatch):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         search_idly(tmp_path, ["search.trials=1", "training.epochs=1"], trial=TellingTrial)
     assert (tmp_path / "told").read_text() == "none"
+
+
+def test_all_patches_apply_to_the_installed_ray():
+    assert left_out() == {}
+
+
+@pytest.mark.parametrize(
+    ("piece", "says"),
+    [
+        ("ray.tune.gone:Thing", "ray.tune.gone:Thing is missing"),
+        (f"{CONTROLLER}.gone(self)", f"{CONTROLLER}.gone is missing"),
+        (f"{CONTROLLER}._gone", f"{CONTROLLER}._gone is missing"),
+        (f"{CONTROLLER}._storage", ""),
+        (f"{CONTROLLER}.cleanup(self)", ""),
+        (f"{CONTROLLER}.cleanup(self, now)", f"{CONTROLLER}.cleanup takes (self)"),
+    ],
+)
+def test_a_piece_of_ray_that_is_missing_or_takes_something_else_is_named(piece, says):
+    assert missing(piece) == says
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_search_goes_on_without_a_patch_that_does_not_apply(tmp_path, monkeypatch):
+    """As with a release of Ray in which a method takes one argument more."""
+    known = _ExperimentCheckpointManager._update_auto_checkpoint_time
+
+    def changed(self, time_taken, now=None):
+        known(self, time_taken)
+
+    monkeypatch.setattr(_ExperimentCheckpointManager, "_update_auto_checkpoint_time", changed)
+    folder = search_idly(tmp_path, ["search.trials=2", "training.epochs=1"])
+    assert [trial.state for trial in folder.trials.values()] == [COMPLETE] * 2
+    [(name, why)] = folder.read_environment()["ray_patches_left_out"].items()
+    assert name == "frequent_snapshots"
+    assert "_update_auto_checkpoint_time takes (self, time_taken, now)" in why
+    assert why.endswith("needed with Ray 2.60.0")
 
 
 class BriefTrial(IdleTrial):

@@ -12,11 +12,12 @@ from emgmodels.sessions import write_session
 from emgmodels.training.fit import fit
 from emgmodels.windows.cache import prepare
 from search.engine.resources import Resources
-from search.engine.schedulers import make_scheduler
 from search.engine.trial import TrialData
+from search.halving.rungs import resolve
 from search.run import estimate as module
 from search.run.estimate import Estimate, estimate, expected_epochs, in_words
-from search.run.forecast import tell_time
+from search.run.forecast import epochs_of_trial, tell_time
+from search.run.sessions import Opened
 from search.space import load_space
 
 SPACE = """
@@ -49,9 +50,8 @@ def test_epochs_of_successive_halving_by_hand():
     """All train 4 epochs, a third 8 more, a ninth the last 38."""
     assert expected_epochs(50, [4, 12], 3.0) == pytest.approx(4 + 8 / 3 + 38 / 9)
     assert expected_epochs(7, [], 3.0) == 7
-    scheduler = make_scheduler("asha", max_epochs=50)
-    found = expected_epochs(50, scheduler.halving.rungs, scheduler.halving.eta)
-    assert 4 < found < 25
+    assert 4 < epochs_of_trial(resolve("asha", 50)) < 25
+    assert epochs_of_trial(resolve("none", 50)) == 50
 
 
 def test_an_estimate_is_near_what_training_takes(paths, space, monkeypatch):
@@ -99,8 +99,8 @@ def test_what_is_over_in_a_minute_or_printed_to_nobody_is_not_measured(paths, sp
         raise AssertionError("measured")
 
     monkeypatch.setattr(module, "_measured", refuse)
-    data = TrialData((str(paths[0]),), (str(paths[1]),))
-    scheduler = make_scheduler("none", max_epochs=9)
+    data = Opened(TrialData((), ()), prepare(paths[:1]), prepare(paths[1:]))
+    scheduler = resolve("none", 9)
     tell_time(Console(), space, data, scheduler, Resources(1, 0))
     monkeypatch.setattr(module, "_LEAST", 0.0)
     tell_time(Console(quiet=True), space, data, scheduler, Resources(1, 0))

@@ -30,7 +30,7 @@ from search.results.folder import RunFolder
 from search.results.listing import list_runs
 from search.results.reading import read_curves, read_trials
 from search.results.record import CUT_OFF, TIME_IS_UP
-from search.run import searching
+from search.run import conduct, searching
 from search.space import Sessions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -184,9 +184,9 @@ def killed_at_random(folder: Path, options: tuple, lasts: float) -> None:
 def halving_of_resumed(folder: Path, monkeypatch):
     """Go on with a search; return the decisions that its scheduler has taken in."""
     made = []
-    known = searching.scheduler_of
+    known = conduct.scheduler_of
     monkeypatch.setattr(
-        searching, "scheduler_of", lambda space: made.append(known(space)) or made[-1]
+        conduct, "scheduler_of", lambda space: made.append(known(space)) or made[-1]
     )
     run.resume(folder, quiet=True)
     return made[-1].halving
@@ -269,11 +269,24 @@ def test_a_resumed_search_goes_on_for_what_is_left_of_its_time_budget(
         opened.trials[0].reason = f"running at epoch 1 when {TIME_IS_UP}"
         opened.flush()
     asked = []
-    monkeypatch.setattr(
-        searching, "_conduct", lambda *given: asked.append(given[2].settings.time_budget)
-    )
+
+    def note(plan, console, opened, **_):
+        asked.append(plan.space.search.time_budget)
+        return opened
+
+    monkeypatch.setattr(searching, "conduct", note)
     run.resume(folder, time_budget=given and given * lasted, quiet=True)
     assert asked == [pytest.approx(goes_on * lasted, rel=0.05)]
+
+
+def test_a_dry_run_of_a_resume_says_what_is_left_and_writes_nothing(whole_folder, capsys):
+    before = {path: path.stat().st_mtime_ns for path in whole_folder.rglob("*")}
+    run.resume(whole_folder, add_trials=2, dry_run=True)
+    printed = capsys.readouterr().out
+    assert "7, suggested by random from" in printed
+    assert "5 have ended already" in printed
+    assert "10 in all at most; expected 10" in printed
+    assert {path: path.stat().st_mtime_ns for path in whole_folder.rglob("*")} == before
 
 
 def test_trials_added_later_are_those_of_a_longer_search(data, space, whole, tmp_path):

@@ -24,7 +24,8 @@ from emgmodels.notation import parse_notation
 from emgmodels.sessions import Split, write_session
 from search.engine.schedulers import SCHEDULERS, check_options, make_scheduler
 from search.halving.rungs import defaults, rungs
-from search.run.searching import scheduler_of
+from search.run.conduct import scheduler_of
+from search.run.plan import decided
 from search.run.sessions import open_sessions
 from search.simulate.replay import Curve as Recorded
 from search.simulate.replay import Replay, ReplayTrial
@@ -79,7 +80,7 @@ def test_rungs_are_those_of_the_plateau_where_most_sessions_have_no_key_times(
     split = Split("12345678", tuple(paths[:3]), tuple(paths[3:]), (), "here")
     space = load_space(ROOT / "spaces/deep.yaml", overrides=["training.aligned_start={}"])
     console = Console(file=io.StringIO())
-    _, found = open_sessions(split, space, console)
+    found = decided(space, open_sessions(split, space, console))
     assert "have no key times" in console.file.getvalue()
     halving = scheduler_of(found).halving
     assert (halving.rungs[0], halving.eta) == (grace, eta)

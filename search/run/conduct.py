@@ -1,0 +1,163 @@
+"""Conducts a search: opens what a plan needs, trains its trials, ranks them and closes all again.
+
+A new search, one that goes on, a confirmation and the benchmarks' idle search are all this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+from rich.console import Console
+
+from emgmodels.config import Config
+from search.display.console import Progress
+from search.display.tensorboard import TrialBoards
+from search.display.words import say
+from search.engine.cluster_check import check_cluster
+from search.engine.failures import SearchFailedError
+from search.engine.fixed_list import ListedConfigs
+from search.engine.patching import left_out
+from search.engine.ray_session import engine
+from search.engine.recorder import Recorder
+from search.engine.resources import Resources, choose_resources
+from search.engine.schedulers import scheduler_from
+from search.engine.searcher import OptunaSampler
+from search.engine.trial import EmgTrial
+from search.engine.tuning import resume_trials, run_trials
+from search.results.folder import RunFolder
+from search.results.lock import running
+from search.results.session_files import is_synthetic
+from search.run.plan import Plan, schedule_of
+from search.run.ranking import print_ranking, send
+from search.space import Space
+from search.space.objectives import costs
+from search.storage import ENGINE_FOLDER
+
+JOURNAL = "study.journal"
+LEFT_OUT = "ray_patches_left_out"
+"""In ``environment.json``: patches to Ray that the installed Ray does not take, and why."""
+
+
+def rank(console: Console, folder: RunFolder) -> None:
+    """Print the ranking of a search that is over."""
+    print_ranking(console, folder, is_synthetic(folder.read_environment()))
+    send(console, folder)
+
+
+def conduct(
+    plan: Plan,
+    console: Console,
+    folder: RunFolder | None = None,
+    *,
+    close: Callable[[Console, RunFolder], None] = rank,
+    verbose: bool = False,
+    trial: type[EmgTrial] = EmgTrial,
+    recorder: type[Recorder] = Recorder,
+) -> RunFolder:
+    """Do what a plan says, and return the run folder.
+
+    Args:
+        plan: what to do.
+        console: told what happens.
+        folder: the run folder of an earlier part of the search; None makes a new one.
+        close: ranks what was trained; it is called as long as the search holds the folder.
+        verbose: also print a line for each epoch, and what Ray and the trials' processes say.
+        trial: what trains.
+        recorder: what records.
+
+    Raises:
+        ValueError: the cluster is not ready, or a search runs in the folder.
+        SearchFailedError: every trial failed, or the disk is full.
+        EngineError: Ray could not be started; a kind of ``SearchFailedError``.
+    """
+    with engine(plan.address, plan.asked[0], verbose):
+        resources = plan.resources or choose_resources(*plan.asked, cluster=True)
+        watch: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        if plan.address is not None:
+            storage = plan.place or (folder.path if folder else plan.parent)
+            watch = check_cluster(plan.data, resources, storage, console)
+        opened = folder or RunFolder.create(plan.parent, plan.space.name, plan.place)
+        with running(opened.path), watch:
+            _write(plan, opened, resources, console)
+            if plan.listed is None:
+                begins = "Going on with" if folder else f"Searching {plan.space.name} into"
+                say(console, f"{begins} {opened.path}; Ctrl-C ends it with a ranking.")
+            goes_on = folder and folder.trials and plan.listed is None
+            run = resume_trials if goes_on else functools.partial(run_trials, trainable=trial)
+            source = _source(plan, opened, again=folder is not None)
+            done = _train(plan, opened, source, resources, console, run, recorder, verbose)
+            close(console, opened)
+    if done.failure:
+        raise SearchFailedError(done.failure)
+    return opened
+
+
+def scheduler_of(space: Space) -> TrialScheduler:
+    """Return the scheduler that a space asks for."""
+    several = len(space.search.objectives) > 1
+    return scheduler_from(
+        schedule_of(space), functools.partial(_costs_of, space) if several else None
+    )
+
+
+def _write(plan: Plan, folder: RunFolder, resources: Resources, console: Console) -> None:
+    """Write what is searched, and on what, into the run folder."""
+    facts = {name: fact for name, fact in plan.facts.items() if name != LEFT_OUT}
+    facts["resources_per_trial"] = asdict(resources)
+    facts["storage"] = folder.mirror.place.uri if folder.mirror else None
+    if found := left_out():
+        facts[LEFT_OUT] = found
+    for name, why in found.items():
+        say(console, f"note: Ray is used without the patch {name}: {why}")
+    if plan.written is not None:
+        folder.write_space(plan.written)
+    folder.write_environment(facts)
+    folder.send()
+
+
+def _source(plan: Plan, folder: RunFolder, again: bool) -> OptunaSampler | ListedConfigs:
+    """Return what suggests the trials."""
+    if plan.listed is not None:
+        # What ended stays in the tables; what did not starts again.
+        shutil.rmtree(folder.path / ENGINE_FOLDER, ignore_errors=True)
+        return ListedConfigs(plan.listed, plan.space.search)
+    sampler = OptunaSampler(plan.space, folder.path / JOURNAL, plan.earlier)
+    if again and not folder.trials:
+        sampler.begin_again()
+    return sampler
+
+
+def _train(
+    plan: Plan,
+    folder: RunFolder,
+    source: OptunaSampler | ListedConfigs,
+    resources: Resources,
+    console: Console,
+    run: Callable[..., None],
+    recorder: type[Recorder],
+    verbose: bool,
+) -> Recorder:
+    """Train the trials, and return what recorded them."""
+    space, facts = plan.space, folder.read_environment()
+    scheduler = scheduler_of(space)
+    on = "synthetic data" if is_synthetic(facts) else f"subject {facts.get('subject', 'unknown')}"
+    boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
+    listed = {number for number, _ in plan.listed or ()}
+    done = len(folder.trials.keys() - listed) if listed else 0
+    with Progress(console, source.trials + done, space.search.time_budget, verbose) as progress:
+        recording = recorder(folder, boards, progress, scheduler, space.search)
+        run(source, scheduler, plan.data, resources, recording)
+    if source.exhausted:
+        say(console, f"note: no more trials: {source.exhausted}")
+    return recording
+
+
+def _costs_of(space: Space, trial: Trial) -> list[float]:
+    """Return what a search is to keep low beside the CER of a trial of Ray's."""
+    return costs(space, Config.model_validate_json(trial.config["config"]))

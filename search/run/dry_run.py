@@ -1,0 +1,152 @@
+"""Prints a plan: what a search would do, before it does any of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+
+from emgmodels.config import SAMPLE_RATE, Config
+from emgmodels.network.summary import describe
+from emgmodels.notation import notation
+from emgmodels.windows.recording import Recording
+from search.display.words import duration, say
+from search.engine.gpu_share import step_bytes
+from search.halving.rungs import Schedule
+from search.results.folder import RunFolder
+from search.results.record import COMPLETE, FAILED, STOPPED
+from search.run.forecast import epochs_of_trial, slots_here
+from search.run.plan import Plan
+from search.space.draws import drawn
+
+_DRAWN = 24
+"""Architectures that are drawn, for what a trial needs of memory."""
+_SHOWN = 4
+"""Architectures that are shown as examples."""
+LABEL = 14
+"""Characters of what a line is about."""
+
+
+def show(console: Console, plan: Plan, folder: RunFolder | None = None) -> None:
+    """Print what a plan does: trials, examples, rungs, epochs, memory, slots, sessions, places.
+
+    Args:
+        console: where.
+        plan: the plan.
+        folder: the run folder of an earlier part of the search.
+    """
+    say(console, f"Plan of {plan.space.name}; nothing is trained, and no results are written:")
+    for label, text in lines(plan, folder):
+        say(console, f"  {label:{LABEL}}{text}")
+
+
+def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a plan: what they are about, and what there is to say."""
+    schedule = plan.schedule
+    ended = 0
+    if folder is not None and plan.listed is None:
+        states = (COMPLETE, STOPPED, FAILED)
+        ended = sum(trial.state in states for trial in folder.trials.values())
+    yield "trials", _trials(plan, ended)
+    configs = [config for _, config in plan.listed or ()] or list(drawn(plan.space, _DRAWN))
+    shown = {notation(config.model): config for config in configs}
+    for text, config in itertools.islice(shown.items(), _SHOWN):
+        yield "for example", _example(text, config)
+    yield "scheduler", _scheduler(plan, schedule)
+    yield "epochs", _epochs(plan.trials - ended, schedule)
+    yield "memory", _memory(plan, configs)
+    yield "slots", _slots(plan)
+    for name, recordings in (("training", plan.opened.train), ("validation", plan.opened.val)):
+        yield name, _sessions(recordings)
+    tested = len(plan.facts.get("split", {}).get("test", ()))
+    yield "test", f"{tested} session{'s' * (tested != 1)}, not opened"
+    if (budget := plan.space.search.time_budget) is not None and plan.listed is None:
+        yield "time budget", duration(budget)
+    path = folder.path if folder else next(RunFolder.free(plan.parent, plan.space.name, plan.place))
+    copied = f", copied to {(plan.place / path.name).uri}" if plan.place and not folder else ""
+    yield "results", f"{path}{copied}"
+
+
+def _trials(plan: Plan, ended: int) -> str:
+    search = plan.space.search
+    if plan.listed is not None:
+        return f"{len(plan.listed)} trainings of {len({c.model for _, c in plan.listed})} winners"
+    size = plan.space.size
+    asked = (
+        f" (of {search.trials * search.repeats} asked for)" if plan.trials < search.trials else ""
+    )
+    parts = [
+        f"{plan.trials}{asked}, suggested by {search.sampler} from "
+        + (f"{size:,} configurations" if size is not None else "a continuous space"),
+        f"seed {search.seed}",
+    ]
+    if search.repeats > 1:
+        parts.append(f"{search.repeats} seeds each")
+    if plan.earlier:
+        parts.append(f"{len(plan.earlier)} earlier ones are known")
+    if ended:
+        parts.append(f"{ended} have ended already")
+    return ", ".join(parts)
+
+
+def _example(text: str, config: Config) -> str:
+    summary = describe(config.model)
+    return f"{text} ({summary.parameters:,} parameters)"
+
+
+def _scheduler(plan: Plan, schedule: Schedule) -> str:
+    objectives = plan.space.search.objectives
+    if schedule.name == "none":
+        return "none: every trial trains to its last epoch"
+    if not schedule.rungs:
+        options = plan.space.search.scheduler.options.items()
+        given = [f"{option} {value:g}" for option, value in options if value is not None]
+        return ", ".join([schedule.name, *given])
+    several = "s" * (len(schedule.rungs) > 1)
+    text = (
+        f"{schedule.name}: rung{several} at epoch{several} "
+        f"{', '.join(map(str, schedule.rungs))}; one in "
+        f"{schedule.eta:g} passes; ranked by {schedule.rank_by}"
+    )
+    front = f"; keeps the Pareto front of {', '.join(objectives)}" if len(objectives) > 1 else ""
+    return text + front
+
+
+def _epochs(trials: int, schedule: Schedule) -> str:
+    most = trials * schedule.epochs
+    text = f"{schedule.epochs} a trial, {most:,} in all at most"
+    if schedule.rungs:
+        each = epochs_of_trial(schedule)
+        return f"{text}; expected {each:.1f} a trial, {round(trials * each):,} in all"
+    if schedule.name == "none":
+        return f"{text}; expected {most:,}"
+    return f"{text}; expected fewer: {schedule.name} ends trials by what others reach"
+
+
+def _memory(plan: Plan, configs: Sequence[Config]) -> str:
+    needed = step_bytes(configs, [*plan.opened.train, *plan.opened.val])
+    if not needed:
+        return "unknown: no configuration that was drawn can be trained"
+    low, high = (round(bytes_ / 2**20) for bytes_ in (min(needed), max(needed)))
+    span = f"{low:,} to {high:,}" if low < high else f"{high:,}"
+    return (
+        f"{span} MB a trial for a training step, by an estimate of {len(needed)} architectures; "
+        f"its process has a few hundred MB beside"
+    )
+
+
+def _slots(plan: Plan) -> str:
+    if plan.resources is None:
+        asked = zip(plan.asked, ("CPUs", "GPUs"), strict=True)
+        given = [f"{value:g} {what}" for value, what in asked if value is not None]
+        each = f"{' and '.join(given)} a trial; " if given else ""
+        return f"{each}as many at once as the cluster {plan.address} has room for"
+    slots, trial = min(plan.trials, slots_here(plan.resources)), plan.resources
+    cpus, gpus = f"{trial.cpus:g} CPU{'s' * (trial.cpus != 1)}", f"{trial.gpus:g} GPUs"
+    return f"{slots} at once on this machine, {cpus} and {gpus} a trial"
+
+
+def _sessions(recordings: Sequence[Recording]) -> str:
+    hours = sum(recording.samples for recording in recordings) / SAMPLE_RATE / 3600
+    return f"{len(recordings)} session{'s' * (len(recordings) != 1)}, {hours:.2f} hours"

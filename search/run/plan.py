@@ -1,0 +1,297 @@
+"""What a search is going to do: every default decided, once, and read by all that follow."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+from emgmodels.config import Config
+from emgmodels.sessions import Split
+from emgmodels.stages.pretrained import check_weights
+from search.display.words import say
+from search.engine.gpu_share import AUTO, gpu_share, gpus_of_trial, trial_bytes
+from search.engine.resources import Resources, choose_resources, resources_asked
+from search.engine.schedulers import check_options
+from search.engine.searcher import OptunaSampler
+from search.engine.trial import TrialData
+from search.halving.rungs import Schedule, aligned_epochs, resolve
+from search.results.folder import RunFolder
+from search.run.earlier import learn
+from search.run.forecast import tell_time
+from search.run.sessions import (
+    Opened,
+    choose_sessions,
+    open_again,
+    open_sessions,
+    opener_of,
+    sessions_again,
+)
+from search.space import Space, load_space, sessions_of
+from search.storage import Place, SessionStore, is_uri, local_path
+
+_DEMO = """\
+No --data: this is a demo, on a synthetic typist. Its error rates say nothing about people.
+For session files of emg2qwerty or your own: python -m search.run {space} --data DIR"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search is going to do.
+
+    Attributes:
+        space: what is searched, as its sessions allow, with its scheduler's options decided.
+        opened: its sessions.
+        data: the same as trials read them.
+        asked: cores and GPUs for each trial as they were asked for; None: the default.
+        resources: what each trial is given; None: the cluster decides, once it is connected.
+        address: the Ray cluster that searches; None: this machine.
+        parent: where run folders are made.
+        place: where a copy of the run folder is kept, if so.
+        facts: what ``environment.json`` says beside the machine.
+        written: what ``space.yaml`` says from now on; None: what it says already.
+        earlier: trials of other searches to learn from.
+        listed: number and configuration of each trial, where no sampler suggests them.
+    """
+
+    space: Space
+    opened: Opened
+    data: TrialData
+    asked: tuple[float | None, float | None] = (None, None)
+    resources: Resources | None = None
+    address: str | None = None
+    parent: Path = Path("runs")
+    place: Place | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    written: Mapping[str, Any] | None = None
+    earlier: Sequence[FrozenTrial] = ()
+    listed: Sequence[tuple[int, Config]] | None = None
+
+    @property
+    def schedule(self) -> Schedule:
+        """Which of its trials end early."""
+        return schedule_of(self.space)
+
+    @property
+    def trials(self) -> int:
+        """Trials that it trains at most, those of an earlier part of it included."""
+        if self.listed is not None:
+            return len(self.listed)
+        most = self.space.search.trials
+        return min(most, self.space.size or most) * self.space.search.repeats
+
+
+def schedule_of(space: Space, is_aligned: bool = True) -> Schedule:
+    """Return the scheduler of a space, with what its file leaves out decided.
+
+    Args:
+        space: the space.
+        is_aligned: whether its sessions let trainings start aligned.
+
+    Raises:
+        ValueError: an option does not fit trainings of that many epochs.
+    """
+    scheduler = space.search.scheduler
+    given = {name: value for name, value in scheduler.options.items() if value is not None}
+    check_options(scheduler.name, space.epochs, **given)
+    aligned = aligned_epochs(space.training.plain()) if is_aligned else 0
+    return resolve(scheduler.name, space.epochs, aligned, **scheduler.options)
+
+
+def decided(space: Space, opened: Opened) -> Space:
+    """Return a space as its sessions allow it, with its scheduler's options written out.
+
+    A search that goes on has the same rungs then, whatever the defaults are by then.
+    """
+    scheduler, schedule = space.search.scheduler, schedule_of(space, opened.is_aligned)
+    if "grace" in scheduler.options and space.epochs > 1:  # one epoch has no rungs
+        options = {option: getattr(schedule, option) for option in scheduler.options}
+        scheduler = scheduler.model_copy(update=options)
+        space = replace(space, search=space.search.model_copy(update={"scheduler": scheduler}))
+    return space.within(sessions_of(opened.train, opened.val))
+
+
+def plan_search(
+    space: Space,
+    source: Path,
+    console: Console,
+    *,
+    data: str | Path | None,
+    subject: str | None,
+    split: str | Path | None,
+    resources: tuple[float | None, float | str | None],
+    address: str | None,
+    results: tuple[Path, Place | None],
+    warm_start: Sequence[str | Path],
+    writes: bool,
+) -> Plan:
+    """Decide all of a search, and tell what a user should know before it begins.
+
+    Args:
+        space: what to search.
+        source: its file.
+        console: told about sessions, durations and earlier trials.
+        data: folder with session files or its URI; None: a synthetic typist.
+        subject: whose sessions.
+        split: emg2qwerty's split file.
+        resources: cores and GPUs of a trial; None for a default.
+        address: a running Ray cluster's address.
+        results: where run folders are made, and where they are copied to.
+        warm_start: folders of earlier searches to learn from.
+        writes: fill the cache of recordings; otherwise nothing is written.
+
+    Raises:
+        ValueError: something cannot be had; the message says what.
+    """
+    _check(space)
+    check_out(results[0])
+    given = resolve_resources(*resources, address)
+    if data is None:
+        say(console, _DEMO.format(space=shlex.quote(str(source))))
+    store = SessionStore(str(data)) if data is not None and is_uri(data) else None
+    chosen = choose_sessions(space, store or data, subject, split, writes)
+    opened = open_sessions(chosen, space, console, opener_of(space, writes))
+    space = decided(space, opened)
+    if warning := space.check(seed=space.search.seed).warning:
+        say(console, f"note: {warning}")
+    asked, given = share_gpus(space, opened, resources, given, console)
+    if given is not None:
+        tell_time(console, space, opened, schedule_of(space), given)
+    earlier = [
+        trial for run in map(local_path, warm_start) for trial in learn(space, run, chosen, console)
+    ]
+    trial_data = opened.data.moved(store) if store else opened.data
+    return Plan(
+        space=space,
+        opened=opened,
+        data=trial_data,
+        asked=asked,
+        resources=given,
+        address=address,
+        parent=results[0],
+        place=results[1],
+        facts=_facts(space, chosen, trial_data, store, synthetic=data is None),
+        written=space.resolved(),
+        earlier=earlier,
+    )
+
+
+def plan_rest(
+    folder: RunFolder,
+    console: Console,
+    *,
+    data: str | Path | None,
+    add_trials: int,
+    budget: str | float | None,
+    asked: tuple[float | None, float | str | None],
+    address: str | None,
+    writes: bool,
+) -> Plan:
+    """Decide how a search goes on; options as those of ``search.run.resume``."""
+    path = folder.path / "space.yaml"
+    more = []
+    if add_trials:
+        more = [f"search.trials={load_space(path).search.trials + add_trials}"]
+    space = load_space(path, overrides=[*more, *given_options({"search.time_budget": budget})])
+    facts = folder.read_environment()
+    trial_data, split = sessions_again(folder.path, facts, data, space, writes)
+    opened = open_again(trial_data, opener_of(space, writes))
+    space = space.within(sessions_of(opened.train, opened.val))
+    wanted = resources_asked(facts, asked[0], gpus_of_trial(asked[1]))
+    given = resolve_resources(*wanted, address)
+    wanted, given = share_gpus(space, opened, wanted, given, console)
+    return Plan(
+        space=space,
+        opened=opened,
+        data=trial_data,
+        asked=wanted,
+        resources=given,
+        address=address,
+        place=folder.mirror.place if folder.mirror else None,
+        facts=facts | {"split": split},
+        written=load_space(path, overrides=more).resolved() if more else None,
+    )
+
+
+def given_options(options: Mapping[str, object]) -> list[str]:
+    """Return the options that were given, as ``path.to.key=value``."""
+    return [f"{path}={value}" for path, value in options.items() if value is not None]
+
+
+def resolve_resources(
+    cpus: float | None, gpus: float | str | None, address: str | None
+) -> Resources | None:
+    """Return what each trial is given on this machine; None: a cluster decides.
+
+    Raises:
+        ValueError: this machine does not have it.
+    """
+    gpus = gpus_of_trial(gpus)
+    if address is None or gpus == AUTO:
+        return choose_resources(cpus, gpus, cluster=address is not None)
+    return None
+
+
+def share_gpus(
+    space: Space,
+    opened: Opened,
+    asked: tuple[float | None, float | str | None],
+    given: Resources | None,
+    console: Console,
+) -> tuple[tuple[float | None, float | None], Resources | None]:
+    """Return what to ask for and what is given, with ``auto`` replaced by the part that fits."""
+    cpus, gpus = asked[0], gpus_of_trial(asked[1])
+    if not isinstance(gpus, str):
+        return (cpus, gpus), given
+    needed = trial_bytes(space, [*opened.train, *opened.val])
+    count = torch.cuda.device_count()
+    gpu = min(torch.cuda.get_device_properties(index).total_memory for index in range(count))
+    share = gpu_share(needed, gpu, (os.cpu_count() or 1) / count)
+    say(
+        console,
+        f"A trial needs {needed / 2**20:,.0f} MB of {gpu / 2**20:,.0f} MB of a GPU at most, by an "
+        f"estimate: each is given {share:g} of one.",
+    )
+    return (cpus, share), choose_resources(cpus, share, cluster=False)
+
+
+def check_out(parent: Path) -> None:
+    """Raise the ``OSError`` that making a folder there would raise, and make none."""
+    there = next(path for path in (parent, *parent.absolute().parents) if os.path.lexists(path))
+    code = 0
+    if not there.is_dir():
+        code = errno.EEXIST if there == parent else errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    if code:
+        raise OSError(code, os.strerror(code), str(parent))
+
+
+def _check(space: Space) -> None:
+    """Raise ValueError for what a space lacks, before anything is written."""
+    schedule_of(space)
+    OptunaSampler(space)
+    for stage in space.pretrained(seed=space.search.seed):
+        check_weights(stage)
+    space.check(seed=space.search.seed)
+
+
+def _facts(
+    space: Space, split: Split, data: TrialData, store: SessionStore | None, synthetic: bool
+) -> dict[str, Any]:
+    """Return what ``environment.json`` says of a search beside the machine."""
+    tested = [store.uri_of(path) if store else os.path.abspath(path) for path in split.test]
+    return {
+        "seed": space.search.seed,
+        "subject": split.subject,
+        "synthetic": synthetic,
+        "split": {"origin": split.origin, **asdict(data), "test": tested},
+    }
