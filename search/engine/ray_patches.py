@@ -24,8 +24,6 @@ from ray.tune.experiment import Trial
 from ray.tune.registry import _global_registry
 from ray.tune.utils.object_cache import _ObjectCache
 
-from search.engine.failures import DISK_FULL
-
 if TYPE_CHECKING:
     from search.engine.recorder import Recorder
 
@@ -292,7 +290,7 @@ def _save_last(controller: Any, recorder: Recorder) -> None:
         running = controller._running_trials
         return any(trial.is_saving or recorder.owes(trial) for trial in running)
 
-    if recorder.ending == DISK_FULL or not missing():
+    if recorder.is_disk_full or not missing():
         return
     end = time.monotonic() + _LAST_WEIGHTS
     with (

@@ -20,6 +20,7 @@ from ray.tune.schedulers import (
 )
 
 from search.engine.stock_schedulers import HyperBand, Median, TrainAll
+from search.halving.ending import Ending, Why, ending_of
 from search.halving.halving import RANKINGS, Decision, Halving, Progress, State
 from search.halving.rungs import DEFAULT_RANKING, defaults, rungs
 from search.space.settings import SCHEDULER_OPTIONS
@@ -139,6 +140,10 @@ class Asha(FIFOScheduler):
         """Say where a trial stands: 'stopped at rung 9: rank 7 of 9'."""
         return self.halving.why(trial_id)
 
+    def ending(self, trial_id: str) -> Ending | None:
+        """Return why a trial ended."""
+        return self.halving.ending(trial_id)
+
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Take in a new, a restored or a retried trial."""
         trial_id = trial.trial_id
@@ -148,11 +153,11 @@ class Asha(FIFOScheduler):
             self.halving.revive(trial_id)
             return
         known = getattr(trial, "progress", None)
-        restored = Progress(**{**known, "state": State(known["state"])}) if known else None
+        restored = Progress.restored(known) if known else None
         costs = self._costs_of(trial) if self._costs_of and not restored else ()
         progress = self.halving.add(trial_id, restored, costs)
         if trial.is_finished():
-            self.halving.end(trial_id, State.STOPPED, "ended in an earlier run")
+            self.halving.end(trial_id, State.STOPPED, Ending(Why.EARLIER))
         elif progress.state is State.PAUSED:
             trial.set_status(Trial.PAUSED)  # Ray restores paused trials as pending
         else:
@@ -182,15 +187,16 @@ class Asha(FIFOScheduler):
         """Note the end of a trial that Ray or the trial itself ended, with its last result."""
         trial_id, epoch = trial.trial_id, result.get("epoch", 0)
         if "failure" in result:
-            self.halving.end(trial_id, State.FAILED, result["failure"])
+            failure = ending_of(result["failure"]) or Ending(Why.FAILED, epoch=epoch)
+            self.halving.end(trial_id, State.FAILED, failure)
         elif epoch and self.halving[trial_id].state is State.TRAINING:
             self.halving.report(trial_id, epoch, result["val_cer"], result["val_loss"])
-        self.halving.end(trial_id, State.STOPPED, f"ended after {epoch} epochs")
+        self.halving.end(trial_id, State.STOPPED, Ending(Why.ENDED, epoch=epoch))
         trial.invalidate_json_state()
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Note the end of a trial that was not running."""
-        self.halving.end(trial.trial_id, State.STOPPED, "ended while it waited")
+        self.halving.end(trial.trial_id, State.STOPPED, Ending(Why.UNSTARTED))
         trial.invalidate_json_state()
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:

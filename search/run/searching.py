@@ -33,11 +33,11 @@ from search.engine.schedulers import make_scheduler
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import TrialData, recordings
 from search.engine.tuning import check_snapshot, resume_trials, run_trials
+from search.halving.ending import Why
 from search.halving.rungs import aligned_epochs
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.reading import read_trials
-from search.results.record import TIME_IS_UP
 from search.results.session_files import is_synthetic
 from search.run.confirm import check_options, confirm_winners, refuse_confirmation
 from search.run.earlier import learn
@@ -317,7 +317,8 @@ def _costs_of(space: Space, trial: Trial) -> list[float]:
 def _time_left(folder: RunFolder) -> float | None:
     """Return the seconds left of a search's time budget; None: it has none, or spent it."""
     budget = load_space(folder.path / "space.yaml").search.time_budget
-    spent = any(trial.reason.endswith(TIME_IS_UP) for trial in folder.trials.values())
+    endings = (trial.ending for trial in folder.trials.values())
+    spent = any(ending is not None and ending.why is Why.TIME_BUDGET for ending in endings)
     if budget is None or spent or folder.elapsed >= budget:
         return None
     return budget - folder.elapsed
