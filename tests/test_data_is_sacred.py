@@ -232,7 +232,7 @@ def run(tmp_path) -> RunFolder:
     folder.write_space({"name": "tiny", "model": {"encoder": {"order": ["conv"], "conv": {}}}})
     folder.write_environment({"seed": 0, "synthetic": True, "subject": "anna", "split": {}})
     for number in range(2):
-        trial = TrialRecord(number, TINY.model_copy(update={"seed": number}), "complete", "", "")
+        trial = TrialRecord(number, TINY.model_copy(update={"seed": number}), "complete", None, "")
         trial.add({"epoch": 1, "val_cer": 50.0 + number, "val_loss": 1.0, "seconds": 1.0})
         folder.trials[number] = trial
     folder.flush()
