@@ -168,9 +168,19 @@ class TrialRecord:
 
     def row(self) -> dict[str, Any]:
         """Return the trial's row of the trials table, without its rank."""
-        from emgmodels.network.summary import (
-            describe,
-        )  # loads PyTorch, which reading has no need of
+        return {
+            **self.facts(),
+            "node": self.node,
+            "seed": self.config.seed,
+            "config": self.config.model_dump_json(),
+            **flatten(self.config.model.model_dump(mode="json"), "model"),
+            **flatten(self.config.training.model_dump(mode="json"), "training"),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what its row says of it, without its settings."""
+        # Describing an architecture loads PyTorch, which reading has no need of.
+        from emgmodels.network.summary import describe
 
         summary, best = describe(self.config.model), self.best
         low, high = self.interval or (None, None)
@@ -193,11 +203,6 @@ class TrialRecord:
             "lookahead_ms": summary.lookahead_ms,
             "electrodes": self.config.model.bands * self.config.model.electrodes,
             "seconds": self.seconds,
-            "node": self.node,
-            "seed": self.config.seed,
-            "config": self.config.model_dump_json(),
-            **flatten(self.config.model.model_dump(mode="json"), "model"),
-            **flatten(self.config.training.model_dump(mode="json"), "training"),
         }
 
 

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from emgmodels.config import Config
 from emgmodels.notation import notation, parse_notation
+from search.display.ranking import View
 from search.display.table import Table
 from search.engine.searcher import OptunaSampler
 from search.halving.ending import Ending, Why
@@ -593,7 +594,7 @@ def test_tables_survive_what_cells_contain():
 def test_a_narrow_terminal_keeps_rank_architecture_and_cer(run):
     found = read_run(run)
     console = Console(width=60, record=True, file=io.StringIO())
-    console.print(ranking(found, found.trials[:3], brief=True).rich("Ranking", console.width))
+    console.print(ranking(found, found.trials[:3], View.BRIEF).rich("Ranking", console.width))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 60
     assert f"{found.trials[0].val_cer:.2f}" in "".join(lines)
