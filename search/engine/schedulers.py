@@ -13,31 +13,35 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import (
-    FIFOScheduler,
-    TrialScheduler,
-)
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from emgmodels.config import explain
 from search.engine.stock_schedulers import HyperBand, Median, TrainAll
 from search.halving.ending import Ending, Why, ending_of
 from search.halving.halving import RANKINGS, Decision, Halving, Progress, State
-from search.halving.rungs import DEFAULT_RANKING, defaults, rungs
-from search.space.settings import SCHEDULER_OPTIONS
+from search.halving.rungs import DEFAULT_RANKING, Defaults, defaults, rungs
+from search.space.settings import SCHEDULER_OPTIONS, SchedulerConfig
 
 CostsOf = Callable[[Trial], Sequence[float]]
 """What of a trial is to be low beside its error rate: known before it trains."""
 
 
 class Plan(NamedTuple):
-    """A scheduler's options, each with its default filled in where there is one for all."""
+    """What a scheduler is made of."""
 
+    given: SchedulerConfig
+    """Its options, as far as a space gives them."""
     max_epochs: int
-    grace: int
-    eta: float | None
-    aligned: int
-    rank_by: str
+    usual: Defaults
+    """What ``asha`` does in such trainings where nothing is given."""
     costs_of: CostsOf | None
+
+    @property
+    def grace(self) -> int:
+        """First rung (epochs), given or usual."""
+        return self.usual.grace if self.given.grace is None else self.given.grace
 
 
 class _Scheduler(NamedTuple):
@@ -49,7 +53,7 @@ _MAKERS: dict[str, Callable[[Plan], TrialScheduler]] = {
     "asha": lambda plan: _asha(plan, True),
     "asha_stopping": lambda plan: _asha(plan, False),
     "hyperband": lambda plan: HyperBand(
-        "epoch", max_t=plan.max_epochs, reduction_factor=plan.eta or 3
+        "epoch", max_t=plan.max_epochs, reduction_factor=plan.given.eta or 3
     ),
     "median": lambda plan: Median("epoch", grace_period=plan.grace),
     "none": lambda plan: TrainAll(),
@@ -62,11 +66,9 @@ def make_scheduler(
     name: str,
     *,
     max_epochs: int,
-    grace: int | None = None,
-    eta: float | None = None,
-    rank_by: str | None = None,
     aligned: int = 0,
     costs_of: CostsOf | None = None,
+    **options: Any,
 ) -> TrialScheduler:
     """Return a scheduler of Ray Tune by name.
 
@@ -75,24 +77,24 @@ def make_scheduler(
     Args:
         name: A key of ``SCHEDULERS``.
         max_epochs: Epochs of a whole training.
-        grace: First rung (epochs).
-        eta: One in eta passes a rung.
-        rank_by: A key of ``halving.RANKINGS``.
         aligned: Epochs that every trial has the framewise loss of an aligned start, at least.
         costs_of: Of several objectives, those beside the error rate; asha's rungs keep the front.
+        options: Fields of ``SchedulerConfig`` that this scheduler takes; None: not given.
 
     Raises:
         ValueError: an option is out of range, or not one of this scheduler.
     """
-    given = {"grace": grace, "eta": eta, "rank_by": rank_by}
-    check_options(name, max_epochs, **{key: val for key, val in given.items() if val is not None})
-    grace = defaults(max_epochs, aligned).grace if grace is None else grace
-    plan = Plan(max_epochs, grace, eta, aligned, rank_by or DEFAULT_RANKING, costs_of)
-    return SCHEDULERS[name].make(plan)
+    known = {option: value for option, value in options.items() if value is not None}
+    given = check_options(name, max_epochs, **known)
+    return SCHEDULERS[name].make(Plan(given, max_epochs, defaults(max_epochs, aligned), costs_of))
 
 
-def check_options(name: str, max_epochs: int, **options: Any) -> None:
-    """Raise ValueError unless ``make_scheduler`` takes these options for this scheduler."""
+def check_options(name: str, max_epochs: int, **options: Any) -> SchedulerConfig:
+    """Return a scheduler's options.
+
+    Raises:
+        ValueError: ``make_scheduler`` does not take these for this scheduler.
+    """
     if name not in SCHEDULERS:
         raise ValueError(f"scheduler '{name}' is not known: choose one of {', '.join(SCHEDULERS)}")
     takes = SCHEDULERS[name].options
@@ -110,6 +112,10 @@ def check_options(name: str, max_epochs: int, **options: Any) -> None:
         raise ValueError(f"eta {eta:g}: must be above 1; 3 lets one in three pass a rung")
     if rank_by is not None and rank_by not in RANKINGS:
         raise ValueError(f"rank_by '{rank_by}' is not known: choose one of {', '.join(RANKINGS)}")
+    try:
+        return SchedulerConfig.model_validate({"name": name, **options})
+    except ValidationError as error:
+        raise ValueError("\n".join(explain(error, f"scheduler '{name}'"))) from None
 
 
 class Asha(FIFOScheduler):
@@ -256,10 +262,10 @@ class Asha(FIFOScheduler):
 
 
 def _asha(plan: Plan, pausing: bool) -> TrialScheduler:
-    eta = plan.eta or defaults(plan.max_epochs, plan.aligned).eta
+    eta, rank_by = plan.given.eta or plan.usual.eta, plan.given.rank_by or DEFAULT_RANKING
     epochs = rungs(plan.max_epochs, plan.grace, eta)
     fronts = plan.costs_of is not None
-    halving = Halving(epochs, plan.max_epochs, eta, plan.rank_by, pausing, fronts)
+    halving = Halving(epochs, plan.max_epochs, eta, rank_by, pausing, fronts)
     return Asha(halving, plan.costs_of)
 
 

@@ -268,9 +268,7 @@ def scheduler_of(space: Space) -> TrialScheduler:
     return make_scheduler(
         space.search.scheduler.name,
         max_epochs=space.epochs,
-        grace=space.search.scheduler.grace,
-        eta=space.search.scheduler.eta,
-        rank_by=space.search.scheduler.rank_by,
+        **space.search.scheduler.options,
         aligned=aligned_epochs(training),
         costs_of=functools.partial(_costs_of, space) if several else None,
     )
