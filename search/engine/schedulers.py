@@ -103,14 +103,15 @@ def check_options(name: str, max_epochs: int, **options: Any) -> SchedulerConfig
             its = ", ".join(takes) or "none"
             raise ValueError(f"scheduler '{name}' has no option '{option}'; its options: {its}")
     grace, eta, rank_by = (options.get(key) for key in ("grace", "eta", "rank_by"))
-    if grace is not None and (grace < 1 or grace >= max_epochs > 1):  # one epoch has no rungs
+    # What is of another type is told below, by the field's own type.
+    if isinstance(grace, int) and (grace < 1 or grace >= max_epochs > 1):  # one epoch has no rungs
         raise ValueError(
             f"grace {grace}: the first rung must stand at epoch 1 or later, "
             f"before the last one ({max_epochs})"
         )
-    if eta is not None and not 1 < eta < math.inf:
+    if isinstance(eta, int | float) and not 1 < eta < math.inf:
         raise ValueError(f"eta {eta:g}: must be above 1; 3 lets one in three pass a rung")
-    if rank_by is not None and rank_by not in RANKINGS:
+    if isinstance(rank_by, str) and rank_by not in RANKINGS:
         raise ValueError(f"rank_by '{rank_by}' is not known: choose one of {', '.join(RANKINGS)}")
     try:
         return SchedulerConfig.model_validate({"name": name, **options})

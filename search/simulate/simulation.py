@@ -198,7 +198,7 @@ def _named(text: str) -> tuple[str, dict[str, Any]]:
     own = read_yaml(text, "--scheduler")
     if not isinstance(own.get("name"), str):
         raise ValueError(f"--scheduler {text}: names none: write {{name: asha, grace: 4}}")
-    return own.pop("name"), own
+    return own.pop("name"), {key: value for key, value in own.items() if value is not None}
 
 
 def _print_tuned(console: Console, tuned: Tuned, bound: float) -> None:

@@ -336,6 +336,12 @@ def test_several_schedulers_stand_in_one_table_each_with_the_options_it_takes(cu
     rows = result.output.splitlines()
     for row in ("asha grace 3 eta 2 by both ", "median grace 3 ", "hyperband eta 2 ", "none "):
         assert sum(line.startswith(row) for line in rows) == 1, row
+    own = ("{name: asha, grace: 2, rank_by: null}", "{name: asha, grace: 4}")
+    asked = [word for name in own for word in ("--scheduler", name)]
+    result = command(curves_csv, *asked, "--eta", 2, "--repeats", 2)
+    rows = result.output.splitlines()
+    for row in ("asha grace 2 eta 2 by both ", "asha grace 4 eta 2 by both "):
+        assert sum(line.startswith(row) for line in rows) == 1, row
     refused = command(curves_csv, "--scheduler", "none", "--scheduler", "hyperband", "--grace", 3)
     assert refused.exit_code == 2
     assert "scheduler 'none' has no option 'grace'" in refused.stderr
@@ -354,6 +360,10 @@ def test_the_command_tunes_and_says_what_to_write_in_a_space_file(few_curves_csv
     [
         (["--scheduler", "ash"], "scheduler 'ash' is not known: choose one of asha"),
         (["--scheduler", "none", "--eta", 3], "'none' has no option 'eta'; its options: none"),
+        (["--scheduler", "{name: asha, eta: low}"], "scheduler 'asha': eta: "),
+        (["--scheduler", "{name: median, eta: 3}"], "'median' has no option 'eta'"),
+        (["--scheduler", "{grace: 3}"], "--scheduler {grace: 3}: names none: write {name: asha,"),
+        (["--scheduler", "{name: asha"], "--scheduler: line 1: is not YAML"),
         (["--grace", 20], "grace 20: the first rung must stand at epoch 1 or later"),
         (["--epochs", 21], "0 of 40 curves have all 21 epochs"),
         (["--trials", 41], "41 are needed: ask for fewer --trials"),
