@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 from emgmodels.notation import notation, parse_notation
@@ -49,10 +49,10 @@ class TrialRow:
     on_front: bool = False
     """Whether no other trial beats it in all objectives, of a search that has several."""
 
-    @cached_property
+    @property
     def label(self) -> str:
         """Compact notation without settings: stages, order, layers, cell, electrodes."""
-        return notation(parse_notation(self.architecture), brief=True)
+        return _brief_and_electrodes(self.architecture)[0]
 
     @property
     def name(self) -> str:
@@ -92,7 +92,6 @@ def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
     if row.get("kept_epoch"):
         kept = Weights(row["kept_epoch"], row["kept_cer"])
     same = ("rank", "architecture", "epochs", "state", "parameters", "macs_per_second")
-    model = parse_notation(row["architecture"])
     return {
         "number": row["trial"],
         **{name: math.nan if cer is None else cer for name, cer in cers.items()},
@@ -101,8 +100,15 @@ def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "kept": kept,
         "max_epochs": row["training.epochs"],
         "ending": ending_in(row),
-        "electrodes": model.bands * model.electrodes,
+        "electrodes": _brief_and_electrodes(row["architecture"])[1],
     }
+
+
+@lru_cache(maxsize=4096)
+def _brief_and_electrodes(architecture: str) -> tuple[str, int]:
+    """Return an architecture in brief, and its electrodes; a live table asks twice a second."""
+    model = parse_notation(architecture)
+    return notation(model, brief=True), model.bands * model.electrodes
 
 
 def rows_of(ranking: Sequence[TrialRecord], front: Iterable[int] = ()) -> list[TrialRow]:
