@@ -221,7 +221,7 @@ def ending_in(row: Mapping[str, Any]) -> Ending | None:
     only a newer version knows.
     """
     if row.get("ending"):
-        with contextlib.suppress(ValueError):  # of JSON too
+        with contextlib.suppress(TypeError, ValueError):  # of JSON too
             return ending_of({**json.loads(row.get("ending_facts") or "{}"), "why": row["ending"]})
     return ending_of(row.get("reason"))
 

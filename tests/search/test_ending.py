@@ -119,8 +119,11 @@ def test_the_table_holds_the_value_and_an_older_one_its_sentence(tmp_path):
     assert read_trials(folder.path)["ending"].to_pylist()[0] == "crashed"
 
 
-def test_an_ending_that_only_a_newer_version_knows_keeps_its_words():
-    row = {"ending": "abducted", "ending_facts": '{"by": 3}', "reason": "taken away by 3"}
+@pytest.mark.parametrize(
+    ("ending", "facts"), [("abducted", '{"by": 3}'), ("crashed", '{"by": 3}'), ("hung", "[1]")]
+)
+def test_an_ending_that_only_a_newer_version_knows_keeps_its_words(ending, facts):
+    row = {"ending": ending, "ending_facts": facts, "reason": "taken away by 3"}
     assert str(ending_in(row)) == "taken away by 3"
 
 
