@@ -33,6 +33,7 @@ from emgmodels.training.fit import fit
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.home import cache_folder, fetched_folder, note_fetched
 from search.engine.checkpoints import BestCheckpoints, SpentCheckpoints
+from search.halving.ending import Ending, Why
 from search.report import figures
 from search.results.folder import RunFolder
 from search.results.lock import running
@@ -231,7 +232,7 @@ def run(tmp_path) -> RunFolder:
     folder.write_space({"name": "tiny", "model": {"encoder": {"order": ["conv"], "conv": {}}}})
     folder.write_environment({"seed": 0, "synthetic": True, "subject": "anna", "split": {}})
     for number in range(2):
-        trial = TrialRecord(number, TINY.model_copy(update={"seed": number}), "complete", "", "")
+        trial = TrialRecord(number, TINY.model_copy(update={"seed": number}), "complete", None, "")
         trial.add({"epoch": 1, "val_cer": 50.0 + number, "val_loss": 1.0, "seconds": 1.0})
         folder.trials[number] = trial
     folder.flush()
@@ -293,7 +294,7 @@ def test_a_run_folder_is_not_written_through_links(run, tmp_path, name):
         with pytest.raises(OSError, match="symbolic links"), running(run.path):
             pass
     elif name == ".trials.rows":
-        folder.trials[0].reason = "other"
+        folder.trials[0].ending = Ending(Why.CRASHED)
         with pytest.raises((OSError, ValueError)):
             folder.append(folder.trials[0])
     else:

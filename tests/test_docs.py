@@ -189,3 +189,78 @@ def test_the_scheduler_of_the_worked_example_is_replayed(extended):
     assert done.returncode == 0, done.stderr
     assert "margin grace 3 eta 1.3" in done.stdout
     assert float(re.search(r"([\d.]+) %", done.stdout)[1]) < 80
+
+
+OPTION = """
+import sys
+from typer.testing import CliRunner
+from search.engine.schedulers import make_scheduler
+from search.simulate.__main__ import app
+from search.space import load_space
+
+def replay(*words):
+    done = CliRunner().invoke(app, [*words, "--repeats", "5", "--trials", "8"])
+    print(done.exit_code, done.output)
+
+replay(*sys.argv[1:], "--scheduler", "asha")
+for wrong in ("{name: asha, patience: 0}", "{name: median, patience: 2}"):
+    replay("curves.csv", "--scheduler", wrong)
+space = load_space("space.yaml")
+chosen = space.search.scheduler
+scheduler = make_scheduler(chosen.name, max_epochs=50, **chosen.options)
+print("patience", scheduler.halving.patience, space.resolved()["search"]["scheduler"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_scheduler_option_of_the_worked_example_is_validated_and_replayed(extended):
+    rows = ["run,epoch,val_cer,val_loss"]
+    for run in range(10):
+        rows += [f"{run},{e},{(6 + run) * 10 / e},{(6 + run) / e}" for e in range(1, 13)]
+    (extended / "curves.csv").write_text("\n".join(rows))
+    (extended / "space.yaml").write_text("search: {scheduler: {name: asha, patience: 2}}")
+    [line] = [words for words in commands(ROOT / "docs" / "extend.md") if "patience" in str(words)]
+    done = run_in(extended, sys.executable, "-c", OPTION, *line[3:])
+    assert done.returncode == 0, done.stderr
+    for said in (
+        *("asha grace 3 eta 3 by both patience 2 ", "asha grace 3 eta 3 by both  "),
+        *("error: scheduler 'asha': patience: ", "'median' has no option 'patience'"),
+        *("patience 2 {'name': 'asha',", "'patience': 2}"),
+    ):
+        assert said in done.stdout, done.stdout
+
+
+RANKINGS = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from search.display.console import trials_table
+from search.display.ranking import View
+from search.display.tensorboard import leaderboard
+from search.report import files
+from search.report.run import read_run
+from search.report.tables import ranking
+from search.results.folder import RunFolder
+
+path = Path(sys.argv[1])
+trials, run, console = RunFolder.open(path).ranking(), read_run(path), Console(width=150)
+console.print(trials_table(trials, 150).rich(None))
+console.print(ranking(run, run.trials, View.BRIEF).rich("Ranking", 150))
+print(leaderboard(trials, "made up"), files._leaderboard(run), files._page(run, {}, []))
+print(ranking(run, run.trials, View.FILE).csv())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_column_of_the_worked_example_stands_in_every_ranking(extended, run_folder):
+    run = run_folder / "runs" / "deep-001"
+    (run / "environment.json").write_text("{}")
+    done = run_in(extended, sys.executable, "-c", RANKINGS, str(run))
+    assert done.returncode == 0, done.stderr
+    found = re.findall(
+        r"(?:┃|\||<th class=\"number\">|,) ?s/epoch ?(┃|\||</th>|$)", done.stdout, re.M
+    )
+    assert found == ["┃", "┃", "|", "|", "</th>", ""], "console twice, Markdown twice, HTML, CSV"
+    assert len(re.findall(r"\b12\.5\b(?! to)", done.stdout)) >= 6

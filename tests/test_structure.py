@@ -110,6 +110,17 @@ def test_ray_is_imported_where_it_is_used():
             assert room(name) in USES_RAY, name
 
 
+@pytest.mark.parametrize("room", ["report", "evaluate", "runs", "results", "display", "storage"])
+def test_reading_a_run_folder_reaches_no_module_that_imports_ray(room):
+    """Inside functions neither; tests/search/test_without_ray.py runs the commands without it."""
+    reached, ahead = set(), {name for name in modules() if f"{name}.".startswith(f"search.{room}.")}
+    while ahead:
+        reached |= ahead
+        ahead = set().union(*(arrows()[name] for name in ahead)) - reached
+    for name in reached:
+        assert "ray" not in {target.split(".")[0] for target in imported(modules()[name])}, name
+
+
 READING = {
     "search.report.__main__": ("ray", "torch"),
     "search.evaluate.__main__": ("ray",),

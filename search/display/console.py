@@ -10,17 +10,15 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from emgmodels.notation import notation
+from search.display.ranking import About, View, ranking
+from search.display.table import Table
 from search.display.words import duration
-from search.results.record import COMPLETE, FAILED, PAUSED, RUNNING, STOPPED, TrialRecord
+from search.results.record import TrialRecord
+from search.results.trial_row import rows_of
 
-_STYLES = {RUNNING: "cyan", PAUSED: "dim", COMPLETE: "green", STOPPED: "dim", FAILED: "red"}
 _SHOWN = 12
-_WIDE, _NARROW = 96, 72
-"""Characters below which a table has no room for losses, and none for intervals."""
 _CELL_WIDTH = 110
 _CELL = '<pre style="white-space:pre;overflow-x:auto;line-height:normal">{code}</pre>'
 _REFRESH = 0.5
@@ -102,7 +100,7 @@ class Progress:
         )
 
     def _view(self, ranking: list[TrialRecord]) -> Group:
-        table = trials_table(ranking[:_SHOWN], width=self.console.width)
+        table = trials_table(ranking[:_SHOWN], self.console.width).rich(None)
         return Group(table, Text(self._status(ranking), style="bold"))
 
     def _print(self, line: str) -> None:
@@ -143,44 +141,16 @@ class _Cell:
 
 
 def trials_table(
-    ranking: list[TrialRecord],
-    title: str | None = None,
-    width: int = _WIDE,
-    front: Collection[int] = (),
+    trials: list[TrialRecord], width: int = _CELL_WIDTH, front: Collection[int] = ()
 ) -> Table:
     """Return a table of trials in the order given.
 
     Args:
-        ranking: the trials.
-        title: above the table.
+        trials: the first of a ranking.
         width: characters that it may take; what a narrow terminal has no room for is left out.
         front: numbers of the trials on the Pareto front of several objectives.
     """
-    columns: dict[str, Callable[[TrialRecord], str]] = {
-        "epoch": lambda trial: f"{trial.epoch}/{trial.config.training.epochs}",
-        "loss": lambda trial: f"{trial.curve[-1]['val_loss']:.3f}" if trial.curve else "",
-        "CER %": lambda trial: f"{trial.best['val_cer']:.2f}" if trial.best else "",
-        "95 %": lambda trial: "{:.1f} to {:.1f}".format(*trial.interval) if trial.interval else "",
-        "front": lambda trial: "●" if trial.number in front else "",
-    }
-    left_out = {"loss"} if width < _WIDE else set()
-    left_out |= {"95 %"} if width < _NARROW else set()
-    left_out |= set() if front else {"front"}
-    table = Table(title=title, title_justify="left", expand=False)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("trial", justify="right", no_wrap=True)
-    table.add_column("architecture", overflow="fold", ratio=1)
-    shown = [text for name, text in columns.items() if name not in left_out]
-    for name in columns:
-        if name not in left_out:
-            table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for rank, trial in enumerate(ranking, start=1):
-        state = Text(trial.state, style=_STYLES.get(trial.state, ""))
-        architecture = notation(trial.config.model, brief=True)
-        texts = (text(trial) for text in shown)
-        table.add_row(str(rank), f"{trial.number:03d}", architecture, *texts, state)
-    return table
+    return ranking(About(View.LIVE, rows_of(trials, front), width=width, has_front=bool(front)))
 
 
 def _score(trial: TrialRecord) -> str:

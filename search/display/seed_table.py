@@ -9,11 +9,12 @@ from rich.console import Console
 
 from emgmodels.bootstrap import TOLD_APART
 from emgmodels.notation import notation, parse_notation
+from search.display.table import Table
 from search.display.words import with_room
 
 
-def cells(rows: Sequence[Mapping[str, Any]], *, brief: bool = False) -> dict[str, list[str]]:
-    """Return the columns of a ranking over seeds for a person, by header.
+def over_seeds(rows: Sequence[Mapping[str, Any]], *, brief: bool = False) -> Table:
+    """Return a ranking of configurations by their mean CER over seeds.
 
     Args:
         rows: of ``table``; of a confirmation with the search's ``trial`` and ``search_cer``.
@@ -34,7 +35,7 @@ def cells(rows: Sequence[Mapping[str, Any]], *, brief: bool = False) -> dict[str
     }
     if any("search_cer" in row for row in rows):
         columns["in the search"] = [f"{row['search_cer']:.2f}" for row in rows]
-    return columns
+    return Table.of(columns, left=("architecture",))
 
 
 def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -52,12 +53,8 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a ranking over seeds, and what it comes to."""
-    from search.display.table import Table
-
     console = with_room(console)
-    columns = cells(rows, brief=True)
-    table = Table(list(columns), list(zip(*columns.values(), strict=True)), left=("architecture",))
-    console.print(table.rich(title, console.width))
+    console.print(over_seeds(rows, brief=True).rich(title, console.width))
     console.print(verdict(rows), highlight=False, markup=False, soft_wrap=True)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,18 +15,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headers."""
+    """Rows of text under headers; what goes into a CSV alone may be numbers."""
 
     headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    left: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]]
+    left: Collection[str] = ()
     """Headers of columns of words; the others hold numbers and stand to the right."""
+    unbroken: Collection[str] = ()
+    """Columns of words that a terminal does not wrap."""
+    widest: str = ""
+    """The column that takes the room of a terminal that others leave, and gives way to them."""
+    styles: Mapping[str, str] = field(default_factory=dict)
+    """How a terminal shows words, by the whole word."""
+    parted: Collection[int] = ()
+    """Rows, counted from 0, below which a terminal has a line."""
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Sequence[str]], left: Collection[str] = ()) -> Table:
+        """Return a table of columns by their headers."""
+        return cls(list(columns), list(zip(*columns.values(), strict=True)), left)
 
     def markdown(self) -> str:
         """Return the table as Markdown."""
         bars = [":--" if header in self.left else "--:" for header in self.headers]
         lines = [self.headers, bars, *self.rows]
         return "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
+
+    def csv(self) -> str:
+        """Return the table as CSV."""
+        written = io.StringIO()
+        writer = csv.writer(written, lineterminator="\n")
+        writer.writerow(self.headers)
+        writer.writerows(self.rows)
+        return written.getvalue()
 
     def html(self) -> str:
         """Return the table as HTML; it scrolls by itself where it is too wide."""
@@ -36,19 +59,32 @@ class Table:
             f"<tbody>\n{body}\n</tbody></table></div>"
         )
 
-    def rich(self, title: str, width: int) -> rich.table.Table:
-        """Return the table for a terminal; columns to the right that don't fit are left out."""
+    def rich(self, title: str | None, width: int | None = None) -> rich.table.Table:
+        """Return the table for a terminal.
+
+        Args:
+            title: what stands above it.
+            width: characters that it may take: columns to the right that do not fit are left out.
+                None: all columns are shown, and wrapped where there is no room.
+        """
         import rich.table
         from rich.text import Text
 
         table = rich.table.Table(title=title, title_justify="left")
-        shown = self._fitting(width)
+        shown = len(self.headers) if width is None else self._fitting(width)
         for header in self.headers[:shown]:
-            words = header in self.left
-            justify: Any = "left" if words else "right"
-            table.add_column(header, justify=justify, no_wrap=not words, overflow="fold")
-        for row in self.rows:
-            table.add_row(*map(Text, row[:shown]))
+            is_text = header in self.left
+            wraps = is_text and header not in self.unbroken
+            table.add_column(
+                header,
+                justify="left" if is_text else "right",
+                no_wrap=not wraps,
+                overflow="fold" if wraps or width is not None else "ellipsis",
+                ratio=1 if header == self.widest else None,
+            )
+        for place, row in enumerate(self.rows):
+            cells = (Text(cell, style=self.styles.get(cell, "")) for cell in row[:shown])
+            table.add_row(*cells, end_section=place in self.parted)
         return table
 
     def _fitting(self, width: int) -> int:

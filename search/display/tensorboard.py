@@ -27,7 +27,10 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from emgmodels import atomic
 from emgmodels.config import Config, Frozen, section_kind
+from search.display.ranking import About, View
+from search.display.ranking import ranking as board
 from search.results.record import STATES, TrialRecord
+from search.results.trial_row import rows_of
 
 SCALARS = {
     "loss/train": "train_loss",
@@ -179,18 +182,9 @@ class SearchBoard:
 
 def leaderboard(ranking: Sequence[TrialRecord], data: str) -> str:
     """Return trials as a Markdown table, in the order given."""
-    lines = [
-        f"Ranking by validation CER, {data}\n",
-        "| # | trial | CER % | epochs | state | how it ended |",
-        "| --: | :-- | --: | --: | :-- | :-- |",
-    ]
-    for rank, trial in enumerate(ranking, start=1):
-        cer = f"{trial.best['val_cer']:.2f}" if trial.best else "–"
-        epochs = f"{trial.epoch}/{trial.config.training.epochs}"
-        cells = (rank, trial.name, cer, epochs, trial.state, trial.reason)
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    notes = [f"\n{trial.kept_note}" for trial in ranking if trial.kept_note]
-    return "\n".join([*lines, *notes])
+    table = board(About(View.BOARD, rows_of(ranking))).markdown()
+    notes = (f"\n\n{trial.kept_note}" for trial in ranking if trial.kept_note)
+    return f"Ranking by validation CER, {data}\n\n{table.rstrip()}{''.join(notes)}"
 
 
 def append(folder: Path, *values: Summary.Value, step: int = 0) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 import torch
 from ray.tune.experiment import Trial
 
+from search.halving.ending import Ending, Why, ending_of
+
 RETRIES = 2
 """How often a trial is started again."""
 FIRST_EPOCH = 3600.0
 """Seconds that a process has to get ready in, and the first epoch of a search."""
-DISK_FULL = "the disk was full"
 
 
 class PassingError(Exception):
@@ -42,12 +43,17 @@ def may_pass(error: Exception) -> bool:
     return passing or _is_onednn(error)
 
 
-def explain(error: Exception) -> str:
-    """Return one line for the trials table."""
+def explain(error: Exception) -> Ending:
+    """Return why an error ends a training."""
     if isinstance(error, torch.OutOfMemoryError):
-        return "out of GPU memory"
+        return Ending(Why.GPU_MEMORY)
     if isinstance(error, MemoryError) or _is_memory(error):
-        return "out of memory"
+        return Ending(Why.MEMORY)
+    return Ending(Why.ERROR, message=one_line(error))
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's kind and the first line of its message."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
@@ -58,15 +64,15 @@ def last_failure(trial: Trial) -> str:
     return re.split(r"^Failure # .*\n", text, flags=re.MULTILINE)[-1].strip()
 
 
-def summary(text: str) -> str:
-    """Return one line for what Ray Tune noted of a failure."""
+def ending_noted(text: str) -> Ending:
+    """Return why a trial ended, from what Ray Tune noted of its failure: text alone."""
     if found := re.search(rf"{PassingError.__name__}: (.*)", text):
-        return found[1]
+        return ending_of(found[1]) or Ending(Why.ERROR, message="unknown")
     if re.search(r"running low on memory|memory monitor|OutOfMemoryError", text):
-        return "out of memory: Ray ended its process before the machine ran out"
+        return Ending(Why.EVICTED)
     if re.search(r"\bdied\b|\bdead\b", text):
-        return "its process was killed, or crashed"
-    return text.splitlines()[-1] if text else "unknown"
+        return Ending(Why.CRASHED)
+    return Ending(Why.ERROR, message=text.splitlines()[-1] if text else "unknown")
 
 
 def is_disk_full(error: BaseException | str) -> bool:

@@ -51,7 +51,7 @@ def gpus_of_trial(given: float | str | None) -> float | str | None:
 def trial_bytes(space: Space, recordings: Sequence[Recording]) -> int:
     """Return what a trial of a space needs of a GPU's memory (bytes), recordings included."""
     configs = list(drawn(space, _DRAWN))
-    # auto is bfloat16 on a GPU that has it; what an older one needs more is in the estimate.
+    # auto is bfloat16 on GPUs since Ampere (2020).
     headroom = [
         _HEADROOM if config.training.precision == "float32" else _HEADROOM_REDUCED
         for config in configs

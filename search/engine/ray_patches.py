@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.fs
 from ray.tune.experiment import Trial
 
-from search.engine.failures import DISK_FULL
 from search.engine.patching import patch, replaced
 
 if TYPE_CHECKING:
@@ -352,7 +351,7 @@ def _save_last(controller: Any, recorder: Recorder) -> None:
         running = controller._running_trials
         return any(trial.is_saving or recorder.owes(trial) for trial in running)
 
-    if recorder.ending == DISK_FULL or not missing():
+    if recorder.is_disk_full or not missing():
         return
     end = time.monotonic() + _LAST_WEIGHTS
     with (

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -27,6 +28,7 @@ from search.display.tensorboard import TrialBoards
 from search.engine import failures
 from search.engine.checkpoints import BestCheckpoints, SpentCheckpoints, TimelySaves
 from search.engine.trial import CHECKPOINT
+from search.halving.ending import Ending, Why, ending_of
 from search.results.folder import RunFolder
 from search.results.record import (
     COMPLETE,
@@ -35,7 +37,6 @@ from search.results.record import (
     PAUSED,
     RUNNING,
     STOPPED,
-    TIME_IS_UP,
     WAITING,
     TrialRecord,
     Weights,
@@ -51,11 +52,8 @@ _PATIENCE_EPOCHS = 20
 _HOPELESS = 5
 """Trials that fail, while no other trains, after which a search is given up; three for each slot
 where that is more."""
-_NONE_TRAINS = "no trial could be trained"
 _SPARE_BYTES = 8 * 2**20
 """A disk with less free space counts as full."""
-INTERRUPTED = "the search was interrupted"
-"""How the reason of a trial ends that Ctrl-C, or another signal, cut off."""
 _LOOK = 1.0
 """Seconds between two looks at what may be wrong."""
 
@@ -81,20 +79,20 @@ class Recorder(tune.Callback):
             settings: when to end, and after how long a trial without a report is taken for hung.
 
         Attributes:
-            ending: why the search ends before its time; empty while it does not.
+            ending: why the search ends before its time; None while it does not.
             end_loop: lets Ray's loop end; the engine sets it.
             is_hurried: whether the user does not want to wait for the last weights.
         """
         self.folder, self.boards, self.progress = folder, boards, progress
-        self.explain: Callable[[str], str] | None = getattr(scheduler, "why", None)
-        self.ending = ""
+        self.explain: Callable[[str], Ending | None] | None = getattr(scheduler, "ending", None)
+        self.ending: Ending | None = None
         self.end_loop: Callable[[], None] = lambda: None
         self.is_hurried = False
         self._is_closing = self._is_ending_said = False
         self._begin = time.monotonic()
         self._settings = settings
         self._heard: dict[str, tuple[Trial, float]] = {}
-        self._hung: dict[str, str] = {}
+        self._hung: dict[str, Ending] = {}
         self._failed: set[int] = set()  # in this process, as the next
         self._trained: set[int] = set()
         self._looked = 0.0
@@ -112,17 +110,22 @@ class Recorder(tune.Callback):
         return tune.Callback, ()
 
     @property
+    def is_disk_full(self) -> bool:
+        """Whether the search ends because nothing more can be written."""
+        return self.ending is not None and self.ending.why is Why.DISK_FULL
+
+    @property
     def failure(self) -> str:
         """Why the search failed as a whole, and what to do; empty where it did not."""
         path, tried = self.folder.path, list(self.folder.trials.values())
-        if self.ending == failures.DISK_FULL:
+        if self.is_disk_full:
             return (
                 f"{path}: the disk is full. What was trained is in the tables; make space, then go "
                 f"on with: python -m search.run --resume {shlex.quote(str(path))}"
             )
-        if self.ending == _NONE_TRAINS:
+        if self.ending is not None and self.ending.why is Why.NONE_TRAINS:
             tried = [record for record in tried if record.number in self._failed]
-        reasons = Counter(record.reason for record in tried if record.state == FAILED)
+        reasons = Counter(record.ending for record in tried if record.state == FAILED)
         if not reasons or (any(record.curve for record in tried) and reasons.total() < len(tried)):
             return ""
         reason, count = reasons.most_common(1)[0]
@@ -134,7 +137,7 @@ class Recorder(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial got its slot, for the first time or again."""
         record = self._record(trial)
-        record.state, record.reason = RUNNING, ""
+        record.state, record.ending = RUNNING, None
         record.node = ""
         self.folder.append(record)
         self._heard[trial.trial_id] = trial, time.monotonic()
@@ -149,7 +152,7 @@ class Recorder(tune.Callback):
             record.node = node
             self.folder.append(record)
         if "failure" in result:
-            record.state, record.reason = FAILED, result["failure"]
+            record.state, record.ending = FAILED, ending_of(result["failure"])
             self._note_failed(record)
             self.folder.write_failure(record, result["traceback"])
             return
@@ -182,7 +185,7 @@ class Recorder(tune.Callback):
         if record.state != FAILED:
             whole = record.epoch >= record.config.training.epochs
             record.state = COMPLETE if whole else STOPPED
-            record.reason = self._why(trial)
+            record.ending = self._ending_of(trial)
         self._ended(record, trial)
         _forget_configuration(trial)
 
@@ -190,14 +193,14 @@ class Recorder(tune.Callback):
         """A trial failed more often than it is started again."""
         record = self._record(trial)
         record.state = FAILED
-        times = f", {trial.num_failures} times" if trial.num_failures > 1 else ""
-        record.reason = self._note_failure(trial) + times
+        times = trial.num_failures if trial.num_failures > 1 else None
+        record.ending = replace(self._note_failure(trial), times=times)
         self._note_failed(record)
         self._ended(record, trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial failed and is started again."""
-        self._record(trial).reason = f"starts again: {self._note_failure(trial)}"
+        self._record(trial).ending = replace(self._note_failure(trial), again=True)
 
     def owes(self, trial: Trial) -> bool:
         """Return whether a trial's best weights are to be kept, and are in no checkpoint yet."""
@@ -221,8 +224,8 @@ class Recorder(tune.Callback):
         Returns:
             Whether there was something left to end.
         """
-        if not self.ending:
-            self._end(INTERRUPTED)
+        if self.ending is None:
+            self._end(Why.INTERRUPTED)
         elif self._is_closing and not self.is_hurried:
             self.is_hurried = True
         else:
@@ -248,12 +251,12 @@ class Recorder(tune.Callback):
                     self._best.find(self.folder.trials.values())
                 self.folder.flush()
                 self.boards.search.update(ranking, self.folder.elapsed)
-        if not self.ending and time.monotonic() - self._looked >= _LOOK:
+        if self.ending is None and time.monotonic() - self._looked >= _LOOK:
             self._looked = time.monotonic()
             self._end_hung()
             if why := self._reason_to_end():
                 self._end(why)
-        if self.ending:
+        if self.ending is not None:
             self._say_ending()
 
     def finish(self, snapshot: bool) -> None:
@@ -265,8 +268,8 @@ class Recorder(tune.Callback):
         self.folder.release()
         for record in self.folder.trials.values():
             if record.state in (RUNNING, PAUSED, WAITING):
-                end = self.ending or INTERRUPTED
-                record.reason = f"{record.state} at epoch {record.epoch} when {end}"
+                end = self.ending or Ending(Why.INTERRUPTED)
+                record.ending = end.cut(record.state, record.epoch)
                 record.state = CUT_OFF
                 self.boards.end(record.slug, failed=False)
         self._best.keep(self.folder.trials.values())
@@ -275,9 +278,9 @@ class Recorder(tune.Callback):
         self.folder.flush()
         self.boards.search.update(self.folder.ranking(), self.folder.elapsed, final=True)
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: Why) -> None:
         """End the search as Ctrl-C does: with a snapshot from which it can go on."""
-        self.ending = why
+        self.ending = Ending(why)
         self.folder.release()
         self.end_loop()
 
@@ -285,16 +288,16 @@ class Recorder(tune.Callback):
         """Say why the search ends, once; not from a signal's handler, in the middle of a line."""
         if not self._is_ending_said:
             self._is_ending_said = True
-            self.progress.ending(self.ending or INTERRUPTED)
+            self.progress.ending(str(self.ending or Ending(Why.INTERRUPTED)))
 
-    def _reason_to_end(self) -> str:
+    def _reason_to_end(self) -> Why | None:
         budget = self._settings.time_budget
         if budget is not None and time.monotonic() - self._begin >= budget:
-            return TIME_IS_UP
+            return Why.TIME_BUDGET
         if shutil.disk_usage(self.folder.path).free < _SPARE_BYTES:
-            return failures.DISK_FULL
+            return Why.DISK_FULL
         many = len(self._failed) >= max(_HOPELESS, 3 * len(self._heard))
-        return _NONE_TRAINS if many and self._trained <= self._failed else ""
+        return Why.NONE_TRAINS if many and self._trained <= self._failed else None
 
     @contextlib.contextmanager
     def _deaf(self) -> Iterator[None]:
@@ -316,16 +319,16 @@ class Recorder(tune.Callback):
                 del self._heard[trial_id]
             elif now - heard > limit and (actor := trial.temporary_state.ray_actor):
                 self._heard[trial_id] = trial, now
-                self._hung[trial_id] = f"hung: no report within {limit:.0f} s (search.hang_after)"
+                self._hung[trial_id] = Ending(Why.HUNG, seconds=round(limit))
                 ray.kill(actor)
 
-    def _note_failure(self, trial: Trial) -> str:
-        """Write down why a trial failed, and return it in one line."""
+    def _note_failure(self, trial: Trial) -> Ending:
+        """Write down why a trial failed, and return it."""
         text = failures.last_failure(trial)
         self.folder.write_failure(self._record(trial), text)
-        if failures.is_disk_full(text) and not self.ending:
-            self._end(failures.DISK_FULL)
-        return self._hung.pop(trial.trial_id, None) or failures.summary(text)
+        if failures.is_disk_full(text) and self.ending is None:
+            self._end(Why.DISK_FULL)
+        return self._hung.pop(trial.trial_id, None) or failures.ending_noted(text)
 
     def _note_failed(self, record: TrialRecord) -> None:
         self._failed.add(record.number)
@@ -362,13 +365,12 @@ class Recorder(tune.Callback):
         self._spent.note(trial)
         self.progress.ended(record)
 
-    def _why(self, trial: Trial) -> str:
+    def _ending_of(self, trial: Trial) -> Ending | None:
+        """Return why a trial ended: what the scheduler knows of it, else whether it was whole."""
         if self.explain is not None:
             return self.explain(trial.trial_id)
         record = self._record(trial)
-        if record.state == COMPLETE:
-            return f"trained all {record.epoch} epochs"
-        return f"stopped by the scheduler at epoch {record.epoch}"
+        return Ending(Why.WHOLE if record.state == COMPLETE else Why.STOPPED, epoch=record.epoch)
 
 
 def _take_checkpoint(record: TrialRecord, trial: Trial) -> bool:

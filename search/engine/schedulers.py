@@ -13,16 +13,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import (
-    FIFOScheduler,
-    TrialScheduler,
-)
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from emgmodels.config import explain
 from search.engine.stock_schedulers import HyperBand, Median, TrainAll
+from search.halving.ending import Ending, Why, ending_of
 from search.halving.halving import RANKINGS, Decision, Halving, Progress, State
 from search.halving.rungs import Schedule, resolve
-from search.space.settings import SCHEDULER_OPTIONS
+from search.space.settings import SCHEDULER_OPTIONS, SchedulerConfig
 
 CostsOf = Callable[[Trial], Sequence[float]]
 """What of a trial is to be low beside its error rate: known before it trains."""
@@ -34,8 +34,8 @@ class _Scheduler(NamedTuple):
 
 
 _MAKERS: dict[str, Callable[[Schedule, CostsOf | None], TrialScheduler]] = {
-    "asha": lambda plan, costs_of: _asha(plan, costs_of, pausing=True),
-    "asha_stopping": lambda plan, costs_of: _asha(plan, costs_of, pausing=False),
+    "asha": lambda plan, costs_of: _asha(plan, costs_of, True),
+    "asha_stopping": lambda plan, costs_of: _asha(plan, costs_of, False),
     "hyperband": lambda plan, _: HyperBand(
         "epoch", max_t=plan.epochs, reduction_factor=plan.eta or 3
     ),
@@ -61,7 +61,7 @@ def make_scheduler(
         max_epochs: Epochs of a whole training.
         aligned: Epochs that every trial has the framewise loss of an aligned start, at least.
         costs_of: Of several objectives, those beside the error rate; asha's rungs keep the front.
-        options: Those of the scheduler; None where it decides.
+        options: Fields of ``SchedulerConfig`` that this scheduler takes; None: not given.
 
     Raises:
         ValueError: an option is out of range, or not one of this scheduler.
@@ -79,8 +79,12 @@ def scheduler_from(schedule: Schedule, costs_of: CostsOf | None = None) -> Trial
     return SCHEDULERS[schedule.name].make(schedule, costs_of)
 
 
-def check_options(name: str, max_epochs: int, **options: Any) -> None:
-    """Raise ValueError unless ``make_scheduler`` takes these options for this scheduler."""
+def check_options(name: str, max_epochs: int, **options: Any) -> SchedulerConfig:
+    """Return a scheduler's options.
+
+    Raises:
+        ValueError: ``make_scheduler`` does not take these for this scheduler.
+    """
     if name not in SCHEDULERS:
         raise ValueError(f"scheduler '{name}' is not known: choose one of {', '.join(SCHEDULERS)}")
     takes = SCHEDULERS[name].options
@@ -89,15 +93,20 @@ def check_options(name: str, max_epochs: int, **options: Any) -> None:
             its = ", ".join(takes) or "none"
             raise ValueError(f"scheduler '{name}' has no option '{option}'; its options: {its}")
     grace, eta, rank_by = (options.get(key) for key in ("grace", "eta", "rank_by"))
-    if grace is not None and (grace < 1 or grace >= max_epochs > 1):  # one epoch has no rungs
+    # What is of another type is told below, by the field's own type.
+    if isinstance(grace, int) and (grace < 1 or grace >= max_epochs > 1):  # one epoch has no rungs
         raise ValueError(
             f"grace {grace}: the first rung must stand at epoch 1 or later, "
             f"before the last one ({max_epochs})"
         )
-    if eta is not None and not 1 < eta < math.inf:
+    if isinstance(eta, int | float) and not 1 < eta < math.inf:
         raise ValueError(f"eta {eta:g}: must be above 1; 3 lets one in three pass a rung")
-    if rank_by is not None and rank_by not in RANKINGS:
+    if isinstance(rank_by, str) and rank_by not in RANKINGS:
         raise ValueError(f"rank_by '{rank_by}' is not known: choose one of {', '.join(RANKINGS)}")
+    try:
+        return SchedulerConfig.model_validate({"name": name, **options})
+    except ValidationError as error:
+        raise ValueError("\n".join(explain(error, f"scheduler '{name}'"))) from None
 
 
 class Asha(FIFOScheduler):
@@ -128,6 +137,10 @@ class Asha(FIFOScheduler):
         """Say where a trial stands: 'stopped at rung 9: rank 7 of 9'."""
         return self.halving.why(trial_id)
 
+    def ending(self, trial_id: str) -> Ending | None:
+        """Return why a trial ended."""
+        return self.halving.ending(trial_id)
+
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Take in a new, a restored or a retried trial."""
         trial_id = trial.trial_id
@@ -137,11 +150,11 @@ class Asha(FIFOScheduler):
             self.halving.revive(trial_id)
             return
         known = getattr(trial, "progress", None)
-        restored = Progress(**{**known, "state": State(known["state"])}) if known else None
+        restored = Progress.restored(known) if known else None
         costs = self._costs_of(trial) if self._costs_of and not restored else ()
         progress = self.halving.add(trial_id, restored, costs)
         if trial.is_finished():
-            self.halving.end(trial_id, State.STOPPED, "ended in an earlier run")
+            self.halving.end(trial_id, State.STOPPED, Ending(Why.EARLIER))
         elif progress.state is State.PAUSED:
             trial.set_status(Trial.PAUSED)  # Ray restores paused trials as pending
         else:
@@ -171,15 +184,16 @@ class Asha(FIFOScheduler):
         """Note the end of a trial that Ray or the trial itself ended, with its last result."""
         trial_id, epoch = trial.trial_id, result.get("epoch", 0)
         if "failure" in result:
-            self.halving.end(trial_id, State.FAILED, result["failure"])
+            failure = ending_of(result["failure"]) or Ending(Why.FAILED, epoch=epoch)
+            self.halving.end(trial_id, State.FAILED, failure)
         elif epoch and self.halving[trial_id].state is State.TRAINING:
             self.halving.report(trial_id, epoch, result["val_cer"], result["val_loss"])
-        self.halving.end(trial_id, State.STOPPED, f"ended after {epoch} epochs")
+        self.halving.end(trial_id, State.STOPPED, Ending(Why.ENDED, epoch=epoch))
         trial.invalidate_json_state()
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Note the end of a trial that was not running."""
-        self.halving.end(trial.trial_id, State.STOPPED, "ended while it waited")
+        self.halving.end(trial.trial_id, State.STOPPED, Ending(Why.UNSTARTED))
         trial.invalidate_json_state()
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
@@ -240,10 +254,9 @@ class Asha(FIFOScheduler):
 
 def _asha(schedule: Schedule, costs_of: CostsOf | None, pausing: bool) -> TrialScheduler:
     assert schedule.eta is not None, "decided for every scheduler with rungs"
-    epochs, fronts = list(schedule.rungs), costs_of is not None
-    halving = Halving(
-        epochs, schedule.epochs, schedule.eta, schedule.rank_by, pausing=pausing, fronts=fronts
-    )
+    epochs, last = list(schedule.rungs), schedule.epochs
+    fronts = costs_of is not None
+    halving = Halving(epochs, last, schedule.eta, schedule.rank_by, pausing, fronts)
     return Asha(halving, costs_of)
 
 

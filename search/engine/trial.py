@@ -112,10 +112,10 @@ class EmgTrial(tune.Trainable):
         except Exception as error:
             self.result = None
             if may_pass(error):
-                raise PassingError(explain(error)) from error
+                raise PassingError(str(explain(error))) from error
             return {
                 "epoch": self.epoch + 1,
-                "failure": explain(error),
+                "failure": explain(error).facts,
                 "traceback": traceback.format_exc(),
                 "val_cer": float("nan"),
                 "val_loss": float("nan"),

@@ -14,13 +14,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
-from search.engine.failures import (
-    DISK_FULL,
-    FIRST_EPOCH,
-    RETRIES,
-    explain,
-    is_disk_full,
-)
+from search.engine.failures import FIRST_EPOCH, RETRIES, explain, is_disk_full
 from search.engine.fixed_list import ListedConfigs
 from search.engine.ray_patches import (
     SnapshotError,
@@ -38,6 +32,7 @@ from search.engine.recorder import Recorder
 from search.engine.resources import Resources, trials_ahead
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import EmgTrial, TrialData
+from search.halving.ending import Ending, Why
 from search.results.folder import RunFolder
 from search.space import SearchConfig
 from search.storage import ENGINE_FOLDER
@@ -185,10 +180,10 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
         raise ValueError(_unreadable(recorder, error)) from error
     except BaseException as error:
         if is_disk_full(error):
-            recorder.ending = DISK_FULL
+            recorder.ending = Ending(Why.DISK_FULL)
         elif isinstance(error, Exception):
-            recorder.ending = f"the search failed: {explain(error)}"
-        if recorder.ending != DISK_FULL:
+            recorder.ending = Ending(Why.SEARCH_FAILED, message=str(explain(error)))
+        if not recorder.is_disk_full:
             recorder.finish(snapshot)
             raise
     recorder.finish(snapshot)

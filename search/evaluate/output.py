@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet
 import torch
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from emgmodels.atomic import whole
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.reading.sessions import STITCHED, WINDOWS, align
-from search.evaluate.evaluation import GREEDY, Evaluation, reach
+from search.display.table import Table
+from search.evaluate.evaluation import GREEDY, Evaluation, Row, reach
 from search.results.session_files import SETS
 
 _COLUMNS = 76
@@ -63,7 +63,9 @@ def show(console: Console, evaluation: Evaluation, synthetic: bool, lines: int) 
         synthetic: whether the sessions were written by a synthetic typist.
         lines: lines of text.
     """
-    console.print(_table(evaluation, synthetic))
+    data = "synthetic " if synthetic else ""
+    title = f"{evaluation.trial.name}: {data}{SETS[evaluation.subset]} sessions"
+    console.print(rates(evaluation).rich(title))
     for line in (
         reach(evaluation),
         *evaluation.notes,
@@ -122,32 +124,37 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(evaluation: Evaluation, synthetic: bool) -> Table:
-    data = "synthetic " if synthetic else ""
-    title = f"{evaluation.trial.name}: {data}{SETS[evaluation.subset]} sessions"
-    table = Table(title=title, title_justify="left")
-    table.add_column("session", overflow="fold")
-    table.add_column("way", no_wrap=True)
-    table.add_column("decoder", overflow="fold")
-    for name in ("CER %", "95 %", "ins", "del", "sub", "keys", "x real time"):
-        table.add_column(name, justify="right", no_wrap=True)
+def rates(evaluation: Evaluation, parts: Sequence[str] = ("ins", "del", "sub")) -> Table:
+    """Return the error rates of the whole set, then of each session, in every way of reading.
+
+    Args:
+        evaluation: whose.
+        parts: headers of the rates of insertions, deletions and substitutions.
+    """
     several = len(evaluation.sessions) > 1
-    for row in evaluation.rows():
-        if row.session is None and not several:
-            continue
-        edits, (low, high) = row.edits, row.interval
-        table.add_row(
-            Text(row.session or f"all {len(row.transcripts)}"),
-            row.way,
-            Text(row.decoder),
-            f"{edits.cer:.2f}",
-            f"{low:.1f} – {high:.1f}",
-            *(f"{rate:.2f}" for rate in (edits.ier, edits.der, edits.ser)),
-            f"{edits.target}",
-            f"{row.seconds / row.duration:.4f}",
-            end_section=row.way == WINDOWS and row.search is evaluation.searches[-1],
-        )
-    return table
+    shown = [row for row in evaluation.rows() if row.session is not None or several]
+    last = evaluation.searches[-1]
+    return Table(
+        ["session", "way", "decoder", "CER %", "95 %", *parts, "keys", "x real time"],
+        [_rates_of(row) for row in shown],
+        left=("session", "way", "decoder"),
+        unbroken=("way",),
+        parted=[n for n, row in enumerate(shown) if row.way == WINDOWS and row.search is last],
+    )
+
+
+def _rates_of(row: Row) -> tuple[str, ...]:
+    edits, (low, high) = row.edits, row.interval
+    return (
+        row.session or f"all {len(row.transcripts)}",
+        row.way,
+        row.decoder,
+        f"{edits.cer:.2f}",
+        f"{low:.1f} – {high:.1f}",
+        *(f"{rate:.2f}" for rate in (edits.ier, edits.der, edits.ser)),
+        f"{edits.target}",
+        f"{row.seconds / row.duration:.4f}",
+    )
 
 
 def _show_text(console: Console, evaluation: Evaluation, lines: int) -> None:

@@ -16,19 +16,16 @@ from emgmodels.outputs import check_output
 from emgmodels.reading.sessions import STITCHED, align
 from search.display.page import Page
 from search.display.plot import MARK
-from search.display.table import Table
 from search.evaluate.evaluation import GREEDY, Evaluation, reach
 from search.evaluate.keyboard import keyboard
+from search.evaluate.output import rates
 from search.results.record import TrialRecord
 from search.results.session_files import SETS
 
 _COLUMNS = 92
 """Characters of a line of text."""
 _KINDS = {"S": "another key", "D": "left out", "I": "one too many"}
-_HEADERS = (
-    *("session", "way", "decoder", "CER %", "95 %"),
-    *("ins %", "del %", "sub %", "keys", "x real time"),
-)
+_PARTS = ("ins %", "del %", "sub %")
 _STYLE = """<style>
 .text { font: .82rem/1.35 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .text pre { margin: .5rem 0; white-space: pre; overflow-x: auto; }
@@ -64,7 +61,7 @@ def write_files(folder: Path, evaluation: Evaluation, synthetic: bool) -> list[P
     for line in (*evaluation.notes, *evaluation.warnings()):
         page.text(line)
     page.section("Error rates")
-    page.table(_table(evaluation))
+    page.table(rates(evaluation, _PARTS))
     page.section("Keyboard")
     page.plots([plot])
     page.section("What was typed, and what was read")
@@ -96,28 +93,6 @@ def page_paths(folder: Path, trial: TrialRecord, subset: str) -> list[Path]:
     for name in names:
         check_output(folder / name, MARK)
     return [folder / name for name in names]
-
-
-def _table(evaluation: Evaluation) -> Table:
-    rows = []
-    several = len(evaluation.sessions) > 1
-    for row in evaluation.rows():
-        if row.session is None and not several:
-            continue
-        edits, (low, high) = row.edits, row.interval
-        rows.append(
-            (
-                row.session or f"all {len(row.transcripts)}",
-                row.way,
-                row.decoder,
-                f"{edits.cer:.2f}",
-                f"{low:.1f} – {high:.1f}",
-                *(f"{rate:.2f}" for rate in (edits.ier, edits.der, edits.ser)),
-                f"{edits.target}",
-                f"{row.seconds / row.duration:.4f}",
-            )
-        )
-    return Table(_HEADERS, rows, left=("session", "way", "decoder"))
 
 
 def _lines(true: str, read: str, marks: str) -> Iterator[str]:

@@ -8,10 +8,12 @@ scheduler of Ray Tune out of it. ``search.simulate`` measures it on recorded lea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+from search.halving.ending import Ending, Why, ending_of
 from search.halving.rung import Arrival, FrontRung, Rung
 
 RANKINGS: dict[str, Callable[[float, float], float]] = {
@@ -72,8 +74,16 @@ class Progress:
     costs: list[float] = field(default_factory=list)
     """What is to be low beside the score, known before it trains."""
     state: State = State.TRAINING
-    why: str = ""
-    """Why it ended."""
+    ended: dict[str, Any] = field(default_factory=dict)
+    """Why it ended: the facts of its ``Ending``; empty while it has not."""
+
+    @classmethod
+    def restored(cls, known: Mapping[str, Any]) -> Progress:
+        """Return what was saved with a trial; an older version saved a sentence for ``ended``."""
+        ending = ending_of(known.get("ended") or known.get("why"))
+        own = {name: value for name, value in known.items() if name != "why"}
+        own |= {"state": State(known["state"]), "ended": ending.facts if ending else {}}
+        return cls(**own)
 
 
 class Halving:
@@ -160,11 +170,12 @@ class Halving:
         if not (math.isfinite(cer) and math.isfinite(loss)):
             name, value = ("val_loss", loss) if math.isfinite(cer) else ("val_cer", cer)
             self._enter(trial_id, math.inf)
-            self.end(trial_id, State.DIVERGED, f"diverged at epoch {epoch}: {name} is {value}")
+            diverged = Ending(Why.DIVERGED, epoch=epoch, metric=name, value=str(value))
+            self.end(trial_id, State.DIVERGED, diverged)
             return Decision.STOP
         trial.cer, trial.loss = min(trial.cer, cer), min(trial.loss, loss)
         if epoch >= self.max_epochs:
-            self.end(trial_id, State.FINISHED, f"trained all {self.max_epochs} epochs")
+            self.end(trial_id, State.FINISHED, Ending(Why.WHOLE, epoch=self.max_epochs))
             return Decision.STOP
         if trial.target == len(self.rungs) or epoch < self.rungs[trial.target]:
             return Decision.CONTINUE
@@ -205,9 +216,11 @@ class Halving:
 
     def stop(self, trial_id: str) -> None:
         """End a paused trial for its rank."""
-        self.end(trial_id, State.STOPPED, f"stopped at {self._standing(trial_id)}")
+        rung, rank, reached = self._standing(trial_id)
+        outranked = Ending(Why.OUTRANKED, rung=rung, rank=rank, reached=reached)
+        self.end(trial_id, State.STOPPED, outranked)
 
-    def end(self, trial_id: str, state: State, why: str) -> None:
+    def end(self, trial_id: str, state: State, why: Ending) -> None:
         """Note that a trial ended, and why, unless that is known already."""
         if self._progress[trial_id].state in (State.TRAINING, State.PAUSED):
             self._set_state(trial_id, state, why)
@@ -215,7 +228,7 @@ class Halving:
     def fail(self, trial_id: str) -> None:
         """Note that a trial failed, even while it was being paused."""
         epoch = self._progress[trial_id].epoch
-        self._set_state(trial_id, State.FAILED, f"failed after {epoch} epochs")
+        self._set_state(trial_id, State.FAILED, Ending(Why.FAILED, epoch=epoch))
 
     def revive(self, trial_id: str) -> None:
         """Let a trial that failed train again, towards the rung it was after."""
@@ -225,10 +238,15 @@ class Halving:
         """Say in words where a trial stands, or why it ended."""
         trial = self._progress[trial_id]
         if trial.state is State.PAUSED:
-            return f"paused at {self._standing(trial_id)}"
+            rung, rank, reached = self._standing(trial_id)
+            return f"paused at rung {rung}: rank {rank} of {reached}"
         if trial.state is State.TRAINING:
             return f"training to epoch {[*self.rungs, self.max_epochs][trial.target]}"
-        return trial.why
+        return str(self.ending(trial_id) or "")
+
+    def ending(self, trial_id: str) -> Ending | None:
+        """Return why a trial ended; None while it trains or is paused."""
+        return ending_of(self._progress[trial_id].ended)
 
     def _enter(self, trial_id: str, score: float) -> None:
         """Note a trial's score at the rung it trained towards, in place of an earlier one."""
@@ -286,10 +304,10 @@ class Halving:
         half = (len(self._rungs[0].entries) + arrivals[0]) / 2 if arrivals else 0
         return [min(self.patience, half) / self.eta**index for index in range(len(arrivals))]
 
-    def _set_state(self, trial_id: str, state: State, why: str = "") -> None:
+    def _set_state(self, trial_id: str, state: State, why: Ending | None = None) -> None:
         trial = self._progress[trial_id]
         self._count(trial_id, -1)
-        trial.state, trial.why = state, why
+        trial.state, trial.ended = state, why.facts if why else {}
         self._count(trial_id, 1)
 
     def _count(self, trial_id: str, by: int) -> None:
@@ -312,7 +330,8 @@ class Halving:
         trial = self._progress[trial_id]
         return Arrival(trial.scores[trial.target], trial.order, trial_id)
 
-    def _standing(self, trial_id: str) -> str:
+    def _standing(self, trial_id: str) -> tuple[int, int, int]:
+        """Return a trial's rung (its epoch), its rank there, and how many reached it."""
         target = self._progress[trial_id].target
-        rung, epoch = self._rungs[target], self.rungs[target]
-        return f"rung {epoch}: rank {rung.rank(self._entry(trial_id))} of {len(rung.entries)}"
+        rung = self._rungs[target]
+        return self.rungs[target], rung.rank(self._entry(trial_id)), len(rung.entries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from emgmodels.config import AlignedStart
@@ -45,6 +45,7 @@ class Schedule:
         eta: one in eta goes on; None where the scheduler has a default of its own.
         rank_by: what rungs compare.
         rungs: epochs at which trials are compared, ascending; none where the scheduler has none.
+        options: all that were given, by name: those above and a scheduler's own.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Schedule:
     eta: float | None
     rank_by: str
     rungs: tuple[int, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resolve(
@@ -63,6 +65,7 @@ def resolve(
     grace: int | None = None,
     eta: float | None = None,
     rank_by: str | None = None,
+    **own: Any,
 ) -> Schedule:
     """Return a scheduler with what is not given decided; what was decided once stays.
 
@@ -73,14 +76,18 @@ def resolve(
         grace: first rung (epochs).
         eta: one in eta passes a rung.
         rank_by: what rungs compare.
+        own: the scheduler's other options.
     """
+    given = {"grace": grace, "eta": eta, "rank_by": rank_by, **own}
+    given = {option: value for option, value in given.items() if value is not None}
     usual = defaults(epochs, aligned)
     grace = usual.grace if grace is None else grace
     rank_by = rank_by or DEFAULT_RANKING
     if name not in HALVING:
-        return Schedule(name, epochs, epochs if name == "none" else grace, eta, rank_by)
+        grace = epochs if name == "none" else grace
+        return Schedule(name, epochs, grace, eta, rank_by, options=given)
     eta = usual.eta if eta is None else eta
-    return Schedule(name, epochs, grace, eta, rank_by, tuple(rungs(epochs, grace, eta)))
+    return Schedule(name, epochs, grace, eta, rank_by, tuple(rungs(epochs, grace, eta)), given)
 
 
 def defaults(max_epochs: int, aligned: int) -> Defaults:

@@ -13,6 +13,7 @@ from emgmodels.outputs import check_output, write_text
 from search.display import seed_table
 from search.display.page import Page
 from search.display.plot import KINDS, MARK, Plot
+from search.display.ranking import View
 from search.display.words import duration, lookahead, number, setting
 from search.report import figures, tables
 from search.report.published import basis, matches, side_by_side
@@ -53,7 +54,7 @@ def write_report(run: Run, out: Path) -> list[str]:
     """
     plots, notes = _draw(run)
     texts = {
-        "leaderboard.csv": tables.ranking_csv(run),
+        "leaderboard.csv": tables.ranking(run, run.trials, View.FILE).csv(),
         "leaderboard.md": f"{_leaderboard(run)}\n<!-- {MARK} -->\n",
         "report.html": _page(run, plots, notes),
     }
@@ -135,14 +136,14 @@ def _leaderboard(run: Run) -> str:
         lines.append(tables.ranking(run, run.front).markdown())
     if run.over_seeds:
         lines += ["## Over seeds", seed_table.verdict(run.over_seeds), OVER_SEEDS]
-        lines.append(tables.over_seeds(run.over_seeds).markdown())
+        lines.append(seed_table.over_seeds(run.over_seeds).markdown())
     if run.confirmed:
         lines += [
             "## The best again",
             seed_table.verdict(run.confirmed),
             f"{CONFIRMED} {OVER_SEEDS}",
         ]
-        lines.append(tables.over_seeds(run.confirmed).markdown())
+        lines.append(seed_table.over_seeds(run.confirmed).markdown())
     if matches(run):
         lines += ["## Beside the technical report", basis(run), side_by_side(run).markdown()]
     if run.failed:
@@ -168,11 +169,11 @@ def _page(run: Run, plots: dict[str, Plot], notes: list[str]) -> str:
     if run.over_seeds:
         page.section("Over seeds")
         page.text(f"{seed_table.verdict(run.over_seeds)} {OVER_SEEDS}")
-        page.table(tables.over_seeds(run.over_seeds))
+        page.table(seed_table.over_seeds(run.over_seeds))
     if run.confirmed:
         page.section("The best again")
         page.text(f"{seed_table.verdict(run.confirmed)} {CONFIRMED} {OVER_SEEDS}")
-        page.table(tables.over_seeds(run.confirmed))
+        page.table(seed_table.over_seeds(run.confirmed))
     _add_plots(page, "Learning curves", plots, "learning_curves")
     _add_plots(page, "What it cost", plots, "progress")
     _add_plots(page, "What mattered", plots, "importance", "orders", "effects")

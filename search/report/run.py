@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from emgmodels.config import write_yaml_line
-from emgmodels.notation import notation, parse_notation
 from search.halving.rungs import aligned_epochs, resolve
 from search.report.tested import test_cer_of, tested_by_trial
 from search.results import seeds
@@ -34,6 +33,7 @@ from search.results.record import (
     kept_note,
 )
 from search.results.session_files import is_synthetic
+from search.results.trial_row import TrialRow, facts_of
 from search.space import Space, load_space
 from search.space.objectives import COLUMNS, on_front
 
@@ -44,48 +44,16 @@ _LONGEST_VALUES = 120
 _UNDER_WAY = (WAITING, RUNNING, PAUSED)
 
 
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One row of the trials table, with its learning curve."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trial(TrialRow):
+    """One row of the trials table, with its settings and its learning curve."""
 
-    number: int
-    rank: int
-    architecture: str
-    """Compact notation, whole."""
-    label: str
-    """Compact notation without settings: stages, order, layers, cell, electrodes."""
-    val_cer: float
-    """Lowest validation CER (%), NaN where there is none."""
-    val_cer_low: float
-    """Lower end of its 95 % bootstrap interval over validation windows (%), NaN where unknown."""
-    val_cer_high: float
-    """Upper end (%)."""
-    best_epoch: int | None
-    kept_epoch: int | None
-    """Epoch of the weights in its checkpoint; None: none was kept, or it is not known."""
-    epochs: int
-    max_epochs: int
-    state: str
-    reason: str
-    parameters: int
-    macs_per_second: float
-    lookahead_ms: float
-    electrodes: int
-    """Of all bands together."""
-    seconds: float
-    test_cer: float
-    """Test CER (%) of the weights it is ranked by, where they were evaluated, else NaN."""
     notes: list[str]
     """Where its checkpoint, or its test CER, is of other weights than it is ranked by."""
     values: dict[str, Any]
     """Settings by dotted name; those of absent stages are absent."""
     curve: dict[str, np.ndarray]
     """Columns of the learning curve, (epochs,) each."""
-
-    @property
-    def name(self) -> str:
-        """Number and architecture, as everywhere a person meets a trial."""
-        return f"{self.number:03d} {self.label}"
 
     @property
     def has_cer(self) -> bool:
@@ -305,34 +273,11 @@ def searched(run: Run) -> dict[str, str]:
 def _trial(
     row: dict[str, Any], curve: dict[str, np.ndarray], tested: Sequence[tuple[float, Weights]]
 ) -> Trial:
-    model = parse_notation(row["architecture"])
-    ranked = kept = None
-    if row["best_epoch"]:
-        ranked = Weights(row["best_epoch"], row["val_cer"], row.get("weights") or "")
-    if row.get("kept_epoch"):
-        kept = Weights(row["kept_epoch"], row["kept_cer"])
-    note = kept_note(row["trial"], ranked, kept)
-    test_cer, test_notes = test_cer_of(row["trial"], ranked, tested)
-    cer, low, high = (row.get(name) for name in ("val_cer", "val_cer_low", "val_cer_high"))
+    facts = facts_of(row)
+    note = kept_note(row["trial"], facts["ranked"], facts["kept"])
+    test_cer, test_notes = test_cer_of(row["trial"], facts["ranked"], tested)
     return Trial(
-        number=row["trial"],
-        rank=row["rank"],
-        architecture=row["architecture"],
-        label=notation(model, brief=True),
-        val_cer=math.nan if cer is None else cer,
-        val_cer_low=math.nan if low is None else low,
-        val_cer_high=math.nan if high is None else high,
-        best_epoch=row["best_epoch"],
-        kept_epoch=row.get("kept_epoch"),
-        epochs=row["epochs"],
-        max_epochs=row["training.epochs"],
-        state=row["state"],
-        reason=row["reason"],
-        parameters=row["parameters"],
-        macs_per_second=row["macs_per_second"],
-        lookahead_ms=row["lookahead_ms"],
-        electrodes=model.bands * model.electrodes,
-        seconds=row["seconds"],
+        **facts,
         test_cer=test_cer,
         notes=[*([note] if note else []), *test_notes],
         values={

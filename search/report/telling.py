@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from search.display.ranking import View
 from search.display.words import say
 from search.report.files import SYNTHETIC, write_comparison, write_report
 from search.report.published import basis, matches, side_by_side
@@ -19,7 +20,8 @@ def report(console: Console, run: Run, out: Path) -> None:
     """Write the report of a run, and print its ranking."""
     notes = write_report(run, out)
     title = f"{run.name}: ranking by validation CER, on {run.data}"
-    console.print(ranking(run, run.trials[:_SHOWN], brief=True).rich(title, console.width))
+    shown = ranking(run, run.trials[:_SHOWN], View.BRIEF)
+    console.print(shown.rich(title, console.width))
     if len(run.trials) > _SHOWN:
         say(console, f"... and {len(run.trials) - _SHOWN} more in {out / 'leaderboard.csv'}")
     if matches(run):

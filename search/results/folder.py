@@ -17,12 +17,13 @@ import pyarrow.parquet
 from emgmodels.atomic import whole
 from emgmodels.config import Config, dump_config, write_yaml
 from emgmodels.notation import notation
+from search.halving.ending import Why
 from search.results import intervals
 from search.results.environment import environment
 from search.results.facts import read_facts, training_command
 from search.results.growing_tables import curves_of, trials_of
 from search.results.reading import read_curves, read_trials, read_windows
-from search.results.record import CUT_OFF, TrialRecord, Weights
+from search.results.record import CUT_OFF, TrialRecord, Weights, ending_in
 from search.storage import Mirror, Place, redact
 
 _RESERVE = ".reserve"
@@ -102,7 +103,7 @@ class RunFolder:
         for row in rows:
             config = Config.model_validate_json(row["config"])
             folder.trials[row["trial"]] = record = TrialRecord(
-                row["trial"], config, row["state"], row["reason"], row["node"]
+                row["trial"], config, row["state"], ending_in(row), row["node"]
             )
             if row.get("weights"):  # tables of old have none
                 record.reported = Weights(row["best_epoch"], row["val_cer"], row["weights"])
@@ -155,7 +156,7 @@ class RunFolder:
     def is_interrupted(self) -> bool:
         """Whether Ctrl-C ended the search."""
         return any(
-            trial.state == CUT_OFF and trial.reason.endswith("interrupted")
+            trial.state == CUT_OFF and trial.ending and trial.ending.why is Why.INTERRUPTED
             for trial in self.trials.values()
         )
 

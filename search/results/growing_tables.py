@@ -37,16 +37,17 @@ _TRIALS = pa.schema(
     + [(name, pa.float64()) for name in ("val_cer", "val_cer_low", "val_cer_high")]
     + [("best_epoch", pa.int64()), ("weights", pa.string())]
     + [("kept_epoch", pa.int64()), ("kept_cer", pa.float64()), ("epochs", pa.int64())]
-    + [(name, pa.string()) for name in ("state", "reason")]
+    + [(name, pa.string()) for name in ("state", "reason", "ending", "ending_facts")]
     + [("parameters", pa.int64())]
     + [(name, pa.float64()) for name in ("macs_per_second", "lookahead_ms")]
     + [("electrodes", pa.int64()), ("seconds", pa.float64())]
     + [("node", pa.string()), ("seed", pa.int64()), ("config", pa.string())]
 )
 """Columns of the trials table, before those of every setting. A search of several objectives has
-``front`` too: which trials no other beats in all of them. ``weights`` is the hash of the weights of
-``best_epoch``; ``kept_epoch`` and ``kept_cer`` are of those in the trial's file in
-``checkpoints/``."""
+``front`` too: which trials no other beats in all of them. ``ending`` says why a trial ended (a
+``search.halving.ending.Why``), ``ending_facts`` has its numbers, as JSON, and ``reason`` has both
+in words. ``weights`` is the hash of the weights of ``best_epoch``; ``kept_epoch`` and ``kept_cer``
+are of those in the trial's file in ``checkpoints/``."""
 
 Row = Mapping[str, Any]
 Merge = Callable[[pa.Table, Sequence[Row]], pa.Table]

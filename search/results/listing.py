@@ -10,25 +10,16 @@ from typing import Any
 import pyarrow as pa
 
 from emgmodels.notation import notation, parse_notation
+from search.halving.ending import Why
 from search.results.growing_tables import trials_of
 from search.results.lock import is_running
 from search.results.reading import read_trials
-from search.results.record import (
-    COMPLETE,
-    CUT_OFF,
-    FAILED,
-    PAUSED,
-    RUNNING,
-    STOPPED,
-    TIME_IS_UP,
-    WAITING,
-)
+from search.results.record import CUT_OFF, FAILED, STATES, UNFINISHED, ending_in
 
 FINISHED, INTERRUPTED = "finished", "interrupted"
 OUT_OF_TIME = "out of time"
 """The time budget cut trials off."""
 UNREADABLE = "unreadable"
-_KNOWN = {WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF}
 _TRACES = ("environment.json", "trials.parquet", "study.journal")
 """Files that show a run folder where ``space.yaml`` is lost."""
 
@@ -125,8 +116,9 @@ def _read(path: Path) -> Listed:
         columns = ["val_cer", "architecture", "state", "reason"]
         if lacking := [name for name in columns if name not in table.column_names]:
             raise ValueError(f"{path / 'trials.parquet'}: has no column {', '.join(lacking)}")
-        rows = table.select(columns).to_pylist()
-    if odd := {str(row["state"]) for row in rows} - _KNOWN:
+        known = {"ending", "ending_facts"} & set(table.column_names)  # older tables have neither
+        rows = table.select([*columns, *known]).to_pylist()
+    if odd := {str(row["state"]) for row in rows} - set(STATES):
         raise ValueError(f"{path / 'trials.parquet'}: state: {min(odd)!r} is unknown")
     best = rows[0] if rows and rows[0]["val_cer"] is not None else None
     return Listed(
@@ -140,12 +132,13 @@ def _read(path: Path) -> Listed:
     )
 
 
-def _ended(rows: list[dict[str, str]]) -> str:
+def _ended(rows: list[dict[str, Any]]) -> str:
     """Return the state of a search that is not running, from its trials."""
-    late = [row["state"] == CUT_OFF and row["reason"].endswith(TIME_IS_UP) for row in rows]
-    unfinished = [row["state"] in (WAITING, RUNNING, PAUSED, CUT_OFF) for row in rows]
-    if sum(unfinished) > sum(late) or not rows:
+    endings = [ending_in(row) for row in rows if row["state"] == CUT_OFF]
+    late = sum(ending is not None and ending.why is Why.TIME_BUDGET for ending in endings)
+    unfinished = sum(row["state"] in UNFINISHED for row in rows)
+    if unfinished > late or not rows:
         return INTERRUPTED
-    if any(late):
+    if late:
         return OUT_OF_TIME
     return FAILED if all(row["state"] == FAILED for row in rows) else FINISHED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 
 from emgmodels.config import Config
 from emgmodels.notation import notation
+from search.halving.ending import Ending, ending_of
 from search.results.growing_tables import CURVE_METRICS
 from search.results.intervals import Windows
 from search.storage import StoredFile
@@ -19,8 +22,8 @@ COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
 CUT_OFF = "cut off"
 """By the end of the search; it can go on if the search is resumed."""
 STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
-TIME_IS_UP = "the time budget was spent"
-"""How the reason of a trial ends that the time budget cut off."""
+UNFINISHED = (WAITING, RUNNING, PAUSED, CUT_OFF)
+"""Those of trials that can still be trained."""
 
 
 class Weights(NamedTuple):
@@ -65,7 +68,8 @@ class TrialRecord:
     number: int
     config: Config
     state: str = WAITING
-    reason: str = ""
+    ending: Ending | None = None
+    """Why it ended, or starts again; None while it trains."""
     node: str = ""
     curve: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
@@ -132,6 +136,11 @@ class TrialRecord:
         return self.best_windows.interval if self.best_windows else None
 
     @property
+    def reason(self) -> str:
+        """Why it ended, in words; empty while it trains."""
+        return str(self.ending or "")
+
+    @property
     def name(self) -> str:
         """Readable name: trial number and architecture."""
         return f"{self.number:03d} {notation(self.config.model, brief=True)}"
@@ -154,14 +163,24 @@ class TrialRecord:
     @property
     def version(self) -> tuple[object, ...]:
         """What changes when the trial's row changes."""
-        known = (self.state, self.reason, self.node, self.epoch, self.seconds)
+        known = (self.state, self.ending, self.node, self.epoch, self.seconds)
         return *known, self.weights, self.kept, self.interval
 
     def row(self) -> dict[str, Any]:
         """Return the trial's row of the trials table, without its rank."""
-        from emgmodels.network.summary import (
-            describe,
-        )  # loads PyTorch, which reading has no need of
+        return {
+            **self.facts(),
+            "node": self.node,
+            "seed": self.config.seed,
+            "config": self.config.model_dump_json(),
+            **flatten(self.config.model.model_dump(mode="json"), "model"),
+            **flatten(self.config.training.model_dump(mode="json"), "training"),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what its row says of it, without its settings."""
+        # Describing an architecture loads PyTorch, which reading has no need of.
+        from emgmodels.network.summary import describe
 
         summary, best = describe(self.config.model), self.best
         low, high = self.interval or (None, None)
@@ -178,17 +197,33 @@ class TrialRecord:
             "epochs": self.epoch,
             "state": self.state,
             "reason": self.reason,
+            **ending_columns(self.ending),
             "parameters": summary.parameters,
             "macs_per_second": summary.macs_per_second,
             "lookahead_ms": summary.lookahead_ms,
             "electrodes": self.config.model.bands * self.config.model.electrodes,
             "seconds": self.seconds,
-            "node": self.node,
-            "seed": self.config.seed,
-            "config": self.config.model_dump_json(),
-            **flatten(self.config.model.model_dump(mode="json"), "model"),
-            **flatten(self.config.training.model_dump(mode="json"), "training"),
         }
+
+
+def ending_columns(ending: Ending | None) -> dict[str, str | None]:
+    """Return the columns of the trials table that say why a trial ended: a word, and its facts."""
+    if ending is None:
+        return {"ending": None, "ending_facts": None}
+    facts = ending.facts
+    return {"ending": facts.pop("why"), "ending_facts": json.dumps(facts)}
+
+
+def ending_in(row: Mapping[str, Any]) -> Ending | None:
+    """Return why the trial of a row of the trials table ended.
+
+    Tables of older versions have the sentence alone, and so have rows with a kind of ending that
+    only a newer version knows.
+    """
+    if row.get("ending"):
+        with contextlib.suppress(TypeError, ValueError):  # of JSON too
+            return ending_of({**json.loads(row.get("ending_facts") or "{}"), "why": row["ending"]})
+    return ending_of(row.get("reason"))
 
 
 def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:

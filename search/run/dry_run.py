@@ -100,8 +100,7 @@ def _scheduler(plan: Plan, schedule: Schedule) -> str:
     if schedule.name == "none":
         return "none: every trial trains to its last epoch"
     if not schedule.rungs:
-        options = plan.space.search.scheduler.options.items()
-        given = [f"{option} {value:g}" for option, value in options if value is not None]
+        given = [f"{option} {value}" for option, value in schedule.options.items()]
         return ", ".join([schedule.name, *given])
     several = "s" * (len(schedule.rungs) > 1)
     text = (

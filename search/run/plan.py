@@ -36,6 +36,7 @@ from search.run.sessions import (
     sessions_again,
 )
 from search.space import Space, load_space, sessions_of
+from search.space.settings import SCHEDULER_OPTIONS
 from search.storage import Place, SessionStore, is_uri, local_path
 
 _DEMO = """\
@@ -100,8 +101,7 @@ def schedule_of(space: Space, is_aligned: bool = True) -> Schedule:
         ValueError: an option does not fit trainings of that many epochs.
     """
     scheduler = space.search.scheduler
-    given = {name: value for name, value in scheduler.options.items() if value is not None}
-    check_options(scheduler.name, space.epochs, **given)
+    check_options(scheduler.name, space.epochs, **scheduler.options)
     aligned = aligned_epochs(space.training.plain()) if is_aligned else 0
     return resolve(scheduler.name, space.epochs, aligned, **scheduler.options)
 
@@ -112,9 +112,10 @@ def decided(space: Space, opened: Opened) -> Space:
     A search that goes on has the same rungs then, whatever the defaults are by then.
     """
     scheduler, schedule = space.search.scheduler, schedule_of(space, opened.is_aligned)
-    if "grace" in scheduler.options and space.epochs > 1:  # one epoch has no rungs
-        options = {option: getattr(schedule, option) for option in scheduler.options}
-        scheduler = scheduler.model_copy(update=options)
+    takes = SCHEDULER_OPTIONS[scheduler.name]
+    if "grace" in takes and space.epochs > 1:  # one epoch has no rungs
+        found = {**vars(schedule), **schedule.options}
+        scheduler = scheduler.model_copy(update={name: found.get(name) for name in takes})
         space = replace(space, search=space.search.model_copy(update={"scheduler": scheduler}))
     return space.within(sessions_of(opened.train, opened.val))
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
-from emgmodels.notation import notation, parse_notation
+from emgmodels.notation import notation
 from search.display import seed_table
 from search.display.console import trials_table
+from search.display.table import Table
 from search.display.words import say
 from search.results import seeds
 from search.results.facts import training_command
 from search.results.folder import RunFolder
 from search.results.growing_tables import objectives_of
 from search.results.reading import read_trials
-from search.results.record import CUT_OFF, STOPPED
+from search.results.record import CUT_OFF, STOPPED, TrialRecord
+from search.results.trial_row import TrialRow, rows_of
 from search.space.objectives import COLUMNS
 
 _SHOWN = 15
@@ -28,25 +29,40 @@ _FORMATS = {"val_cer": ".2f"}
 def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     """Print the best trials, what the search cost, and what to do next."""
     ranking = folder.ranking()
+    again = f"    python -m search.run --resume {shlex.quote(str(folder.path))}"
     if not ranking:
-        say(
-            console,
-            f"The search ended before its first trial began; to go on with it\n"
-            f"    python -m search.run --resume {shlex.quote(str(folder.path))}",
-        )
+        say(console, f"The search ended before its first trial began; to go on with it\n{again}")
         return
-    ended = sum(trial.state == STOPPED for trial in ranking)
-    epochs = sum(trial.epoch for trial in ranking)
-    whole = sum(trial.config.training.epochs for trial in ranking)
     data = "synthetic data" if synthetic else "this data"
-    title = f"Ranking by validation CER, on {data}"
-    front = _front(folder)
-    marked = {row["trial"] for row in front}
-    console.print(trials_table(ranking[:_SHOWN], title, console.width, marked))
+    front = _front(folder, ranking)
+    numbers = [row.number for row in front]
+    table = trials_table(ranking[:_SHOWN], console.width, numbers)
+    console.print(table.rich(f"Ranking by validation CER, on {data}"))
     if len(ranking) > _SHOWN:
         say(console, f"... and {len(ranking) - _SHOWN} more in {folder.path / 'trials.csv'}")
     if front:
-        console.print(_front_table(front, objectives_of(folder.path)))
+        table = _front_table(front, objectives_of(folder.path))
+        console.print(table.rich("Pareto front: no other trial beats these"))
+    _say_cost(console, ranking)
+    groups = seeds.by_configuration(ranking)
+    if len(groups) < len(ranking) and any(len(group.trials) > 1 for group in groups):
+        rows = seeds.table(groups[:_SHOWN]).to_pylist()
+        seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
+    if ranking[0].best:
+        say(console, f"Best: {notation(ranking[0].config.model)}")
+    if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
+        cut = f"{cut_off} were cut off by the end of the search; they go on with"
+        say(console, f"{cut}\n{again}")
+    if not any(trial.best for trial in ranking):
+        say(console, "No trial has a CER, so there is neither a best.yaml nor a checkpoint.")
+    _say_where(console, folder)
+
+
+def _say_cost(console: Console, ranking: Sequence[TrialRecord]) -> None:
+    """Print what the search trained, and which checkpoints have other weights than are ranked."""
+    ended = sum(trial.state == STOPPED for trial in ranking)
+    epochs = sum(trial.epoch for trial in ranking)
+    whole = sum(trial.config.training.epochs for trial in ranking)
     say(
         console,
         f"{len(ranking)} trials, {ended} of them ended early; {epochs} epochs of the {whole} that "
@@ -54,20 +70,10 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     )
     for note in filter(None, (trial.kept_note for trial in ranking)):
         say(console, f"note: {note}")
-    groups = seeds.by_configuration(ranking)
-    if len(groups) < len(ranking) and any(len(group.trials) > 1 for group in groups):
-        rows = seeds.table(groups[:_SHOWN]).to_pylist()
-        seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
-    if ranking and ranking[0].best:
-        say(console, f"Best: {notation(ranking[0].config.model)}")
-    if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
-        say(
-            console,
-            f"{cut_off} were cut off by the end of the search; they go on with\n"
-            f"    python -m search.run --resume {shlex.quote(str(folder.path))}",
-        )
-    if not any(trial.best for trial in ranking):
-        say(console, "No trial has a CER, so there is neither a best.yaml nor a checkpoint.")
+
+
+def _say_where(console: Console, folder: RunFolder) -> None:
+    """Print where everything is, and what to do with it."""
     views = {
         "best.yaml": training_command(folder.path),
         "tensorboard": f"tensorboard --logdir {shlex.quote(str(folder.path / 'tensorboard'))}",
@@ -81,24 +87,26 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     say(console, "\n".join([f"Everything is in {folder.path}:", *lines]))
 
 
-def _front(folder: RunFolder) -> list[dict[str, Any]]:
-    """Return the rows of the trials on the Pareto front of several objectives."""
+def _front(folder: RunFolder, ranking: Sequence[TrialRecord]) -> list[TrialRow]:
+    """Return the trials on the Pareto front of several objectives, the lowest CER first."""
     table = read_trials(folder.path)
-    return table.filter(table["front"]).to_pylist() if "front" in table.column_names else []
+    if "front" not in table.column_names:
+        return []
+    numbers = set(table.filter(table["front"])["trial"].to_pylist())
+    return [row for row in rows_of(ranking, numbers) if row.on_front]
 
 
-def _front_table(front: list[dict[str, Any]], objectives: list[str]) -> Table:
-    """Return the trials that no other beats in all objectives, the lowest CER first."""
-    table = Table(title="Pareto front: no other trial beats these", title_justify="left")
-    table.add_column("trial", justify="right", no_wrap=True)
-    table.add_column("architecture", overflow="fold", ratio=1)
+def _front_table(front: Sequence[TrialRow], objectives: Sequence[str]) -> Table:
+    """Return what trials come to in each objective."""
+    columns = {
+        "trial": [f"{row.number:03d}" for row in front],
+        "architecture": [row.label for row in front],
+    }
     for name in objectives:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in front:
-        brief = notation(parse_notation(row["architecture"]), brief=True)
-        values = (f"{row[COLUMNS[name]]:{_FORMATS.get(name, ',.0f')}}" for name in objectives)
-        table.add_row(f"{row['trial']:03d}", brief, *values)
-    return table
+        kind = _FORMATS.get(name, ",.0f")
+        columns[name] = [f"{getattr(row, COLUMNS[name]):{kind}}" for row in front]
+    rows = list(zip(*columns.values(), strict=True))
+    return Table(list(columns), rows, left=("architecture",), widest="architecture")
 
 
 def send(console: Console, folder: RunFolder) -> None:

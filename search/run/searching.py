@@ -11,10 +11,10 @@ import pyarrow as pa
 from rich.console import Console
 
 from search.engine.tuning import check_snapshot
+from search.halving.ending import Why
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.reading import read_trials
-from search.results.record import TIME_IS_UP
 from search.run.conduct import conduct
 from search.run.confirm import (
     check_options,
@@ -196,7 +196,8 @@ def resume(
 def _time_left(folder: RunFolder) -> float | None:
     """Return the seconds left of a search's time budget; None: it has none, or spent it."""
     budget = load_space(folder.path / "space.yaml").search.time_budget
-    spent = any(trial.reason.endswith(TIME_IS_UP) for trial in folder.trials.values())
+    endings = (trial.ending for trial in folder.trials.values())
+    spent = any(ending is not None and ending.why is Why.TIME_BUDGET for ending in endings)
     if budget is None or spent or folder.elapsed >= budget:
         return None
     return budget - folder.elapsed

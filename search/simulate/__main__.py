@@ -39,7 +39,9 @@ def simulate(
     ],
     scheduler: Annotated[
         list[str] | None,
-        typer.Option(help="Scheduler to replay (asha); again for another beside it."),
+        typer.Option(
+            help="Scheduler to replay (asha), or {name: asha, grace: 5}; again for another."
+        ),
     ] = None,
     grace: Annotated[int | None, typer.Option(help="First rung (epochs).")] = None,
     eta: Annotated[float | None, typer.Option(help="One in eta passes a rung.")] = None,
@@ -65,10 +67,10 @@ def simulate(
     given = {"grace": grace, "eta": eta, "rank_by": rank_by}
     options = {key: value for key, value in given.items() if value is not None}
     names = scheduler or ["asha"]
-    replayed = (epochs, slots, trials, repeats, seed)
-    from search.simulate.simulation import replay_searches
+    from search.simulate.simulation import Asked, replay_searches
 
-    replay_searches(curves, names, options, *replayed, compare, bound, figure)
+    drawn = (epochs, slots, trials, repeats, seed)
+    replay_searches(Asked(curves, names, options, *drawn, compare, bound, figure))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ def _draw_frontier(
     axes = figure.subplots()
     families: dict[str, list[Rule]] = {}
     for rule in results:
-        family = f"{rule.name} by {rule.rank_by}" if rule.rank_by else rule.name
+        rank_by = rule.options.get("rank_by")
+        family = f"{rule.name} by {rank_by}" if rank_by else rule.name
         families.setdefault(family, []).append(rule)
     for (family, rules), marker in zip(families.items(), "os^Dv<>PX*" * 9, strict=False):
         share = [100 * results[rule].share for rule in rules]
@@ -52,8 +53,9 @@ def _draw_frontier(
             label=family,
         )
         for rule, x, y in zip(rules, share, regret, strict=True):
-            if rule.grace:
-                text = f"{rule.grace}/{rule.eta:g}" if rule.eta else f"{rule.grace}"
+            grace, eta = rule.options.get("grace"), rule.options.get("eta")
+            if grace:
+                text = f"{grace}/{eta:g}" if eta else f"{grace}"
                 axes.annotate(text, (x, y), (4, 3), textcoords="offset points", fontsize=6.5)
     if chosen in results:
         at = (100 * results[chosen].share, results[chosen].regret)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
@@ -30,22 +31,31 @@ class Rule:
     """A scheduler and its options."""
 
     name: str
-    grace: int | None = None
-    eta: float | None = None
-    rank_by: str | None = None
+    given: tuple[tuple[str, Any], ...] = ()
+    """Names and values of its options."""
+
+    @classmethod
+    def of(cls, name: str, **options: Any) -> Rule:
+        """Return a rule with these options; None: not given."""
+        return cls(name, tuple((key, val) for key, val in options.items() if val is not None))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options by name."""
+        return dict(self.given)
 
     def __str__(self) -> str:
-        shown = {"grace": self.grace, "eta": self.eta and f"{self.eta:g}", "by": self.rank_by}
-        return " ".join([self.name, *(f"{key} {value}" for key, value in shown.items() if value)])
+        said = {"rank_by": "by"}
+        return " ".join([self.name, *(f"{said.get(k, k)} {_brief(v)}" for k, v in self.given)])
 
     def make(self, epochs: int) -> TrialScheduler:
         """Return a new scheduler for trainings of so many epochs."""
         if self.name == RAY_ASHA:
+            grace, eta = self.options.get("grace", 1), self.options.get("eta", 4)
             return AsyncHyperBandScheduler(
-                "epoch", max_t=epochs, grace_period=self.grace or 1, reduction_factor=self.eta or 4
+                "epoch", max_t=epochs, grace_period=grace, reduction_factor=eta
             )
-        options = {key: value for key, value in asdict(self).items() if key != "name"}
-        return make_scheduler(self.name, max_epochs=epochs, **options)
+        return make_scheduler(self.name, max_epochs=epochs, **self.options)
 
 
 @dataclass(frozen=True)
@@ -85,13 +95,15 @@ def compared(epochs: int) -> list[Rule]:
     """Return the rules that --compare replays, those that fit such short trainings only."""
     asha = [(3, 1.5), (4, 1.5), (4, 2.0), (5, 1.5), (5, 3.0), (6, 1.5), (8, 1.5), (10, 2.0)]
     rules = [
-        *(Rule("asha", grace, eta, "loss") for grace, eta in asha),
-        *(Rule("asha", grace, eta, "cer") for grace, eta in asha),
-        *(Rule("asha", grace, eta, "both") for grace, eta in asha),
-        *(Rule("asha_stopping", grace, eta, "loss") for grace, eta in asha),
-        *(Rule(RAY_ASHA, grace, 3.0) for grace in (1, 3, 5, 10)),
+        *(
+            Rule.of("asha", grace=grace, eta=eta, rank_by=rank_by)
+            for rank_by in RANKINGS
+            for grace, eta in asha
+        ),
+        *(Rule.of("asha_stopping", grace=grace, eta=eta, rank_by="loss") for grace, eta in asha),
+        *(Rule.of(RAY_ASHA, grace=grace, eta=3.0) for grace in (1, 3, 5, 10)),
     ]
-    fitting = [rule for rule in rules if (rule.grace or 0) < epochs]
+    fitting = [rule for rule in rules if rule.options["grace"] < epochs]
     return [*fitting, Rule("hyperband"), Rule("median"), Rule("none")]
 
 
@@ -161,11 +173,15 @@ def grid(epochs: int) -> list[Rule]:
             f"{_GRACES[0] + 1}"
         )
     return [
-        Rule("asha", grace, eta, rank_by)
+        Rule.of("asha", grace=grace, eta=eta, rank_by=rank_by)
         for grace in graces
         for eta in _ETAS
         for rank_by in RANKINGS
     ]
+
+
+def _brief(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _cheapest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from emgmodels.config import read_yaml
 from emgmodels.outputs import check_output, picture_path
 from search.display.words import with_room
 from search.engine.schedulers import SCHEDULERS, check_options
@@ -20,6 +21,37 @@ from search.simulate.rules import Rule, Setting, Tuned, compared, grid, tune
 from search.space import load_space
 
 _USUAL_TRIALS = 27
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is replayed, as a person asks for it.
+
+    Attributes:
+        paths: run folders, or CSVs.
+        names: schedulers: names, or mappings with options as in a space file.
+        options: of all schedulers that take them.
+        epochs: of a whole training; None: what half of the curves reach.
+        slots: trials that train at a time.
+        trials: of a search; None: 27, or all there are.
+        repeats: searches.
+        seed: of the trials drawn.
+        compare: replay all rules too.
+        bound: mean regret (CER points) of the rule to find; None: find none.
+        figure: picture to draw.
+    """
+
+    paths: list[Path]
+    names: list[str]
+    options: dict[str, Any]
+    epochs: int | None = None
+    slots: int = 1
+    trials: int | None = None
+    repeats: int = 1000
+    seed: int = 0
+    compare: bool = False
+    bound: float | None = None
+    figure: Path | None = None
 
 
 def print_table(console: Console, results: dict[Rule, ReplaySummary], timed: bool) -> None:
@@ -41,58 +73,58 @@ def print_table(console: Console, results: dict[Rule, ReplaySummary], timed: boo
     console.print(table)
 
 
-def replay_searches(
-    paths: list[Path],
-    names: list[str],
-    options: dict[str, Any],
-    epochs: int | None,
-    slots: int,
-    trials: int | None,
-    repeats: int,
-    seed: int,
-    compare: bool,
-    bound: float | None,
-    figure: Path | None,
-) -> None:
-    """Replay searches, print a row a rule, and draw the figure if one is named; see the command."""
+def replay_searches(asked: Asked) -> None:
+    """Replay searches, print a row a rule, and draw the figure if one is named."""
     console = with_room(Console())
+    figure = picture_path(asked.figure) if asked.figure else None
     if figure:
-        figure = picture_path(figure)
-        check_output(figure, FRONTIER_MARK, paths)
-    recorded = _read(paths)
+        check_output(figure, FRONTIER_MARK, asked.paths)
+    curves, setting = _recorded(console, asked)
+    aligned = min(map(_aligned_epochs, asked.paths))
+    results: dict[Rule, ReplaySummary] = {}
+    if asked.bound is not None:
+        shorter = replace(setting, repeats=min(asked.repeats, 100))
+        rules = track(grid(setting.epochs), "tuning", console=console)
+        tuned = tune(curves, shorter, asked.bound, rules)
+        _print_tuned(console, tuned, asked.bound)
+        results[tuned.rule] = setting.replay(curves, tuned.rule)
+    else:
+        for rule in _checked(asked.names, asked.options, setting.epochs, aligned):
+            results[rule] = setting.replay(curves, rule)
+    if asked.compare:
+        for other in track(compared(setting.epochs), "replaying", console=console):
+            results.setdefault(other, setting.replay(curves, other))
+    print_table(console, results, all(curve.seconds for curve in curves))
+    if figure:
+        [default] = _checked(["asha"], {}, setting.epochs, aligned)
+        _draw(console, figure, results, asked.slots, default)
+
+
+def _recorded(console: Console, asked: Asked) -> tuple[list[Curve], Setting]:
+    """Return the curves that searches draw from, and what is replayed; say how many there are."""
+    recorded, epochs = _read(asked.paths), asked.epochs
     if epochs is None:
-        epochs = _usual_epochs(recorded, longest=all(path.is_dir() for path in paths))
+        epochs = _usual_epochs(recorded, longest=all(path.is_dir() for path in asked.paths))
     curves = whole(recorded, epochs)
-    trials = _trials(" ".join(map(str, paths)), recorded, curves, epochs, trials)
-    setting = Setting(epochs, slots, trials, repeats, seed)
-    aligned = min(map(_aligned_epochs, paths))
-    timed = all(curve.seconds for curve in curves)
+    trials = _trials(" ".join(map(str, asked.paths)), recorded, curves, epochs, asked.trials)
     diverged = sum(curve.diverged for curve in curves)
     console.print(
         f"{len(curves)} of {len(recorded)} curves have all {epochs} epochs"
         f"{f' or diverged, as {diverged} did' if diverged else ''}; "
-        f"{repeats} searches of {trials} trials on {slots} slot{'s'[: slots > 1]}"
+        f"{asked.repeats} searches of {trials} trials on {asked.slots} slot"
+        f"{'s'[: asked.slots > 1]}"
     )
-    results: dict[Rule, ReplaySummary] = {}
-    if bound is not None:
-        shorter = replace(setting, repeats=min(repeats, 100))
-        tuned = tune(curves, shorter, bound, track(grid(epochs), "tuning", console=console))
-        _print_tuned(console, tuned, bound)
-        results[tuned.rule] = setting.replay(curves, tuned.rule)
-    else:
-        for rule in _checked(names, options, epochs, aligned):
-            results[rule] = setting.replay(curves, rule)
-    if compare:
-        for other in track(compared(epochs), "replaying", console=console):
-            results.setdefault(other, setting.replay(curves, other))
-    print_table(console, results, timed)
-    if figure:
-        [default] = _checked(["asha"], {}, epochs, aligned)
-        try:
-            draw_frontier(results, figure, slots, default)
-        except ValueError as error:  # matplotlib lists the formats it has
-            raise ValueError(f"--figure {figure}: {error}") from None
-        console.print(f"drawn: {figure}")
+    return curves, Setting(epochs, asked.slots, trials, asked.repeats, asked.seed)
+
+
+def _draw(
+    console: Console, figure: Path, results: dict[Rule, ReplaySummary], slots: int, default: Rule
+) -> None:
+    try:
+        draw_frontier(results, figure, slots, default)
+    except ValueError as error:  # matplotlib lists the formats it has
+        raise ValueError(f"--figure {figure}: {error}") from None
+    console.print(f"drawn: {figure}")
 
 
 def _read(paths: list[Path]) -> list[Curve]:
@@ -137,24 +169,38 @@ def _trials(
     return trials or min(_USUAL_TRIALS, len(curves))
 
 
-def _checked(names: list[str], options: dict[str, Any], epochs: int, aligned: int) -> list[Rule]:
+def _checked(
+    schedulers: list[str], options: dict[str, Any], epochs: int, aligned: int
+) -> list[Rule]:
     """Return the rules of schedulers, each with those of the options that it takes, or its own.
 
     Raises:
         ValueError: a name or an option is wrong, or none of the schedulers takes it.
     """
-    known = {name: SCHEDULERS[name].options for name in names if name in SCHEDULERS}
+    named = [_named(text) for text in dict.fromkeys(schedulers)]
+    known = {name: SCHEDULERS[name].options for name, _ in named if name in SCHEDULERS}
     taken = set().union(*known.values())
     rules = []
-    for name in dict.fromkeys(names):
+    for name, own in named:
         takes = known.get(name, ())
-        own = {key: options[key] for key in options if key in takes or key not in taken}
+        own = {key: options[key] for key in options if key in takes or key not in taken} | own
         check_options(name, epochs, **own)
         if name in HALVING:
             schedule = resolve(name, epochs, aligned, **own)
-            own = {option: getattr(schedule, option) for option in takes}
-        rules.append(Rule(name, **own))
+            usual = {key: getattr(schedule, key) for key in ("grace", "eta", "rank_by")}
+            own = {**usual, **own}
+        rules.append(Rule.of(name, **own))
     return rules
+
+
+def _named(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name of a scheduler, and its options where it is written as in a space file."""
+    if not text.lstrip().startswith("{"):
+        return text, {}
+    own = read_yaml(text, "--scheduler")
+    if not isinstance(own.get("name"), str):
+        raise ValueError(f"--scheduler {text}: names none: write {{name: asha, grace: 4}}")
+    return own.pop("name"), {key: value for key, value in own.items() if value is not None}
 
 
 def _print_tuned(console: Console, tuned: Tuned, bound: float) -> None:
@@ -169,6 +215,6 @@ def _print_tuned(console: Console, tuned: Tuned, bound: float) -> None:
             f"regret {summary.regret:.3f} ± {summary.error:.3f}: {kept}"
         )
     console.print("in a space file:\n\n  search:\n    scheduler:", highlight=False)
-    for key in ("name", "grace", "eta", "rank_by"):
-        console.print(f"      {key}: {getattr(rule, key)}", highlight=False)
+    for key, value in (("name", rule.name), *rule.given):
+        console.print(f"      {key}: {value}", highlight=False)
     console.print()

@@ -21,7 +21,7 @@ SCHEDULER_OPTIONS: dict[str, tuple[str, ...]] = {
     "median": ("grace",),
     "none": (),
 }
-"""The options that each scheduler takes."""
+"""The options that each scheduler takes: fields of ``SchedulerConfig``."""
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
@@ -97,8 +97,9 @@ class SchedulerConfig(Frozen):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options that the scheduler takes; None: as it decides."""
-        return {option: getattr(self, option) for option in SCHEDULER_OPTIONS[self.name]}
+        """The options that are given, by name."""
+        given = {name: getattr(self, name) for name in type(self).model_fields if name != "name"}
+        return {name: value for name, value in given.items() if value is not None}
 
     @model_validator(mode="after")
     def _check_name(self) -> SchedulerConfig:
@@ -109,8 +110,8 @@ class SchedulerConfig(Frozen):
                 "trained again. Take asha, and let the space vary the settings of training"
             )
         takes = SCHEDULER_OPTIONS[self.name]
-        for option in type(self).model_fields:
-            if option != "name" and getattr(self, option) is not None and option not in takes:
+        for option in self.options:
+            if option not in takes:
                 raise ValueError(
                     f"scheduler '{self.name}' has no option '{option}'; its options: "
                     f"{', '.join(takes) or 'none'}. Leave {option} out, or name another scheduler "

@@ -71,7 +71,7 @@ class PlainHalving(Halving):
         reached = self.reached(trial.target)
         [own] = (entry for entry in reached if entry.trial_id == trial_id)
         rank = sum(entry.score <= own.score for entry in reached)
-        return f"rung {self.rungs[trial.target]}: rank {rank} of {len(reached)}"
+        return self.rungs[trial.target], rank, len(reached)
 
     def _count(self, trial_id, by):
         """Keep no count."""

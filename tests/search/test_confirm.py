@@ -20,6 +20,7 @@ from emgmodels.notation import parse_notation
 from emgmodels.sessions import write_session
 from emgmodels.training.fit import fit
 from emgmodels.windows.cache import prepare
+from search.halving.ending import Ending, Why
 from search.report import files
 from search.report.run import read_run
 from search.results.folder import RunFolder
@@ -54,7 +55,7 @@ def searched(tmp_path_factory) -> Path:
     for number, model in enumerate(models):
         config = Config.model_validate({"name": "tiny", "training": TRAINING, "seed": number})
         config = config.model_copy(update={"model": model})
-        trial = TrialRecord(number, config, COMPLETE, "trained to the end", "here")
+        trial = TrialRecord(number, config, COMPLETE, Ending(Why.WHOLE, epoch=9), "here")
         for result in list(fit(config, train, val))[: EPOCHS - (number == 2)]:
             trial.add({**result.metrics(), "best_windows": result.best_windows})
         trial.state = STOPPED if trial.epoch < EPOCHS else COMPLETE

@@ -31,7 +31,7 @@ RANKING = [trial(4, 12.5, COMPLETE), trial(0, 47.25, RUNNING)]
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_table_fits_and_names_rank_cer_and_state_at_any_width(width):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    console.print(trials_table(RANKING, "Ranking", console.width))
+    console.print(trials_table(RANKING, console.width).rich("Ranking"))
     shown = console.file.getvalue()
     assert all(len(line) <= width for line in shown.splitlines())
     for text in ("12.50", "47.25", "3/50", "complete", "004"):

@@ -37,6 +37,7 @@ from search.evaluate.evaluation import Evaluation, evaluate_trial
 from search.evaluate.keyboard import keys_of
 from search.evaluate.output import write_table
 from search.evaluate.tuning import tune
+from search.halving.ending import Ending, Why
 from search.results.folder import RunFolder
 from search.results.record import COMPLETE, TrialRecord
 from search.storage import StoredFile
@@ -70,7 +71,7 @@ def trained(tmp_path_factory) -> Path:
     for number, text in enumerate(("gru:1(hidden=24) hop:64 mlp:16", "conv:1 hop:64 mlp:16")):
         config = Config.model_validate({"training": TRAINING})
         config = config.model_copy(update={"model": parse_notation(text)})
-        trial = TrialRecord(number, config, COMPLETE, "trained to the end", "here")
+        trial = TrialRecord(number, config, COMPLETE, Ending(Why.WHOLE, epoch=5), "here")
         folder.trials[number] = trial
         for result in fit(config, recordings[:2], recordings[2:]):
             trial.add(result.metrics())

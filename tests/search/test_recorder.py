@@ -11,7 +11,9 @@ from ray.tune.experiment import Trial
 
 from emgmodels.config import Config
 from emgmodels.notation import parse_notation
+from search.engine.failures import explain
 from search.engine.recorder import Recorder
+from search.halving.ending import Ending, Why
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
 from search.results.record import FAILED, TrialRecord
@@ -19,7 +21,7 @@ from search.space import SearchConfig
 
 CONFIG = Config(model=parse_notation("conv:1"))
 EPOCH = dict.fromkeys(CURVE_METRICS, 1.0) | {"epoch": 1, "best_epoch": 1}
-FAILURE = {"failure": "RuntimeError: no", "traceback": "no"}
+FAILURE = {"failure": explain(RuntimeError("no")).facts, "traceback": "no"}
 
 
 def trial(number: int) -> SimpleNamespace:
@@ -51,7 +53,7 @@ class Search:
             reporting.status = Trial.TERMINATED
 
     @property
-    def ending(self) -> str:
+    def ending(self) -> Ending | None:
         self.recorder._looked = 0.0
         self.recorder.on_step_end(0, [])
         return self.recorder.ending
@@ -64,12 +66,12 @@ def folder(tmp_path) -> RunFolder:
 
 def test_a_search_of_which_many_trials_failed_can_be_resumed(folder):
     for number in range(9):
-        folder.trials[number] = TrialRecord(number, CONFIG, state=FAILED, reason="out of memory")
+        folder.trials[number] = TrialRecord(number, CONFIG, state=FAILED, ending=Ending(Why.MEMORY))
     search = Search(folder)
-    assert search.ending == ""
+    assert search.ending is None
     for number in range(9, 13):
         search.report(number, **FAILURE)
-    assert search.ending == ""
+    assert search.ending is None
 
 
 def test_a_search_is_given_up_when_the_trials_that_trained_failed_too(folder):
@@ -77,12 +79,12 @@ def test_a_search_is_given_up_when_the_trials_that_trained_failed_too(folder):
     search.report(0, **EPOCH)
     for number in range(1, 7):
         search.report(number, **FAILURE)
-    assert search.ending == "", "one still trains"
+    assert search.ending is None, "one still trains"
     search.report(0, **FAILURE)
     search.report(7, **EPOCH)
-    assert search.ending == "", "another does"
+    assert search.ending is None, "another does"
     search.report(7, **FAILURE)
-    assert search.ending == "no trial could be trained"
+    assert search.ending == Ending(Why.NONE_TRAINS)
     assert "none of 8 trials could be trained; 8 of them: RuntimeError: no" in (
         search.recorder.failure
     )

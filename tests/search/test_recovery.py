@@ -26,10 +26,11 @@ import search.engine.ray_session
 import search.engine.tuning
 from search import run
 from search.engine.failures import SearchFailedError
+from search.halving.ending import Ending, Why
 from search.results.folder import RunFolder
 from search.results.listing import list_runs
 from search.results.reading import read_curves, read_trials
-from search.results.record import CUT_OFF, TIME_IS_UP
+from search.results.record import CUT_OFF
 from search.run import conduct, searching
 from search.space import Sessions
 
@@ -266,7 +267,7 @@ def test_a_resumed_search_goes_on_for_what_is_left_of_its_time_budget(
     opened.write_space(resolved)
     if was_up:
         opened.trials[0].state = CUT_OFF
-        opened.trials[0].reason = f"running at epoch 1 when {TIME_IS_UP}"
+        opened.trials[0].ending = Ending(Why.TIME_BUDGET).cut("running", 1)
         opened.flush()
     asked = []
 
@@ -332,7 +333,7 @@ def test_a_search_whose_time_was_up_goes_on(data, space, whole, whole_folder, tm
     run.search(space, data=data, out=tmp_path, time_budget=needed / 5, quiet=True)
     first = read_trials(tmp_path / "tiny-001").to_pylist()
     assert len(first) < len(whole) or any(row["state"] == "cut off" for row in first)
-    assert all(row["reason"].endswith(TIME_IS_UP) for row in first if row["state"] == "cut off")
+    assert all(row["ending"] == Why.TIME_BUDGET for row in first if row["state"] == "cut off")
     run.resume(tmp_path / "tiny-001", time_budget=100 * needed, quiet=True)
     assert results(tmp_path / "tiny-001") == whole
 

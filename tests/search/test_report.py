@@ -21,8 +21,10 @@ from typer.testing import CliRunner
 
 from emgmodels.config import Config
 from emgmodels.notation import notation, parse_notation
+from search.display.ranking import View
 from search.display.table import Table
 from search.engine.searcher import OptunaSampler
+from search.halving.ending import Ending, Why
 from search.halving.halving import Decision, Halving
 from search.report import files
 from search.report.__main__ import app
@@ -140,7 +142,7 @@ def make_run(
         record = TrialRecord(suggestion["number"], Config.model_validate_json(suggestion["config"]))
         folder.trials[record.number] = record
         if index in fail:
-            record.state, record.reason = FAILED, "out of GPU memory"
+            record.state, record.ending = FAILED, Ending(Why.GPU_MEMORY)
             sampler.on_trial_complete(f"t{index}", error=True)
             continue
         train(record, sampler, halving, f"t{index}", curve(record.config, rng))
@@ -162,7 +164,7 @@ def train(record, sampler, halving, trial_id, curve):
             break
         sampler.on_trial_result(trial_id, row)
     record.state = COMPLETE if record.epoch == record.config.training.epochs else STOPPED
-    record.reason = halving.why(trial_id)
+    record.ending = halving.ending(trial_id)
 
 
 @pytest.fixture(scope="module")
@@ -592,7 +594,7 @@ def test_tables_survive_what_cells_contain():
 def test_a_narrow_terminal_keeps_rank_architecture_and_cer(run):
     found = read_run(run)
     console = Console(width=60, record=True, file=io.StringIO())
-    console.print(ranking(found, found.trials[:3], brief=True).rich("Ranking", console.width))
+    console.print(ranking(found, found.trials[:3], View.BRIEF).rich("Ranking", console.width))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 60
     assert f"{found.trials[0].val_cer:.2f}" in "".join(lines)

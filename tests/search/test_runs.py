@@ -8,19 +8,25 @@ import pytest
 from typer.testing import CliRunner
 
 from emgmodels.config import Config
+from search.halving.ending import ending_of
 from search.results.folder import RunFolder
 from search.results.listing import list_runs
 from search.results.lock import running
-from search.results.record import COMPLETE, CUT_OFF, FAILED, RUNNING, TIME_IS_UP, TrialRecord
+from search.results.record import COMPLETE, CUT_OFF, FAILED, RUNNING, TrialRecord
 from search.runs import app
 
 ENDS = {
     "finished": [(COMPLETE, ""), (FAILED, "out of memory")],
-    "finished-in-time": [(COMPLETE, ""), (CUT_OFF, f"paused at epoch 2 when {TIME_IS_UP}")],
+    "finished-in-time": [
+        (COMPLETE, "trained all 1 epochs"),
+        (CUT_OFF, "paused at epoch 2 when the time budget was spent"),
+    ],
     "interrupted": [
         (COMPLETE, ""),
         (CUT_OFF, "the search was interrupted"),
+        (CUT_OFF, "paused at epoch 2 when the time budget was spent"),
     ],
+    "error-that-says-so": [(COMPLETE, ""), (FAILED, "ValueError: the time budget was spent")],
     "killed": [(COMPLETE, ""), (RUNNING, "")],
     "failed": [(FAILED, "out of memory"), (FAILED, "out of memory")],
     "empty": [],
@@ -31,7 +37,8 @@ def make_run(parent, name, ends) -> RunFolder:
     folder = RunFolder.create(parent, name)
     folder.write_space({"name": name})
     for number, (state, reason) in enumerate(ends):
-        trial = TrialRecord(number, Config.model_validate({"name": name}), state, reason)
+        ending = ending_of(reason)
+        trial = TrialRecord(number, Config.model_validate({"name": name}), state, ending)
         if state == COMPLETE:
             trial.add({"epoch": 1, "val_cer": 12.5, "seconds": 1.0})
         folder.trials[number] = trial
@@ -40,13 +47,27 @@ def make_run(parent, name, ends) -> RunFolder:
     return folder
 
 
+def without_words(table: pa.Table) -> pa.Table:
+    place = table.column_names.index("reason")
+    return table.set_column(place, "reason", pa.array(["in other words"] * table.num_rows))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [without_words, lambda table: table.drop_columns(["ending", "ending_facts"])],
+    ids=["now", "by an older version"],
+)
 @pytest.mark.parametrize(("name", "ends"), ENDS.items())
-def test_state_follows_from_the_files(name, ends, tmp_path):
-    make_run(tmp_path, name, ends)
+def test_state_follows_from_the_files(name, ends, written, tmp_path):
+    run = make_run(tmp_path, name, ends).path
+    if ends:
+        table = pa.parquet.read_table(run / "trials.parquet")
+        pa.parquet.write_table(written(table), run / "trials.parquet")
     [found] = list_runs(tmp_path)
     expected = {"finished-in-time": "out of time", "killed": "interrupted", "empty": "interrupted"}
+    expected["error-that-says-so"] = "finished"
     assert found.state == expected.get(name, name)
-    assert found.val_cer == (12.5 if (COMPLETE, "") in ends else None)
+    assert found.val_cer == (12.5 if COMPLETE in dict(ends) else None)
     assert found.trials == len(ends)
     assert found.size == sum(p.stat().st_size for p in found.path.rglob("*") if p.is_file())
 

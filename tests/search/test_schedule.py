@@ -104,6 +104,8 @@ def test_every_scheduler_is_made_by_name():
         ("asha", {"eta": math.nan}, "eta nan: must be above 1"),
         ("asha", {"rank_by": "wer"}, "rank_by 'wer' is not known: choose one of loss, cer, both"),
         ("median", {"eta": 3.0}, "'median' has no option 'eta'; its options: grace"),
+        ("asha", {"grace": "early"}, "scheduler 'asha': grace: "),
+        ("asha", {"rank_by": ["loss"]}, "scheduler 'asha': rank_by: "),
     ],
 )
 def test_a_wrong_option_is_refused_with_what_would_be_right(name, options, says):

@@ -128,8 +128,8 @@ def test_training_everything_costs_all_epochs_and_has_no_regret():
 def test_asha_finds_nearly_the_best_for_a_fraction_of_the_epochs():
     curves = made_up(2)
     setting = Setting(EPOCHS, 1, 27, 50, 0)
-    asha = setting.replay(curves, Rule("asha", 2, 2.0, "loss"))
-    stock = setting.replay(curves, Rule("ray_asha", 2, 2.0))
+    asha = setting.replay(curves, Rule.of("asha", grace=2, eta=2.0, rank_by="loss"))
+    stock = setting.replay(curves, Rule.of("ray_asha", grace=2, eta=2.0))
     assert asha.share < 0.35
     assert asha.regret < 0.2
     assert asha.share < stock.share / 2
@@ -159,7 +159,9 @@ def test_the_default_finds_the_best_of_recorded_aligned_trainings_for_a_third_of
 ):
     curves = read_curves(CURVES / name)
     grace, eta = defaults(epochs, aligned=4)
-    summary = Setting(epochs, slots, len(curves), 30, 0).replay(curves, Rule("asha", grace, eta))
+    summary = Setting(epochs, slots, len(curves), 30, 0).replay(
+        curves, Rule.of("asha", grace=grace, eta=eta)
+    )
     assert summary.share < 1 / 3
     assert summary.regret < 1
 
@@ -167,7 +169,9 @@ def test_the_default_finds_the_best_of_recorded_aligned_trainings_for_a_third_of
 @pytest.mark.parametrize("slots", [1, 8])
 def test_one_in_ten_after_three_aligned_epochs_finds_the_best_for_a_seventh_of_the_epochs(slots):
     curves = read_curves(CURVES / "50-epochs")
-    summary = Setting(50, slots, 20, 60, 0).replay(curves, Rule("asha", 3, 10.0, "cer"))
+    summary = Setting(50, slots, 20, 60, 0).replay(
+        curves, Rule.of("asha", grace=3, eta=10.0, rank_by="cer")
+    )
     assert summary.share < 0.15
     assert summary.regret < 0.5
 
@@ -251,7 +255,11 @@ def _noise(draw, broken):
 
 
 def test_tuning_keeps_its_bound_and_tries_each_choice_on_curves_left_out():
-    rules = [Rule("asha", grace, 3.0, by) for grace in (2, 5) for by in ("loss", "cer")]
+    rules = [
+        Rule.of("asha", grace=grace, eta=3.0, rank_by=by)
+        for grace in (2, 5)
+        for by in ("loss", "cer")
+    ]
     setting = Setting(EPOCHS, 1, 15, 30, 0)
     loose, tight = (tune(made_up(5), setting, bound, rules) for bound in (5.0, 0.1))
     assert loose.summary.share < tight.summary.share
@@ -262,7 +270,11 @@ def test_tuning_keeps_its_bound_and_tries_each_choice_on_curves_left_out():
 
 
 def test_tuning_chooses_as_if_every_rule_had_replayed_every_search():
-    rules = [Rule("asha", grace, eta, "loss") for grace in (2, 3, 6) for eta in (1.5, 3.0, 8.0)]
+    rules = [
+        Rule.of("asha", grace=grace, eta=eta, rank_by="loss")
+        for grace in (2, 3, 6)
+        for eta in (1.5, 3.0, 8.0)
+    ]
     setting, curves = Setting(EPOCHS, 1, 9, 20, 0), made_up(5)
     found = {rule: setting.replay(curves, rule) for rule in rules}
     for bound in (0.5, 2.0):
@@ -273,7 +285,9 @@ def test_tuning_chooses_as_if_every_rule_had_replayed_every_search():
 
 
 def test_first_rungs_tried_in_long_trainings_reach_as_far_as_in_those_of_fifty_epochs():
-    graces = {epochs: {rule.grace for rule in grid(epochs)} for epochs in (3, 20, 50, 150, 300)}
+    graces = {
+        epochs: {rule.options["grace"] for rule in grid(epochs)} for epochs in (3, 20, 50, 150, 300)
+    }
     assert graces[3] == {2}
     assert graces[20] == graces[50] == {2, 3, 4, 5, 6, 8, 10, 15}
     assert max(graces[150]) == 45
@@ -322,6 +336,12 @@ def test_several_schedulers_stand_in_one_table_each_with_the_options_it_takes(cu
     rows = result.output.splitlines()
     for row in ("asha grace 3 eta 2 by both ", "median grace 3 ", "hyperband eta 2 ", "none "):
         assert sum(line.startswith(row) for line in rows) == 1, row
+    own = ("{name: asha, grace: 2, rank_by: null}", "{name: asha, grace: 4}")
+    asked = [word for name in own for word in ("--scheduler", name)]
+    result = command(curves_csv, *asked, "--eta", 2, "--repeats", 2)
+    rows = result.output.splitlines()
+    for row in ("asha grace 2 eta 2 by both ", "asha grace 4 eta 2 by both "):
+        assert sum(line.startswith(row) for line in rows) == 1, row
     refused = command(curves_csv, "--scheduler", "none", "--scheduler", "hyperband", "--grace", 3)
     assert refused.exit_code == 2
     assert "scheduler 'none' has no option 'grace'" in refused.stderr
@@ -340,6 +360,10 @@ def test_the_command_tunes_and_says_what_to_write_in_a_space_file(few_curves_csv
     [
         (["--scheduler", "ash"], "scheduler 'ash' is not known: choose one of asha"),
         (["--scheduler", "none", "--eta", 3], "'none' has no option 'eta'; its options: none"),
+        (["--scheduler", "{name: asha, eta: low}"], "scheduler 'asha': eta: "),
+        (["--scheduler", "{name: median, eta: 3}"], "'median' has no option 'eta'"),
+        (["--scheduler", "{grace: 3}"], "--scheduler {grace: 3}: names none: write {name: asha,"),
+        (["--scheduler", "{name: asha"], "--scheduler: line 1: is not YAML"),
         (["--grace", 20], "grace 20: the first rung must stand at epoch 1 or later"),
         (["--epochs", 21], "0 of 40 curves have all 21 epochs"),
         (["--trials", 41], "41 are needed: ask for fewer --trials"),

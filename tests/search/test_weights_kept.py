@@ -19,9 +19,9 @@ from emgmodels.checkpoints.loading import load
 from emgmodels.checkpoints.weights import weights_hash
 from search import run
 from search.engine.recorder import Recorder
+from search.halving.ending import Why
 from search.results.folder import RunFolder
 from search.results.reading import read_trials
-from search.results.record import TIME_IS_UP
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -93,7 +93,7 @@ def spent(monkeypatch):
     def after(epochs: int) -> None:
         def why(recorder: Recorder) -> str:
             trained = sum(trial.epoch for trial in recorder.folder.trials.values())
-            return TIME_IS_UP if trained >= epochs else ""
+            return Why.TIME_BUDGET if trained >= epochs else None
 
         monkeypatch.setattr(Recorder, "_reason_to_end", why)
 

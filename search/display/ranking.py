@@ -1,0 +1,199 @@
+"""The ranking of trials: its columns, once, for every place that shows them.
+
+A new column is one entry in ``COLUMNS``: console, TensorBoard, Markdown, HTML and CSV have it then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from search.display.table import Table
+from search.display.words import duration, lookahead
+from search.results.record import COMPLETE, FAILED, PAUSED, RUNNING, STOPPED
+from search.results.trial_row import TrialRow
+
+
+class View(Enum):
+    """Where a ranking is shown."""
+
+    LIVE = auto()
+    """In a terminal or notebook, while a search runs and when it ends."""
+    BOARD = auto()
+    """TensorBoard's leaderboard."""
+    PAGE = auto()
+    """A report's Markdown and HTML."""
+    BRIEF = auto()
+    """A report's in a terminal."""
+    FILE = auto()
+    """CSV: values as they are."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What decides which columns a ranking has.
+
+    Attributes:
+        view: where it is shown.
+        trials: those that it shows.
+        objectives: what the search minimises.
+        is_evaluated: whether the test CER of any trial is known.
+        has_front: whether trials are marked that are on a Pareto front.
+        width: characters of a terminal.
+    """
+
+    view: View
+    trials: Sequence[TrialRow]
+    objectives: Sequence[str] = ("val_cer",)
+    is_evaluated: bool = False
+    has_front: bool = False
+    width: int = 96
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the ranking.
+
+    Attributes:
+        header: what stands above it: one text for all views, or that of each view that has it.
+        value: what it says of a trial; None and NaN: nothing.
+        text: a value as a person reads it.
+        is_text: it holds words: they stand to the left, and are wrapped where they are long.
+        when: whether a ranking has it.
+    """
+
+    header: str | Mapping[View, str]
+    value: Callable[[TrialRow], Any]
+    text: Callable[[Any], str] = str
+    is_text: bool = False
+    when: Callable[[About], bool] = lambda about: True
+
+    def header_in(self, about: About) -> str | None:
+        """Return the header; None where a ranking does without the column."""
+        known = self.header if isinstance(self.header, str) else self.header.get(about.view)
+        return known if known is not None and self.when(about) else None
+
+    def cell(self, trial: TrialRow, view: View) -> Any:
+        """Return what it says of a trial: a value in a file, else a text."""
+        value = self.value(trial)
+        if view is View.FILE:
+            return value
+        if value is None or value != value:
+            return "" if view is View.LIVE else "–"
+        return self.text(value)
+
+
+def _in(header: str, *views: View, file: str = "") -> dict[View, str]:
+    """Return one header for some views, and that of the file."""
+    return dict.fromkeys(views, header) | ({View.FILE: file} if file else {})
+
+
+def _objective(name: str) -> Callable[[About], bool]:
+    return lambda about: about.view is View.FILE or name in about.objectives
+
+
+def _has_intervals(about: About) -> bool:
+    known = any(math.isfinite(trial.val_cer_low) for trial in about.trials)
+    return about.width >= _NARROW if about.view is View.LIVE else known
+
+
+def _interval(trial: TrialRow) -> tuple[float, float] | None:
+    low, high = trial.val_cer_low, trial.val_cer_high
+    return (low, high) if math.isfinite(low) else None
+
+
+def _progress(trial: TrialRow) -> str:
+    return f"{trial.epochs}/{trial.max_epochs}"
+
+
+_WIDE, _NARROW = 96, 72
+"""Characters below which a live table has no room for losses, and none for intervals."""
+_LIVE, _BOARD, _PAGE, _BRIEF = View.LIVE, View.BOARD, View.PAGE, View.BRIEF
+COLUMNS = (
+    Column(_in("#", _LIVE, _BOARD) | _in("rank", _PAGE, _BRIEF, file="rank"), lambda t: t.rank),
+    Column(_in("trial", _LIVE, _PAGE, _BRIEF, file="trial"), lambda t: t.number, "{:03d}".format),
+    Column(_in("trial", _BOARD), lambda t: t.name, is_text=True),
+    Column(_in("architecture", _LIVE, _BRIEF), lambda t: t.label, is_text=True),
+    Column(_in("architecture", _PAGE, file="architecture"), lambda t: t.architecture, is_text=True),
+    Column(_in("epoch", _LIVE), _progress),
+    Column(
+        _in("loss", _LIVE),
+        lambda t: t.val_loss,
+        "{:.3f}".format,
+        when=lambda about: about.width >= _WIDE,
+    ),
+    Column(
+        _in("CER %", _LIVE, _BOARD) | _in("val CER %", _PAGE, _BRIEF, file="val_cer"),
+        lambda t: t.val_cer,
+        "{:.2f}".format,
+    ),
+    Column(
+        _in("95 %", _LIVE) | _in("95 % interval", _PAGE, _BRIEF),
+        _interval,
+        lambda ends: "{:.1f} to {:.1f}".format(*ends),
+        when=_has_intervals,
+    ),
+    Column(_in("", file="val_cer_low"), lambda t: t.val_cer_low),
+    Column(_in("", file="val_cer_high"), lambda t: t.val_cer_high),
+    Column(
+        _in("test CER %", _PAGE, _BRIEF, file="test_cer"),
+        lambda t: t.test_cer,
+        "{:.2f}".format,
+        when=lambda about: about.view is View.FILE or about.is_evaluated,
+    ),
+    Column(_in("", file="best_epoch"), lambda t: t.best_epoch),
+    Column(_in("", file="kept_epoch"), lambda t: t.kept_epoch),
+    Column(_in("", file="epochs"), lambda t: t.epochs),
+    Column(_in("", file="max_epochs"), lambda t: t.max_epochs),
+    Column(_in("", file="state"), lambda t: t.state),
+    Column(_in("", file="reason"), lambda t: t.reason),
+    Column(_in("epochs", _BOARD, _PAGE, _BRIEF), _progress),
+    Column(
+        _in("parameters", _PAGE, _BRIEF, file="parameters"), lambda t: t.parameters, "{:,}".format
+    ),
+    Column(
+        _in("MMAC/s", _PAGE, _BRIEF, file="macs_per_second"),
+        lambda t: t.macs_per_second,
+        lambda macs: f"{macs / 1e6:,.1f}",
+        when=_objective("macs"),
+    ),
+    Column(
+        _in("look-ahead", _PAGE, _BRIEF, file="lookahead_ms"), lambda t: t.lookahead_ms, lookahead
+    ),
+    Column(
+        _in("electrodes", _PAGE, _BRIEF, file="electrodes"),
+        lambda t: t.electrodes,
+        when=_objective("electrodes"),
+    ),
+    Column(_in("", file="seconds"), lambda t: t.seconds),
+    Column(
+        _in("front", _LIVE, _PAGE, _BRIEF, file="front"),
+        lambda t: t.on_front,
+        lambda is_on: "●" if is_on else "",
+        when=lambda about: about.has_front,
+    ),
+    Column(_in("time", _PAGE), lambda t: t.seconds, duration),
+    Column(_in("state", _LIVE, _BOARD, _BRIEF), lambda t: t.state, is_text=True),
+    Column(_in("how it ended", _BOARD), lambda t: t.reason, is_text=True),
+    Column(_in("how it ended", _PAGE), lambda t: t.reason or t.state, is_text=True),
+)
+"""Every column, in the order in which a table has them."""
+_STYLES = {RUNNING: "cyan", PAUSED: "dim", COMPLETE: "green", STOPPED: "dim", FAILED: "red"}
+
+
+def ranking(about: About) -> Table:
+    """Return a ranking of trials, in their order."""
+    found = [(column.header_in(about), column) for column in COLUMNS]
+    shown = [(header, column) for header, column in found if header is not None]
+    is_live = about.view is View.LIVE
+    return Table(
+        headers=[header for header, _ in shown],
+        rows=[[column.cell(trial, about.view) for _, column in shown] for trial in about.trials],
+        left=[header for header, column in shown if column.is_text],
+        unbroken=("state",) if is_live else (),
+        widest="architecture" if is_live else "",
+        styles=_STYLES if is_live else {},
+    )
