@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
 from emgmodels.atomic import whole
-from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE
+from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE, OwnStage
 from emgmodels.config.electrodes import band_indices, electrode_indices
 from emgmodels.network.network import Network
 from emgmodels.outputs import mark_of
+from emgmodels.own_code import CodeError, told
 from emgmodels.reading.reader import Reader
 from emgmodels.stages.recurrent import RecurrentStage
 from emgmodels.stages.s4 import DiagonalStateSpace
@@ -37,14 +38,26 @@ def write_onnx(reader: Reader, path: Path) -> None:
     for each key.
 
     Raises:
-        ValueError: onnx is not installed.
+        ValueError: onnx is not installed, or has no operators for a stage of the user's own.
     """
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError:
         raise ValueError("ONNX needs a package more: pip install 'emgsearch[onnx]'") from None
-    program = _program(_Graph(reader.model))
+    own = [
+        name for name, stage in reader.config.model.encoder.stages() if isinstance(stage, OwnStage)
+    ]
+    try:
+        program = _program(_Graph(reader.model))
+    except Exception as error:
+        if not own:
+            raise
+        raise CodeError(
+            f"ONNX cannot have this model, which has stages of your own ({', '.join(own)}): "
+            f"{told(error)}. Write the stage in operators that torch.onnx exports, or take "
+            f"--to torch"
+        ) from error
     for key, value in reader.card().items():
         program.model.metadata_props[key] = json.dumps(value, ensure_ascii=False)
     program.model.producer_name = "emgsearch"

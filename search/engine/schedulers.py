@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import (
@@ -19,10 +19,11 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
+from emgmodels.own_code import CodeError, load, told
 from search.engine.stock_schedulers import HyperBand, Median, TrainAll
 from search.halving.halving import RANKINGS, Decision, Halving, Progress, State
 from search.halving.rungs import DEFAULT_RANKING, defaults, rungs
-from search.space.settings import SCHEDULER_OPTIONS
+from search.space.settings import SCHEDULER_OPTIONS, Chosen
 
 CostsOf = Callable[[Trial], Sequence[float]]
 """What of a trial is to be low beside its error rate: known before it trains."""
@@ -66,6 +67,7 @@ def make_scheduler(
     rank_by: str | None = None,
     aligned: int = 0,
     costs_of: CostsOf | None = None,
+    chosen: Chosen | None = None,
 ) -> TrialScheduler:
     """Return a scheduler of Ray Tune by name.
 
@@ -79,11 +81,15 @@ def make_scheduler(
         rank_by: A key of ``halving.RANKINGS``.
         aligned: Epochs that every trial has the framewise loss of an aligned start, at least.
         costs_of: Of several objectives, those beside the error rate; asha's rungs keep the front.
+        chosen: One of the user's own, which is made instead; the other options are in its plan.
 
     Raises:
         ValueError: an option is out of range, or not one of this scheduler.
     """
     given = {"grace": grace, "eta": eta, "rank_by": rank_by}
+    if chosen is not None:
+        plan = Plan(max_epochs, grace or 1, eta, aligned, rank_by or DEFAULT_RANKING, costs_of)
+        return _own(name, chosen, plan)
     check_options(name, max_epochs, **{key: val for key, val in given.items() if val is not None})
     grace = defaults(max_epochs, aligned).grace if grace is None else grace
     plan = Plan(max_epochs, grace, eta, aligned, rank_by or DEFAULT_RANKING, costs_of)
@@ -255,6 +261,18 @@ def _asha(plan: Plan, pausing: bool) -> TrialScheduler:
     fronts = plan.costs_of is not None
     halving = Halving(epochs, plan.max_epochs, eta, plan.rank_by, pausing, fronts)
     return Asha(halving, plan.costs_of)
+
+
+def _own(name: str, chosen: Chosen, plan: Plan) -> TrialScheduler:
+    """Return a scheduler of the user's own; it is given its settings and the plan."""
+    kind: Any = load(chosen.code)
+    where = f"search.scheduler: {name} ({chosen.code.partition('@')[0]})"
+    if not (isinstance(kind, type) and issubclass(kind, TrialScheduler)):
+        raise CodeError(f"{where}: must be a class that derives from a scheduler of ray.tune")
+    try:
+        return cast(Any, kind)(chosen.settings, plan)
+    except Exception as error:
+        raise CodeError(f"{where}: {told(error)}") from error
 
 
 def _upcoming(tune_controller: Any) -> float:

@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
+from emgmodels.own_code import installed
 from search.engine.failures import (
     DISK_FULL,
     FIRST_EPOCH,
@@ -143,6 +144,7 @@ def _trainable(
         tune.with_parameters(
             trial,
             data=data,
+            code=installed(),
             cpus=resources.threads,
             gpus=resources.gpus,
             save_every=settings.save_every,

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from emgmodels.config import write_yaml_line
-from emgmodels.notation import notation, parse_notation
+from emgmodels.notation import brief_notation, parse_notation
 from search.halving.rungs import aligned_epochs, defaults, rungs
 from search.report.tested import test_cer_of, tested_by_trial
 from search.results import seeds
@@ -277,7 +277,7 @@ def read_run(path: str | Path) -> Run:
         raise ValueError(
             f"{path}: its search has begun no trial yet, so there is nothing to report"
         )
-    space = load_space(path / "space.yaml")
+    space = load_space(path / "space.yaml", imports=False)
     columns = {name: curves[name].to_numpy() for name in curves.column_names}
     tested = tested_by_trial(path)
     trials = []
@@ -306,7 +306,8 @@ def searched(run: Run) -> dict[str, str]:
 def _trial(
     row: dict[str, Any], curve: dict[str, np.ndarray], tested: Sequence[tuple[float, Weights]]
 ) -> Trial:
-    model = parse_notation(row["architecture"])
+    *_, electrodes = row["architecture"].split(" ")  # stages of their own are not known here
+    model = parse_notation(electrodes)
     ranked = kept = None
     if row["best_epoch"]:
         ranked = Weights(row["best_epoch"], row["val_cer"], row.get("weights") or "")
@@ -319,7 +320,7 @@ def _trial(
         number=row["trial"],
         rank=row["rank"],
         architecture=row["architecture"],
-        label=notation(model, brief=True),
+        label=brief_notation(row["architecture"]),
         val_cer=math.nan if cer is None else cer,
         val_cer_low=math.nan if low is None else low,
         val_cer_high=math.nan if high is None else high,

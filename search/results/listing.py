@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from emgmodels.notation import notation, parse_notation
+from emgmodels.notation import brief_notation
 from search.results.growing_tables import trials_of
 from search.results.lock import is_running
 from search.results.reading import read_trials
@@ -133,7 +133,7 @@ def _read(path: Path) -> Listed:
         path,
         "running" if is_running(path) else _ended(rows),
         best["val_cer"] if best else None,
-        notation(parse_notation(best["architecture"]), brief=True) if best else "",
+        brief_notation(best["architecture"]) if best else "",
         len(rows),
         _changed(path),
         _total(path),

@@ -28,6 +28,7 @@ from rich.console import Console
 
 from emgmodels.atomic import whole
 from emgmodels.config import Config
+from emgmodels.own_code import asks_for_code
 from search.display import seed_table
 from search.display.console import Progress
 from search.display.tensorboard import TrialBoards
@@ -56,6 +57,7 @@ FOLDER = "confirm"
 _REPEATS = 5
 
 
+@asks_for_code
 def confirm_winners(
     run: str | Path,
     *,
@@ -65,6 +67,7 @@ def confirm_winners(
     address: str | None = None,
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | None = None,
+    allow_code: bool = False,
     quiet: bool = False,
 ) -> pa.Table:
     """Train the best trials of a search again and compare them.
@@ -77,6 +80,7 @@ def confirm_winners(
         address: a running Ray cluster's address.
         cpus_per_trial: cores of a training, instead of what the search gave it.
         gpus_per_trial: GPUs of a training, or a fraction, instead of what the search gave it.
+        allow_code: import code of its own that the run names, wherever it lies.
         quiet: print nothing.
 
     Returns:
@@ -176,10 +180,10 @@ def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
     search = space.search
     settings = {"sampler": "random", "scheduler": "none", "repeats": repeats}
     settings |= {"save_every": search.save_every, "checkpoints": search.checkpoints}
-    RunFolder(path).write_space(space.resolved() | {"search": settings})
+    RunFolder(path).write_space(space.resolved() | {"search": settings}, space.own.codes)
     storage = Place(facts["storage"]) / FOLDER if facts.get("storage") else None
     into = RunFolder.open(path, storage)
-    kept = ("seed", "subject", "synthetic", "split", "resources_per_trial")
+    kept = ("seed", "code", "subject", "synthetic", "split", "resources_per_trial")
     known = {name: facts[name] for name in kept if name in facts}
     into.write_environment({**known, "storage": storage and storage.uri, FOLDER: folder.path.name})
     return into

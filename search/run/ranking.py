@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from emgmodels.notation import notation, parse_notation
+from emgmodels.notation import brief_notation, notation
 from search.display import seed_table
 from search.display.console import trials_table
 from search.display.words import say
@@ -95,7 +95,7 @@ def _front_table(front: list[dict[str, Any]], objectives: list[str]) -> Table:
     for name in objectives:
         table.add_column(name, justify="right", no_wrap=True)
     for row in front:
-        brief = notation(parse_notation(row["architecture"]), brief=True)
+        brief = brief_notation(row["architecture"])
         values = (f"{row[COLUMNS[name]]:{_FORMATS.get(name, ',.0f')}}" for name in objectives)
         table.add_row(f"{row['trial']:03d}", brief, *values)
     return table

@@ -18,6 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from emgmodels.config import Config
+from emgmodels.own_code import asks_for_code
 from emgmodels.sessions import Split
 from emgmodels.stages.pretrained import check_weights
 from search.display.console import Progress
@@ -49,6 +50,7 @@ from search.space.objectives import costs
 from search.storage import Place, SessionStore, fetch, is_uri, local_path
 
 
+@asks_for_code
 def search(
     space: str | Path,
     *,
@@ -68,6 +70,7 @@ def search(
     address: str | None = None,
     warm_start: Sequence[str | Path] = (),
     overrides: Sequence[str] = (),
+    allow_code: bool = False,
     quiet: bool = False,
     verbose: bool = False,
 ) -> pa.Table:
@@ -101,6 +104,7 @@ def search(
         warm_start: folders of earlier searches that the sampler learns from; their trials that the
             space contains are not trained again.
         overrides: ``path.to.key=value``, applied last.
+        allow_code: import code of its own that the space names, wherever it lies.
         quiet: print nothing.
         verbose: also print a line for each epoch, and what Ray and the trials' processes say.
 
@@ -162,7 +166,7 @@ def search(
         if address is not None:
             watch = check_cluster(trial_data, resources, place or parent, console)
         folder = RunFolder.create(parent, loaded.name, place)
-        folder.write_space(loaded.resolved())
+        folder.write_space(loaded.resolved(), loaded.own.codes)
         kept = folder.mirror.place.uri if folder.mirror else None
         facts = _facts(loaded, chosen, trial_data, tested, resources, data is None)
         folder.write_environment({**facts, "storage": kept})
@@ -182,6 +186,7 @@ def search(
     return read_trials(folder.path)
 
 
+@asks_for_code
 def resume(
     run: str | Path,
     *,
@@ -192,6 +197,7 @@ def resume(
     address: str | None = None,
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | str | None = None,
+    allow_code: bool = False,
     quiet: bool = False,
     verbose: bool = False,
 ) -> pa.Table:
@@ -210,6 +216,7 @@ def resume(
         address: a running Ray cluster's address.
         cpus_per_trial: cores of a trial from now on, as where a machine has fewer than before.
         gpus_per_trial: GPUs of a trial from now on, or ``auto``.
+        allow_code: import code of its own that the run names, wherever it lies.
         quiet: print nothing.
         verbose: also print a line for each epoch, and what Ray and the trials' processes say.
 
@@ -252,7 +259,7 @@ def resume(
             folder.write_environment(facts)
             if more:
                 lasting = load_space(folder.path / "space.yaml", overrides=more)
-                folder.write_space(lasting.resolved())
+                folder.write_space(lasting.resolved(), lasting.own.codes)
             sampler = OptunaSampler(space, folder.path / _JOURNAL)
             if not folder.trials:
                 sampler.begin_again()
@@ -271,6 +278,7 @@ def scheduler_of(space: Space) -> TrialScheduler:
         grace=space.search.scheduler.grace,
         eta=space.search.scheduler.eta,
         rank_by=space.search.scheduler.rank_by,
+        chosen=space.search.scheduler.chosen(),
         aligned=aligned_epochs(training),
         costs_of=functools.partial(_costs_of, space) if several else None,
     )
@@ -316,7 +324,7 @@ def _costs_of(space: Space, trial: Trial) -> list[float]:
 
 def _time_left(folder: RunFolder) -> float | None:
     """Return the seconds left of a search's time budget; None: it has none, or spent it."""
-    budget = load_space(folder.path / "space.yaml").search.time_budget
+    budget = load_space(folder.path / "space.yaml", imports=False).search.time_budget
     spent = any(trial.reason.endswith(TIME_IS_UP) for trial in folder.trials.values())
     if budget is None or spent or folder.elapsed >= budget:
         return None
@@ -382,6 +390,7 @@ def _facts(
     """Return what ``environment.json`` says of a search beside the machine."""
     return {
         "seed": space.search.seed,
+        "code": space.own.hashes(),
         "subject": split.subject,
         "synthetic": synthetic,
         "split": {"origin": split.origin, **asdict(data), "test": tested},

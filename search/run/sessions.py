@@ -121,7 +121,7 @@ def _with_rungs(space: Space, aligned: int) -> Space:
         aligned: epochs that every trial starts aligned, at least, on these sessions.
     """
     scheduler = space.search.scheduler
-    takes = SCHEDULERS[scheduler.name].options
+    takes = SCHEDULERS[scheduler.name].options if scheduler.chosen() is None else ()
     if "grace" not in takes:
         return space
     if space.epochs == 1:  # without rungs

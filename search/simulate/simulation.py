@@ -109,7 +109,9 @@ def _read(paths: list[Path]) -> list[Curve]:
 def _aligned_epochs(path: Path) -> int:
     """Return how long the trials of a run folder started aligned; of a CSV nothing is known."""
     space = path / "space.yaml"
-    return aligned_epochs(load_space(space).training.plain()) if space.is_file() else 0
+    return (
+        aligned_epochs(load_space(space, imports=False).training.plain()) if space.is_file() else 0
+    )
 
 
 def _usual_epochs(curves: list[Curve], longest: bool) -> int:

@@ -23,7 +23,7 @@ _FETCHED = ".fetched"
 _OWN = re.compile(
     r"(confirm/)?(space\.yaml|environment\.json|best\.yaml|study\.journal"
     r"|(trials|confirm)\.csv|evaluation\.json|(trials|curves|windows|confirm|evaluation)\.parquet"
-    r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures)/.+)"
+    r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures|code)/.+)"
 )
 """What a search and its reports write into a run folder."""
 _UPLOADS = 8
