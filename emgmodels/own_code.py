@@ -240,7 +240,7 @@ def find_code(reference: Reference, folder: Path) -> tuple[Code, Reference]:
     if reference.sha256 and reference.sha256 != code.sha256:
         raise CodeError(
             f"{reference.path}: has changed: its sha256 is {code.sha256}, and {reference.sha256} "
-            f"is asked for: put the text of then back, or begin a new search with this one"
+            f"is asked for: put that text back, or begin a new search with the new one"
         )
     return code, Reference(below, reference.name, code.sha256)
 
@@ -352,7 +352,7 @@ def unpack(references: Iterable[str], sources: Mapping[str, Any], path: Path) ->
             )
         code = Code(tuple(sorted(sources[sha256].items())), f"{path} ({FOLDER})")
         if code.sha256 != sha256:
-            raise CodeError(f"{path}: the source of {', '.join(named)} in it is not that of then")
+            raise CodeError(f"{path}: the source of {', '.join(named)} in it has been changed: take the file as it was written")
         if not _ALLOWED.get() and not (_is_ours(path) and _is_kept_near(code, path)):
             raise NotAllowedError(refusal(path, named))
         code.install()
@@ -382,7 +382,7 @@ def told(error: BaseException) -> str:
     if lines:
         text += f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})"
     if isinstance(error, ModuleNotFoundError):
-        text += ": install it; of its neighbours a file imports none, so make them a package"
+        text += ": install it; a file cannot import its neighbours, a package can"
     return text
 
 

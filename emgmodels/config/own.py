@@ -83,7 +83,7 @@ def settings_of(part: Any, least: type[Frozen] = Frozen) -> type[Frozen]:
     Raises:
         CodeError: it is no class, or its settings are none.
     """
-    what = f"{getattr(part, '__module__', '')}.{getattr(part, '__qualname__', part)}"
+    what = getattr(part, "__qualname__", repr(part))
     if not isinstance(part, type):
         raise CodeError(f"{what}: is {type(part).__name__}: a class is needed")
     kind = getattr(part, "settings", least)

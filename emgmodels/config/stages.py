@@ -256,6 +256,8 @@ class PretrainedConfig(StageConfig):
 class OwnStage(OwnPart, StageConfig):
     """A stage of the user's own: its code, and its settings as plain values."""
 
+    model_config = ConfigDict(extra="allow")
+
     @classmethod
     def least(cls) -> type[Frozen]:
         """Return the class that settings of a stage derive from."""

@@ -125,15 +125,21 @@ class _Choice(Frozen):
         given = {name: value for name, value in given.items() if value is not None}
         return Chosen(part.code, validated(part.settings, given))
 
-    def refuse_others(self, what: str, takes: Sequence[str]) -> None:
-        """Raise ValueError where a setting is given that the one named does not have."""
+    def check_settings(self, what: str, takes: Sequence[str]) -> None:
+        """Raise ValueError where settings of the user's own are not those of what is named.
+
+        Args:
+            what: what is chosen.
+            takes: settings of this project's own, under the name that is given.
+        """
         name = self.name  # type: ignore[attr-defined]
+        part = self.own.get(name)
+        takes = takes if part is None else tuple(part.settings.model_fields)
         for option in type(self).model_fields:
             if option != "name" and getattr(self, option) is not None and option not in takes:
                 raise ValueError(
                     f"{what} '{name}' has no option '{option}'; its options: "
-                    f"{', '.join(takes) or 'none'}. Leave {option} out, or name another {what} "
-                    f"beside it: {{name: asha, {option}: ...}}"
+                    f"{', '.join(takes) or 'none'}. Leave {option} out, or name another {what}"
                 )
         try:
             self.chosen()
@@ -148,12 +154,6 @@ class SamplerConfig(_Choice):
 
     name: SamplerName = "tpe"
     """The sampler; one of your own has its settings beside the name."""
-
-    @model_validator(mode="after")
-    def _check_name(self) -> SamplerConfig:
-        part = self.own.get(self.name)
-        self.refuse_others("sampler", () if part is None else tuple(part.settings.model_fields))
-        return self
 
 
 class SchedulerConfig(_Choice):
@@ -178,9 +178,16 @@ class SchedulerConfig(_Choice):
                 "what it finds is of one architecture only, and no configuration that could be "
                 "trained again. Take asha, and let the space vary the settings of training"
             )
-        part = self.own.get(self.name)
-        takes = SCHEDULER_OPTIONS[self.name] if part is None else tuple(part.settings.model_fields)
-        self.refuse_others("scheduler", takes)
+        if self.name in self.own:
+            return self
+        takes = SCHEDULER_OPTIONS[self.name]
+        for option in ("grace", "eta", "rank_by"):
+            if getattr(self, option) is not None and option not in takes:
+                raise ValueError(
+                    f"scheduler '{self.name}' has no option '{option}'; its options: "
+                    f"{', '.join(takes) or 'none'}. Leave {option} out, or name another scheduler "
+                    f"beside it: {{name: asha, {option}: ...}}"
+                )
         return self
 
 
@@ -222,6 +229,8 @@ class SearchConfig(Frozen):
 
     @model_validator(mode="after")
     def _check_sampler(self) -> SearchConfig:
+        self.sampler.check_settings("sampler", ())
+        self.scheduler.check_settings("scheduler", SCHEDULER_OPTIONS.get(self.scheduler.name, ()))
         if self.sampler.name == "cmaes" and len(self.objectives) > 1:
             raise ValueError(
                 "sampler cmaes minimises one objective: name one objective, or take the sampler "

@@ -1,4 +1,4 @@
-"""Stages, schedulers, samplers and augmentations of the user's own, in real searches.
+"""Stages, schedulers, samplers and augmentations of the user's own, searched for real.
 
 The files and the space are those of docs/extend.md, as they stand there.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,19 +17,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-import emgmodels
 import search.engine.ray_session
-from emgmodels.config import code_of, load_config
-from emgmodels.notation import notation
-from emgmodels.own_code import CodeError, NotAllowedError, code_allowed
 from search import run
-from search.evaluate.evaluating import evaluate
 from search.report.run import read_run
-from search.results.folder import RunFolder
-from search.results.listing import listed
+from search.results.listing import list_runs
 from search.results.reading import read_trials
-from search.run.confirm import confirm_winners
-from search.space import SpaceError, load_space
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "extend.md").read_text()
@@ -36,29 +31,21 @@ BLOCKS, SEARCH = re.findall(r"^```python\n(.*?)^```", PAGE, re.S | re.M)
 SPACE = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.S | re.M)[0]
 SMALL = (
     *("model.features={hop: 64, bins: 6}", "model.norm=bin", "model.mlp_features=8"),
-    *("model.encoder.recurrent={layers: 1, hidden: 4}", "model.encoder.gated.layers={int: [1, 2]}"),
-    *("training.epochs=2", "training.batch_size=4", "training.warmup_steps=3"),
+    *("model.encoder.gated.layers={int: [1, 2]}", "model.encoder.recurrent.hidden=4"),
+    *("model.encoder.recurrent.bidirectional=false", "training.epochs=2", "training.batch_size=4"),
     *("search.trials=3", "search.scheduler.grace=1"),
 )
-
-
-def write_files(folder: Path, *, blocks: str = BLOCKS, space: str = SPACE) -> Path:
-    """Write what the page shows into a folder, and return the space."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "my_blocks.py").write_text(blocks)
-    (folder / "my_search.py").write_text(SEARCH)
-    (folder / "gated.yaml").write_text(space)
-    return folder / "gated.yaml"
 
 
 @pytest.fixture(scope="module")
 def searched(session_paths, tmp_path_factory) -> Path:
     """The folder of a search of the page's space, whose own files are gone."""
     folder = tmp_path_factory.mktemp("own")
-    space = write_files(folder)
+    for name, text in (("my_blocks.py", BLOCKS), ("my_search.py", SEARCH), ("gated.yaml", SPACE)):
+        (folder / name).write_text(text)
     with search.engine.ray_session.engine(None, None):
         run.search(
-            space,
+            folder / "gated.yaml",
             data=session_paths[0].parent,
             out=folder,
             overrides=SMALL,
@@ -70,33 +57,120 @@ def searched(session_paths, tmp_path_factory) -> Path:
     return folder / "gated-001"
 
 
-def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python of its own, which knows of no code yet, in a folder."""
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
+def in_new_process(folder: Path, program: str) -> str:
+    """Run a program in a folder, in a process that has no code of anybody yet."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        **{"cwd": folder, "env": environment, "capture_output": True, "text": True},
         check=False,
-        env={**dict(__import__("os").environ), "PYTHONPATH": str(ROOT)},
     )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_search_keeps_its_code_and_says_what_it_was(searched):
+def test_a_run_keeps_its_code_and_says_what_it_was(searched):
     rows = read_trials(searched).to_pylist()
     assert {row["state"] for row in rows} <= {"complete", "stopped"}
-    assert any(row["state"] == "complete" for row in rows)
+    assert len(rows) == 3
     assert {row["model.encoder.gated.dropout"] for row in rows} <= {0.0, 0.1}
     facts = json.loads((searched / "environment.json").read_text())
-    assert facts["code"] == {
-        name: hashlib.sha256(text.encode()).hexdigest()
-        for name, text in (("my_blocks.py", BLOCKS), ("my_search.py", SEARCH))
-    }
-    assert (searched / "code" / "my_blocks.py").read_text() == BLOCKS
+    texts = {"my_blocks.py": BLOCKS, "my_search.py": SEARCH}
+    for name, text in texts.items():
+        assert facts["code"][name] == hashlib.sha256(text.encode()).hexdigest()
+        assert (searched / "code" / name).read_text() == text
     written = yaml.safe_load((searched / "space.yaml").read_text())
     sha256 = facts["code"]["my_blocks.py"]
     assert written["stages"] == {"gated": f"code/my_blocks.py:GatedStage@{sha256}"}
     assert written["search"]["sampler"] == {"name": "near_best", "keep": 0.5}
     assert "code" not in written["model"]["encoder"]["gated"]
+
+
+def test_reports_and_lists_read_a_run_without_its_code(searched, tmp_path):
+    folder = tmp_path / "gated-001"
+    shutil.copytree(searched, folder)
+    shutil.rmtree(folder / "code")
+    (folder / "code").mkdir()
+    for name in ("my_blocks.py", "my_search.py"):
+        (folder / "code" / name).write_text("raise SystemExit('imported')")
+    [listed] = list_runs(tmp_path)
+    assert "gated:" in listed.architecture
+    in_new_process(tmp_path, "from search.report.run import read_run; read_run('gated-001')")
+    assert all("gated:" in trial.label for trial in read_run(searched).trials)
+
+
+GOES_ON = """
+import sys
+from pathlib import Path
+import emgmodels
+from emgmodels.config import load_config
+from emgmodels.own_code import NotAllowedError, code_allowed
+from search import run
+from search.evaluate.evaluating import evaluate
+from search.run.confirm import confirm_winners
+from search.space import SpaceError
+from search.results.folder import RunFolder
+
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER)
+best = RunFolder.open(folder).ranking()[0]
+model = next((folder / "checkpoints").glob("*.pt"))
+for act in (
+    lambda: run.resume(folder, add_trials=1, quiet=True),
+    lambda: confirm_winners(folder, top=1, repeats=2, quiet=True),
+    lambda: evaluate(folder, quiet=True),
+    lambda: emgmodels.load(model),
+    lambda: load_config(folder / "best.yaml"),
+):
+    try:
+        act()
+    except (NotAllowedError, SpaceError) as error:
+        assert "--allow-code" in str(error) and str(folder) in str(error), error
+    else:
+        raise AssertionError("imported without being asked")
+assert not [name for name in sys.modules if name.startswith("own_code_")]
+table = evaluate(folder, allow_code=True, quiet=True, device="cpu")
+print("evaluated", table.num_rows > 0)
+reader = emgmodels.load(model, allow_code=True)
+from emgmodels.export.targets import TARGETS
+TARGETS["torch"][1](reader, Path("small.pt"))
+print("stream", reader.stream() is not None)
+run.resume(folder, add_trials=1, allow_code=True, quiet=True)
+confirm_winners(folder, top=1, repeats=2, allow_code=True, quiet=True)
+with code_allowed(True):
+    print("again", load_config(folder / "best.yaml").model == RunFolder.open(folder).ranking()[0].config.model)
+"""
+
+
+def test_a_moved_run_goes_on_where_its_code_is_allowed(searched, tmp_path):
+    """Resumed, confirmed, evaluated, read, exported, each in a process that never saw its files."""
+    folder, elsewhere = tmp_path / "moved" / "anna", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder.parent.mkdir()
+    shutil.copytree(searched, folder)
+    printed = in_new_process(elsewhere, GOES_ON.replace("FOLDER", repr(str(folder))))
+    assert printed.split() == ["evaluated", "True", "stream", "True", "again", "True"]
+    assert read_trials(folder).num_rows == 4
+    assert read_trials(folder / "confirm").num_rows == 2
+    assert (folder / "confirm" / "code" / "my_blocks.py").read_text() == BLOCKS
+    facts = json.loads((folder / "confirm" / "environment.json").read_text())
+    assert facts["code"] == json.loads((folder / "environment.json").read_text())["code"]
+    alone = "import emgmodels; print(emgmodels.load('small.pt', allow_code=ALLOW).card()['format'])"
+    assert "emgsearch" in in_new_process(elsewhere, alone.replace("ALLOW", "True"))
+    refused = f"""
+try:
+    {alone.replace("ALLOW", "False")}
+except ValueError as error:
+    print(error)
+"""
+    assert "small.pt: names code of its own" in in_new_process(elsewhere, refused.replace("; ", "\n    "))
+    own = f"import emgmodels; emgmodels.load({str(next((folder / 'checkpoints').glob('*.pt')))!r})"
+    in_new_process(folder, own)
+
+
+def test_a_changed_copy_is_refused_at_resume(searched, tmp_path):
+    folder = tmp_path / "gated-001"
+    shutil.copytree(searched, folder)
+    with (folder / "code" / "my_blocks.py").open("a") as file:
+        file.write("# changed\n")
+    with pytest.raises(ValueError, match="code/my_blocks.py: has changed: its sha256 is"):
+        run.resume(folder, add_trials=1, allow_code=True, quiet=True)
