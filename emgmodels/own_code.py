@@ -352,7 +352,9 @@ def unpack(references: Iterable[str], sources: Mapping[str, Any], path: Path) ->
             )
         code = Code(tuple(sorted(sources[sha256].items())), f"{path} ({FOLDER})")
         if code.sha256 != sha256:
-            raise CodeError(f"{path}: the source of {', '.join(named)} in it has been changed: take the file as it was written")
+            raise CodeError(
+                f"{path}: the source of {', '.join(named)} in it has been changed: take the file as it was written"
+            )
         if not _ALLOWED.get() and not (_is_ours(path) and _is_kept_near(code, path)):
             raise NotAllowedError(refusal(path, named))
         code.install()

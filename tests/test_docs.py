@@ -162,7 +162,7 @@ def test_the_stage_of_the_worked_example_is_built_and_searched(extended):
     built = run_in(extended, sys.executable, "-m", "emgmodels.factory", line)
     assert built.returncode == 0, built.stderr
     assert re.search(r"gated .*500 x 768", built.stdout)
-    [space] = blocks(ROOT / "docs" / "extend.md", "yaml")
+    *_, space = blocks(ROOT / "docs" / "extend.md", "yaml")
     (extended / "gated.yaml").write_text(space)
     program = (
         "import numpy as np; from search.space import load_space\n"

@@ -111,8 +111,7 @@ from search.run.confirm import confirm_winners
 from search.space import SpaceError
 from search.results.folder import RunFolder
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER)
-best = RunFolder.open(folder).ranking()[0]
+folder = Path(FOLDER)
 model = next((folder / "checkpoints").glob("*.pt"))
 for act in (
     lambda: run.resume(folder, add_trials=1, quiet=True),
@@ -137,7 +136,8 @@ print("stream", reader.stream() is not None)
 run.resume(folder, add_trials=1, allow_code=True, quiet=True)
 confirm_winners(folder, top=1, repeats=2, allow_code=True, quiet=True)
 with code_allowed(True):
-    print("again", load_config(folder / "best.yaml").model == RunFolder.open(folder).ranking()[0].config.model)
+    best = RunFolder.open(folder).ranking()[0]
+    print("again", load_config(folder / "best.yaml").model == best.config.model)
 """
 
 
@@ -154,15 +154,10 @@ def test_a_moved_run_goes_on_where_its_code_is_allowed(searched, tmp_path):
     assert (folder / "confirm" / "code" / "my_blocks.py").read_text() == BLOCKS
     facts = json.loads((folder / "confirm" / "environment.json").read_text())
     assert facts["code"] == json.loads((folder / "environment.json").read_text())["code"]
-    alone = "import emgmodels; print(emgmodels.load('small.pt', allow_code=ALLOW).card()['format'])"
-    assert "emgsearch" in in_new_process(elsewhere, alone.replace("ALLOW", "True"))
-    refused = f"""
-try:
-    {alone.replace("ALLOW", "False")}
-except ValueError as error:
-    print(error)
-"""
-    assert "small.pt: names code of its own" in in_new_process(elsewhere, refused.replace("; ", "\n    "))
+    alone = "import emgmodels; print(emgmodels.load('small.pt', allow_code={}).card()['format'])"
+    assert "emgsearch" in in_new_process(elsewhere, alone.format(True))
+    with pytest.raises(AssertionError, match=r"NotAllowedError: small.pt: names code of its own"):
+        in_new_process(elsewhere, alone.format(False))
     own = f"import emgmodels; emgmodels.load({str(next((folder / 'checkpoints').glob('*.pt')))!r})"
     in_new_process(folder, own)
 
@@ -172,5 +167,5 @@ def test_a_changed_copy_is_refused_at_resume(searched, tmp_path):
     shutil.copytree(searched, folder)
     with (folder / "code" / "my_blocks.py").open("a") as file:
         file.write("# changed\n")
-    with pytest.raises(ValueError, match="code/my_blocks.py: has changed: its sha256 is"):
+    with pytest.raises(ValueError, match=r"code/my_blocks.py: has changed: its sha256 is"):
         run.resume(folder, add_trials=1, allow_code=True, quiet=True)
