@@ -22,6 +22,7 @@ from emgmodels.own_code import (
     Reference,
     check_allowed,
     find_code,
+    install,
     load,
 )
 
@@ -65,7 +66,7 @@ def _load_code(values: Any, path: Path) -> None:
             kept = (path.parent / FOLDER / reference.path).is_file()  # as beside a run's best.yaml
             code, found = find_code(reference, path.parent / FOLDER if kept else path.parent)
             check_allowed(code, path)
-            code.install()
+            install(code)
             load(str(found))
         except NotAllowedError:
             raise

@@ -22,7 +22,7 @@ from emgmodels.compute.allocator import keep_freed_memory
 from emgmodels.compute.devices import best_device
 from emgmodels.config import Config
 from emgmodels.metrics import count_confusions
-from emgmodels.own_code import Code
+from emgmodels.own_code import Code, install
 from emgmodels.training.fit import EpochResult, fit
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording
@@ -84,7 +84,7 @@ class EmgTrial(tune.Trainable):
         """
         assert data is not None, "given by tune.with_parameters"
         for each in code:
-            each.install()
+            install(each)
         keep_freed_memory()
         torch.set_num_threads(cpus)
         self.device = torch.device("cpu") if gpus == 0 else best_device()

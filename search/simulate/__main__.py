@@ -39,7 +39,7 @@ def simulate(
     ],
     scheduler: Annotated[
         list[str] | None,
-        typer.Option(help="Scheduler to replay (asha); again for another beside it."),
+        typer.Option(help="Scheduler to replay (asha; your own: FILE.py:NAME); again for another."),
     ] = None,
     grace: Annotated[int | None, typer.Option(help="First rung (epochs).")] = None,
     eta: Annotated[float | None, typer.Option(help="One in eta passes a rung.")] = None,

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from emgmodels.config import Frozen, explain, settings_of, validated
+from emgmodels.own_code import Reference, find_code, install, load
 from search.engine.schedulers import make_scheduler
 from search.halving.halving import RANKINGS
 from search.simulate.replay import Curve, ReplaySummary, replay_many
+from search.space.settings import Chosen
 
 RAY_ASHA = "ray_asha"
 """Ray's own ASHA, to compare with; it takes every CER at its word."""
@@ -45,8 +50,41 @@ class Rule:
                 "epoch", max_t=epochs, grace_period=self.grace or 1, reduction_factor=self.eta or 4
             )
         return make_scheduler(
-            self.name, max_epochs=epochs, grace=self.grace, eta=self.eta, rank_by=self.rank_by
+            self.name,
+            max_epochs=epochs,
+            grace=self.grace,
+            eta=self.eta,
+            rank_by=self.rank_by,
+            chosen=self._own() if is_own(self.name) else None,
         )
+
+    def _own(self) -> Chosen:
+        """Return the scheduler of the user's own, with those of the options that it has."""
+        code, settings = own_scheduler(self.name)
+        given = {name: getattr(self, name) for name in settings.model_fields if hasattr(self, name)}
+        given = {name: value for name, value in given.items() if value is not None}
+        try:
+            return Chosen(code, validated(settings, given))
+        except ValidationError as error:
+            raise ValueError("\n".join(explain(error, f"--scheduler {self.name}"))) from None
+
+
+def is_own(name: str) -> bool:
+    """Return whether a scheduler's name is a reference to code: ``my_search.py:Margin``."""
+    return ":" in name
+
+
+def own_scheduler(name: str) -> tuple[str, type[Frozen]]:
+    """Return where a scheduler of the user's own stands, and the class of its settings.
+
+    It is imported, since the user has named it.
+
+    Raises:
+        CodeError: there is none, or it cannot be imported.
+    """
+    code, reference = find_code(Reference.read(name), Path())
+    install(code)
+    return str(reference), settings_of(load(str(reference)))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from search.engine.schedulers import SCHEDULERS, check_options
 from search.halving.rungs import DEFAULT_RANKING, Defaults, aligned_epochs, defaults
 from search.simulate.frontier import FRONTIER_MARK, draw_frontier
 from search.simulate.replay import Curve, ReplaySummary, read_curves, whole
-from search.simulate.rules import Rule, Setting, Tuned, compared, grid, tune
+from search.simulate.rules import Rule, Setting, Tuned, compared, grid, is_own, own_scheduler, tune
 from search.space import load_space
 
 _USUAL_TRIALS = 27
@@ -145,13 +146,17 @@ def _checked(names: list[str], options: dict[str, Any], epochs: int, usual: Defa
     Raises:
         ValueError: a name or an option is wrong, or none of the schedulers takes it.
     """
-    known = {name: SCHEDULERS[name].options for name in names if name in SCHEDULERS}
+    known: dict[str, Sequence[str]] = {
+        name: SCHEDULERS[name].options for name in names if name in SCHEDULERS
+    }
+    known |= {name: list(own_scheduler(name)[1].model_fields) for name in names if is_own(name)}
     taken = set().union(*known.values())
     rules = []
     for name in dict.fromkeys(names):
         takes = known.get(name, ())
         own = {key: options[key] for key in options if key in takes or key not in taken}
-        check_options(name, epochs, **own)
+        if not is_own(name):
+            check_options(name, epochs, **own)
         if name in ("asha", "asha_stopping"):
             own = {**usual._asdict(), "rank_by": DEFAULT_RANKING, **own}
         rules.append(Rule(name, **own))

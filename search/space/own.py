@@ -43,6 +43,7 @@ from emgmodels.own_code import (
     Reference,
     check_allowed,
     find_code,
+    install,
     load,
     refusal,
 )
@@ -218,7 +219,7 @@ def _settings(
     """Return the class of a part's settings; without its code, one of the keys that are used."""
     least = StageConfig if section == "stages" else Frozen
     if values is None:
-        code.install()
+        install(code)
         return settings_of(load(str(reference)), least)
     used = _used(values, "scheduler" if section == "schedulers" else section.rstrip("s"), name)
     fields: Any = {key: (Any, None) for key in sorted(used) if key not in least.model_fields}
