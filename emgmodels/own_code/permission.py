@@ -84,7 +84,8 @@ def unpack(references: Iterable[str], sources: Mapping[str, Any], path: Path) ->
                 f"original file"
             )
         if not _ALLOWED.get() and not (_is_ours(path) and _is_kept_near(code, path)):
-            raise NotAllowedError(refusal(path, named))
+            held = f"torch.load({str(path)!r})['{FOLDER}'] holds it"
+            raise NotAllowedError(refusal(path, [*named[:-1], f"{named[-1]} ({held})"]))
         install(code)
 
 

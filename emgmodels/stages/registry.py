@@ -75,6 +75,8 @@ def _own_stage(name: str, width: int, config: OwnStage) -> Stage:
             f"emgmodels.stages.stage.Stage"
         )
     with _explained(name, config):
+        if kind.__init__ is Stage.__init__:  # without settings that it would need
+            return kind(width)
         return cast(Any, kind)(width, config.settings())
 
 

@@ -272,7 +272,8 @@ def _own(name: str, chosen: Chosen, plan: Plan) -> TrialScheduler:
     try:
         return cast(Any, kind)(chosen.settings, plan)
     except Exception as error:
-        raise CodeError(f"{where}: {told(error)}") from error
+        how = ": it is made with its settings and a Plan"
+        raise CodeError(f"{where}: {told(error)}{how * isinstance(error, TypeError)}") from error
 
 
 def _upcoming(tune_controller: Any) -> float:

@@ -56,7 +56,8 @@ def _own(search: SearchConfig, chosen: Chosen) -> BaseSampler:
     try:
         return cast(Any, kind)(chosen.settings, search)
     except Exception as error:
-        raise CodeError(f"{where}: {told(error)}") from error
+        how = ": it is made with its settings and a SearchConfig"
+        raise CodeError(f"{where}: {told(error)}{how * isinstance(error, TypeError)}") from error
 
 
 def _tpe(search: SearchConfig) -> BaseSampler:

@@ -36,8 +36,8 @@ def load_space(
         demo: also apply the ``demo`` section, for a search without data.
         overrides: ``path.to.key=value``, applied last; the value is YAML and may be a distribution.
             Architectures of ``search.start_with`` that they leave no room for are left out.
-        imports: import code of the user's own, for its settings; without it any settings are taken,
-            and nothing can be drawn from the space, as a report needs.
+        imports: import code of the user's own, for its settings; without it, its files are not
+            read either, any settings are taken, and nothing can be built, as a report needs.
 
     Raises:
         SpaceError: every mistake found, each with file, path, value and rule.

@@ -148,10 +148,16 @@ def take_own(layers: Sequence[Layer], path: Path, imports: bool = True) -> tuple
     for (section, name), entry in found.items():
         try:
             _check_name(section, name)
-            code, reference = find_code(Reference.read(entry.text), entry.path.parent)
-            if imports and not entry.is_offered:
+            reference = Reference.read(entry.text)
+            if not imports:
+                parts.append((section, name, _unread(section, name, reference, values)))
+                continue
+            code, reference = find_code(reference, entry.path.parent)
+            if not entry.is_offered:
                 check_allowed(code, entry.path)
-            settings = _settings(section, name, code, reference, values if not imports else None)
+            install(code)
+            least = StageConfig if section == "stages" else Frozen
+            settings = settings_of(load(str(reference)), least)
             parts.append((section, name, OwnPart(str(reference), settings)))
             codes[code.sha256] = code
         except NotAllowedError:
@@ -213,17 +219,13 @@ def _check_name(section: str, name: str) -> None:
         raise CodeError("the name has a meaning of its own already: take another")
 
 
-def _settings(
-    section: str, name: str, code: Code, reference: Reference, values: Any
-) -> type[Frozen]:
-    """Return the class of a part's settings; without its code, one of the keys that are used."""
+def _unread(section: str, name: str, reference: Reference, values: Any) -> OwnPart:
+    """Return a part without its code: any settings are right that are given somewhere."""
     least = StageConfig if section == "stages" else Frozen
-    if values is None:
-        install(code)
-        return settings_of(load(str(reference)), least)
-    used = _used(values, "scheduler" if section == "schedulers" else section.rstrip("s"), name)
+    used = _used(values, section.rstrip("s"), name)
     fields: Any = {key: (Any, None) for key in sorted(used) if key not in least.model_fields}
-    return _model(f"Settings_{name}", least, fields)
+    original = dataclasses.replace(reference, path=reference.path.removeprefix(f"{FOLDER}/"))
+    return OwnPart(str(original), _model(f"Settings_{name}", least, fields))
 
 
 def _used(values: Any, holder: str, name: str) -> set[str]:
