@@ -197,7 +197,7 @@ def _offered(path: Path, words: set[str]) -> dict[tuple[str, str], _Named]:
         (section, point.name): _Named(point.value, f"{path}: entry point", path, is_offered=True)
         for section in SECTIONS
         for point in metadata.entry_points(group=f"emgsearch.{section}")
-        if point.name in words
+        if point.name in words and not _is_taken(section, point.name)
     }
 
 
@@ -211,12 +211,18 @@ def _words(values: Any) -> set[str]:
 
 
 def _check_name(section: str, name: str) -> None:
-    taken = {*DISTRIBUTIONS, *_CHOSEN.get(section, ()), *(RESERVED if section == "stages" else ())}
-    kind: type[Frozen] | None = _KINDS.get(section)
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise CodeError("the name must be a letter, then letters, digits and underscores")
-    if name in taken or (kind is not None and (name in kind.model_fields or hasattr(kind, name))):
+    if _is_taken(section, name):
         raise CodeError("the name has a meaning of its own already: take another")
+
+
+def _is_taken(section: str, name: str) -> bool:
+    taken = {*DISTRIBUTIONS, *_CHOSEN.get(section, ()), *(RESERVED if section == "stages" else ())}
+    kind = _KINDS.get(section)
+    return name in taken or (
+        kind is not None and (name in kind.model_fields or hasattr(kind, name))
+    )
 
 
 def _unread(section: str, name: str, reference: Reference, values: Any) -> OwnPart:
@@ -232,6 +238,9 @@ def _used(values: Any, holder: str, name: str) -> set[str]:
     """Return the keys that stand below a part's name, or beside it where it is chosen."""
     if isinstance(values, list | tuple):
         return set().union(*(_used(value, holder, name) for value in values))
+    if isinstance(values, str):  # which may be an architecture in compact notation
+        settings = re.findall(rf"\b{name}:[^\s()]+\(([^()]*)\)", values)
+        return set(re.findall(r"(\w+)\s*=", " ".join(settings)))
     if not isinstance(values, dict):
         return set()
     found = set().union(*(_used(value, holder, name) for value in values.values()))
@@ -239,10 +248,7 @@ def _used(values: Any, holder: str, name: str) -> set[str]:
         options = inner.get("choice", [inner]) if isinstance(inner, dict) else []
         for option in options if isinstance(options, list) else []:
             found |= set(option) if isinstance(option, dict) else set()
-    return {key for key in found if isinstance(key, str) and key.isidentifier()} - {
-        *DISTRIBUTIONS,
-        *("name", "log", "step", CODE),
-    }
+    return {key for key in found if isinstance(key, str) and key.isidentifier()} - {CODE}
 
 
 @functools.lru_cache(maxsize=64)

@@ -123,7 +123,22 @@ def test_a_stage_of_ones_own_is_drawn_built_and_counted(space):
         assert out.shape == (1, 5 if halved else 9, NUM_CLASSES)
     [long, *_] = [each for each in configs if each.model.encoder.order[0] == "half"]
     assert re.match(r"half:[12](\(sizes=8\))? gru:1", notation(long.model))
-    assert load_space(space, overrides=["search.start_with=['half:2(sizes=8) gru:1(hidden=4)']"])
+
+
+def test_a_space_is_read_without_its_code(space):
+    overrides = ["search.start_with=['half:2(sizes=8) gru:1(hidden=4)']", "samplers.own=a.py:A"]
+    overrides.append("search.sampler={name: own, width: 3}")
+    with pytest.raises(SpaceError, match="there is no file"):
+        load_space(space, overrides=overrides)
+    (space.parent / "blocks.py").unlink()
+    loaded = load_space(space, overrides=overrides, imports=False)
+    assert loaded.parameters() == [
+        "model.encoder.order",
+        "model.encoder.half.layers",
+        "model.encoder.half.sizes",
+    ]
+    assert loaded.resolved()["stages"] == {"half": "code/blocks.py:Half"}
+    assert loaded.resolved()["search"]["sampler"] == {"name": "own", "width": 3}
 
 
 @pytest.mark.parametrize(
