@@ -66,7 +66,7 @@ class OwnPart(Frozen):
         return kind.model_validate_json(json.dumps(values), strict=True)
 
 
-def named(value: Any) -> Any:
+def names_code(value: Any) -> Any:
     """Return a section that names its code; refuse any other as an unknown key."""
     if isinstance(value, OwnPart) or (isinstance(value, dict) and CODE in value):
         return value

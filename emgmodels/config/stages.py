@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 from pydantic_core import PydanticCustomError
 
 from emgmodels.config.base import Count, Frozen, PerLayer, PositiveInt, Probability, Whole
-from emgmodels.config.own import OwnPart, named
+from emgmodels.config.own import OwnPart, names_code
 from emgmodels.own_code import is_installed
 
 BuiltIn = Literal["transformer", "recurrent", "conv", "conv1d", "conformer", "s4", "pretrained"]
@@ -287,7 +287,7 @@ class EncoderConfig(Frozen):
 
     model_config = ConfigDict(extra="allow")
     if not TYPE_CHECKING:  # which takes it for a field
-        __pydantic_extra__: dict[str, Annotated[OwnStage, BeforeValidator(named)]]
+        __pydantic_extra__: dict[str, Annotated[OwnStage, BeforeValidator(names_code)]]
 
     order: tuple[StageName, ...] = ("conv",)
     """Stages from input to output, each at most once; a stage named here without a section of its

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from emgmodels.config.base import BAND_ELECTRODES, Count, Frozen, PositiveInt, Whole
 from emgmodels.config.model import ModelConfig
-from emgmodels.config.own import OwnPart, named
+from emgmodels.config.own import OwnPart, names_code
 
 
 class OwnAugmentation(OwnPart):
@@ -23,7 +23,7 @@ class AugmentationConfig(Frozen):
 
     model_config = ConfigDict(extra="allow")
     if not TYPE_CHECKING:  # which takes it for a field
-        __pydantic_extra__: dict[str, Annotated[OwnAugmentation, BeforeValidator(named)]]
+        __pydantic_extra__: dict[str, Annotated[OwnAugmentation, BeforeValidator(names_code)]]
 
     rotation: Annotated[Whole, Field(ge=0, le=BAND_ELECTRODES // 2)] = 1
     """Each band is rotated by -rotation ... +rotation electrodes."""

@@ -51,7 +51,7 @@ from search.space.files import Layer
 from search.space.parsing import DISTRIBUTIONS, SpaceError
 from search.space.sections import CODE
 from search.space.settings import (
-    OwnPart,
+    OwnCode,
     SamplerConfig,
     SamplerName,
     SchedulerConfig,
@@ -59,7 +59,7 @@ from search.space.settings import (
     SearchConfig,
     Sections,
     SpaceFile,
-    named,
+    by_name,
 )
 
 SECTIONS = ("stages", "schedulers", "samplers", "augmentations")
@@ -78,7 +78,7 @@ class Own:
         codes: their sources.
     """
 
-    parts: tuple[tuple[str, str, OwnPart], ...] = ()
+    parts: tuple[tuple[str, str, OwnCode], ...] = ()
     codes: tuple[Code, ...] = ()
 
     @property
@@ -142,7 +142,7 @@ def take_own(layers: Sequence[Layer], path: Path, imports: bool = True) -> tuple
     values = [layer.values for layer in rest]
     for key, entry in _offered(path, _words(values)).items():
         found.setdefault(key, entry)
-    parts: list[tuple[str, str, OwnPart]] = []
+    parts: list[tuple[str, str, OwnCode]] = []
     codes: dict[str, Code] = {}
     refused: dict[Path, list[str]] = {}
     for (section, name), entry in found.items():
@@ -158,7 +158,7 @@ def take_own(layers: Sequence[Layer], path: Path, imports: bool = True) -> tuple
             install(code)
             least = StageConfig if section == "stages" else Frozen
             settings = settings_of(load(str(reference)), least)
-            parts.append((section, name, OwnPart(str(reference), settings)))
+            parts.append((section, name, OwnCode(str(reference), settings)))
             codes[code.sha256] = code
         except NotAllowedError:
             refused.setdefault(entry.path, []).append(f"{section}.{name}: {entry.text}")
@@ -225,13 +225,13 @@ def _is_taken(section: str, name: str) -> bool:
     )
 
 
-def _unread(section: str, name: str, reference: Reference, values: Any) -> OwnPart:
+def _unread(section: str, name: str, reference: Reference, values: Any) -> OwnCode:
     """Return a part without its code: any settings are right that are given somewhere."""
     least = StageConfig if section == "stages" else Frozen
     used = _used(values, section.rstrip("s"), name)
     fields: Any = {key: (Any, None) for key in sorted(used) if key not in least.model_fields}
     original = dataclasses.replace(reference, path=reference.path.removeprefix(f"{FOLDER}/"))
-    return OwnPart(str(original), _model(f"Settings_{name}", least, fields))
+    return OwnCode(str(original), _model(f"Settings_{name}", least, fields))
 
 
 def _used(values: Any, holder: str, name: str) -> set[str]:
@@ -252,9 +252,9 @@ def _used(values: Any, holder: str, name: str) -> set[str]:
 
 
 @functools.lru_cache(maxsize=64)
-def _file_kind(parts: tuple[tuple[str, str, OwnPart], ...]) -> type[SpaceFile]:
+def _file_kind(parts: tuple[tuple[str, str, OwnCode], ...]) -> type[SpaceFile]:
     """Return the class of a space file whose sections know these parts."""
-    own: dict[str, dict[str, OwnPart]] = {section: {} for section in SECTIONS}
+    own: dict[str, dict[str, OwnCode]] = {section: {} for section in SECTIONS}
     for section, each, part in parts:
         own[section][each] = part
     name: Any = stage_name(tuple(own["stages"]))
@@ -272,7 +272,7 @@ def _file_kind(parts: tuple[tuple[str, str, OwnPart], ...]) -> type[SpaceFile]:
         SearchConfig,
         {
             key: (
-                Annotated[kind, BeforeValidator(named)],
+                Annotated[kind, BeforeValidator(by_name)],
                 Field(kind(), description=SearchConfig.model_fields[key].description),
             )
             for key, kind in {
@@ -296,7 +296,7 @@ def _section_of(name: str, base: type[Frozen], **defaults: Frozen) -> Any:
     return _model(name, base, fields)
 
 
-def _sections(parts: Mapping[str, OwnPart]) -> dict[str, Any]:
+def _sections(parts: Mapping[str, OwnCode]) -> dict[str, Any]:
     """Return the fields of parts that have a section of their own; the code is part of it."""
     fields = {}
     for name, part in parts.items():
@@ -307,7 +307,7 @@ def _sections(parts: Mapping[str, OwnPart]) -> dict[str, Any]:
     return fields
 
 
-def _choosing(base: type[Any], names: Sequence[str], parts: Mapping[str, OwnPart]) -> type[Any]:
+def _choosing(base: type[Any], names: Sequence[str], parts: Mapping[str, OwnCode]) -> type[Any]:
     """Return a class that chooses among more names, each with its settings beside the name."""
     wanted: dict[str, list[Any]] = {}
     about: dict[str, str | None] = {}

@@ -43,7 +43,7 @@ def seconds(duration: Any) -> Any:
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
-def named(value: Any) -> Any:
+def by_name(value: Any) -> Any:
     """Return the section that a name alone stands for."""
     return {"name": value} if isinstance(value, str) else value
 
@@ -85,7 +85,7 @@ class Constraints(Frozen):
 
 
 @dataclass(frozen=True)
-class OwnPart:
+class OwnCode:
     """A scheduler or sampler, stage or augmentation of the user's own.
 
     Attributes:
@@ -113,7 +113,7 @@ class Chosen:
 class _Choice(Frozen):
     """A name with settings beside it; those of the user's own are fields of a derived class."""
 
-    own: ClassVar[Mapping[str, OwnPart]] = {}
+    own: ClassVar[Mapping[str, OwnCode]] = {}
     """The user's own, by name."""
 
     def chosen(self) -> Chosen | None:
@@ -126,7 +126,7 @@ class _Choice(Frozen):
         return Chosen(part.code, validated(part.settings, given))
 
     def check_settings(self, what: str, takes: Sequence[str]) -> None:
-        """Raise ValueError where settings of the user's own are not those of what is named.
+        """Raise ValueError where settings of the user's own are not those of what is by_name.
 
         Args:
             what: what is chosen.
@@ -196,9 +196,9 @@ class SearchConfig(Frozen):
 
     trials: PositiveInt = 64
     """Architectures to train, the stopped ones included."""
-    sampler: Annotated[SamplerConfig, BeforeValidator(named)] = SamplerConfig()
+    sampler: Annotated[SamplerConfig, BeforeValidator(by_name)] = SamplerConfig()
     """Who suggests the next architecture: a name, or a mapping with its settings."""
-    scheduler: Annotated[SchedulerConfig, BeforeValidator(named)] = SchedulerConfig()
+    scheduler: Annotated[SchedulerConfig, BeforeValidator(by_name)] = SchedulerConfig()
     """Who decides which trials go on: a name, or a mapping with its options."""
     start_with: tuple[str | dict[str, Any], ...] = ()
     """Architectures to try first, in compact notation or as a part of the ``model`` section."""
@@ -279,10 +279,10 @@ class SpaceFile(Sections):
     extends: str | None = None
     """Another space file whose keys are defaults of this one."""
     stages: Names = Field({})
-    """Stages of your own: ``{mine: my_blocks.py:NAME}``, or ``package.module:NAME``. They are named
+    """Stages of your own: ``{mine: my_blocks.py:NAME}``, or ``package.module:NAME``. They are by_name
     in ``order`` and have sections as others do."""
     schedulers: Names = Field({})
-    """Schedulers of your own, named in the same way, for ``search.scheduler``."""
+    """Schedulers of your own, by_name in the same way, for ``search.scheduler``."""
     samplers: Names = Field({})
     """Samplers of your own, for ``search.sampler``."""
     augmentations: Names = Field({})
