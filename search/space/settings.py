@@ -126,7 +126,7 @@ class _Choice(Frozen):
         return Chosen(part.code, validated(part.settings, given))
 
     def check_settings(self, what: str, takes: Sequence[str]) -> None:
-        """Raise ValueError where settings of the user's own are not those of what is by_name.
+        """Raise ValueError where settings of the user's own are not those of what is named.
 
         Args:
             what: what is chosen.
@@ -279,10 +279,10 @@ class SpaceFile(Sections):
     extends: str | None = None
     """Another space file whose keys are defaults of this one."""
     stages: Names = Field({})
-    """Stages of your own: ``{mine: my_blocks.py:NAME}``, or ``package.module:NAME``. They are by_name
+    """Stages of your own: ``{mine: my_blocks.py:NAME}``, or ``package.module:NAME``. They are named
     in ``order`` and have sections as others do."""
     schedulers: Names = Field({})
-    """Schedulers of your own, by_name in the same way, for ``search.scheduler``."""
+    """Schedulers of your own, named in the same way, for ``search.scheduler``."""
     samplers: Names = Field({})
     """Samplers of your own, for ``search.sampler``."""
     augmentations: Names = Field({})
