@@ -92,6 +92,10 @@ def settings_of(part: Any, least: type[Frozen] = Frozen) -> type[Frozen]:
             f"{part.__qualname__}.settings: must be a class that derives from "
             f"emgmodels.config.{least.__name__}"
         )
+    if required := [name for name, field in kind.model_fields.items() if field.is_required()]:
+        raise CodeError(
+            f"{kind.__qualname__}.{required[0]}: has no default, which every setting of a space has"
+        )
     if CODE in kind.model_fields:
         raise CodeError(f"{kind.__qualname__}.{CODE}: has another meaning here: rename the setting")
     return kind

@@ -11,7 +11,7 @@ another machine needs no file. A file is a module by itself. A file inside a pac
 Python files of the whole package.
 
 Naming code does not run it. It is imported where the caller says so (``allow_code``), or where it
-lies in the current folder's tree together with the file that names it.
+lies in the current folder's tree together with the file that names it, and was not fetched.
 """
 
 from emgmodels.own_code.importing import (
@@ -23,6 +23,7 @@ from emgmodels.own_code.importing import (
     told,
 )
 from emgmodels.own_code.permission import (
+    FETCHED,
     asks_for_code,
     check_allowed,
     code_allowed,
@@ -41,6 +42,7 @@ from emgmodels.own_code.source import (
 )
 
 __all__ = [
+    "FETCHED",
     "FOLDER",
     "Code",
     "CodeError",

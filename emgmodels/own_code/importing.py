@@ -126,7 +126,7 @@ class _Sources(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
 
     def get_source(self, fullname: str) -> str:
         """Return the text; pydantic reads the meaning of settings in it."""
-        return self.modules[fullname][1]
+        return self.modules[fullname][1].removeprefix("\ufeff")
 
     def is_package(self, fullname: str) -> bool:
         """Return whether it has modules below it."""

@@ -12,6 +12,8 @@ from typing import Any, ParamSpec, TypeVar
 from emgmodels.own_code.importing import install, is_installed
 from emgmodels.own_code.source import FOLDER, Code, CodeError, NotAllowedError, Reference
 
+FETCHED = ".fetched"
+"""A file in a folder that was fetched from an object store, where others may have written."""
 _ALLOWED: ContextVar[bool] = ContextVar("allow_code", default=False)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -95,7 +97,10 @@ def _is_ours(path: Path) -> bool:
     A home folder is no project: what was downloaded lies below it too.
     """
     here, path = Path.cwd().resolve(), path.resolve()
-    return here not in (Path(here.anchor), Path.home()) and path.is_relative_to(here)
+    if here in (Path(here.anchor), Path.home().resolve()) or not path.is_relative_to(here):
+        return False
+    below = [folder for folder in path.parents if folder.is_relative_to(here)]
+    return not any((folder / FETCHED).exists() for folder in below)
 
 
 def _is_kept_near(code: Code, path: Path) -> bool:

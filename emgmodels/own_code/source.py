@@ -180,9 +180,8 @@ def _module_file(module: str, folder: Path) -> Path:
     """Return the file of a module, found without importing anything."""
     top, *below = module.split(".")
     spec = None
-    if not ((folder / top).is_dir() or (folder / f"{top}.py").is_file()):
-        with contextlib.suppress(ImportError, ValueError):
-            spec = importlib.util.find_spec(top)  # of a name without dots, this imports nothing
+    with contextlib.suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(top)  # of a name without dots, this imports nothing
     places = [folder / top, *map(Path, getattr(spec, "submodule_search_locations", None) or ())]
     for place in places:
         path = place.joinpath(*below)

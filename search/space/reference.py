@@ -104,7 +104,9 @@ def _allowed(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":
-        return f"list of: {_allowed(schema['items'])}"
+        return f"list of: {_allowed(schema['items'])}" if "items" in schema else "list"
+    if schema.get("type") not in _TYPES:  # of code of the user's own
+        return "as its meaning says"
     if schema.get("type") == "integer" and "exclusiveMinimum" in schema:
         schema = schema | {"minimum": schema["exclusiveMinimum"] + 1}
         del schema["exclusiveMinimum"]

@@ -71,6 +71,12 @@ class Broken(Half):
 class Unsettled(Half):
     settings = 3
 
+class Demands(StageConfig):
+    size: int
+
+class Demanding(Half):
+    settings = Demands
+
 def function(width, config):
     return None
 """
@@ -158,6 +164,7 @@ def test_a_space_is_read_without_its_code(space):
         ("stages.half=block.py:Half", "there is no file"),
         ("stages.half=no_such_package.blocks:Half", "there is no such module"),
         ("stages.half=blocks.py:function", "function: is function: a class is needed"),
+        ("stages.half=blocks.py:Demanding", "Demands.size: has no default, which every setting"),
         ("stages.half=blocks.py:Unsettled", "Unsettled.settings: must be a class that derives"),
         ("stages.half=../blocks.py:Half", "must stand in"),
         ("stages.half=/tmp/blocks.py:Half", "must stand in"),
@@ -226,6 +233,10 @@ def test_code_of_others_is_not_imported_unless_that_is_said(space, tmp_path_fact
         load_space(linked / "halves.yaml")
     monkeypatch.setenv("HOME", str(space.parent))
     monkeypatch.chdir(space.parent)
+    with pytest.raises(SpaceError, match="names code of its own"):
+        load_space(space)
+    monkeypatch.setenv("HOME", str(here))
+    (space.parent / ".fetched").touch()  # as of a run that --resume brought from a store
     with pytest.raises(SpaceError, match="names code of its own"):
         load_space(space)
     assert not mark.exists()
