@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import logging
 import warnings
@@ -53,9 +55,12 @@ def write_onnx(reader: Reader, path: Path) -> None:
     except Exception as error:
         if not own:
             raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter's own errors say how far it came
+            cause = cause.__cause__
         raise CodeError(
             f"ONNX cannot have this model, which has stages of your own ({', '.join(own)}): "
-            f"{told(error)}. Write the stage in operators that torch.onnx exports, or take "
+            f"{told(cause)}. Write the stage in operators that torch.onnx exports, or take "
             f"--to torch"
         ) from error
     for key, value in reader.card().items():
@@ -157,11 +162,17 @@ def _program(graph: _Graph) -> torch.onnx.ONNXProgram:
     """Return the exported graph, without what the exporter says on its way."""
     dynamic = torch.export.Dim.DYNAMIC
     example = torch.zeros(2, _EXAMPLE_SECONDS * SAMPLE_RATE, BANDS, BAND_ELECTRODES)
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = {name: logging.getLogger(name) for name in ("torch.onnx", "torch.fx")}
+    levels = {name: logger.level for name, logger in loggers.items()}
+    for logger in loggers.values():
+        logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        said = io.StringIO()
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 graph.eval(),
@@ -173,6 +184,7 @@ def _program(graph: _Graph) -> torch.onnx.ONNXProgram:
                 verbose=False,
             )
     finally:
-        logger.setLevel(level)
+        for name, logger in loggers.items():
+            logger.setLevel(levels[name])
     assert program is not None
     return program
