@@ -39,6 +39,8 @@ _PACKAGES = ("emgmodels", "search", "benchmarks")
 _RAISE = dis.opmap["RAISE_VARARGS"]
 _MOST = 2**63
 """Integers of options are below it: what counts and seeds of any library hold."""
+ALLOW_CODE = "Import code of its own that a space, run or checkpoint names; read it first."
+"""Help of the option ``--allow-code``."""
 _REMEDIES = {
     errno.ENOSPC: "free some space, or name another place",
     errno.EDQUOT: "free some space, or name another place",

@@ -16,17 +16,19 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from emgmodels.config import (
-    STAGE_NAMES,
     FeaturesConfig,
     ModelConfig,
+    OwnStage,
     RecurrentConfig,
     StageConfig,
     explain,
     read_yaml,
+    section_kind,
     similar,
     validated,
     write_yaml_line,
 )
+from emgmodels.own_code import is_installed
 
 CELLS: tuple[str, ...] = get_args(RecurrentConfig.model_fields["cell"].annotation)
 FRONT = {
@@ -35,6 +37,8 @@ FRONT = {
     if name not in ("electrodes", "electrode_choice", "features", "encoder")
 }
 """Settings of the model that stand by themselves: name in the notation, name in the config."""
+RESERVED = ("none", *CELLS, *FRONT, *FeaturesConfig.model_fields)
+"""Names that no stage can have."""
 _TOKEN = re.compile(r"(?P<name>\w+):(?P<value>[\w.]+)(?:\((?P<settings>[^()]*)\))?")
 _ELECTRODES = re.compile(r"@(\d+)ch(?::(\w+))?")
 _PER_LAYER = re.compile(r"\d+(/\d+)+")
@@ -63,8 +67,22 @@ def notation(model: ModelConfig, *, brief: bool = False) -> str:
     return " ".join([*parts, electrodes])
 
 
-def parse_notation(text: str) -> ModelConfig:
+def brief_notation(text: str) -> str:
+    """Return what ``notation`` gives as brief, of an architecture in compact notation.
+
+    Stages of the user's own need not be known.
+    """
+    words = re.sub(r"\([^()]*\)", "", text).split()
+    others = {*FRONT, *FeaturesConfig.model_fields}
+    return " ".join(word for word in words if word.partition(":")[0] not in others)
+
+
+def parse_notation(text: str, kind: type[ModelConfig] = ModelConfig) -> ModelConfig:
     """Return the architecture that a compact notation names.
+
+    Args:
+        text: the notation.
+        kind: the class of the architecture, which may have stages of the user's own.
 
     Raises:
         ValueError: a part is not understood or a setting is not allowed.
@@ -81,20 +99,37 @@ def parse_notation(text: str) -> ModelConfig:
             if electrodes[2] is not None:
                 values["electrode_choice"] = electrodes[2]
         elif token != "none":
-            _read_token(token, text, values)
+            _read_token(token, text, values, _stages_of(kind))
     try:
-        return validated(ModelConfig, values)
+        return validated(kind, values)
     except ValidationError as error:
-        raise ValueError("\n".join(explain(error, repr(text), ModelConfig))) from None
+        raise ValueError("\n".join(explain(error, repr(text), kind))) from None
+
+
+def _stages_of(kind: type[ModelConfig]) -> list[str]:
+    encoder = section_kind(kind, "encoder")
+    assert encoder is not None
+    return [name for name in encoder.model_fields if name != "order"]
 
 
 def _stage(name: str, config: StageConfig, brief: bool) -> str:
     values = config.model_dump()
-    label = values.pop("cell", name)
+    label = values.pop("cell", name) if isinstance(config, RecurrentConfig) else name
     layers = values.pop("layers")
-    default = type(config)()
-    settings = [f"{k}={_scalar(v)}" for k, v in values.items() if v != getattr(default, k)]
+    usual = _usual(config)
+    settings = [f"{k}={_scalar(v)}" for k, v in values.items() if v != usual.get(k, ...)]
     return f"{label}:{layers}" + (f"({','.join(settings)})" if settings and not brief else "")
+
+
+def _usual(config: StageConfig) -> dict[str, Any]:
+    """Return the defaults of a stage's settings, as far as they are known in this process."""
+    if not isinstance(config, OwnStage):
+        return type(config)().model_dump()
+    known = {"code": config.code}
+    if not is_installed(config.code):
+        return known
+    fields = type(config.settings()).model_fields
+    return known | {name: field.default for name, field in fields.items()}
 
 
 def _scalar(value: Any) -> str:
@@ -109,7 +144,7 @@ def _read_scalar(key: str, text: str, whole: str) -> Any:
     return read_yaml(text, f"{whole!r}: {key}", key=key)
 
 
-def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
+def _read_token(token: str, text: str, values: dict[str, Any], stages: list[str]) -> None:
     match = _TOKEN.fullmatch(token)
     if match is None:
         raise ValueError(
@@ -127,7 +162,7 @@ def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
         if field in place:
             raise ValueError(f"{text!r}: {name} stands there twice")
         place[field] = value
-    elif name in CELLS or name in STAGE_NAMES:
+    elif name in CELLS or name in stages:
         stage = "recurrent" if name in CELLS else name
         if stage in values["encoder"]:
             raise ValueError(f"{text!r}: the {stage} stage stands there twice")
@@ -138,7 +173,7 @@ def _read_token(token: str, text: str, values: dict[str, Any]) -> None:
             raise ValueError(f"{text!r}: {token!r} gives {', '.join(sorted(twice))} twice")
         values["encoder"][stage] = {**named, **settings}
     else:
-        known = [*STAGE_NAMES, *CELLS, *FRONT, *FeaturesConfig.model_fields]
+        known = [*stages, *CELLS, *FRONT, *FeaturesConfig.model_fields]
         raise ValueError(f"{text!r}: {name!r} is not known{similar(name, known)}")
 
 

@@ -162,7 +162,7 @@ def test_the_stage_of_the_worked_example_is_built_and_searched(extended):
     built = run_in(extended, sys.executable, "-m", "emgmodels.factory", line)
     assert built.returncode == 0, built.stderr
     assert re.search(r"gated .*500 x 768", built.stdout)
-    [space] = blocks(ROOT / "docs" / "extend.md", "yaml")
+    *_, space = blocks(ROOT / "docs" / "extend.md", "yaml")
     (extended / "gated.yaml").write_text(space)
     program = (
         "import numpy as np; from search.space import load_space\n"
@@ -179,15 +179,18 @@ def test_the_stage_of_the_worked_example_is_built_and_searched(extended):
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_the_scheduler_of_the_worked_example_is_replayed(extended):
+@pytest.mark.parametrize("which", ["margin", "my_search.py:Margin"])
+def test_the_scheduler_of_the_worked_example_is_replayed(extended, which):
     rows = ["run,epoch,val_cer,val_loss"]
     for run in range(10):
         rows += [f"{run},{e},{(6 + run) * 10 / e},{(6 + run) / e}" for e in range(1, 13)]
     (extended / "curves.csv").write_text("\n".join(rows))
-    [line] = [words for words in commands(ROOT / "docs" / "extend.md") if "margin" in words]
+    _, own = blocks(ROOT / "docs" / "extend.md", "python")
+    (extended / "my_search.py").write_text(own)
+    [line] = [words for words in commands(ROOT / "docs" / "extend.md") if which in words]
     done = run_in(extended, sys.executable, *line[1:], "--repeats", "5", "--trials", "8")
     assert done.returncode == 0, done.stderr
-    assert "margin grace 3 eta 1.3" in done.stdout
+    assert f"{which} grace 3" in done.stdout
     assert float(re.search(r"([\d.]+) %", done.stdout)[1]) < 80
 
 

@@ -10,6 +10,7 @@ import torch
 
 from emgmodels.atomic import whole
 from emgmodels.checkpoints.emg2qwerty import to_emg2qwerty
+from emgmodels.config import with_sources
 from emgmodels.outputs import mark_of
 from emgmodels.reading.reader import Reader
 from emgmodels.stages.pretrained import PretrainedStage
@@ -22,6 +23,7 @@ def write_torch(reader: Reader, path: Path) -> None:
     """Write weights and card to one file, which ``emgmodels.load`` reads."""
     state: dict[str, Any] = {"writer": TORCH_MARK}
     state |= {"card": json.dumps(reader.card(), ensure_ascii=False), "model": _weights(reader)}
+    state |= with_sources(reader.config.model)
     for stage in reader.model.stages:
         if isinstance(stage, PretrainedStage):
             state["shape"] = stage.model.config.to_json_string(use_diff=False)

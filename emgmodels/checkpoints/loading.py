@@ -16,21 +16,30 @@ from emgmodels.checkpoints.emg2qwerty import from_emg2qwerty
 from emgmodels.checkpoints.inert_unpickler import load_inert
 from emgmodels.checkpoints.weights import load_weights, read_state
 from emgmodels.compute.devices import find_device
-from emgmodels.config import Config, ModelConfig
+from emgmodels.config import SOURCES, Config, ModelConfig, code_of
 from emgmodels.factory import build
 from emgmodels.network.network import Network
+from emgmodels.own_code import CodeError, asks_for_code, unpack
 from emgmodels.reading.reader import FORMAT, Origin, Reader
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Reader:
+@asks_for_code
+def load(
+    path: str | Path, device: str | torch.device = "cpu", *, allow_code: bool = False
+) -> Reader:
     """Return a trained model, ready to read.
+
+    A model with stages of somebody's own carries their source. It is imported only if you allow it,
+    or where the checkpoint lies in a run below the current folder that keeps the same source.
 
     Args:
         path: a training's checkpoint (its best epoch is taken), a file of ``emgmodels.export``, or
             a checkpoint of emg2qwerty's baseline.
         device: where to compute.
+        allow_code: import code that the file names and carries.
 
     Raises:
+        CodeError: it names code that nobody has allowed, or that it lacks.
         ValueError: the file is missing or is none of these, or there is no such device.
     """
     path = Path(path)
@@ -38,8 +47,11 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Reader:
     state = read_state(path, otherwise=load_inert)
     try:
         if {"config", "model", "best"} <= set(state):
+            unpack(code_of(json.loads(state["config"])["model"]), state.get(SOURCES, {}), path)
             reader = _from_training(state)
         elif {"card", "model"} <= set(state):
+            named = code_of(json.loads(state["card"])["config"]["model"])
+            unpack(named, state.get(SOURCES, {}), path)
             reader = _from_export(state)
         elif isinstance(state.get("state_dict"), dict):
             config, weights = from_emg2qwerty(state["state_dict"], path.stem)
@@ -57,6 +69,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Reader:
     except (KeyError, TypeError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}: is not as emgsearch writes checkpoints: {what}") from None
+    except CodeError:
+        raise
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     reader.model.to(where)

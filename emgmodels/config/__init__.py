@@ -28,18 +28,21 @@ from emgmodels.config.files import (
     validated,
 )
 from emgmodels.config.model import FeaturesConfig, ModelConfig
+from emgmodels.config.own import SOURCES, OwnPart, code_of, own_sections, settings_of, with_sources
 from emgmodels.config.stages import (
     STAGE_NAMES,
     ConformerConfig,
     Conv1dConfig,
     ConvConfig,
     EncoderConfig,
+    OwnStage,
     PretrainedConfig,
     RecurrentConfig,
     S4Config,
     StageConfig,
     StageName,
     TransformerConfig,
+    stage_name,
 )
 from emgmodels.config.training import AlignedStart, AugmentationConfig, Config, TrainingConfig
 from emgmodels.config.yaml_text import YamlError, read_yaml, write_yaml, write_yaml_line
@@ -49,6 +52,7 @@ __all__ = [
     "BAND_ELECTRODES",
     "LEAST_FRAME_RATE",
     "SAMPLE_RATE",
+    "SOURCES",
     "STAGE_NAMES",
     "AlignedStart",
     "AugmentationConfig",
@@ -61,6 +65,8 @@ __all__ = [
     "FeaturesConfig",
     "Frozen",
     "ModelConfig",
+    "OwnPart",
+    "OwnStage",
     "PerLayer",
     "PositiveInt",
     "PretrainedConfig",
@@ -73,15 +79,20 @@ __all__ = [
     "TransformerConfig",
     "Whole",
     "YamlError",
+    "code_of",
     "dump_config",
     "explain",
     "load_config",
+    "own_sections",
     "read_yaml",
     "section_kind",
+    "settings_of",
     "share_sections",
     "similar",
+    "stage_name",
     "unknown_key",
     "validated",
+    "with_sources",
     "write_yaml",
     "write_yaml_line",
 ]

@@ -12,8 +12,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from emgmodels.config.base import Frozen, section_kind
+from emgmodels.config.own import CODE, parts_with_code
 from emgmodels.config.training import Config
 from emgmodels.config.yaml_text import read_yaml, write_yaml
+from emgmodels.own_code import (
+    FOLDER,
+    CodeError,
+    NotAllowedError,
+    Reference,
+    check_allowed,
+    find_code,
+    install,
+    load,
+)
 
 _SPACES_ONLY = {"search", "constraints", "extends", "demo", "typist"}
 """Keys of a space file that no configuration has."""
@@ -40,9 +51,28 @@ def load_config(path: str | Path) -> Config:
             f"search.run {shlex.quote(str(path))}, and take best.yaml of the run"
         )
     try:
-        return validated(Config, values if values is not None else {})
+        values = values if values is not None else {}
+        _load_code(values, path)
+        return validated(Config, values)
     except ValidationError as error:
         raise ValueError("\n".join(explain(error, str(path), Config))) from None
+
+
+def _load_code(values: Any, path: Path) -> None:
+    """Load the code that a file's sections name, and name it in them with its hash."""
+    for part in parts_with_code(values):
+        try:
+            reference = Reference.read(part[CODE])
+            kept = (path.parent / FOLDER / reference.path).is_file()  # as beside a run's best.yaml
+            code, found = find_code(reference, path.parent / FOLDER if kept else path.parent)
+            check_allowed(code, path)
+            install(code)
+            load(str(found))
+        except NotAllowedError:
+            raise
+        except CodeError as error:
+            raise CodeError(f"{path}: {error}") from None
+        part[CODE] = str(found)
 
 
 def dump_config(config: Frozen) -> str:
@@ -104,9 +134,9 @@ def _keys(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:
 def _plain(config: Frozen) -> dict[str, Any]:
     """Return nested dicts and lists without the keys that are null by default."""
     plain: dict[str, Any] = {}
-    for name, field in type(config).model_fields.items():
-        value = getattr(config, name)
-        if value is None and field.default is None:
+    fields = type(config).model_fields
+    for name, value in config:  # sections of the user's own are no fields
+        if value is None and name in fields and fields[name].default is None:
             continue
         if isinstance(value, Frozen):
             value = _plain(value)

@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from emgmodels.config.base import Count, Frozen, PerLayer, PositiveInt, Probability, Whole
+from emgmodels.config.own import OwnPart, names_code
+from emgmodels.own_code import is_installed
 
-StageName = Literal["transformer", "recurrent", "conv", "conv1d", "conformer", "s4", "pretrained"]
-STAGE_NAMES: tuple[str, ...] = get_args(StageName)
-"""Every stage, by its name in ``order``."""
+BuiltIn = Literal["transformer", "recurrent", "conv", "conv1d", "conformer", "s4", "pretrained"]
+STAGE_NAMES: tuple[str, ...] = get_args(BuiltIn)
+"""Every stage of this project, by its name in ``order``."""
+
+
+class _OwnName(str):
+    """The name of a stage of the user's own, which its section has made known."""
+
+
+def stage_name(own: Sequence[str] = ()) -> Any:
+    """Return the type of a stage's name: this project's, or one of the user's own.
+
+    Args:
+        own: the user's own that may be named without a section.
+    """
+    allowed = [*STAGE_NAMES, *own]
+
+    def check(value: Any) -> Any:
+        if isinstance(value, _OwnName) or value in allowed:
+            return str(value)
+        *names, last = map(repr, allowed)
+        raise PydanticCustomError("literal_error", f"Input should be {', '.join(names)} or {last}")
+
+    schema = {"type": "string", "enum": allowed}
+    return Annotated[str, BeforeValidator(check), WithJsonSchema(schema)]
+
+
+if TYPE_CHECKING:
+    StageName = str
+else:
+    StageName = stage_name()
 Layers = Annotated[Whole, Field(ge=0, le=1000)]
 """Layers of a stage; nobody waits for more to be built."""
 
@@ -222,12 +253,41 @@ class PretrainedConfig(StageConfig):
             )
 
 
+class OwnStage(OwnPart, StageConfig):
+    """A stage of the user's own: its code, and its settings as plain values."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @classmethod
+    def least(cls) -> type[Frozen]:
+        """Return the class that settings of a stage derive from."""
+        return StageConfig
+
+    def reduction(self) -> int:
+        """Return how many input frames there are for one output frame, if the code is loaded."""
+        return self._loaded().reduction()
+
+    def mistakes(self) -> Iterator[str]:
+        """Yield what its own class finds wrong between values, if the code is loaded."""
+        yield from self._loaded().mistakes()
+
+    def _loaded(self) -> StageConfig:
+        settings = self.settings() if is_installed(self.code) else StageConfig(layers=self.layers)
+        assert isinstance(settings, StageConfig)
+        return settings
+
+
 class EncoderConfig(Frozen):
     """The stages between the MLP and the linear head, and their order.
 
     A stage of 0 layers is absent: it is dropped from the order and its other parameters are
-    forgotten, so that equal architectures are equal configurations.
+    forgotten, so that equal architectures are equal configurations. A stage of the user's own has a
+    section too, under a name of its own, which says where its code is.
     """
+
+    model_config = ConfigDict(extra="allow")
+    if not TYPE_CHECKING:  # which takes it for a field
+        __pydantic_extra__: dict[str, Annotated[OwnStage, BeforeValidator(names_code)]]
 
     order: tuple[StageName, ...] = ("conv",)
     """Stages from input to output, each at most once; a stage named here without a section of its
@@ -256,26 +316,30 @@ class EncoderConfig(Frozen):
         order = values.get("order", ("conv",))
         if not isinstance(order, list | tuple) or not all(isinstance(name, str) for name in order):
             return values  # the field's own check says what is wrong
+        fields = [name for name in cls.model_fields if name != "order"]
+        own = [name for name in values if name != "order" and name not in STAGE_NAMES]
         absent = {
             name
-            for name in STAGE_NAMES
+            for name in (*STAGE_NAMES, *own)
             if isinstance(stage := values.get(name), dict | Frozen)
             and dict(stage).get("layers") == 0
         }
+        known = {*own, *fields} - {*STAGE_NAMES}
+        order = [_OwnName(name) if name in known else name for name in order]
         values["order"] = tuple(name for name in order if name not in absent)
         for name in absent:
             values[name] = None
         for name in values["order"]:
-            if name in cls.model_fields and values.get(name) is None:
+            if name in fields and values.get(name) is None:
                 values[name] = {}
-        return values
+        return {k: v for k, v in values.items() if v is not None or k in cls.model_fields}
 
     @model_validator(mode="after")
     def _check_stages(self) -> EncoderConfig:
         if len(set(self.order)) != len(self.order):
             raise ValueError(f"order names a stage twice: {', '.join(self.order)}")
-        for name in STAGE_NAMES:
-            if getattr(self, name) is not None and name not in self.order:
+        for name, stage in self:
+            if isinstance(stage, StageConfig) and name not in self.order:
                 raise ValueError(
                     f"stage '{name}' is configured and is not in order ({', '.join(self.order)}): "
                     f"add it to order, give it 'layers: 0', or remove its section"
@@ -285,7 +349,10 @@ class EncoderConfig(Frozen):
             raise ValueError("; ".join(mistakes))
         return self
 
-    def stages(self) -> list[tuple[StageName, StageConfig]]:
+    def __hash__(self) -> int:
+        return hash((self.order, *(stage for _, stage in self.stages())))
+
+    def stages(self) -> list[tuple[str, StageConfig]]:
         """Return the stages that exist, from input to output, with their configurations."""
         return [(name, getattr(self, name)) for name in self.order]
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from emgmodels.config.base import BAND_ELECTRODES, Count, Frozen, PositiveInt, Whole
 from emgmodels.config.model import ModelConfig
+from emgmodels.config.own import OwnPart, names_code
+
+
+class OwnAugmentation(OwnPart):
+    """An augmentation of the user's own: its code, and its settings as plain values."""
 
 
 class AugmentationConfig(Frozen):
-    """Random changes of training windows; validation and test are never changed."""
+    """Random changes of training windows; validation and test are never changed.
+
+    One of the user's own has a section under a name of its own, which says where its code is.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    if not TYPE_CHECKING:  # which takes it for a field
+        __pydantic_extra__: dict[str, Annotated[OwnAugmentation, BeforeValidator(names_code)]]
 
     rotation: Annotated[Whole, Field(ge=0, le=BAND_ELECTRODES // 2)] = 1
     """Each band is rotated by -rotation ... +rotation electrodes."""
@@ -30,6 +42,13 @@ class AugmentationConfig(Frozen):
     random_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Random cropping: each batch is cut to a random part of its windows, at least this share, with
     the keys pressed in it. 1: no cropping."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_absent(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {k: v for k, v in values.items() if v is not None or k in cls.model_fields}
 
 
 class AlignedStart(Frozen):

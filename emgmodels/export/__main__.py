@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emgmodels.command import CommandLine
+from emgmodels.command import ALLOW_CODE, CommandLine
 
 if TYPE_CHECKING:
     from emgmodels.reading.reader import Reader
@@ -41,6 +41,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="File to write; default: beside the checkpoint.")
     ] = None,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
 ) -> None:
     """Write a trained model to a file of its own, with the weights of its best epoch.
 
@@ -56,7 +57,7 @@ def export(
     suffix, write, mark = TARGETS[to]
     path = out or checkpoint.with_name(checkpoint.stem + suffix)
     check_output(path, mark, [checkpoint])
-    reader = load(checkpoint)
+    reader = load(checkpoint, allow_code=allow_code)
     write(reader, path)
     typer.echo(f"{path}: {_describe(reader)}, {path.stat().st_size / 1e6:.1f} MB")
     if to is Target.EMG2QWERTY:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import logging
 import warnings
@@ -14,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
 from emgmodels.atomic import whole
-from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE
+from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE, OwnStage
 from emgmodels.config.electrodes import band_indices, electrode_indices
 from emgmodels.network.network import Network
 from emgmodels.outputs import mark_of
+from emgmodels.own_code import CodeError, told
 from emgmodels.reading.reader import Reader
 from emgmodels.stages.recurrent import RecurrentStage
 from emgmodels.stages.s4 import DiagonalStateSpace
@@ -37,14 +40,29 @@ def write_onnx(reader: Reader, path: Path) -> None:
     for each key.
 
     Raises:
-        ValueError: onnx is not installed.
+        ValueError: onnx is not installed, or has no operators for a stage of the user's own.
     """
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError:
         raise ValueError("ONNX needs a package more: pip install 'emgsearch[onnx]'") from None
-    program = _program(_Graph(reader.model))
+    own = [
+        name for name, stage in reader.config.model.encoder.stages() if isinstance(stage, OwnStage)
+    ]
+    try:
+        program = _program(_Graph(reader.model))
+    except Exception as error:
+        if not own:
+            raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter's own errors say how far it came
+            cause = cause.__cause__
+        raise CodeError(
+            f"ONNX cannot have this model, which has stages of your own ({', '.join(own)}): "
+            f"{told(cause)}. Write the stage in operators that torch.onnx exports, or take "
+            f"--to torch"
+        ) from error
     for key, value in reader.card().items():
         program.model.metadata_props[key] = json.dumps(value, ensure_ascii=False)
     program.model.producer_name = "emgsearch"
@@ -144,11 +162,17 @@ def _program(graph: _Graph) -> torch.onnx.ONNXProgram:
     """Return the exported graph, without what the exporter says on its way."""
     dynamic = torch.export.Dim.DYNAMIC
     example = torch.zeros(2, _EXAMPLE_SECONDS * SAMPLE_RATE, BANDS, BAND_ELECTRODES)
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = {name: logging.getLogger(name) for name in ("torch.onnx", "torch.fx")}
+    levels = {name: logger.level for name, logger in loggers.items()}
+    for logger in loggers.values():
+        logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        said = io.StringIO()
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 graph.eval(),
@@ -160,6 +184,7 @@ def _program(graph: _Graph) -> torch.onnx.ONNXProgram:
                 verbose=False,
             )
     finally:
-        logger.setLevel(level)
+        for name, logger in loggers.items():
+            logger.setLevel(levels[name])
     assert program is not None
     return program

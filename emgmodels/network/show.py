@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from emgmodels.command import CommandLine
+from emgmodels.command import ALLOW_CODE, CommandLine
 from emgmodels.config import ModelConfig, load_config
 from emgmodels.notation import notation, parse_notation
+from emgmodels.own_code import code_allowed
 from emgmodels.paths import local_path
 
 app = CommandLine()
@@ -32,13 +33,15 @@ def summary(
             help="In the compact notation, or a YAML file of one model, as best.yaml of a run is."
         ),
     ],
+    allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
 ) -> None:
     """Print an architecture's stages, shapes, parameters, operations and look-ahead.
 
     python -m search.space describes files of many models.
     """
     if architecture.endswith((".yaml", ".yml")):
-        print_summary(load_config(local_path(architecture)).model)
+        with code_allowed(allow_code):
+            print_summary(load_config(local_path(architecture)).model)
     else:
         print_summary(parse_notation(architecture))
 

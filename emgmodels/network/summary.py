@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from emgmodels.charset import NUM_CLASSES
-from emgmodels.config import SAMPLE_RATE, ModelConfig
+from emgmodels.config import SAMPLE_RATE, Frozen, ModelConfig, OwnStage
 from emgmodels.network.network import Network
-from emgmodels.stages.registry import build_stage
+from emgmodels.stages.registry import build_stage, try_stage
+from emgmodels.stages.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,17 @@ def describe(config: ModelConfig) -> Summary:
     )
 
 
-_known_stage = functools.lru_cache(maxsize=1024)(build_stage)
-"""Makes a stage without weights once: a search describes thousands of architectures of the same
-few stages."""
+@functools.lru_cache(maxsize=1024)
+def _known_stage(name: str, width: int, config: Frozen) -> Stage:
+    """Make a stage without weights once.
+
+    A search describes thousands of architectures of the same few stages. One of the user's own is
+    tried once as well.
+    """
+    if isinstance(config, OwnStage):
+        with torch.device("cpu"):
+            try_stage(name, width, config)
+    return build_stage(name, width, config)
 
 
 def _stage_rows(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
-from emgmodels.config import Frozen
+import torch
+
+from emgmodels.config import Frozen, OwnStage
+from emgmodels.own_code import CodeError, load, told
 from emgmodels.stages.conformer import ConformerStage
 from emgmodels.stages.conv1d import Conv1dStage
 from emgmodels.stages.pretrained import PretrainedStage
@@ -28,5 +32,62 @@ STAGES: dict[str, Callable[[int, Any], Stage]] = {
 
 
 def build_stage(name: str, width: int, config: Frozen) -> Stage:
-    """Return a stage of a kind (a key of ``STAGES``), for a width, with its configuration."""
+    """Return a stage of a kind (a key of ``STAGES``), for a width, with its configuration.
+
+    Raises:
+        CodeError: it is one of the user's own, and its code is not loaded or fails.
+    """
+    if isinstance(config, OwnStage):
+        return _own_stage(name, width, config)
     return STAGES[name](width, config)
+
+
+def try_stage(name: str, width: int, config: OwnStage) -> None:
+    """Hold a stage of the user's own to what it says of itself, on a few frames.
+
+    Raises:
+        CodeError: it fails, or its output is not as long or wide as it says.
+    """
+    with torch.random.fork_rng(devices=[]):
+        stage = _own_stage(name, width, config).eval()
+    frames = stage.left + stage.right + _TRIED * stage.stride + 1
+    expected = (2, stage.output_length(frames), stage.width)
+    with _explained(name, config), torch.no_grad():
+        stage.macs(frames)
+        out = stage(torch.zeros(2, frames, width))
+        shape = tuple(out.shape)
+    if shape != expected:
+        raise CodeError(
+            f"stage '{name}' ({_place(config)}): maps (2, {frames}, {width}) to {shape}, and says "
+            f"{expected}: correct its width, left, right or stride, or its output"
+        )
+
+
+_TRIED = 16
+"""Output frames on which a stage is tried, and one more."""
+
+
+def _own_stage(name: str, width: int, config: OwnStage) -> Stage:
+    kind = load(config.code)
+    if not (isinstance(kind, type) and issubclass(kind, Stage)):
+        raise CodeError(
+            f"stage '{name}' ({_place(config)}): must be a class that derives from "
+            f"emgmodels.stages.stage.Stage"
+        )
+    with _explained(name, config):
+        if kind.__init__ is Stage.__init__:  # without settings that it would need
+            return kind(width)
+        return cast(Any, kind)(width, config.settings())
+
+
+@contextlib.contextmanager
+def _explained(name: str, config: OwnStage) -> Iterator[None]:
+    """Tell an error of a stage of the user's own as one of that stage, with its line."""
+    try:
+        yield
+    except Exception as error:
+        raise CodeError(f"stage '{name}' ({_place(config)}): {told(error)}") from error
+
+
+def _place(config: OwnStage) -> str:
+    return config.code.partition("@")[0]

@@ -6,6 +6,7 @@ import math
 
 from torch import nn
 
+from emgmodels.config import StageConfig
 from emgmodels.stages.flow import Chain, Flow
 
 
@@ -18,7 +19,11 @@ class Stage(nn.Module):
 
     Output frame j stands for input frame ``left + j * stride``.
 
+    One of the user's own names the class of its settings in ``settings``; those of this project
+    have theirs in ``emgmodels.config``.
+
     Attributes:
+        settings: class of its configuration, which has ``layers`` and more.
         width: features of the stage's output, D'.
         left: input frames consumed at the beginning.
         right: input frames consumed at the end.
@@ -29,6 +34,7 @@ class Stage(nn.Module):
         bridge: linear map from the offered width to the stage's own, or None.
     """
 
+    settings: type[StageConfig] = StageConfig
     width: int
     left: int = 0
     right: int = 0
@@ -46,8 +52,14 @@ class Stage(nn.Module):
         return max(0, -(-(frames - self.left - self.right) // self.stride))
 
     def macs(self, frames: int) -> int:
-        """Return the multiply-accumulates of one window of that many input frames."""
-        raise NotImplementedError
+        """Return the multiply-accumulates of one window of that many input frames.
+
+        Raises:
+            ValueError: the stage does not say.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not say what it costs: give it a method macs(frames)"
+        )
 
     def flow(self) -> Flow:
         """Return what computes the stage as frames arrive, in evaluation mode.

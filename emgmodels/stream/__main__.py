@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from emgmodels.command import CommandLine
+from emgmodels.command import ALLOW_CODE, CommandLine
 
 app = CommandLine()
 
@@ -29,6 +29,7 @@ def stream(
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Don't wait for the time to pass.")] = False,
     threads: Annotated[int, typer.Option(min=1, max=4096, help="Threads to compute with.")] = 1,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
 ) -> None:
     """Play a session and print its text as it is read.
 
@@ -44,7 +45,7 @@ def stream(
     from emgmodels.stream.playing import play, summary
     from emgmodels.windows.cut import milliseconds
 
-    reader = load(checkpoint)
+    reader = load(checkpoint, allow_code=allow_code)
     played = read_session(session)
     live = reader.stream(played.scale)
     torch.set_num_threads(threads)

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from emgmodels.command import CommandLine
+from emgmodels.command import ALLOW_CODE, CommandLine
+from emgmodels.own_code import code_allowed
 
 
 def train(
@@ -36,6 +37,7 @@ def train(
             show_default=False,
         ),
     ] = None,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
 ) -> None:
     """Train one model and print each epoch's validation CER.
 
@@ -43,7 +45,8 @@ def train(
     """
     from emgmodels.training.single import train_one
 
-    train_one(config, data, subject, split, epochs, seed, out, resume, device, threads)
+    with code_allowed(allow_code):
+        train_one(config, data, subject, split, epochs, seed, out, resume, device, threads)
 
 
 app = CommandLine()

@@ -20,7 +20,7 @@ from emgmodels.charset import decode
 from emgmodels.checkpoints.weights import load_weights, read_state, weights_hash
 from emgmodels.compute.devices import find_device
 from emgmodels.compute.onednn import fast_products
-from emgmodels.config import Config
+from emgmodels.config import Config, with_sources
 from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
 from emgmodels.factory import build
 from emgmodels.metrics import EditCounts, count_edits
@@ -28,6 +28,7 @@ from emgmodels.network.features import SpecAugment
 from emgmodels.network.network import Framing
 from emgmodels.outputs import mark_of
 from emgmodels.reading.sessions import stitched_emissions
+from emgmodels.training.augmentation import OwnAugmentations
 from emgmodels.training.feed import Feed
 from emgmodels.windows.batches import window_starts
 from emgmodels.windows.cut import Batch, milliseconds
@@ -170,6 +171,7 @@ class _Run:
             self.forward = torch.compile(self.model)
         self.reduced = reduced_precision(training.precision, device)
         self.augment = SpecAugment(training.augmentation, config.model.features.hop)
+        self.own_augmentations = OwnAugmentations(training.augmentation)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = optimizer(
@@ -249,6 +251,7 @@ class _Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
+        state |= with_sources(self.config.model)
         with whole(path) as scratch, scratch.open("wb") as file:
             torch.save(state, file)
 
@@ -305,7 +308,9 @@ class _Run:
 
     def _loss(self, batch: Batch, epoch: int, generator: torch.Generator) -> Tensor:
         training = self.config.training
-        features = self.augment(self.model.spectrogram(batch.emg), generator)
+        emg = self.own_augmentations.emg(batch.emg, generator)
+        features = self.augment(self.model.spectrogram(emg), generator)
+        features = self.own_augmentations.features(features, generator)
         framing, frames = self.feed.framing_of(batch)
         log_probs = self._emissions(features, framing)
         loss = ctc_loss(log_probs, batch.labels, batch.label_lengths, frames)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from emgmodels.bootstrap import TOLD_APART
-from emgmodels.notation import notation, parse_notation
+from emgmodels.notation import brief_notation
 from search.display.table import Table
 from search.display.words import with_room
 
@@ -24,7 +24,7 @@ def over_seeds(rows: Sequence[Mapping[str, Any]], *, brief: bool = False) -> Tab
     columns = {
         "rank": [str(row["rank"]) for row in rows],
         "trial": [f"{row['trial']:03d}" if "trial" in row else row["trials"] for row in rows],
-        "architecture": list(map(_brief, names)) if brief else names,
+        "architecture": list(map(brief_notation, names)) if brief else names,
         "mean CER %": [f"{row['mean_cer']:.2f}" for row in rows],
         "± sd": ["–" if row["sd"] is None else f"{row['sd']:.2f}" for row in rows],
         "range": [f"{row['lowest_cer']:.2f} to {row['highest_cer']:.2f}" for row in rows],
@@ -65,7 +65,3 @@ def _distance(row: Mapping[str, Any]) -> str:
 
 def _interval(low: float | None, high: float | None) -> str:
     return "–" if low is None or high is None else f"{low:.1f} to {high:.1f}"
-
-
-def _brief(architecture: str) -> str:
-    return notation(parse_notation(architecture), brief=True)

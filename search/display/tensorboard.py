@@ -253,10 +253,15 @@ def _heading(name: str) -> str:
 
 
 def _is_number(name: str) -> bool:
-    """Return whether a setting, by its dotted name, is a number in every configuration."""
+    """Return whether a setting, by its dotted name, is a number in every configuration.
+
+    Of code of the user's own, it is taken for text.
+    """
     kind: type[Frozen] = Config
     *sections, leaf = name.split(".")
     for section in sections:
+        if section not in kind.model_fields:
+            return False
         kind = section_kind(kind, section) or kind
     schema = kind.model_json_schema()["properties"][leaf]
     types = {option.get("type") for option in schema.get("anyOf", [schema])}

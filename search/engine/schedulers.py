@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pydantic import ValidationError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from emgmodels.config import explain
+from emgmodels.own_code import CodeError, load, told
 from search.engine.stock_schedulers import HyperBand, Median, TrainAll
 from search.halving.ending import Ending, Why, ending_of
 from search.halving.halving import RANKINGS, Decision, Halving, Progress, State
 from search.halving.rungs import Schedule, resolve
-from search.space.settings import SCHEDULER_OPTIONS, SchedulerConfig
+from search.space.settings import SCHEDULER_OPTIONS, Chosen, SchedulerConfig
 
 CostsOf = Callable[[Trial], Sequence[float]]
 """What of a trial is to be low beside its error rate: known before it trains."""
@@ -52,6 +53,7 @@ def make_scheduler(
     max_epochs: int,
     aligned: int = 0,
     costs_of: CostsOf | None = None,
+    chosen: Chosen | None = None,
     **options: Any,
 ) -> TrialScheduler:
     """Return a scheduler of Ray Tune by name.
@@ -61,21 +63,27 @@ def make_scheduler(
         max_epochs: Epochs of a whole training.
         aligned: Epochs that every trial has the framewise loss of an aligned start, at least.
         costs_of: Of several objectives, those beside the error rate; asha's rungs keep the front.
+        chosen: One of the user's own, which is made instead of this project's.
         options: Fields of ``SchedulerConfig`` that this scheduler takes; None: not given.
 
     Raises:
         ValueError: an option is out of range, or not one of this scheduler.
     """
     given = {option: value for option, value in options.items() if value is not None}
-    check_options(name, max_epochs, **given)
-    return scheduler_from(resolve(name, max_epochs, aligned, **given), costs_of)
+    if chosen is None:
+        check_options(name, max_epochs, **given)
+    return scheduler_from(resolve(name, max_epochs, aligned, **given), costs_of, chosen)
 
 
-def scheduler_from(schedule: Schedule, costs_of: CostsOf | None = None) -> TrialScheduler:
+def scheduler_from(
+    schedule: Schedule, costs_of: CostsOf | None = None, chosen: Chosen | None = None
+) -> TrialScheduler:
     """Return the scheduler of Ray Tune that does as decided.
 
     Metric and mode (``val_cer``, ``min``) are told to it by ``TuneConfig``.
     """
+    if chosen is not None:
+        return _own(schedule, chosen)
     return SCHEDULERS[schedule.name].make(schedule, costs_of)
 
 
@@ -258,6 +266,19 @@ def _asha(schedule: Schedule, costs_of: CostsOf | None, pausing: bool) -> TrialS
     fronts = costs_of is not None
     halving = Halving(epochs, last, schedule.eta, schedule.rank_by, pausing, fronts)
     return Asha(halving, costs_of)
+
+
+def _own(schedule: Schedule, chosen: Chosen) -> TrialScheduler:
+    """Return a scheduler of the user's own; it is given its settings and the schedule."""
+    kind: Any = load(chosen.code)
+    where = f"search.scheduler: {schedule.name} ({chosen.code.partition('@')[0]})"
+    if not (isinstance(kind, type) and issubclass(kind, TrialScheduler)):
+        raise CodeError(f"{where}: must be a class that derives from a scheduler of ray.tune")
+    try:
+        return cast(Any, kind)(chosen.settings, schedule)
+    except Exception as error:
+        how = ": it is made with its settings and a Schedule"
+        raise CodeError(f"{where}: {told(error)}{how * isinstance(error, TypeError)}") from error
 
 
 def _upcoming(tune_controller: Any) -> float:

@@ -260,7 +260,7 @@ class OptunaSampler(Searcher):
                 continue
             if (found := self._ask(study, params, 1 if whole else _TRIES)) is not None:
                 return found
-        if self.space.search.sampler not in POINTS:
+        if self.space.search.sampler.name not in POINTS:
             if (found := self._ask(study, None, _TRIES)) is not None:
                 return found
             if (found := self._ask_random(study)) is not None:

@@ -22,6 +22,7 @@ from emgmodels.compute.allocator import keep_freed_memory
 from emgmodels.compute.devices import best_device
 from emgmodels.config import Config
 from emgmodels.metrics import count_confusions
+from emgmodels.own_code import Code, install
 from emgmodels.training.fit import EpochResult, fit
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording
@@ -62,6 +63,7 @@ class EmgTrial(tune.Trainable):
         self,
         config: dict[str, Any],
         data: TrialData | None = None,
+        code: Sequence[Code] = (),
         cpus: int = 1,
         gpus: float | None = None,
         save_every: float = 600.0,
@@ -72,6 +74,7 @@ class EmgTrial(tune.Trainable):
         Args:
             config: ``{"config": Config as JSON, ...}``, from the sampler.
             data: sessions to train and validate on.
+            code: the user's own, which this machine may lack.
             cpus: torch threads.
             gpus: GPUs it may use, a part of one as memory too; 0: trains on the CPU whatever there
                 is; None: a whole one, if there is one.
@@ -80,6 +83,8 @@ class EmgTrial(tune.Trainable):
             patience: seconds after which a process that is not ready to train ends itself.
         """
         assert data is not None, "given by tune.with_parameters"
+        for each in code:
+            install(each)
         keep_freed_memory()
         torch.set_num_threads(cpus)
         self.device = torch.device("cpu") if gpus == 0 else best_device()

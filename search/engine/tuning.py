@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
+from emgmodels.own_code import installed
 from search.engine.failures import FIRST_EPOCH, RETRIES, explain, is_disk_full
 from search.engine.fixed_list import ListedConfigs
 from search.engine.ray_patches import (
@@ -138,6 +139,7 @@ def _trainable(
         tune.with_parameters(
             trial,
             data=data,
+            code=installed(),
             cpus=resources.threads,
             gpus=resources.gpus,
             save_every=settings.save_every,

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from emgmodels.command import CommandLine
+from emgmodels.command import ALLOW_CODE, CommandLine
 from emgmodels.ctc.defaults import BONUS, WEIGHT
 
 app = CommandLine()
@@ -52,6 +52,7 @@ def command(
     ] = None,
     lines: Annotated[int, typer.Option(min=0, help="Lines of text to show with errors.")] = 3,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU.")] = None,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Evaluate a search's best trials on whole sessions: CER with its parts and 95 % intervals.
@@ -76,6 +77,7 @@ def command(
         data=data,
         lines=lines,
         device=device,
+        allow_code=allow_code,
         quiet=quiet,
     )
 

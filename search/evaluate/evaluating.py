@@ -22,6 +22,7 @@ from emgmodels.ctc import BeamSearch
 from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
 from emgmodels.language import LanguageModel
 from emgmodels.network.network import Network
+from emgmodels.own_code import asks_for_code
 from emgmodels.reading.reader import Reader
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording, check_times
@@ -37,6 +38,7 @@ from search.results.session_files import SETS, is_synthetic, session_files
 from search.storage import local_file, local_path
 
 
+@asks_for_code
 def evaluate(
     run: str | Path,
     *,
@@ -50,6 +52,7 @@ def evaluate(
     data: str | Path | None = None,
     lines: int = 3,
     device: str | None = None,
+    allow_code: bool = False,
     quiet: bool = False,
 ) -> pa.Table:
     """Evaluate the best trials of a search, print what was found, and return it as a table.
@@ -71,6 +74,7 @@ def evaluate(
             them.
         lines: lines of text to show for each trial and set.
         device: where to compute; None: the GPU if there is one.
+        allow_code: import code of their own that checkpoints name, wherever they lie.
         quiet: print nothing.
 
     Returns:

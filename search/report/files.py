@@ -212,7 +212,7 @@ def _add_setup(page: Page, run: Run) -> None:
     search = run.space.search
     page.text(
         f"Data: {_data(run)} Up to {search.trials} trials of {run.max_epochs} epochs at most; "
-        f"sampler {search.sampler}, scheduler {search.scheduler.name}, seed {search.seed}."
+        f"sampler {search.sampler.name}, scheduler {search.scheduler.name}, seed {search.seed}."
     )
     rows = [[setting(name), text] for name, text in searched(run).items()]
     page.table(tables.Table(["setting", "values"], rows, left=("setting", "values")))

@@ -244,7 +244,7 @@ def read_run(path: str | Path) -> Run:
         raise ValueError(
             f"{path}: its search has begun no trial yet, so there is nothing to report"
         )
-    space = load_space(path / "space.yaml")
+    space = load_space(path / "space.yaml", imports=False)
     columns = {name: curves[name].to_numpy() for name in curves.column_names}
     tested = tested_by_trial(path)
     trials = []

@@ -17,6 +17,7 @@ import pyarrow.parquet
 from emgmodels.atomic import whole
 from emgmodels.config import Config, dump_config, write_yaml
 from emgmodels.notation import notation
+from emgmodels.own_code import FOLDER, Code, write_code
 from search.halving.ending import Why
 from search.results import intervals
 from search.results.environment import environment
@@ -132,8 +133,9 @@ class RunFolder:
         """Seconds of searching, that of an earlier, interrupted search included."""
         return time.monotonic() - self._begin
 
-    def write_space(self, resolved: Mapping[str, Any]) -> None:
-        """Write ``space.yaml``, the space as it was searched."""
+    def write_space(self, resolved: Mapping[str, Any], codes: Iterable[Code] = ()) -> None:
+        """Write ``space.yaml``, the space as it was searched, and the code that it names."""
+        write_code(codes, self.path / FOLDER)
         _write(self.path / "space.yaml", write_yaml(dict(resolved)))
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:

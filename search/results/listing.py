@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from emgmodels.notation import notation, parse_notation
+from emgmodels.config import code_of
+from emgmodels.notation import brief_notation, parse_notation
 from search.halving.ending import Why
 from search.results.growing_tables import trials_of
 from search.results.lock import is_running
@@ -113,7 +115,7 @@ def _read(path: Path) -> Listed:
             table = read_trials(path)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path / 'trials.parquet'}: cannot be read: {error}") from None
-        columns = ["val_cer", "architecture", "state", "reason"]
+        columns = ["val_cer", "architecture", "state", "reason", "config"]
         if lacking := [name for name in columns if name not in table.column_names]:
             raise ValueError(f"{path / 'trials.parquet'}: has no column {', '.join(lacking)}")
         known = {"ending", "ending_facts"} & set(table.column_names)  # older tables have neither
@@ -125,11 +127,22 @@ def _read(path: Path) -> Listed:
         path,
         "running" if is_running(path) else _ended(rows),
         best["val_cer"] if best else None,
-        notation(parse_notation(best["architecture"]), brief=True) if best else "",
+        _brief(best) if best else "",
         len(rows),
         _changed(path),
         _total(path),
     )
+
+
+def _brief(row: dict[str, str]) -> str:
+    """Return a trial's architecture in short.
+
+    Raises:
+        ValueError: it is of another version; a stage of the user's own has a section with its code.
+    """
+    if not code_of(json.loads(row["config"])):
+        parse_notation(row["architecture"])
+    return brief_notation(row["architecture"])
 
 
 def _ended(rows: list[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emgmodels.command import CommandLine
+from emgmodels.command import ALLOW_CODE, CommandLine
 
 app = CommandLine()
 
@@ -76,6 +76,7 @@ def command(
         bool,
         typer.Option("--dry-run", help="Print what would be done; train and write nothing."),
     ] = False,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Also print epochs, and what Ray and workers say.")
@@ -106,7 +107,7 @@ def command(
         **{"set": overrides, "storage": storage, "warm_start": warm_start},
     }
     given: dict[str, Any] = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
-    given |= {"address": address, "quiet": quiet, "dry_run": dry_run}
+    given |= {"address": address, "quiet": quiet, "allow_code": allow_code, "dry_run": dry_run}
     every: dict[str, Any] = {
         "time_budget": time_budget,
         "out": Path("runs") if out is None else out,
@@ -119,7 +120,8 @@ def command(
         resume(resumed, data=data, add_trials=add_trials, **every)
         run = every["out"] / Place(resumed).name if is_uri(resumed) else local_path(resumed)
         if confirm is not None and not (dry_run or RunFolder.open(run).is_interrupted):
-            _confirm(run, confirm, repeats, {"address": address, "quiet": quiet})
+            kept = ("address", "quiet", "allow_code")
+            _confirm(run, confirm, repeats, {name: given[name] for name in kept})
     elif add_trials:
         raise ValueError("--add-trials continues an earlier search: name it with --resume RUN")
     elif space is None:

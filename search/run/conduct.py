@@ -102,7 +102,9 @@ def scheduler_of(space: Space) -> TrialScheduler:
     """Return the scheduler that a space asks for."""
     several = len(space.search.objectives) > 1
     return scheduler_from(
-        schedule_of(space), functools.partial(_costs_of, space) if several else None
+        schedule_of(space),
+        functools.partial(_costs_of, space) if several else None,
+        space.search.scheduler.chosen(),
     )
 
 
@@ -116,7 +118,7 @@ def _write(plan: Plan, folder: RunFolder, resources: Resources, console: Console
     for name, why in found.items():
         say(console, f"note: Ray is used without the patch {name}: {why}")
     if plan.written is not None:
-        folder.write_space(plan.written)
+        folder.write_space(plan.written, plan.space.own.codes)
     folder.write_environment(facts)
     folder.send()
 

@@ -27,6 +27,7 @@ from rich.console import Console
 
 from emgmodels.atomic import whole
 from emgmodels.config import Config
+from emgmodels.own_code import asks_for_code
 from search.display import seed_table
 from search.display.words import say
 from search.engine.resources import resources_asked
@@ -48,6 +49,7 @@ TABLE = "confirm.parquet"
 _REPEATS = 5
 
 
+@asks_for_code
 def confirm_winners(
     run: str | Path,
     *,
@@ -57,6 +59,7 @@ def confirm_winners(
     address: str | None = None,
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | None = None,
+    allow_code: bool = False,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> pa.Table:
@@ -70,6 +73,7 @@ def confirm_winners(
         address: a running Ray cluster's address.
         cpus_per_trial: cores of a training, instead of what the search gave it.
         gpus_per_trial: GPUs of a training, or a fraction, instead of what the search gave it.
+        allow_code: import code of its own that the run names, wherever it lies.
         quiet: print nothing.
         dry_run: print what would be trained, train nothing and write nothing.
 
@@ -172,7 +176,8 @@ def _plan(
     into, seed = _into(folder, facts), facts.get("seed", space.search.seed)
     settings: dict[str, Any] = {"sampler": "random", "scheduler": "none", "repeats": repeats}
     settings |= {"save_every": space.search.save_every, "checkpoints": space.search.checkpoints}
-    kept: dict[str, Any] = {key: facts[key] for key in ("subject", "synthetic") if key in facts}
+    known = ("code", "subject", "synthetic")
+    kept: dict[str, Any] = {key: facts[key] for key in known if key in facts}
     plan = Plan(
         space=replace(space, search=SearchConfig.model_validate(settings)),
         opened=opened,

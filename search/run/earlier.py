@@ -25,7 +25,7 @@ def learn(space: Space, run: str | Path, split: Split, console: Console) -> list
     """
     found = earlier_trials(space, run, split)
     fit, total = len(found.trials), len(found.trials) + found.left_out.total()
-    sampler = space.search.sampler
+    sampler = space.search.sampler.name
     if sampler not in CANNOT_LEARN:
         say(console, f"Learning from {fit} of the {total} trials of {run}")
     else:

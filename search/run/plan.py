@@ -101,7 +101,8 @@ def schedule_of(space: Space, is_aligned: bool = True) -> Schedule:
         ValueError: an option does not fit trainings of that many epochs.
     """
     scheduler = space.search.scheduler
-    check_options(scheduler.name, space.epochs, **scheduler.options)
+    if scheduler.chosen() is None:
+        check_options(scheduler.name, space.epochs, **scheduler.options)
     aligned = aligned_epochs(space.training.plain()) if is_aligned else 0
     return resolve(scheduler.name, space.epochs, aligned, **scheduler.options)
 
@@ -112,7 +113,7 @@ def decided(space: Space, opened: Opened) -> Space:
     A search that goes on has the same rungs then, whatever the defaults are by then.
     """
     scheduler, schedule = space.search.scheduler, schedule_of(space, opened.is_aligned)
-    takes = SCHEDULER_OPTIONS[scheduler.name]
+    takes = SCHEDULER_OPTIONS.get(scheduler.name, ())  # one of the user's own has none of these
     if "grace" in takes and space.epochs > 1:  # one epoch has no rungs
         found = {**vars(schedule), **schedule.options}
         scheduler = scheduler.model_copy(update={name: found.get(name) for name in takes})
@@ -292,6 +293,7 @@ def _facts(
     tested = [store.uri_of(path) if store else os.path.abspath(path) for path in split.test]
     return {
         "seed": space.search.seed,
+        "code": space.own.hashes(),
         "subject": split.subject,
         "synthetic": synthetic,
         "split": {"origin": split.origin, **asdict(data), "test": tested},

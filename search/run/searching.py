@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 from rich.console import Console
 
+from emgmodels.own_code import asks_for_code
 from search.engine.tuning import check_snapshot
 from search.halving.ending import Why
 from search.results.folder import RunFolder
@@ -28,6 +29,7 @@ from search.space import load_space
 from search.storage import Place, fetch, is_uri, local_path
 
 
+@asks_for_code
 def search(
     space: str | Path,
     *,
@@ -47,6 +49,7 @@ def search(
     address: str | None = None,
     warm_start: Sequence[str | Path] = (),
     overrides: Sequence[str] = (),
+    allow_code: bool = False,
     quiet: bool = False,
     verbose: bool = False,
     dry_run: bool = False,
@@ -81,6 +84,7 @@ def search(
         warm_start: folders of earlier searches that the sampler learns from; their trials that the
             space contains are not trained again.
         overrides: ``path.to.key=value``, applied last.
+        allow_code: import code of its own that the space names, wherever it lies.
         quiet: print nothing.
         verbose: also print a line for each epoch, and what Ray and the trials' processes say.
         dry_run: print what the search would do, train nothing and write nothing.
@@ -132,6 +136,7 @@ def search(
     return read_trials(folder.path)
 
 
+@asks_for_code
 def resume(
     run: str | Path,
     *,
@@ -142,6 +147,7 @@ def resume(
     address: str | None = None,
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | str | None = None,
+    allow_code: bool = False,
     quiet: bool = False,
     verbose: bool = False,
     dry_run: bool = False,
@@ -161,6 +167,7 @@ def resume(
         address: a running Ray cluster's address.
         cpus_per_trial: cores of a trial from now on, as where a machine has fewer than before.
         gpus_per_trial: GPUs of a trial from now on, or ``auto``.
+        allow_code: import code of its own that the run names, wherever it lies.
         quiet: print nothing.
         verbose: also print a line for each epoch, and what Ray and the trials' processes say.
         dry_run: print what is left to do, train nothing and write nothing.
@@ -195,7 +202,7 @@ def resume(
 
 def _time_left(folder: RunFolder) -> float | None:
     """Return the seconds left of a search's time budget; None: it has none, or spent it."""
-    budget = load_space(folder.path / "space.yaml").search.time_budget
+    budget = load_space(folder.path / "space.yaml", imports=False).search.time_budget
     endings = (trial.ending for trial in folder.trials.values())
     spent = any(ending is not None and ending.why is Why.TIME_BUDGET for ending in endings)
     if budget is None or spent or folder.elapsed >= budget:

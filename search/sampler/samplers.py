@@ -7,14 +7,16 @@ import hashlib
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 
+from emgmodels.own_code import CodeError, load, told
 from search.space import SearchConfig, Space
 from search.space.draws import UnitDraw
+from search.space.settings import Chosen
 
 _SOBOL_DIMENSIONS = 1024
 _SOBOL_POINTS = 2**16
@@ -24,11 +26,13 @@ def make_sampler(search: SearchConfig) -> BaseSampler:
     """Return Optuna's sampler for a search.
 
     Raises:
-        ValueError: it needs a package that is not installed.
+        ValueError: it needs a package that is not installed, or one of the user's own is none.
     """
+    if (chosen := search.sampler.chosen()) is not None:
+        return _own(search, chosen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[search.sampler](search)
+        return SAMPLERS[search.sampler.name](search)
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -39,8 +43,21 @@ def trial_seed(seed: int, number: int) -> int:
 
 def planned_points(space: Space) -> Iterator[dict[str, Any]]:
     """Yield the parameters that a sampler knows in advance, if it knows any."""
-    if space.search.sampler in POINTS:
-        yield from POINTS[space.search.sampler](space)
+    if space.search.sampler.name in POINTS:
+        yield from POINTS[space.search.sampler.name](space)
+
+
+def _own(search: SearchConfig, chosen: Chosen) -> BaseSampler:
+    """Return a sampler of the user's own; it is given its settings and those of the search."""
+    kind = load(chosen.code)
+    where = f"search.sampler: {search.sampler.name} ({chosen.code.partition('@')[0]})"
+    if not (isinstance(kind, type) and issubclass(kind, BaseSampler)):
+        raise CodeError(f"{where}: must be a class that derives from optuna.samplers.BaseSampler")
+    try:
+        return cast(Any, kind)(chosen.settings, search)
+    except Exception as error:
+        how = ": it is made with its settings and a SearchConfig"
+        raise CodeError(f"{where}: {told(error)}{how * isinstance(error, TypeError)}") from error
 
 
 def _tpe(search: SearchConfig) -> BaseSampler:

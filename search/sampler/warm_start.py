@@ -104,7 +104,7 @@ def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path
         raise ValueError(objection)
     same = config.training.epochs == epochs
     # It would suggest what was cut off again, in the same order.
-    fixed_plan = space.search.sampler in POINTS
+    fixed_plan = space.search.sampler.name in POINTS
     facts: dict[str, Any] = {
         "params": fixed.params,
         "distributions": fixed.distributions,

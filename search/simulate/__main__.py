@@ -40,7 +40,8 @@ def simulate(
     scheduler: Annotated[
         list[str] | None,
         typer.Option(
-            help="Scheduler to replay (asha), or {name: asha, grace: 5}; again for another."
+            help="Scheduler to replay (asha; your own: FILE.py:NAME), or {name: asha, grace: 5}; "
+            "again for another."
         ),
     ] = None,
     grace: Annotated[int | None, typer.Option(help="First rung (epochs).")] = None,

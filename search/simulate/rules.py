@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from emgmodels.config import Frozen, explain, settings_of, validated
+from emgmodels.own_code import Reference, find_code, install, load
 from search.engine.schedulers import make_scheduler
 from search.halving.halving import RANKINGS
 from search.simulate.replay import Curve, ReplaySummary, replay_many
+from search.space.settings import Chosen
 
 RAY_ASHA = "ray_asha"
 """Ray's own ASHA, to compare with; it takes every CER at its word."""
@@ -55,7 +60,34 @@ class Rule:
             return AsyncHyperBandScheduler(
                 "epoch", max_t=epochs, grace_period=grace, reduction_factor=eta
             )
-        return make_scheduler(self.name, max_epochs=epochs, **self.options)
+        chosen = self._own() if is_own(self.name) else None
+        return make_scheduler(self.name, max_epochs=epochs, chosen=chosen, **self.options)
+
+    def _own(self) -> Chosen:
+        """Return the scheduler of the user's own, with those of the options that it has."""
+        code, settings = own_scheduler(self.name)
+        try:
+            return Chosen(code, validated(settings, self.options))
+        except ValidationError as error:
+            raise ValueError("\n".join(explain(error, f"--scheduler {self.name}"))) from None
+
+
+def is_own(name: str) -> bool:
+    """Return whether a scheduler's name is a reference to code: ``my_search.py:Margin``."""
+    return ":" in name
+
+
+def own_scheduler(name: str) -> tuple[str, type[Frozen]]:
+    """Return where a scheduler of the user's own stands, and the class of its settings.
+
+    It is imported, since the user has named it.
+
+    Raises:
+        CodeError: there is none, or it cannot be imported.
+    """
+    code, reference = find_code(Reference.read(name), Path())
+    install(code)
+    return str(reference), settings_of(load(str(reference)))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from search.engine.schedulers import SCHEDULERS, check_options
 from search.halving.rungs import HALVING, aligned_epochs, resolve
 from search.simulate.frontier import FRONTIER_MARK, draw_frontier
 from search.simulate.replay import Curve, ReplaySummary, read_curves, whole
-from search.simulate.rules import Rule, Setting, Tuned, compared, grid, tune
+from search.simulate.rules import Rule, Setting, Tuned, compared, grid, is_own, own_scheduler, tune
 from search.space import load_space
 
 _USUAL_TRIALS = 27
@@ -141,7 +142,9 @@ def _read(paths: list[Path]) -> list[Curve]:
 def _aligned_epochs(path: Path) -> int:
     """Return how long the trials of a run folder started aligned; of a CSV nothing is known."""
     space = path / "space.yaml"
-    return aligned_epochs(load_space(space).training.plain()) if space.is_file() else 0
+    return (
+        aligned_epochs(load_space(space, imports=False).training.plain()) if space.is_file() else 0
+    )
 
 
 def _usual_epochs(curves: list[Curve], longest: bool) -> int:
@@ -178,13 +181,17 @@ def _checked(
         ValueError: a name or an option is wrong, or none of the schedulers takes it.
     """
     named = [_named(text) for text in dict.fromkeys(schedulers)]
-    known = {name: SCHEDULERS[name].options for name, _ in named if name in SCHEDULERS}
+    known: dict[str, Sequence[str]] = {
+        name: SCHEDULERS[name].options for name, _ in named if name in SCHEDULERS
+    }
+    known |= {name: list(own_scheduler(name)[1].model_fields) for name, _ in named if is_own(name)}
     taken = set().union(*known.values())
     rules = []
     for name, own in named:
         takes = known.get(name, ())
         own = {key: options[key] for key in options if key in takes or key not in taken} | own
-        check_options(name, epochs, **own)
+        if not is_own(name):
+            check_options(name, epochs, **own)
         if name in HALVING:
             schedule = resolve(name, epochs, aligned, **own)
             usual = {key: getattr(schedule, key) for key in ("grace", "eta", "rank_by")}

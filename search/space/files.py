@@ -15,6 +15,7 @@ from typing import Any
 from emgmodels.config import YamlError, read_yaml
 from search.space.merging import Merge
 from search.space.parsing import DISTRIBUTIONS, SpaceError
+from search.space.settings import SpaceFile
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,18 @@ def read_layers(path: Path, overrides: Sequence[str]) -> list[Layer]:
     return layers + [_override(text) for text in overrides]
 
 
-def merged(layers: Sequence[Layer], demo: bool) -> Merge:
+def merged(layers: Sequence[Layer], demo: bool, kind: type[SpaceFile] = SpaceFile) -> Merge:
     """Return what layers say together, without ``extends`` and ``demo``.
 
     A space has its own name, never that of one it extends.
+
+    Args:
+        layers: files and overrides.
+        demo: also take what stands under ``demo``.
+        kind: the class of the file.
     """
     files = [layer for layer in layers if not layer.override]
-    merge = Merge()
+    merge = Merge(kind)
     for layer in files:
         own = layer is files[-1]
         kept = ("extends", "demo") if own else ("extends", "demo", "name")

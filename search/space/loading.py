@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from emgmodels.config import ModelConfig, TrainingConfig, validated
 from search.space.distributions import OutsideError
 from search.space.files import Layer, merged, read_layers
+from search.space.own import take_own
 from search.space.parsing import (
     SpaceError,
     misplaced_stages,
@@ -21,11 +22,13 @@ from search.space.parsing import (
     rule,
 )
 from search.space.sections import section
-from search.space.settings import Constraints, SearchConfig, SpaceFile, TypistConfig
+from search.space.settings import Constraints, TypistConfig
 from search.space.space import LARGEST_GRID, Space, partial
 
 
-def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str] = ()) -> Space:
+def load_space(
+    path: str | Path, *, demo: bool = False, overrides: Sequence[str] = (), imports: bool = True
+) -> Space:
     """Read and validate a space file.
 
     Args:
@@ -33,18 +36,20 @@ def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str]
         demo: also apply the ``demo`` section, for a search without data.
         overrides: ``path.to.key=value``, applied last; the value is YAML and may be a distribution.
             Architectures of ``search.start_with`` that they leave no room for are left out.
+        imports: import code of the user's own, for its settings; without it, its files are not
+            read either, any settings are taken, and nothing can be built, as a report needs.
 
     Raises:
         SpaceError: every mistake found, each with file, path, value and rule.
     """
     path = Path(path)
     overrides = [overrides] if isinstance(overrides, str) else overrides
-    layers = read_layers(path, overrides)
-    merge = merged(layers, demo)
+    own, layers = take_own(read_layers(path, overrides), path, imports)
+    merge = merged(layers, demo, own.file)
     mistakes = []
     for layer in layers:
         found: list[str] = []
-        parse_section(layer.values, SpaceFile, "", found)
+        parse_section(layer.values, own.file, "", found)
         mistakes += [
             f"{layer.label}: {mistake}"
             for mistake in found
@@ -57,13 +62,13 @@ def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str]
     if mistakes:
         raise SpaceError(mistakes)
     values = merge.values
-    entries = parse_section(values, SpaceFile, "", mistakes).entries
-    mistakes += misplaced_stages(section(SpaceFile, entries), "")
+    entries = parse_section(values, own.file, "", mistakes).entries
+    mistakes += misplaced_stages(section(own.file, entries), "")
     known = values.get("search", {}).get("start_with") or ()
     for index, start in enumerate(known):
-        _check_notation(start, f"search.start_with[{index}]", mistakes)
+        _check_notation(start, f"search.start_with[{index}]", mistakes, own.model)
     try:
-        search = validated(SearchConfig, values.get("search", {}))
+        search = validated(own.search, values.get("search", {}))
         constraints = validated(Constraints, values.get("constraints", {}))
         typist = values.get("typist") and validated(TypistConfig, values["typist"])
     except ValidationError as error:
@@ -72,11 +77,12 @@ def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str]
     if not mistakes:
         space = Space(
             name=values.get("name") or _file_name(path),
-            model=entries.get("model") or section(ModelConfig, {}),
+            model=entries.get("model") or section(own.model, {}),
             training=entries.get("training") or section(TrainingConfig, {}),
             constraints=constraints,
             search=search,
             typist=typist,
+            own=own,
         )
         space = _narrowed(space, layers)
         mistakes += _search_mistakes(space)
@@ -96,30 +102,30 @@ def _narrowed(space: Space, layers: Sequence[Layer]) -> Space:
     return dataclasses.replace(space, search=search)
 
 
-def _check_notation(start: Any, path: str, mistakes: list[str]) -> None:
+def _check_notation(start: Any, path: str, mistakes: list[str], kind: type[ModelConfig]) -> None:
     """Find what is wrong with a start point, apart from the space."""
     if isinstance(start, dict):
-        parse_section(start, ModelConfig, path, mistakes, searched=False)
+        parse_section(start, kind, path, mistakes, searched=False)
         return
-    read_notation(start, path, mistakes)
+    read_notation(start, path, mistakes, kind)
 
 
 def _search_mistakes(space: Space) -> Iterator[str]:
     """Yield what a search cannot do with a space that is right in itself."""
     for index, known in enumerate(space.search.start_with):
         try:
-            space.params_of({"model": partial(known)})
+            space.params_of({"model": partial(known, space.own.model)})
         except OutsideError as error:
             yield f"search.start_with[{index}]: {error}"
     search = space.search
-    learns = search.sampler not in ("grid", "random", "quasirandom")
+    learns = search.sampler.name not in ("grid", "random", "quasirandom")
     if search.repeats > 1 and (learns or search.scheduler.name != "none"):
         yield (
             f"search.repeats: {search.repeats} seeds of each suggestion are trained to the end: "
             f"take sampler grid, random or quasirandom, which learn from no seed's luck, and "
             f"scheduler none; or search with one seed, then --confirm K --repeats N"
         )
-    if space.search.sampler == "grid":
+    if space.search.sampler.name == "grid":
         try:
             next(space.grid())
         except ValueError as error:

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from emgmodels.config import EncoderConfig, Frozen, ModelConfig, section_kind, validated
 from emgmodels.notation import parse_notation
 from search.space.parsing import DISTRIBUTIONS, shown
-from search.space.sections import STAGES, default_node, join
-from search.space.settings import SchedulerConfig, SpaceFile
+from search.space.sections import default_node, join, stages_of
+from search.space.settings import SamplerConfig, SchedulerConfig, SpaceFile
 
 
 @dataclass
@@ -27,10 +27,12 @@ class Merge:
     """What sources say together, as they are added one after another.
 
     Attributes:
+        kind: the class of the file.
         values: the keys so far.
         mistakes: by source and path, what cannot be put below what stands there.
     """
 
+    kind: type[Frozen] = SpaceFile
     values: dict[str, Any] = field(default_factory=dict)
     mistakes: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -44,7 +46,7 @@ class Merge:
             replaced: the path of a distribution of which one key is given only, if any.
         """
         merging = _Merging(replaced)
-        self.values = merging.section(self.values, later, SpaceFile, "")
+        self.values = merging.section(self.values, later, self.kind, "")
         for path in merging.settled:
             for known in [k for k in self.mistakes if f"{k[1]}.".startswith(f"{path}.")]:
                 del self.mistakes[known]
@@ -124,11 +126,11 @@ def is_distribution(value: Any) -> bool:
 
 def expanded(value: Any, kind: type[Frozen]) -> Any:
     """Return the mapping that a short form stands for; any other value, and one in error, as is."""
-    if isinstance(value, str) and kind is SchedulerConfig:
+    if isinstance(value, str) and issubclass(kind, SchedulerConfig | SamplerConfig):
         return {"name": value}
-    if isinstance(value, str) and kind is ModelConfig:
+    if isinstance(value, str) and issubclass(kind, ModelConfig):
         with contextlib.suppress(ValueError):
-            return json.loads(parse_notation(value).model_dump_json(exclude_unset=True))
+            return json.loads(parse_notation(value, kind).model_dump_json(exclude_unset=True))
     return value
 
 
@@ -138,7 +140,7 @@ def _fitting(option: dict[str, Any], later: dict[str, Any], kind: type[Frozen]) 
     for key, value in later.items():
         inner = section_kind(kind, key) if key in kind.model_fields else None
         there = option.get(key)
-        if kind is EncoderConfig and key in STAGES:
+        if issubclass(kind, EncoderConfig) and key in stages_of(kind):
             order = later.get("order", option.get("order", EncoderConfig().order))
             if key not in set(_names(order)):
                 continue

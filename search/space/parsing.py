@@ -31,7 +31,7 @@ from search.space.distributions import (
     flow,
     on_step,
 )
-from search.space.sections import EncoderSection, Section, join, section
+from search.space.sections import CODE, EncoderSection, Section, join, section
 
 DISTRIBUTIONS = {
     "choice": (),
@@ -74,15 +74,16 @@ def parse_section(
         mistakes: every mistake found is appended, as ``path: value: rule``.
         searched: whether distributions may stand for values; None: in model and training only.
     """
-    if searched is None and kind in _SEARCHED:
+    if searched is None and issubclass(kind, _SEARCHED):
         searched = True
     entries = {}
     for key, value in raw.items():
         here = join(path, str(key))
-        if key in kind.model_fields:
+        if key in kind.model_fields and key != CODE:
             entries[key] = _parse_field(value, kind, key, here, mistakes, searched)
         else:
-            mistakes.append(f"{here}: {unknown_key(key, list(kind.model_fields))}")
+            allowed = [name for name in kind.model_fields if name != CODE]
+            mistakes.append(f"{here}: {unknown_key(key, allowed)}")
     return section(kind, {name: entries[name] for name in kind.model_fields if name in entries})
 
 
@@ -102,16 +103,19 @@ def misplaced_stages(node: Node, path: str) -> Iterator[str]:
             yield from misplaced_stages(option, f"{path}.choice[{index}]")
 
 
-def read_notation(text: str, path: str, mistakes: list[str]) -> dict[str, Any]:
+def read_notation(
+    text: str, path: str, mistakes: list[str], kind: type[ModelConfig] = ModelConfig
+) -> dict[str, Any]:
     """Return the part of a ``model`` section that an architecture in compact notation names.
 
     Args:
         text: the notation.
         path: where it stands in the file.
         mistakes: every mistake found is appended.
+        kind: the class of the section.
     """
     try:
-        return parse_notation(text).model_dump(exclude_unset=True)
+        return parse_notation(text, kind).model_dump(exclude_unset=True)
     except ValueError as error:
         mistakes += [f"{path}: {line}" for line in str(error).splitlines()]
         return {}
@@ -129,7 +133,7 @@ def _parse_field(
     raw: Any, kind: type[Frozen], name: str, path: str, mistakes: list[str], searched: bool | None
 ) -> Node:
     inner = section_kind(kind, name)
-    if searched is None and inner in _SEARCHED:
+    if searched is None and inner is not None and issubclass(inner, _SEARCHED):
         searched = True
     if isinstance(raw, dict) and any(key in DISTRIBUTIONS for key in raw):
         if searched:
@@ -139,8 +143,9 @@ def _parse_field(
         )
     elif isinstance(raw, dict) and inner is not None:
         return parse_section(raw, inner, path, mistakes, searched)
-    elif isinstance(raw, str) and inner is ModelConfig:
-        return parse_section(read_notation(raw, path, mistakes), inner, path, mistakes, searched)
+    elif isinstance(raw, str) and inner is not None and issubclass(inner, ModelConfig):
+        values = read_notation(raw, path, mistakes, inner)
+        return parse_section(values, inner, path, mistakes, searched)
     elif inner is not None and not isinstance(raw, str | None):
         keys = ", ".join(inner.model_fields)
         mistakes.append(f"{path}: {shown(raw)} is not allowed: must be a mapping of {keys}")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from emgmodels.config import EncoderConfig, Frozen, section_kind
-from search.space.sections import STAGES
+from search.space.own import Own
+from search.space.sections import CODE
 from search.space.settings import SpaceFile
 
 BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
@@ -45,6 +46,19 @@ def reference() -> str:
     for name, kind in _sections(SpaceFile, ""):
         parts += [f"## `{name}`\n", f"{_first_line(kind)}\n", _table(kind)]
     return "\n".join(parts)
+
+
+def own_reference(own: Own) -> str:
+    """Return the tables of what a space has of the user's own, and of no other keys."""
+    known = dict(_sections(SpaceFile, ""))
+    parts = []
+    for name, kind in _sections(own.file, ""):
+        if name not in known:
+            parts += [f"## `{name}`\n", f"{_first_line(kind)}\n", _table(kind, skip=(CODE,))]
+        for each, part in getattr(kind, "own", {}).items():
+            title = f"## `{name}: {{name: {each}, ...}}`\n"
+            parts += [title, f"{_first_line(part.settings)}\n", _table(part.settings)]
+    return "\n".join(parts) or "The space has nothing of its own.\n"
 
 
 def updated(page: str) -> str:
@@ -90,7 +104,9 @@ def _allowed(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":
-        return f"list of: {_allowed(schema['items'])}"
+        return f"list of: {_allowed(schema['items'])}" if "items" in schema else "list"
+    if schema.get("type") not in _TYPES:  # of code of the user's own
+        return "as its meaning says"
     if schema.get("type") == "integer" and "exclusiveMinimum" in schema:
         schema = schema | {"minimum": schema["exclusiveMinimum"] + 1}
         del schema["exclusiveMinimum"]
@@ -99,7 +115,7 @@ def _allowed(schema: dict[str, Any]) -> str:
 
 
 def _default(kind: type[Frozen], name: str) -> str:
-    if kind is EncoderConfig and name in STAGES:
+    if issubclass(kind, EncoderConfig) and name != "order":
         return "absent"
     if section_kind(kind, name):
         return "as below"

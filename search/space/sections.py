@@ -13,12 +13,12 @@ from typing import Any
 
 from typing_extensions import override
 
-from emgmodels.config import EncoderConfig, Frozen, section_kind
+from emgmodels.config import EncoderConfig, Frozen, StageConfig, section_kind
 from search.space.distributions import Choice, Fixed, Node, OutsideError, Permutation, flow
 from search.space.draws import Draw, combinations
 
-STAGES = tuple(name for name in EncoderConfig.model_fields if name != "order")
-"""The stages that an encoder can have."""
+CODE = "code"
+"""The entry of a part of the user's own that names its code: fixed, and not written."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Section(Node):
 
     @override
     def plain(self) -> Any:
-        return {name: node.plain() for name, node in self.entries.items()}
+        return {name: node.plain() for name, node in self.entries.items() if name != CODE}
 
     @override
     def params(self, target: Any, path: str) -> dict[str, Any]:
@@ -104,8 +104,8 @@ class EncoderSection(Section):
         order, here = self._order(), join(path, "order")
         listed = order.items if isinstance(order, Permutation) else order.draw(trial, here)
         drawn: dict[str, Any] = {}
-        for name in STAGES:
-            if name in listed and (node := self.stage(name)) is not None:
+        for name in stages_of(self.kind):
+            if name in listed and (node := self._drawn(name)) is not None:
                 value = node.draw(trial, join(path, name))
                 drawn[name] = {"layers": 0} if value is None else value
         if isinstance(order, Permutation):
@@ -118,17 +118,22 @@ class EncoderSection(Section):
         node = self.entries.get(name)
         return None if node == Fixed(None) else node
 
+    def _drawn(self, name: str) -> Node | None:
+        """Return the node that a stage is drawn from; one of the user's own has one always."""
+        own = name not in EncoderConfig.model_fields
+        return self.stage(name) or (_default_stage(self.kind, name) if own else None)
+
     def misplaced(self) -> list[str]:
         """Return the stages that have a section, could have layers, and stand in no order."""
         named = {name for listed in self._lists() for name in listed}
-        stages = ((name, self.stage(name)) for name in STAGES if name not in named)
+        stages = ((n, self.stage(n)) for n in stages_of(self.kind) if n not in named)
         return [name for name, node in stages if node is not None and node.count() > absences(node)]
 
     @override
     def params(self, target: Any, path: str) -> dict[str, Any]:
         if not isinstance(target, dict):
             raise OutsideError(path, target, flow(self.plain()))
-        order, present = _arrangement(target)
+        order, present = _arrangement(target, stages_of(self.kind))
         shown = sorted(present) if order is None else order
         outside = OutsideError(join(path, "order"), shown, flow(self._order().plain()))
         for found, listed in self._arrangements(order, present, join(path, "order")):
@@ -179,27 +184,34 @@ class EncoderSection(Section):
         self, target: dict[str, Any], listed: Sequence[str], present: set[str], path: str
     ) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for name in (name for name in STAGES if name in listed):
+        for name in (name for name in stages_of(self.kind) if name in listed):
             wanted = (target.get(name) or {}) if name in present else None
-            found |= (self.stage(name) or _default_stage(name)).params(wanted, join(path, name))
+            node = self.stage(name) or _default_stage(self.kind, name)
+            found |= node.params(wanted, join(path, name))
         return found
 
     def _ways(self, name: str) -> int:
         """Return how many different stages of this name there are, its absence included."""
-        node = self.stage(name) or _default_stage(name)
+        node = self.stage(name) or _default_stage(self.kind, name)
         missing = absences(node)
         return int(node.count()) - missing + bool(missing)
 
     def _can_miss(self, name: str) -> bool:
-        return absences(self.stage(name) or _default_stage(name)) > 0
+        return absences(self.stage(name) or _default_stage(self.kind, name)) > 0
 
 
 def section(kind: type[Frozen], entries: dict[str, Node]) -> Section:
     """Return the node of a mapping with the keys of ``kind``."""
-    if kind is EncoderConfig:
+    if CODE in kind.model_fields:
+        entries = {**entries, CODE: default_node(kind, CODE)}
+    if issubclass(kind, EncoderConfig):
         return EncoderSection(kind, entries)
-    stages = {section_kind(EncoderConfig, name) for name in STAGES}
-    return (StageSection if kind in stages else Section)(kind, entries)
+    return (StageSection if issubclass(kind, StageConfig) else Section)(kind, entries)
+
+
+def stages_of(kind: type[Frozen]) -> list[str]:
+    """Return the stages that an encoder of a class can have."""
+    return [name for name in kind.model_fields if name != "order"]
 
 
 def default_node(kind: type[Frozen], name: str) -> Node:
@@ -242,16 +254,18 @@ def _default_params(kind: type[Frozen], name: str, node: Node, path: str) -> dic
         return {}
 
 
-def _default_stage(name: str) -> Section:
-    kind = section_kind(EncoderConfig, name)
+def _default_stage(encoder: type[Frozen], name: str) -> Section:
+    kind = section_kind(encoder, name)
     assert kind is not None
     return section(kind, {})
 
 
-def _arrangement(target: dict[str, Any]) -> tuple[list[str] | None, set[str]]:
+def _arrangement(
+    target: dict[str, Any], stages: Sequence[str]
+) -> tuple[list[str] | None, set[str]]:
     """Return the order of an encoder's stages, None where it leaves it open, and their names."""
-    absent = {name for name in STAGES if (target.get(name) or {}).get("layers") == 0}
-    named = {name for name in STAGES if target.get(name) is not None} - absent
+    absent = {name for name in stages if (target.get(name) or {}).get("layers") == 0}
+    named = {name for name in stages if target.get(name) is not None} - absent
     order = target.get("order")
     if order is None:
         if named:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig, Whole
+from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig, Whole, validated
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasirandom"]
 SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "pbt", "none"]
@@ -41,7 +43,8 @@ def seconds(duration: Any) -> Any:
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
-def _named_scheduler(value: Any) -> Any:
+def by_name(value: Any) -> Any:
+    """Return the section that a name alone stands for."""
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -81,7 +84,79 @@ class Constraints(Frozen):
     shortest session leaves if that is less."""
 
 
-class SchedulerConfig(Frozen):
+@dataclass(frozen=True)
+class OwnCode:
+    """A scheduler or sampler, stage or augmentation of the user's own.
+
+    Attributes:
+        code: where it stands, with its hash; see ``emgmodels.own_code``.
+        settings: the class of its settings.
+    """
+
+    code: str
+    settings: type[Frozen]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A scheduler or sampler of the user's own that a space takes.
+
+    Attributes:
+        code: where it stands, with its hash.
+        settings: its settings.
+    """
+
+    code: str
+    settings: Frozen
+
+
+class _Choice(Frozen):
+    """A name with settings beside it; those of the user's own are fields of a derived class."""
+
+    own: ClassVar[Mapping[str, OwnCode]] = {}
+    """The user's own, by name."""
+
+    def chosen(self) -> Chosen | None:
+        """Return what is taken of the user's own, None for one of this project's."""
+        part = self.own.get(self.name)  # type: ignore[attr-defined]
+        if part is None:
+            return None
+        given = self.model_dump(mode="json", include=set(part.settings.model_fields))
+        given = {name: value for name, value in given.items() if value is not None}
+        return Chosen(part.code, validated(part.settings, given))
+
+    def check_settings(self, what: str, takes: Sequence[str]) -> None:
+        """Raise ValueError where settings of the user's own are not those of what is named.
+
+        Args:
+            what: what is chosen.
+            takes: settings of this project's own, under the name that is given.
+        """
+        name = self.name  # type: ignore[attr-defined]
+        part = self.own.get(name)
+        takes = takes if part is None else tuple(part.settings.model_fields)
+        for option in type(self).model_fields:
+            if option != "name" and getattr(self, option) is not None and option not in takes:
+                raise ValueError(
+                    f"{what} '{name}' has no option '{option}'; its options: "
+                    f"{', '.join(takes) or 'none'}. Leave {option} out, or name another {what}"
+                )
+        try:
+            self.chosen()
+        except ValidationError as error:
+            item = error.errors()[0]
+            where = ".".join(map(str, item["loc"]))
+            raise ValueError(f"{what} '{name}': {where}: {item['msg']}") from None
+
+
+class SamplerConfig(_Choice):
+    """Who suggests the next architecture."""
+
+    name: SamplerName = "tpe"
+    """The sampler; one of your own has its settings beside the name."""
+
+
+class SchedulerConfig(_Choice):
     """Which trials go on; what is left out is the scheduler's own default."""
 
     name: SchedulerName = "asha"
@@ -109,6 +184,8 @@ class SchedulerConfig(Frozen):
                 "what it finds is of one architecture only, and no configuration that could be "
                 "trained again. Take asha, and let the space vary the settings of training"
             )
+        if self.name in self.own:
+            return self
         takes = SCHEDULER_OPTIONS[self.name]
         for option in self.options:
             if option not in takes:
@@ -125,9 +202,9 @@ class SearchConfig(Frozen):
 
     trials: PositiveInt = 64
     """Architectures to train, the stopped ones included."""
-    sampler: SamplerName = "tpe"
-    """Who suggests the next architecture."""
-    scheduler: Annotated[SchedulerConfig, BeforeValidator(_named_scheduler)] = SchedulerConfig()
+    sampler: Annotated[SamplerConfig, BeforeValidator(by_name)] = SamplerConfig()
+    """Who suggests the next architecture: a name, or a mapping with its settings."""
+    scheduler: Annotated[SchedulerConfig, BeforeValidator(by_name)] = SchedulerConfig()
     """Who decides which trials go on: a name, or a mapping with its options."""
     start_with: tuple[str | dict[str, Any], ...] = ()
     """Architectures to try first, in compact notation or as a part of the ``model`` section."""
@@ -158,7 +235,9 @@ class SearchConfig(Frozen):
 
     @model_validator(mode="after")
     def _check_sampler(self) -> SearchConfig:
-        if self.sampler == "cmaes" and len(self.objectives) > 1:
+        self.sampler.check_settings("sampler", ())
+        self.scheduler.check_settings("scheduler", SCHEDULER_OPTIONS.get(self.scheduler.name, ()))
+        if self.sampler.name == "cmaes" and len(self.objectives) > 1:
             raise ValueError(
                 "sampler cmaes minimises one objective: name one objective, or take the sampler "
                 "tpe, nsga2, gp, random, quasirandom or grid"
@@ -194,6 +273,10 @@ class Sections(Frozen):
     """Synthetic data, used where none is given."""
 
 
+Names = dict[str, str]
+"""Code of the user's own by name, as ``search.space.own`` reads it."""
+
+
 class SpaceFile(Sections):
     """A whole space file."""
 
@@ -201,5 +284,14 @@ class SpaceFile(Sections):
     """What to call it; without it, the file's name."""
     extends: str | None = None
     """Another space file whose keys are defaults of this one."""
+    stages: Names = Field({})
+    """Stages of your own: ``{mine: my_blocks.py:NAME}``, or ``package.module:NAME``. They are named
+    in ``order`` and have sections as others do."""
+    schedulers: Names = Field({})
+    """Schedulers of your own, named in the same way, for ``search.scheduler``."""
+    samplers: Names = Field({})
+    """Samplers of your own, for ``search.sampler``."""
+    augmentations: Names = Field({})
+    """Augmentations of your own; one that has a section in ``training.augmentation`` is applied."""
     demo: Sections | None = None
     """What holds instead where no data is given."""

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from emgmodels.config import (
     Config,
     Frozen,
+    ModelConfig,
     PretrainedConfig,
     TrainingConfig,
     explain,
@@ -23,6 +24,7 @@ from emgmodels.config import (
 from emgmodels.notation import parse_notation
 from search.space.distributions import Choice, Fixed, Node, OutsideError
 from search.space.draws import Draw, RandomDraw, combinations
+from search.space.own import Own
 from search.space.parsing import (
     SpaceError,
 )
@@ -89,6 +91,8 @@ class Space:
     """Synthetic data, where the space asks for it."""
     sessions: Sessions | None = None
     """What it is searched on, once that is known."""
+    own: Own = field(default_factory=Own)
+    """Stages, schedulers, samplers and augmentations of the user's own."""
 
     def suggest(self, trial: Draw) -> Config:
         """Return a configuration whose varying values are drawn by ``trial``.
@@ -122,12 +126,13 @@ class Space:
 
     def start_points(self) -> list[dict[str, Any]]:
         """Return the parameters of the architectures in ``search.start_with``."""
-        return [self.params_of({"model": partial(known)}) for known in self.search.start_with]
+        known = self.search.start_with
+        return [self.params_of({"model": partial(start, self.own.model)}) for start in known]
 
     def start_mistake(self, known: str | Mapping[str, Any], seed: int = 0) -> str | None:
         """Return why no completion of a start point can be trained in this space, or None."""
         try:
-            params = self.params_of({"model": partial(known)})
+            params = self.params_of({"model": partial(known, self.own.model)})
         except OutsideError as error:
             return str(error)
         rng, mistake = np.random.default_rng(seed), ""
@@ -256,8 +261,11 @@ class Space:
         """Return the space as plain values that load back, as YAML, to an equal space."""
         search = _given(self.search)
         search["scheduler"] = _given(self.search.scheduler)
+        sampler = _given(self.search.sampler)
+        search["sampler"] = sampler if len(sampler) > 1 else sampler["name"]
         sections = {
             "name": self.name,
+            **self.own.plain(),
             "model": self.model.plain(),
             "training": self.training.plain(),
             "constraints": _given(self.constraints),
@@ -394,10 +402,12 @@ def _fixed_value(node: Node, name: str, default: Any) -> set[Any]:
     return {node.value if isinstance(node, Fixed) else None}
 
 
-def partial(known: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a ``model`` section that a start point gives."""
+def partial(
+    known: str | Mapping[str, Any], kind: type[ModelConfig] = ModelConfig
+) -> dict[str, Any]:
+    """Return the part of a ``model`` section, of a class, that a start point gives."""
     if isinstance(known, str):
-        return parse_notation(known).model_dump(exclude_unset=True)
+        return parse_notation(known, kind).model_dump(exclude_unset=True)
     return dict(known)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emgmodels.atomic import whole
+from emgmodels.own_code import FETCHED
 from search.storage.place import Place, copy_down
 
 ENGINE_FOLDER = ".ray"
@@ -18,12 +19,12 @@ ENGINE_FOLDER = ".ray"
 APPENDED = (".trials.rows", ".curves.rows")
 """Rows of a run folder's tables that are not in their Parquet files yet."""
 _APPENDED = ".rows"
-_FETCHED = ".fetched"
+_FETCHED = FETCHED
 """Names, in a fetched folder, the place that it is a copy of."""
 _OWN = re.compile(
     r"(confirm/)?(space\.yaml|environment\.json|best\.yaml|study\.journal"
     r"|(trials|confirm)\.csv|evaluation\.json|(trials|curves|windows|confirm|evaluation)\.parquet"
-    r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures)/.+)"
+    r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures|code)/.+)"
 )
 """What a search and its reports write into a run folder."""
 _UPLOADS = 8

@@ -161,6 +161,45 @@ def test_all_machines_are_lost_and_another_goes_on(stored, tmp_path):
     assert sum(kept(trial, fetched) for trial in before) > 0, "all was trained again"
 
 
+OWN = """
+from emgmodels.stages.stage import Stage
+from emgmodels.training.augmentation import Augmentation
+
+class Same(Stage):
+    def forward(self, x):
+        return x
+
+    def macs(self, frames):
+        return 0
+
+class Negative(Augmentation):
+    def emg(self, emg, generator):
+        return -emg
+"""
+
+
+def test_code_of_ones_own_is_sent_to_every_node(tmp_path):
+    """Nodes cannot read it: its folder is none that Python looks in, and no module has its name."""
+    write_search(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    with (tmp_path / "lab.yaml").open("a") as file:
+        file.write("stages: {same: own.py:Same}\naugmentations: {negative: own.py:Negative}\n")
+    own = ("model.encoder.order=[same, recurrent]", "training.augmentation.negative={}")
+    small = ("training.epochs=2", "search.trials=2", "model.encoder.conv.layers=0")
+    with raylets(2) as cluster:
+        options = [word for each in (*own, *small) for word in ("--set", each)]
+        searched = subprocess.run(
+            [
+                *(sys.executable, "-m", "search.run", tmp_path / "lab.yaml", "--quiet"),
+                *("--data", tmp_path / "data", "--storage", tmp_path / "runs"),
+                *("--address", cluster.address, "--allow-code", *options),
+            ],
+            check=False,
+        )
+    assert searched.returncode == 0
+    assert [trial["state"] for trial in trials(tmp_path / "runs/lab-001")] == ["complete"] * 2
+
+
 def test_nodes_that_join_a_search_are_checked(tmp_path, monkeypatch):
     """As those of an autoscaler: one is fine, of another Ray counts a GPU that is not there."""
     write_search(tmp_path)
