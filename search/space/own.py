@@ -14,7 +14,7 @@ import functools
 import hashlib
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -348,5 +348,7 @@ def _model(name: str, base: type[Any], fields: Mapping[str, Any]) -> type[Any]:
     return made
 
 
-def _shown(fields: Mapping[str, Any]) -> Iterable[str]:
-    return (f"{key}: {kind}" for key, (kind, _) in fields.items())
+def _shown(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Yield fields with their types, the same in every process: without addresses of functions."""
+    for key, (kind, _) in fields.items():
+        yield re.sub(r" at 0x[0-9a-f]+", "", f"{key}: {kind}")
