@@ -98,8 +98,12 @@ def command(
       python -m search.run runs/deep-001 --confirm 3 --repeats 5
     """
     # Ray and PyTorch take seconds to load, and whoever asks for help needs neither.
+    from rich.console import Console
+
     from search.results.folder import RunFolder
+    from search.run.confirm import tell_confirmation
     from search.run.searching import resume, search
+    from search.space import load_space
     from search.storage import Place, is_uri, local_path
 
     begun: dict[str, Any] = {
@@ -119,7 +123,10 @@ def command(
         _refuse(resumed, **begun, repeats=repeats if confirm is None else None)
         resume(resumed, data=data, add_trials=add_trials, **every)
         run = every["out"] / Place(resumed).name if is_uri(resumed) else local_path(resumed)
-        if confirm is not None and not (dry_run or RunFolder.open(run).is_interrupted):
+        if confirm is not None and dry_run:
+            epochs = load_space(Path(run) / "space.yaml", imports=False).epochs
+            tell_confirmation(Console(quiet=quiet), epochs, confirm, repeats)
+        elif confirm is not None and not RunFolder.open(run).is_interrupted:
             kept = ("address", "quiet", "allow_code")
             _confirm(run, confirm, repeats, {name: given[name] for name in kept})
     elif add_trials:

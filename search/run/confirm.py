@@ -112,9 +112,9 @@ def confirm_winners(
     return pa.parquet.read_table(folder.path / TABLE)
 
 
-def tell_confirmation(console: Console, plan: Plan, top: int, repeats: int | None) -> None:
+def tell_confirmation(console: Console, epochs: int, top: int, repeats: int | None) -> None:
     """Print what confirming the winners of a planned search would train."""
-    repeats, epochs = check_options(top, repeats), plan.schedule.epochs
+    repeats = check_options(top, repeats)
     say(
         console,
         f"  {'confirmation':{LABEL}}the best {top} again with {repeats} seeds each: "

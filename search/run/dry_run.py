@@ -77,7 +77,7 @@ def _trials(plan: Plan, ended: int) -> str:
         f" (of {search.trials * search.repeats} asked for)" if plan.trials < search.trials else ""
     )
     parts = [
-        f"{plan.trials}{asked}, suggested by {search.sampler} from "
+        f"{plan.trials}{asked}, suggested by {search.sampler.name} from "
         + (f"{size:,} configurations" if size is not None else "a continuous space"),
         f"seed {search.seed}",
     ]

@@ -128,7 +128,7 @@ def search(
     if dry_run:
         show(console, plan)
         if confirm is not None:
-            tell_confirmation(console, plan, confirm, repeats)
+            tell_confirmation(console, plan.schedule.epochs, confirm, repeats)
         return pa.table({})
     folder = conduct(plan, console, verbose=verbose)
     if confirm is not None and not folder.is_interrupted:
