@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from emgmodels.config import explain, read_yaml
+from emgmodels.config import explain, read_yaml, write_yaml
 from emgmodels.sessions.files import read_info, signal_digest
 from emgmodels.sessions.finding import SUFFIX, by_name, same_spelling, session_paths
 from emgmodels.sessions.session import SessionInfo
@@ -146,8 +146,29 @@ def apart(split: Split, subsets: Sequence[str] = SUBSETS) -> Split:
     return replace(split, notes=(*split.notes, *notes))
 
 
+def split_text(split: Split, info_of: Callable[[Path], SessionInfo] = read_info) -> str:
+    """Return a split as emg2qwerty writes it: the text of a file that ``find_split`` takes.
+
+    Args:
+        split: The split.
+        info_of: What a session file says of itself; one without a user is given the split's.
+
+    Raises:
+        ValueError: A file is not a session.
+    """
+
+    def entries(paths: Sequence[Path]) -> list[dict[str, str]]:
+        users = (_known_user(info_of(path)) or split.subject for path in paths)
+        return [
+            {"user": user, "session": path.stem} for user, path in zip(users, paths, strict=True)
+        ]
+
+    dataset = {subset: entries(getattr(split, subset)) for subset in SUBSETS}
+    return write_yaml({"user": split.subject, "dataset": dataset})
+
+
 def _check_name(session: str) -> str:
-    if not session or ".." in session or set(session) & set("/\\\0"):
+    if session in ("", "..") or set(session) & set("/\\\0"):
         raise ValueError("a session is a file name without folder, ending and '..'")
     return session
 
@@ -264,7 +285,12 @@ def _located(
 
 def _user(info: SessionInfo) -> str | None:
     """Return the user that a session file names; None where it names none."""
-    return same_spelling(info.user) if info.is_user_known else None
+    known = _known_user(info)
+    return None if known is None else same_spelling(known)
+
+
+def _known_user(info: SessionInfo) -> str | None:
+    return info.user if info.is_user_known else None
 
 
 def _published(subject: str) -> Path | None:

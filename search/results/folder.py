@@ -18,7 +18,7 @@ from emgmodels.config import Config, dump_config, write_yaml
 from emgmodels.notation import notation
 from search.results import intervals
 from search.results.environment import environment
-from search.results.facts import read_facts, training_command
+from search.results.facts import SPLIT, read_facts, training_command
 from search.results.growing_tables import curves_of, trials_of
 from search.results.reading import read_curves, read_trials, read_windows
 from search.results.record import CUT_OFF, TrialRecord, Weights
@@ -129,6 +129,10 @@ class RunFolder:
         """Write ``space.yaml``, the space as it was searched."""
         _write(self.path / "space.yaml", write_yaml(dict(resolved)))
 
+    def write_split(self, text: str) -> None:
+        """Write ``split.yaml``, the text of ``emgmodels.sessions.split_text``."""
+        _write(self.path / SPLIT, text)
+
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Write ``environment.json``: versions, hardware, command line, and the facts given."""
         _write(self.path / "environment.json", json.dumps({**environment(), **facts}, indent=2))
@@ -230,7 +234,7 @@ class RunFolder:
         header = (
             f"# {notation(config.model)}\n# Best of {self.path.name}: validation CER "
             f"{best.best['val_cer']:.2f} % after {best.best['epoch']:.0f} epochs.\n"
-            f"# Train it again: {training_command(self.path)}\n"
+            f"# Train it again, in this folder: {training_command(self.path, inside=True)}\n"
         )
         _write(self.path / "best.yaml", header + dump_config(config))
 

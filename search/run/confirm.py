@@ -42,6 +42,7 @@ from search.engine.schedulers import make_scheduler
 from search.engine.trial import TrialData, recordings
 from search.engine.tuning import run_trials
 from search.results import seeds
+from search.results.facts import SPLIT
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.record import COMPLETE, STOPPED, TrialRecord
@@ -177,6 +178,8 @@ def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
     settings = {"sampler": "random", "scheduler": "none", "repeats": repeats}
     settings |= {"save_every": search.save_every, "checkpoints": search.checkpoints}
     RunFolder(path).write_space(space.resolved() | {"search": settings})
+    if (folder.path / SPLIT).is_file():
+        RunFolder(path).write_split((folder.path / SPLIT).read_text(encoding="utf-8"))
     storage = Place(facts["storage"]) / FOLDER if facts.get("storage") else None
     into = RunFolder.open(path, storage)
     kept = ("seed", "subject", "synthetic", "split", "resources_per_trial")
@@ -189,7 +192,7 @@ def _is_own(path: Path) -> bool:
     """Return whether a folder is that of a confirmation, or one that nothing was written to yet."""
     if (path / "environment.json").is_file():
         return FOLDER in RunFolder(path).read_environment()
-    return path.is_dir() and {each.name for each in path.iterdir()} <= {"space.yaml"}
+    return path.is_dir() and {each.name for each in path.iterdir()} <= {"space.yaml", SPLIT}
 
 
 def _is_done(trial: TrialRecord) -> bool:

@@ -18,7 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from emgmodels.config import Config
-from emgmodels.sessions import Split
+from emgmodels.sessions import Split, read_info, split_text
 from emgmodels.stages.pretrained import check_weights
 from search.display.console import Progress
 from search.display.tensorboard import TrialBoards
@@ -163,6 +163,7 @@ def search(
             watch = check_cluster(trial_data, resources, place or parent, console)
         folder = RunFolder.create(parent, loaded.name, place)
         folder.write_space(loaded.resolved())
+        folder.write_split(split_text(chosen, store.info_of if store else read_info))
         kept = folder.mirror.place.uri if folder.mirror else None
         facts = _facts(loaded, chosen, trial_data, tested, resources, data is None)
         folder.write_environment({**facts, "storage": kept})

@@ -21,7 +21,7 @@ _APPENDED = ".rows"
 _FETCHED = ".fetched"
 """Names, in a fetched folder, the place that it is a copy of."""
 _OWN = re.compile(
-    r"(confirm/)?(space\.yaml|environment\.json|best\.yaml|study\.journal"
+    r"(confirm/)?((space|split|best)\.yaml|environment\.json|study\.journal"
     r"|(trials|confirm)\.csv|evaluation\.json|(trials|curves|windows|confirm|evaluation)\.parquet"
     r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures)/.+)"
 )
