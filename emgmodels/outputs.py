@@ -6,6 +6,7 @@ and is never replaced, and nothing is written through a link.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,6 +51,7 @@ def check_output(path: Path, mark: str, inputs: Iterable[str | Path] = ()) -> No
 
     Raises:
         ValueError: the message says what is there, and how to mend it.
+        PermissionError: its folder can't be written.
     """
     if path.is_symlink():
         raise ValueError(
@@ -58,8 +60,8 @@ def check_output(path: Path, mark: str, inputs: Iterable[str | Path] = ()) -> No
         )
     if path.is_dir():
         raise ValueError(f"{path}: is a folder: name a file, such as {path / 'NAME'}")
+    _check_parents(path)
     if not path.exists():
-        _check_parents(path)
         return
     if not path.is_file():
         raise ValueError(f"{path}: is not a regular file: name another")
@@ -132,7 +134,9 @@ def save_figure(figure: Figure, path: Path, mark: str, **options: Any) -> None:
 
 
 def _check_parents(path: Path) -> None:
-    """Refuse a path below something that is not a folder."""
+    """Refuse a path below something that is not a folder, or can't be written."""
     parent = next(each for each in path.absolute().parents if os.path.lexists(each))
     if not parent.is_dir():
         raise ValueError(f"{path}: {parent} is not a folder: name another file")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -45,6 +45,7 @@ from search.results import seeds
 from search.results.facts import SPLIT
 from search.results.folder import RunFolder
 from search.results.lock import running
+from search.results.own_files import check_own, unshare
 from search.results.record import COMPLETE, STOPPED, TrialRecord
 from search.results.session_files import is_synthetic
 from search.run.sessions import sessions_again
@@ -91,6 +92,7 @@ def confirm_winners(
     console = Console(quiet=quiet)
     repeats = check_options(top, repeats)
     folder = RunFolder.open(local_path(run))
+    check_own(folder.path)
     winners = _winners(folder, top)
     facts = folder.read_environment()
     refuse_confirmation(folder.path, facts)
@@ -173,6 +175,8 @@ def _open(folder: RunFolder, facts: dict[str, Any], repeats: int) -> RunFolder:
     if path.is_symlink() or (path.exists() and not _is_own(path)):
         raise ValueError(f"{path}: was not written by a confirmation: move it elsewhere")
     path.mkdir(exist_ok=True)
+    check_own(path)
+    unshare(path)
     space = load_space(folder.path / "space.yaml")
     search = space.search
     settings = {"sampler": "random", "scheduler": "none", "repeats": repeats}

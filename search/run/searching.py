@@ -36,6 +36,7 @@ from search.engine.tuning import check_snapshot, resume_trials, run_trials
 from search.halving.rungs import aligned_epochs
 from search.results.folder import RunFolder
 from search.results.lock import running
+from search.results.own_files import check_own, check_parent, unshare
 from search.results.reading import read_trials
 from search.results.record import TIME_IS_UP
 from search.results.session_files import is_synthetic
@@ -116,6 +117,7 @@ def search(
     overrides = [overrides] if isinstance(overrides, str) else overrides
     warm_start = [warm_start] if isinstance(warm_start, str | Path) else warm_start
     place, parent = _storage(storage, out)
+    check_parent(parent)
     space = local_path(space)
     if confirm is not None:
         check_options(confirm, repeats)
@@ -222,6 +224,7 @@ def resume(
     """
     console = Console(quiet=quiet)
     folder = _reopen(run, local_path(out))
+    check_own(folder.path)
     more = []
     if add_trials:
         known = load_space(folder.path / "space.yaml").search.trials
@@ -248,6 +251,7 @@ def resume(
             watch = check_cluster(trial_data, resources, storage, console)
         say(console, f"Going on with {folder.path}; Ctrl-C ends it with a ranking.")
         with running(folder.path), watch:
+            unshare(folder.path)
             facts |= {"split": split, "resources_per_trial": asdict(resources)}
             facts["storage"] = folder.mirror.place.uri if folder.mirror else None
             folder.write_environment(facts)

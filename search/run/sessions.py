@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +14,13 @@ from rich.progress import Progress as Bars
 
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.sessions import Split, apart, find_split, split_files
-from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows.cache import open_split
-from emgmodels.windows.home import fetched_folder, make_home, naming_cache, note_fetched
 from emgmodels.windows.recording import Recording
 from search.display.words import say
 from search.engine.schedulers import SCHEDULERS
 from search.engine.trial import TrialData
 from search.halving.rungs import aligned_epochs, defaults
+from search.results.demo_sessions import typist_folder, written_again
 from search.results.session_files import session_files
 from search.space import Space, TypistConfig, sessions_of
 from search.storage import SessionStore, local_path
@@ -53,7 +51,7 @@ def choose_sessions(
     if subject is not None or split is not None:
         raise ValueError("--subject and --split choose from session files: give --data DIR too")
     typist = space.typist or TypistConfig()
-    return find_split(_typist_folder(typist), seed=typist.seed)
+    return find_split(typist_folder(typist), seed=typist.seed)
 
 
 def open_sessions(split: Split, space: Space, console: Console) -> tuple[TrialData, Space]:
@@ -102,10 +100,8 @@ def sessions_again(
         ValueError: sessions are missing.
     """
     split = dict(facts.get("split", {}))
-    if data is None and facts.get("synthetic") and split.get("train"):
-        typist = space.typist or TypistConfig()
-        if Path(split["train"][0]).parent.name == _typist_name(typist):  # of this version
-            data = _typist_folder(typist)
+    if data is None:
+        data = written_again(facts, space.typist or TypistConfig())
     for subset in ("train", "val"):
         split[subset] = session_files(run, facts, subset, data)
     with contextlib.suppress(ValueError):  # they are needed when the search is over
@@ -130,30 +126,6 @@ def _with_rungs(space: Space, aligned: int) -> Space:
     rungs = {key: getattr(scheduler, key) or usual[key] for key in usual if key in takes}
     scheduler = scheduler.model_copy(update=rungs)
     return replace(space, search=space.search.model_copy(update={"scheduler": scheduler}))
-
-
-def _typist_folder(typist: TypistConfig) -> Path:
-    """Return the folder of a synthetic typist's sessions, written once for each typist."""
-    name = _typist_name(typist)
-    make_home()
-    folder = fetched_folder() / "typist" / name
-    if folder.is_dir():
-        return folder
-    with naming_cache():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as scratch:
-            sessions = Path(scratch) / name
-            for path in write_subject(
-                sessions, typist.sessions, typist.minutes, typist.subject, typist.seed
-            ):
-                note_fetched(folder / path.name, path.stat())
-            with contextlib.suppress(OSError):  # another search was first, with the same bytes
-                sessions.rename(folder)
-    return folder
-
-
-def _typist_name(typist: TypistConfig) -> str:
-    return f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
 
 
 def _minutes(recordings: list[Recording]) -> str:

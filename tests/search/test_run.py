@@ -531,7 +531,7 @@ def test_a_demo_goes_on_where_its_typist_never_was(space, monkeypatch, tmp_path)
             assert new.is_relative_to(tmp_path / "second")
             moved = tmp_path / "gone" / old.relative_to(tmp_path / "first")
             assert new.read_bytes() == moved.read_bytes()
-    monkeypatch.setattr(sessions, "VERSION", 99)
+    monkeypatch.setattr("emgmodels.synthetic.VERSION", 99)
     with pytest.raises(ValueError, match="1 of 1 training sessions are missing"):
         sessions.sessions_again(tmp_path, facts, None, demo)
 
