@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emgmodels.atomic import whole
+from emgmodels.paths import several
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ def mark_of(kind: str) -> str:
     return f"{kind} by {_SIGNATURE}"
 
 
-def check_output(path: Path, mark: str, inputs: Iterable[str | Path] = ()) -> None:
+def check_output(path: Path, mark: str, inputs: str | Path | Iterable[str | Path] = ()) -> None:
     """Refuse an output that would replace what this kind of output's writer did not write.
 
     Args:
@@ -65,7 +66,7 @@ def check_output(path: Path, mark: str, inputs: Iterable[str | Path] = ()) -> No
         return
     if not path.is_file():
         raise ValueError(f"{path}: is not a regular file: name another")
-    if any(os.path.exists(each) and os.path.samefile(each, path) for each in inputs):
+    if any(os.path.exists(each) and os.path.samefile(each, path) for each in several(inputs)):
         raise ValueError(f"{path}: is read by this command: name another file to write")
     if not is_own(path, mark):
         raise ValueError(

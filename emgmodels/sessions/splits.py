@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from emgmodels.config import explain, read_yaml, write_yaml
+from emgmodels.paths import several
 from emgmodels.sessions.files import read_info, signal_digest
 from emgmodels.sessions.finding import SUFFIX, by_name, same_spelling, session_paths
 from emgmodels.sessions.session import SessionInfo
@@ -72,7 +73,7 @@ def find_split(
 
 
 def split_files(
-    paths: Sequence[Path],
+    paths: str | Path | Sequence[str | Path],
     data: str,
     subject: str | None = None,
     split_file: str | Path | None = None,
@@ -92,6 +93,7 @@ def split_files(
     Raises:
         ValueError: As there, except that the recordings are not compared: see ``apart``.
     """
+    paths = [*map(Path, several(paths))]
     subject = None if subject is None else same_spelling(subject)
     if split_file is None and subject is not None:
         split_file = _published(subject)
@@ -112,7 +114,7 @@ def split_files(
     return replace(drawn, origin=note)
 
 
-def apart(split: Split, subsets: Sequence[str] = SUBSETS) -> Split:
+def apart(split: Split, subsets: str | Sequence[str] = SUBSETS) -> Split:
     """Return the split if no recording is in two subsets; a note says which is twice in one.
 
     Recordings are compared by their EMG: a copy may have another name, and other attributes.
@@ -126,7 +128,7 @@ def apart(split: Split, subsets: Sequence[str] = SUBSETS) -> Split:
     """
     where: dict[str, tuple[str, Path]] = {}
     shared, notes = [], []
-    for subset in subsets:
+    for subset in several(subsets):
         for path in getattr(split, subset):
             digest = signal_digest(path)
             if digest not in where:

@@ -41,14 +41,14 @@ class Table:
         import rich.table
         from rich.text import Text
 
-        table = rich.table.Table(title=title, title_justify="left")
+        table = rich.table.Table(title=Text(_printable(title), "table.title"), title_justify="left")
         shown = self._fitting(width)
         for header in self.headers[:shown]:
             words = header in self.left
             justify: Any = "left" if words else "right"
             table.add_column(header, justify=justify, no_wrap=not words, overflow="fold")
         for row in self.rows:
-            table.add_row(*map(Text, row[:shown]))
+            table.add_row(*(Text(_printable(cell)) for cell in row[:shown]))
         return table
 
     def _fitting(self, width: int) -> int:
@@ -62,6 +62,11 @@ class Table:
             if used > width:
                 return max(1, place)
         return len(self.headers)
+
+
+def _printable(cell: str) -> str:
+    """Return a text without what would command a terminal, as names of files may hold it."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in cell)
 
 
 def _in_markdown(cell: str) -> str:

@@ -96,7 +96,7 @@ class RunFolder:
         for row in rows:
             config = Config.model_validate_json(row["config"])
             folder.trials[row["trial"]] = record = TrialRecord(
-                row["trial"], config, row["state"], row["reason"], row["node"]
+                row["trial"], config, row["state"], row["reason"], row.get("node") or ""
             )
             if row.get("weights"):  # tables of old have none
                 record.reported = Weights(row["best_epoch"], row["val_cer"], row["weights"])

@@ -122,10 +122,7 @@ def _read(path: Path) -> Listed:
             table = read_trials(path)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path / 'trials.parquet'}: cannot be read: {error}") from None
-        columns = ["val_cer", "architecture", "state", "reason"]
-        if lacking := [name for name in columns if name not in table.column_names]:
-            raise ValueError(f"{path / 'trials.parquet'}: has no column {', '.join(lacking)}")
-        rows = table.select(columns).to_pylist()
+        rows = table.select(["val_cer", "architecture", "state", "reason"]).to_pylist()
     if odd := {str(row["state"]) for row in rows} - _KNOWN:
         raise ValueError(f"{path / 'trials.parquet'}: state: {min(odd)!r} is unknown")
     best = rows[0] if rows and rows[0]["val_cer"] is not None else None

@@ -18,6 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from emgmodels.config import Config
+from emgmodels.paths import several
 from emgmodels.sessions import Split, read_info, split_text
 from emgmodels.stages.pretrained import check_weights
 from search.display.console import Progress
@@ -67,8 +68,8 @@ def search(
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | str | None = None,
     address: str | None = None,
-    warm_start: Sequence[str | Path] = (),
-    overrides: Sequence[str] = (),
+    warm_start: str | Path | Sequence[str | Path] = (),
+    overrides: str | Sequence[str] = (),
     quiet: bool = False,
     verbose: bool = False,
 ) -> pa.Table:
@@ -114,8 +115,6 @@ def search(
         EngineError: Ray could not be started; a kind of ``SearchFailedError``.
     """
     console = Console(quiet=quiet)
-    overrides = [overrides] if isinstance(overrides, str) else overrides
-    warm_start = [warm_start] if isinstance(warm_start, str | Path) else warm_start
     place, parent = _storage(storage, out)
     check_parent(parent)
     space = local_path(space)
@@ -130,7 +129,7 @@ def search(
             *_option("training.epochs", epochs),
             *_option("search.seed", seed),
             *_option("search.repeats", repeats if confirm is None else None),
-            *overrides,
+            *several(overrides),
         ],
     )
     scheduler = scheduler_of(loaded)  # these two refuse what they lack before anything is written
@@ -153,7 +152,7 @@ def search(
     if address is None:
         given = choose_resources(cpus_per_trial, gpus_per_trial, cluster=False)
         tell_time(console, loaded, trial_data, scheduler, given)
-    earlier = map(local_path, warm_start)
+    earlier = map(local_path, several(warm_start))
     learnt = [trial for run in earlier for trial in learn(loaded, run, chosen, console)]
     tested = [os.path.abspath(path) for path in chosen.test]
     if store is not None:

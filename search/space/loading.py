@@ -25,7 +25,9 @@ from search.space.settings import Constraints, SearchConfig, SpaceFile, TypistCo
 from search.space.space import LARGEST_GRID, Space, partial
 
 
-def load_space(path: str | Path, *, demo: bool = False, overrides: Sequence[str] = ()) -> Space:
+def load_space(
+    path: str | Path, *, demo: bool = False, overrides: str | Sequence[str] = ()
+) -> Space:
     """Read and validate a space file.
 
     Args:
