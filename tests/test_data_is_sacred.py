@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs
 import pytest
 from bystanders import TINY, hashes, make_place
-from conftest import make_session
+from conftest import ROOT, make_session
 from typer.testing import CliRunner
 
 import emgmodels.export.__main__ as export
@@ -152,6 +154,32 @@ def test_a_picture_without_an_ending_is_a_png_and_says_so(place):
     done = CliRunner().invoke(sessions.app, ["inspect", "data/s0.hdf5", "--plot", "other"])
     assert done.exit_code == 2
     assert (place / "other.png").read_bytes() == b"mine"
+
+
+def test_pictures_are_drawn_whatever_a_matplotlibrc_asks_for(place):
+    """One that asks for LaTeX, which is on few machines, and for other fonts and sizes."""
+    (place / "matplotlibrc").write_text(
+        "text.usetex: True\nfont.family: serif\nsavefig.format: pdf\nfigure.dpi: 9\n"
+        "axes.formatter.use_mathtext: True\nbackend: tkagg\n"
+    )
+    code = (
+        "from typer.testing import CliRunner; from search.__main__ import app; import matplotlib\n"
+        "for line in ('sessions inspect data/s0.hdf5 --plot new.png',\n"
+        "    'simulate curves.csv --scheduler none --repeats 2 --figure new.pdf',\n"
+        "    'report run-001 --quiet', 'evaluate run-001 --device cpu'):\n"
+        "    done = CliRunner().invoke(app, line.split())\n"
+        "    assert done.exit_code == 0, (line, done.output)\n"
+        "assert matplotlib.rcParams['text.usetex'], 'the file was not read'\n"
+    )
+    surroundings = {**os.environ, "MATPLOTLIBRC": str(place), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=surroundings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("new.png", "run-001/report/learning_curves.png"):
+        assert (place / name).read_bytes().startswith(b"\x89PNG")
+    assert (place / "new.pdf").read_bytes().startswith(b"%PDF")
+    assert list(place.glob("run-001/evaluation/*-keyboard.svg"))
 
 
 def test_a_training_does_not_replace_checkpoints_of_a_search(place):
