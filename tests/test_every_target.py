@@ -127,7 +127,7 @@ def test_nothing_is_harmed_whatever_is_named_as_output(place, name, monkeypatch,
     """A draw of targets, another for each command, and each one that is special."""
     own = {"EMGSEARCH_CACHE": str(tmp_path / "cache")}
     special = ("text.txt", "data", "run-001", "link-text.txt", "link-nowhere", "mine", ".dotted")
-    drawn = random.Random(name).sample(targets(place), 12)
+    drawn = random.Random(name).sample(targets(place), 4)
     for target in dict.fromkeys([*special, *drawn]):
         assert_unharmed(place, WRITERS[name].replace("TARGET", target), own)
 
@@ -137,7 +137,7 @@ def test_nothing_is_harmed_by_reading_or_by_the_environment(place, name, monkeyp
     """Caches and scratch folders are named where people have their own files."""
     draw = random.Random(name)
     monkeypatch.setattr(tempfile, "tempdir", None)
-    for target in draw.sample(targets(place), 8):
+    for target in draw.sample(targets(place), 4):
         variables = {each: draw.choice(targets(place)) for each in VARIABLES}
         variables["EMGSEARCH_CACHE_GB"] = draw.choice(["0", "1"])
         assert_unharmed(place, READERS[name].replace("TARGET", target), variables)
