@@ -226,6 +226,20 @@ def test_appended_rows_are_sent_until_they_are_brought_in(place, run):
     assert "curves.parquet" in place.files()
 
 
+def test_odd_names_hide_no_run_of_a_list(environment, place, tmp_path):
+    """In the order of their names, each once; what is no run folder is left out."""
+    for name in ("b-001", "Läufe-001", "a b-001", "odd?x=1", "odd#2"):
+        for file in ("space.yaml", "trials.parquet", "confirm/space.yaml"):
+            place.write(f"{name}/{file}", b"x")
+    place.write("notes/deeper/space.yaml", b"x")
+    place.write("space.yaml", b"x")
+    done = command(environment, tmp_path, "search.storage", "list", f"{place.uri}/")
+    assert done.returncode == 0, done.stderr
+    names = ("Läufe-001", "a b-001", "b-001")
+    assert done.stdout.splitlines() == [f"{place.uri}/{name}" for name in names]
+    assert [line.split("'")[1] for line in done.stderr.splitlines()] == ["odd#2", "odd?x=1"]
+
+
 def test_fetching_keeps_what_was_not_sent_yet(place, run):
     (run / "environment.json").write_text(json.dumps({"storage": place.uri}))  # as a search does
     Mirror(run, place).push()
