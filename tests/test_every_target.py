@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from search.__main__ import app
 from search.report import figures
 from search.results.folder import RunFolder
-from search.results.own_files import check_parent
+from search.results.own_files import check_own, check_parent
 from search.storage.mirror import fetch
 
 WRITERS = {
@@ -126,8 +126,8 @@ def assert_unharmed(place: Path, words: str, environment: dict[str, str]) -> Non
 def test_nothing_is_harmed_whatever_is_named_as_output(place, name, monkeypatch, tmp_path):
     """A draw of targets, another for each command, and each one that is special."""
     own = {"EMGSEARCH_CACHE": str(tmp_path / "cache")}
-    special = ("text.txt", "data", "run-001", "link-text.txt", "link-nowhere", "mine", ".dotted")
-    drawn = random.Random(name).sample(targets(place), 4)
+    special = ("text.txt", "data", "run-001", "link-text.txt", "link-nowhere")
+    drawn = random.Random(name).sample(targets(place), 2)
     for target in dict.fromkeys([*special, *drawn]):
         assert_unharmed(place, WRITERS[name].replace("TARGET", target), own)
 
@@ -137,13 +137,13 @@ def test_nothing_is_harmed_by_reading_or_by_the_environment(place, name, monkeyp
     """Caches and scratch folders are named where people have their own files."""
     draw = random.Random(name)
     monkeypatch.setattr(tempfile, "tempdir", None)
-    for target in draw.sample(targets(place), 4):
+    for target in draw.sample(targets(place), 3):
         variables = {each: draw.choice(targets(place)) for each in VARIABLES}
         variables["EMGSEARCH_CACHE_GB"] = draw.choice(["0", "1"])
         assert_unharmed(place, READERS[name].replace("TARGET", target), variables)
 
 
-def links_and_strangers(run: Path, elsewhere: Path) -> list[tuple[str, str]]:
+def links_and_strangers(run: Path) -> list[tuple[str, str]]:
     """Return ways in which something of others lies in a run folder where a search writes."""
     files = sorted(path.name for path in run.iterdir() if path.is_file())
     own = [*files, "study.journal", "confirm.csv", "evaluation.json", ".running", ".trials.rows"]
@@ -171,22 +171,41 @@ def spoil(path: Path, kind: str, elsewhere: Path) -> None:
         path.write_text("[]")
 
 
-@pytest.mark.parametrize("command", ["run --resume", "evaluate --test", "run --confirm 1"])
-def test_a_run_folder_is_not_written_where_others_have_something(place, tmp_path, command):
+def test_a_run_folder_in_which_others_have_something_is_refused(place, tmp_path):
     """Links, also to what would do, folders in the place of files, files that no search wrote."""
     whole = place / "run-001"
-    for number, (name, kind) in enumerate(links_and_strangers(whole, tmp_path)):
-        run = place / f"spoilt-{number}"
-        elsewhere = tmp_path / f"elsewhere-{number}"
-        elsewhere.mkdir()
+    check_own(whole)
+    for number, (name, kind) in enumerate(links_and_strangers(whole)):
+        run = tmp_path / "spoilt" / str(number) / "run"
+        elsewhere = run.with_name("elsewhere")
+        elsewhere.mkdir(parents=True)
         shutil.copytree(whole, run)
         spoil(run / name, kind, elsewhere)
-        before = hashes(tmp_path)
+        with pytest.raises(ValueError, match=f"{run / name}: "):
+            check_own(run)
+
+
+SPOILT = [
+    ("environment.json", "link"),
+    ("study.journal", "dangling"),
+    ("checkpoints", "link"),
+    ("evaluation.json", "stranger"),
+]
+
+
+@pytest.mark.parametrize("command", ["run --resume", "evaluate --test", "run --confirm 1"])
+def test_a_run_folder_is_not_written_where_others_have_something(place, tmp_path, command):
+    for number, (name, kind) in enumerate(SPOILT):
+        run = tmp_path / str(number) / "run"
+        elsewhere = run.with_name("elsewhere")
+        elsewhere.mkdir(parents=True)
+        shutil.copytree(place / "run-001", run)
+        spoil(run / name, kind, elsewhere)
+        before = hashes(run.parent)
         done = CliRunner().invoke(app, [*command.split(), str(run)])
         assert done.exit_code == 2, (name, kind, done.output)
-        assert name in done.stderr, (name, kind, done.stderr)
-        assert hashes(tmp_path) == before, (name, kind)
-        shutil.rmtree(run)
+        assert str(run / name) in done.stderr, (name, kind, done.stderr)
+        assert hashes(run.parent) == before, (name, kind)
 
 
 @pytest.mark.parametrize("target", ["text.txt", "link-nowhere", "text.txt/below", "/dev/null"])
