@@ -6,12 +6,14 @@ and is never replaced, and nothing is written through a link.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emgmodels.atomic import whole
+from emgmodels.paths import several
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +42,7 @@ def mark_of(kind: str) -> str:
     return f"{kind} by {_SIGNATURE}"
 
 
-def check_output(path: Path, mark: str, inputs: Iterable[str | Path] = ()) -> None:
+def check_output(path: Path, mark: str, inputs: str | Path | Iterable[str | Path] = ()) -> None:
     """Refuse an output that would replace what this kind of output's writer did not write.
 
     Args:
@@ -50,6 +52,7 @@ def check_output(path: Path, mark: str, inputs: Iterable[str | Path] = ()) -> No
 
     Raises:
         ValueError: the message says what is there, and how to mend it.
+        PermissionError: its folder can't be written.
     """
     if path.is_symlink():
         raise ValueError(
@@ -58,12 +61,12 @@ def check_output(path: Path, mark: str, inputs: Iterable[str | Path] = ()) -> No
         )
     if path.is_dir():
         raise ValueError(f"{path}: is a folder: name a file, such as {path / 'NAME'}")
+    _check_parents(path)
     if not path.exists():
-        _check_parents(path)
         return
     if not path.is_file():
         raise ValueError(f"{path}: is not a regular file: name another")
-    if any(os.path.exists(each) and os.path.samefile(each, path) for each in inputs):
+    if any(os.path.exists(each) and os.path.samefile(each, path) for each in several(inputs)):
         raise ValueError(f"{path}: is read by this command: name another file to write")
     if not is_own(path, mark):
         raise ValueError(
@@ -132,7 +135,9 @@ def save_figure(figure: Figure, path: Path, mark: str, **options: Any) -> None:
 
 
 def _check_parents(path: Path) -> None:
-    """Refuse a path below something that is not a folder."""
+    """Refuse a path below something that is not a folder, or can't be written."""
     parent = next(each for each in path.absolute().parents if os.path.lexists(each))
     if not parent.is_dir():
         raise ValueError(f"{path}: {parent} is not a folder: name another file")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 _FILE = re.compile(r"file:/+", re.IGNORECASE)
@@ -37,6 +38,15 @@ def local_path(path: str | os.PathLike[str]) -> Path:
         uri = re.sub(r":/+", "://", text, count=1)
         raise ValueError(f"{uri}: is a URI, where a path of this machine is needed: copy it here")
     return Path(text)
+
+
+def several(given: Any) -> tuple[Any, ...]:
+    """Return paths or texts as a tuple; one alone, which Python takes for its letters, is one.
+
+    >>> several("model.electrodes=8")
+    ('model.electrodes=8',)
+    """
+    return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
 
 
 def refuse_pointer(path: Path) -> None:

@@ -31,13 +31,13 @@ def command(
     """
     from rich.console import Console
 
-    from search.display.words import with_room
+    from search.display.words import say, with_room
     from search.results.listing import list_runs
 
     console = with_room(Console())
     runs = list_runs(folder)
     if not runs:
-        console.print(f"{folder}: holds no run folder", highlight=False, soft_wrap=True)
+        say(console, f"{folder}: holds no run folder")
         return
     console.print(_table(runs).rich(str(folder), console.width))
 

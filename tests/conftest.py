@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,31 @@ START = 1_600_000_000.0
 WITHOUT_KENLM = (
     "KenLM is not installed: it is built from source, which takes a C++ compiler and cmake"
 )
+
+
+ROOT = Path(__file__).resolve().parent.parent
+NOBODY = 65534
+"""A user of every machine, whose files are others'."""
+
+
+def bound_by_permissions() -> list[str]:
+    """Return what to write before a command so that permissions hold for it, as for any user.
+
+    Root's privileges, to read and write everything, are given up; whoever is not root has none.
+    """
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may read and write everything, and setpriv is not installed")
+    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+def give_away(folder: Path) -> None:
+    """Let a folder and all in it be another user's, where root runs the tests, and read-only."""
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+        if os.geteuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
 
 
 @pytest.fixture(autouse=True, scope="session")

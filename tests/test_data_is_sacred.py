@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs
 import pytest
-import torch
-import yaml
-from conftest import make_session
+from bystanders import TINY, hashes, make_place
+from conftest import ROOT, make_session
 from typer.testing import CliRunner
 
 import emgmodels.export.__main__ as export
@@ -25,11 +25,9 @@ import emgmodels.windows.__main__ as windows
 import search.report.__main__ as report
 import search.simulate.__main__ as simulate
 import search.space.__main__ as space
-from emgmodels.config import Config
-from emgmodels.notation import parse_notation
 from emgmodels.sessions import write_session
 from emgmodels.synthetic import write_subject
-from emgmodels.training.fit import fit
+from emgmodels.training.fit import CHECKPOINT_MARK
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.home import cache_folder, fetched_folder, note_fetched
 from search.engine.checkpoints import BestCheckpoints, SpentCheckpoints
@@ -38,29 +36,15 @@ from search.report import figures
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.record import TrialRecord
+from search.storage import StoredFile
 from search.storage.mirror import fetch
-
-TINY = Config(
-    name="tiny",
-    model=parse_notation("conv:1(channels=4, kernel=3)"),
-    training={"epochs": 1, "batch_size": 4, "warmup_steps": 0},
-)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """What a user may have: sessions, a text, curves, a configuration, a checkpoint, a run."""
     made = tmp_path_factory.mktemp("made")
-    for i in range(3):
-        write_session(made / f"data/s{i}.hdf5", make_session(9, seed=i, name=f"s{i}"))
-    (made / "text.txt").write_text("the quick brown fox\n" * 3)
-    (made / "tiny.yaml").write_text(yaml.safe_dump(TINY.model_dump(mode="json")))
-    rows = [f"{run},{epoch},{90 - epoch - run},{2 / epoch}" for run in range(8) for epoch in (1, 2)]
-    (made / "curves.csv").write_text("\n".join(["run,epoch,val_cer,val_loss", *rows]) + "\n")
-    recordings = prepare([made / f"data/s{i}.hdf5" for i in range(2)])
-    torch.manual_seed(0)
-    for result in fit(TINY, recordings[:1], recordings[1:]):
-        result.save(made / "weights.pt")
+    make_place(made)
     return made
 
 
@@ -88,6 +72,7 @@ COMMANDS = {
         "weights.pt",
         ".ckpt",
     ),
+    "export-onnx": (export.app, ["weights.pt", "--to", "onnx", "--out"], "weights.pt", ".onnx"),
     "training": (
         training.app,
         ["tiny.yaml", "--data", "data", "--device", "cpu", "--out"],
@@ -96,18 +81,6 @@ COMMANDS = {
     ),
 }
 """Commands that write one file: the words up to that file, what they read, the file's ending."""
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """Return what lies below a folder: hashes of files, targets of links."""
-    return {
-        str(path.relative_to(folder)): os.readlink(path)
-        if path.is_symlink()
-        else hashlib.sha256(path.read_bytes()).hexdigest()
-        if path.is_file()
-        else "folder"
-        for path in folder.rglob("*")
-    }
 
 
 def refused_targets(place: Path, source: str, ending: str) -> dict[str, Path]:
@@ -119,6 +92,8 @@ def refused_targets(place: Path, source: str, ending: str) -> dict[str, Path]:
     (place / f"soft{ending}").symlink_to(place / source)
     (place / f"near{ending}").symlink_to(foreign)
     (place / f"broken{ending}").symlink_to(place / "nowhere")
+    (place / f".dot{ending}").write_bytes(b"hidden work")
+    os.mkfifo(place / f"pipe{ending}")
     (place / "way").symlink_to(place)
     (place / f"folder{ending}").mkdir()
     (place / f"folder{ending}/mine").write_text("mine")
@@ -132,6 +107,10 @@ def refused_targets(place: Path, source: str, ending: str) -> dict[str, Path]:
         "a foreign file": foreign,
         "a hard link to a foreign file": place / f"other{ending}",
         "a link to a foreign file": place / f"near{ending}",
+        "a hidden file": place / f".dot{ending}",
+        "a pipe": place / f"pipe{ending}",
+        "a file of a run": place / "run-001/trials.csv",
+        "a checkpoint of a run": next(place.glob("run-001/checkpoints/*.pt")),
         "a broken link": place / f"broken{ending}",
         "a folder": place / f"folder{ending}",
         "its folder": place,
@@ -176,6 +155,32 @@ def test_a_picture_without_an_ending_is_a_png_and_says_so(place):
     done = CliRunner().invoke(sessions.app, ["inspect", "data/s0.hdf5", "--plot", "other"])
     assert done.exit_code == 2
     assert (place / "other.png").read_bytes() == b"mine"
+
+
+def test_pictures_are_drawn_whatever_a_matplotlibrc_asks_for(place):
+    """One that asks for LaTeX, which is on few machines, and for other fonts and sizes."""
+    (place / "matplotlibrc").write_text(
+        "text.usetex: True\nfont.family: serif\nsavefig.format: pdf\nfigure.dpi: 9\n"
+        "axes.formatter.use_mathtext: True\nbackend: tkagg\n"
+    )
+    code = (
+        "from typer.testing import CliRunner; from search.__main__ import app; import matplotlib\n"
+        "for line in ('sessions inspect data/s0.hdf5 --plot new.png',\n"
+        "    'simulate curves.csv --scheduler none --repeats 2 --figure new.pdf',\n"
+        "    'report run-001 --quiet', 'evaluate run-001 --device cpu'):\n"
+        "    done = CliRunner().invoke(app, line.split())\n"
+        "    assert done.exit_code == 0, (line, done.output)\n"
+        "assert matplotlib.rcParams['text.usetex'], 'the file was not read'\n"
+    )
+    surroundings = {**os.environ, "MATPLOTLIBRC": str(place), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=surroundings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("new.png", "run-001/report/learning_curves.png"):
+        assert (place / name).read_bytes().startswith(b"\x89PNG")
+    assert (place / "new.pdf").read_bytes().startswith(b"%PDF")
+    assert list(place.glob("run-001/evaluation/*-keyboard.svg"))
 
 
 def test_a_training_does_not_replace_checkpoints_of_a_search(place):
@@ -261,15 +266,25 @@ def test_a_report_does_not_replace_files_of_others(run, tmp_path, monkeypatch):
 
 
 def test_only_losers_checkpoints_are_deleted(run, tmp_path):
+    """A file with a loser's name stays unless a training wrote it."""
     folder = run.path / "checkpoints"
     folder.mkdir()
     names = [f"{trial.slug}.pt" for trial in run.ranking()]
-    for name in (*names, "000-conv-1-model.pt", "notes.txt", "mine.pt"):
-        (folder / name).write_text(name)
+    others = ("000-conv-1-model.pt", "notes.txt", "mine.pt")
+    for name in (*names, *others):
+        (folder / name).write_text(CHECKPOINT_MARK if name in names else name)
     (folder / "sub").mkdir()
     BestCheckpoints(run.path, 1).keep(run.trials.values())
     left = {path.name for path in folder.iterdir()}
-    assert left == {names[0], "000-conv-1-model.pt", "notes.txt", "mine.pt", "sub"}
+    assert left == {names[0], *others, "sub"}
+    (folder / names[1]).write_text("mine")
+    trial = run.trials[0]
+    trial.checkpoint = StoredFile(pa.fs.LocalFileSystem(), str(folder / "notes.txt"))
+    (folder / names[0]).write_text("mine too")
+    BestCheckpoints(run.path, 1).keep(run.trials.values())
+    assert (folder / names[0]).read_text() == "mine too"
+    assert (folder / names[1]).read_text() == "mine"
+    assert trial.kept is None, "it is shown to have no checkpoint"
 
 
 def test_a_run_folder_may_lie_in_a_folder_that_is_named_like_a_checkpoint(tmp_path):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_session
+from conftest import bound_by_permissions, give_away, make_session
 from typer.testing import CliRunner
 
 from emgmodels.checkpoints.exported import write_torch
@@ -26,6 +28,7 @@ from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
 from search.results.record import COMPLETE, TrialRecord
 from search.space import load_space
+from search.space.reference import BEGIN, END
 
 ROOT = Path(__file__).resolve().parent.parent
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
@@ -206,6 +209,8 @@ CASES = [
     ((*RUN, "--set", "model"), "model"),
     ((*RUN, "--set", "model.nothing=3"), "nothing"),
     ((*RUN, "--warm-start", "nowhere", "--data", "data"), "nowhere"),
+    ((*RUN[:2], "--out", "empty", "--data", "data"), "empty is not a folder"),
+    ((*RUN[:2], "--storage", "empty/new", "--data", "data"), "empty is not a folder"),
     (("run", "--resume", "nowhere"), "nowhere"),
     (("run", "--resume", "tiny.yaml"), "tiny.yaml"),
     (("run", "--add-trials", "3"), "--resume"),
@@ -295,6 +300,128 @@ def test_bad_input_is_one_message_and_leaves_nothing(inputs, monkeypatch, argume
     for odd in ("Traceback", "fault of the program", "Errno", "SECRET", "│"):
         assert odd not in said
     assert everything(inputs) == before
+
+
+def test_every_command_is_given_bad_input():
+    given = Counter(arguments[0] for arguments, _ in CASES)
+    assert given.total() >= 60
+    assert given.keys() >= COMMANDS.keys()
+
+
+NEW = ("--out", "shut/new")
+ENDINGS = ("yaml", "pt", "arpa", "csv", "md", "hdf5", "txt")
+SHUT = [
+    (("run", "shut.yaml", "--data", "data", "--out", "mine/new"), "shut.yaml"),
+    (("run", "tiny.yaml", "--data", "shut", "--out", "mine/new"), "shut"),
+    (("run", "tiny.yaml", "--data", "some-shut", "--out", "mine/new"), "s1.hdf5"),
+    (("run", "tiny.yaml", "--data", "data", "--split", "shut.yaml", *NEW), "shut.yaml"),
+    (("run", "tiny.yaml", "--data", "data", *NEW), "shut"),
+    (("run", "tiny.yaml", "--data", "data", "--out", "read-only/new"), "read-only"),
+    (("run", "tiny.yaml", "--data", "data", "--storage", "read-only"), "read-only"),
+    (("run", "tiny.yaml", "--data", "data", "--warm-start", "shut"), "shut"),
+    (("run", "--resume", "shut"), "shut"),
+    (("run", "--resume", "read-only/run-001"), "read-only/run-001"),
+    (("run", "read-only/run-001", "--confirm", "1"), "read-only/run-001"),
+    (("train", "shut.yaml", "--data", "data", "--out", "mine/new.pt"), "shut.yaml"),
+    (("train", "one.yaml", "--data", "shut", "--out", "mine/new.pt"), "shut"),
+    (("train", "one.yaml", "--data", "some-shut", "--out", "mine/new.pt"), "s1.hdf5"),
+    (("train", "one.yaml", "--data", "data", "--out", "read-only/new.pt"), "read-only/new.pt"),
+    (("train", "one.yaml", "--data", "data", "--out", "shut/new.pt"), "shut/new.pt"),
+    (("train", "one.yaml", "--data", "data", "--resume", "shut.pt"), "shut.pt"),
+    (("evaluate", "shut"), "shut"),
+    (("evaluate", "read-only/run-001", "--test"), "read-only/run-001"),
+    (("evaluate", "run-001", "--lm", "shut.arpa"), "shut.arpa"),
+    (("report", "shut"), "shut"),
+    (("report", "run-001", "--out", "read-only/new"), "read-only/new"),
+    (("report", "run-001", "--out", "shut"), "shut"),
+    (("report", "read-only/run-001"), "read-only/run-001"),
+    (("runs", "shut"), "shut"),
+    (("simulate", "shut.csv"), "shut.csv"),
+    (("simulate", "good.csv", "--repeats", "2", "--figure", "read-only/new.png"), "read-only"),
+    (("space", "--write", "shut.md"), "shut.md"),
+    (("space", "--write", "read-only/page.md"), "read-only"),
+    (("sessions", "inspect", "shut.hdf5"), "shut.hdf5"),
+    (("sessions", "inspect", "shut"), "shut"),
+    (("sessions", "inspect", "some-shut"), "s1.hdf5"),
+    (("sessions", "inspect", "s0.hdf5", "--plot", "read-only/new.png"), "read-only/new.png"),
+    (("windows", "prepare", "shut"), "shut"),
+    (("windows", "prepare", "some-shut"), "s1.hdf5"),
+    (("synthetic", "read-only/new", "--sessions", "1", "--minutes", "0.25"), "read-only/new"),
+    (("factory", "shut.yaml"), "shut.yaml"),
+    (("language", "build", "shut.txt", "--out", "mine/new.arpa"), "shut.txt"),
+    (("language", "build", "text.txt", "--out", "read-only/new.arpa"), "read-only/new.arpa"),
+    (("export", "shut.pt", "--to", "torch", "--out", "mine/new.pt"), "shut.pt"),
+    (("export", "best.pt", "--to", "torch", "--out", "read-only/new.pt"), "read-only/new.pt"),
+    (("export", "best.pt", "--to", "onnx", "--out", "shut/new.onnx"), "shut/new.onnx"),
+    (("stream", "shut.pt", "s0.hdf5"), "shut.pt"),
+    (("stream", "best.pt", "shut.hdf5"), "shut.hdf5"),
+]
+"""What a user may not read, enter or write, and what the message names."""
+
+
+ALL_AT_ONCE = """
+import json, sys
+from typer.testing import CliRunner
+from search.__main__ import app
+
+answers = []
+for arguments in json.load(sys.stdin):
+    done = CliRunner().invoke(app, arguments)
+    answers.append((done.exit_code, done.stderr.strip()))
+json.dump(answers, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def shut(inputs, tmp_path_factory) -> Path:
+    """The good files beside some that this user may not read, and others' that stay as they are."""
+    place = tmp_path_factory.mktemp("shut") / "place"
+    shutil.copytree(inputs, place)
+    shutil.copytree(place / "data", place / "some-shut")
+    split = {"train": ["data/s0.hdf5"], "val": ["data/s1.hdf5"], "test": ["data/s2.hdf5"]}
+    RunFolder(place / "run-001").write_environment({"split": split, "subject": "anna"})
+    shutil.copytree(place / "run-001", place / "read-only" / "run-001")
+    (place / "read-only" / "page.md").write_text(f"{BEGIN}\n{END}\n")
+    (place / "shut").mkdir()
+    (place / "mine").mkdir()
+    give_away(place / "read-only")
+    for path in (place / f"shut.{kind}" for kind in ENDINGS):
+        path.write_text("secret")
+        path.chmod(0)
+    for path in (place / "shut", place / "some-shut" / "s1.hdf5"):
+        path.chmod(0)
+    return place
+
+
+@pytest.fixture(scope="module")
+def answers(shut) -> dict[tuple[str, ...], tuple[int, str]]:
+    """What each command says, in one process, since privileges are given up for good."""
+    cases = [arguments for arguments, _ in SHUT]
+    before = everything(shut)
+    done = subprocess.run(
+        [*bound_by_permissions(), sys.executable, "-c", ALL_AT_ONCE],
+        input=json.dumps(cases),
+        env={**os.environ, "EMGSEARCH_CACHE": str(shut / "mine/cache"), "PYTHONPATH": str(ROOT)},
+        cwd=shut,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    new = everything(shut).keys() - before.keys()
+    assert [path for path in new if not path.startswith(str(shut / "mine/cache"))] == []
+    said = json.loads(done.stdout)
+    return {case: tuple(answer) for case, answer in zip(cases, said, strict=True)}
+
+
+@pytest.mark.parametrize(("arguments", "named"), SHUT, ids=lambda case: " ".join(case)[:70])
+def test_what_may_not_be_read_or_written_is_one_message(answers, arguments, named):
+    code, said = answers[arguments]
+    assert code == 2, said
+    assert said.startswith("error: "), said
+    assert "\nerror: " not in said
+    assert named in said
+    for odd in ("Traceback", "fault of the program", "Errno", "damaged", "│"):
+        assert odd not in said
 
 
 def test_a_fault_of_the_program_is_one_line_and_a_private_log(inputs, monkeypatch, tmp_path):

@@ -45,15 +45,16 @@ class _Order:
     backoff: np.ndarray
 
 
-def typed_lines(texts: Iterable[str], shifts: bool = True) -> Iterator[list[int]]:
+def typed_lines(texts: str | Iterable[str], shifts: bool = True) -> Iterator[list[int]]:
     """Yield the labels of each line of texts, as a typist would type it.
 
     Args:
-        texts: with any number of lines each; empty ones and what has no label are left out.
+        texts: one or more, with any number of lines each; empty ones and what has no label are
+            left out.
         shifts: press shift before each character that needs it.
     """
     shift, enter = label_of("Key.shift"), label_of("Key.enter")
-    for text in texts:
+    for text in [texts] if isinstance(texts, str) else texts:
         for line in text.splitlines():
             labels = [label for label in encode(line) if label != enter]
             if shifts:

@@ -9,7 +9,7 @@ which sessions of a folder are for training, validation and test. To look at fil
 from emgmodels.sessions.files import SessionError, read_info, read_session, write_session
 from emgmodels.sessions.finding import find_session_files, session_paths
 from emgmodels.sessions.session import Keystroke, Labels, Prompt, Session, SessionInfo
-from emgmodels.sessions.splits import Split, apart, find_split, split_files
+from emgmodels.sessions.splits import Split, apart, find_split, split_files, split_text
 
 __all__ = [
     "Keystroke",
@@ -26,5 +26,6 @@ __all__ = [
     "read_session",
     "session_paths",
     "split_files",
+    "split_text",
     "write_session",
 ]

@@ -15,7 +15,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from emgmodels.config import explain, read_yaml
+from emgmodels.config import explain, read_yaml, write_yaml
+from emgmodels.paths import several
 from emgmodels.sessions.files import read_info, signal_digest
 from emgmodels.sessions.finding import SUFFIX, by_name, same_spelling, session_paths
 from emgmodels.sessions.session import SessionInfo
@@ -72,7 +73,7 @@ def find_split(
 
 
 def split_files(
-    paths: Sequence[Path],
+    paths: str | Path | Sequence[str | Path],
     data: str,
     subject: str | None = None,
     split_file: str | Path | None = None,
@@ -92,12 +93,13 @@ def split_files(
     Raises:
         ValueError: As there, except that the recordings are not compared: see ``apart``.
     """
+    files = [Path(path) for path in several(paths)]
     subject = None if subject is None else same_spelling(subject)
     if split_file is None and subject is not None:
         split_file = _published(subject)
     if split_file is not None:
-        return _listed(Path(split_file), data, paths, subject, info_of)
-    files_of = _by_subject(paths, info_of)
+        return _listed(Path(split_file), data, files, subject, info_of)
+    files_of = _by_subject(files, info_of)
     chosen = _choose_subject(data, subject, files_of)
     own = files_of[chosen]
     published = _published(chosen)
@@ -112,7 +114,7 @@ def split_files(
     return replace(drawn, origin=note)
 
 
-def apart(split: Split, subsets: Sequence[str] = SUBSETS) -> Split:
+def apart(split: Split, subsets: str | Sequence[str] = SUBSETS) -> Split:
     """Return the split if no recording is in two subsets; a note says which is twice in one.
 
     Recordings are compared by their EMG: a copy may have another name, and other attributes.
@@ -126,7 +128,7 @@ def apart(split: Split, subsets: Sequence[str] = SUBSETS) -> Split:
     """
     where: dict[str, tuple[str, Path]] = {}
     shared, notes = [], []
-    for subset in subsets:
+    for subset in several(subsets):
         for path in getattr(split, subset):
             digest = signal_digest(path)
             if digest not in where:
@@ -146,8 +148,29 @@ def apart(split: Split, subsets: Sequence[str] = SUBSETS) -> Split:
     return replace(split, notes=(*split.notes, *notes))
 
 
+def split_text(split: Split, info_of: Callable[[Path], SessionInfo] = read_info) -> str:
+    """Return a split as emg2qwerty writes it: the text of a file that ``find_split`` takes.
+
+    Args:
+        split: The split.
+        info_of: What a session file says of itself; one without a user is given the split's.
+
+    Raises:
+        ValueError: A file is not a session.
+    """
+
+    def entries(paths: Sequence[Path]) -> list[dict[str, str]]:
+        users = (_known_user(info_of(path)) or split.subject for path in paths)
+        return [
+            {"user": user, "session": path.stem} for user, path in zip(users, paths, strict=True)
+        ]
+
+    dataset = {subset: entries(getattr(split, subset)) for subset in SUBSETS}
+    return write_yaml({"user": split.subject, "dataset": dataset})
+
+
 def _check_name(session: str) -> str:
-    if not session or ".." in session or set(session) & set("/\\\0"):
+    if session in ("", "..") or set(session) & set("/\\\0"):
         raise ValueError("a session is a file name without folder, ending and '..'")
     return session
 
@@ -264,7 +287,12 @@ def _located(
 
 def _user(info: SessionInfo) -> str | None:
     """Return the user that a session file names; None where it names none."""
-    return same_spelling(info.user) if info.is_user_known else None
+    known = _known_user(info)
+    return None if known is None else same_spelling(known)
+
+
+def _known_user(info: SessionInfo) -> str | None:
+    return info.user if info.is_user_known else None
 
 
 def _published(subject: str) -> Path | None:

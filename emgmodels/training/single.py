@@ -21,6 +21,9 @@ from emgmodels.windows.cache import open_split
 from emgmodels.windows.prompts import prompt_windows
 from emgmodels.windows.recording import Recording
 
+_OF_SEARCHES = ("checkpoints", "confirm", ".ray")
+"""Folders of a run folder in which a search keeps its own checkpoints."""
+
 
 def train_one(
     config: Path,
@@ -88,7 +91,8 @@ def _check_out(out: Path, inputs: list[Path]) -> None:
     """Refuse a checkpoint that is not this command's own; what ``--resume`` reads may go on."""
     check_output(out, CHECKPOINT_MARK, inputs)
     for folder in out.absolute().parents:
-        if out.exists() and (folder / "space.yaml").is_file():
+        inside = out.absolute().relative_to(folder).parts[0]
+        if inside in _OF_SEARCHES and out.exists() and (folder / "space.yaml").is_file():
             raise ValueError(f"{out}: belongs to the search in {folder}: name another --out")
 
 

@@ -28,6 +28,7 @@ def list_recordings() -> None:
     """List the recordings in the cache, the least recently opened first."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from emgmodels.windows import cache
 
@@ -40,13 +41,13 @@ def list_recordings() -> None:
     for entry in found:
         days = (time.time() - entry.opened) / 86_400
         table.add_row(
-            entry.name or "(damaged)",
+            Text(_printable(entry.name) or "(damaged)"),
             f"{entry.bytes / 1e9:.3f}",
             f"{days:.1f}",
             "yes" if entry.in_use else "",
-            entry.source,
+            Text(_printable(entry.source)),
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if found:
         console.print(table)
     total = sum(entry.bytes for entry in found) / 1e9
@@ -61,6 +62,11 @@ def list_recordings() -> None:
             f"stores, and of synthetic sessions; these have no limit, clear removes them",
             soft_wrap=True,
         )
+
+
+def _printable(name: str) -> str:
+    """Return a name without what would command a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)
 
 
 @app.command()

@@ -28,6 +28,7 @@ import numpy as np
 
 from emgmodels.atomic import whole
 from emgmodels.config import BANDS
+from emgmodels.paths import several
 from emgmodels.sessions import Split, read_session
 from emgmodels.windows.conversion import FILES, META, UNFINISHED, convert
 from emgmodels.windows.home import (
@@ -95,7 +96,7 @@ def cache_limit() -> int:
 
 
 def prepare(
-    paths: Sequence[Path], progress: Callable[[Path], None] | None = None
+    paths: str | Path | Sequence[str | Path], progress: Callable[[Path], None] | None = None
 ) -> list[Recording]:
     """Return the recordings of session files, converting those that are not in the cache.
 
@@ -103,7 +104,7 @@ def prepare(
     even where it is larger than its limit.
 
     Args:
-        paths: session files.
+        paths: session files, or one.
         progress: called with each path when its recording is ready.
 
     Raises:
@@ -112,7 +113,7 @@ def prepare(
     """
     recordings, limit, converted = [], cache_limit(), False
     make_home()
-    for path in paths:
+    for path in map(Path, several(paths)):
         folder = cache_folder() / _content_key(path)
         recording = _open(folder)
         while recording is None:  # evicted again between conversion and opening, at worst

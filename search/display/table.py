@@ -70,7 +70,8 @@ class Table:
         import rich.table
         from rich.text import Text
 
-        table = rich.table.Table(title=title, title_justify="left")
+        head = None if title is None else Text(_printable(title), "table.title")
+        table = rich.table.Table(title=head, title_justify="left")
         shown = len(self.headers) if width is None else self._fitting(width)
         for header in self.headers[:shown]:
             is_text = header in self.left
@@ -83,7 +84,7 @@ class Table:
                 ratio=1 if header == self.widest else None,
             )
         for place, row in enumerate(self.rows):
-            cells = (Text(cell, style=self.styles.get(cell, "")) for cell in row[:shown])
+            cells = (Text(_printable(cell), self.styles.get(cell, "")) for cell in row[:shown])
             table.add_row(*cells, end_section=place in self.parted)
         return table
 
@@ -98,6 +99,11 @@ class Table:
             if used > width:
                 return max(1, place)
         return len(self.headers)
+
+
+def _printable(cell: str) -> str:
+    """Return a text without what would command a terminal, as names of files may hold it."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in cell)
 
 
 def _in_markdown(cell: str) -> str:

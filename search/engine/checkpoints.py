@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -22,6 +23,8 @@ import pyarrow.fs
 from ray.tune.experiment import Trial
 
 from emgmodels.atomic import whole
+from emgmodels.outputs import is_own
+from emgmodels.training.fit import CHECKPOINT_MARK
 from search.results.record import TrialRecord
 
 _SNAPSHOTS = "experiment_state-*.json"
@@ -62,7 +65,9 @@ class BestCheckpoints:
         wanted = {self._folder / f"{trial.slug}.pt": trial for trial in self.find(trials)}
         for path, trial in wanted.items():
             source = trial.checkpoint
-            if source is not None and self._sources.get(path) != source.path:
+            if source is None or not (_is_ours(path) or not os.path.lexists(path)):
+                continue
+            if self._sources.get(path) != source.path:
                 with contextlib.suppress(OSError):  # it was replaced by a newer one
                     with whole(path) as scratch:
                         source.share_with(scratch)
@@ -72,12 +77,17 @@ class BestCheckpoints:
         begins = tuple({name.partition("-")[0] for name in others})  # spares most trials' names
         own = {f"{t.slug}.pt" for t in trials if f"{t.number:03d}" in begins} if others else set()
         for path in others.values():
-            if path.name in own and not path.is_symlink():
+            if path.name in own and _is_ours(path):
                 path.unlink()
                 self._sources.pop(path, None)
         for trial in trials:
             if trial.kept and self._folder / f"{trial.slug}.pt" not in wanted:
                 trial.kept = None
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether a file is a checkpoint that a training wrote."""
+    return not path.is_symlink() and is_own(path, CHECKPOINT_MARK)
 
 
 class _Save(NamedTuple):

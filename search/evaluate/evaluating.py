@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from rich.console import Console
 from rich.progress import Progress as Bars
 
-from emgmodels.atomic import whole
 from emgmodels.checkpoints.loading import load
 from emgmodels.checkpoints.weights import weights_hash
 from emgmodels.compute.devices import find_device
@@ -22,6 +22,7 @@ from emgmodels.ctc import BeamSearch
 from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
 from emgmodels.language import LanguageModel
 from emgmodels.network.network import Network
+from emgmodels.outputs import write_text
 from emgmodels.own_code import asks_for_code
 from emgmodels.reading.reader import Reader
 from emgmodels.windows.cache import prepare
@@ -31,10 +32,13 @@ from search.evaluate.evaluation import GREEDY, Evaluation, evaluate_trial
 from search.evaluate.output import show, write_table
 from search.evaluate.page import page_paths, write_files
 from search.evaluate.tuning import tune, validation_emissions
+from search.results.demo_sessions import written_again
 from search.results.environment import command_line
 from search.results.folder import RunFolder
+from search.results.own_files import check_own
 from search.results.record import TrialRecord, Weights
 from search.results.session_files import SETS, is_synthetic, session_files
+from search.space import TypistConfig, load_space
 from search.storage import local_file, local_path
 
 
@@ -84,20 +88,25 @@ def evaluate(
 
     Raises:
         ValueError: it is not a run folder, it has no checkpoint, session files are missing, the
-            language model can't be read, or there is no such device.
+            language model can't be read, or there is no such device. Or the folder can't be
+            written and ``test`` is asked for: without ``test`` nothing is kept then.
     """
     where = find_device(device)
     search = _beam_search(lm, beam, lm_weight, insertion_bonus, tune_lm)
     console = with_room(Console(quiet=quiet))
     folder = RunFolder.open(local_path(run))
     facts = folder.read_environment()
+    is_kept = _is_kept(folder.path, test)
     trials = _with_checkpoints(folder, top)
+    if data is None and facts.get("synthetic"):
+        typist = load_space(folder.path / "space.yaml", imports=False).typist
+        data = written_again(facts, typist or TypistConfig())
     subsets = ("val", "test") if test else ("val",)
     paths = {
         subset: [local_file(file) for file in session_files(folder.path, facts, subset, data)]
         for subset in subsets
     }
-    for trial in trials:
+    for trial in trials if is_kept else ():
         for subset in subsets:
             page_paths(folder.path / "evaluation", trial, subset)
     synthetic = is_synthetic(facts)
@@ -105,7 +114,7 @@ def evaluate(
     if len(trials) < top:
         say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
     readers = {trial.number: load(_checkpoint(folder, trial), where) for trial in trials}
-    opened = _Sessions(folder, paths, _entry(trials, search), console)
+    opened = _Sessions(folder, paths, _entry(trials, search), console, is_kept)
     path = folder.path / "evaluation.parquet"
     evaluations: list[Evaluation] = []
     for trial in trials:
@@ -121,15 +130,31 @@ def evaluate(
                     trial, reader.model, subset, sessions, searches, _weights(reader)
                 )
             evaluations.append(found)
-            table = write_table(path, [found], where, synthetic)  # whatever becomes of the rest
+            table = write_table(path, [found], where, synthetic, is_kept)  # whatever follows
             show(console, found, synthetic, lines)
-    say(console, f"Written: {path}")
-    for found in evaluations:
+    if is_kept:
+        say(console, f"Written: {path}")
+    else:
+        say(console, f"note: {folder.path} cannot be written by you: nothing of this is kept")
+    for found in evaluations if is_kept else ():
         pages = write_files(folder.path / "evaluation", found, synthetic)
         say(console, f"Written: {pages[0]}, with the keyboard as {pages[1].name} and .svg")
     if touched := _touched(folder):
         say(console, f"The test sessions have been looked at {_times(touched)}.")
     return table
+
+
+def _is_kept(run: Path, test: bool) -> bool:
+    """Return whether what is found can be written into the run folder.
+
+    Raises:
+        ValueError: something that no search wrote is in its place, or the folder can't be written
+            and test sessions are asked for.
+    """
+    if os.access(run, os.W_OK | os.X_OK) or test:
+        check_own(run)  # a look at test sessions is noted there, or not taken
+        return True
+    return False
 
 
 def _times_notes(recordings: Sequence[Recording], files: Sequence[Path]) -> Iterator[str]:
@@ -213,8 +238,9 @@ class _Sessions:
         paths: dict[str, list[Path]],
         entry: dict[str, Any],
         console: Console,
+        is_kept: bool,
     ) -> None:
-        self._console = console
+        self._console, self._is_kept = console, is_kept
         self._path, self._paths, self._entry = folder.path / "evaluation.json", paths, entry
         self._earlier = _records(folder)
         self._opened: dict[str, list[Recording]] = {}
@@ -223,9 +249,8 @@ class _Sessions:
         if subset not in self._opened:
             names = [file.stem for file in self._paths[subset]]
             self._entry["sessions"] = {**self._entry["sessions"], subset: names}
-            with whole(self._path) as scratch:
-                text = json.dumps([*self._earlier, self._entry], indent=2)
-                scratch.write_text(text, encoding="utf-8")
+            if self._is_kept:
+                write_text(self._path, json.dumps([*self._earlier, self._entry], indent=2))
             self._opened[subset] = prepare(self._paths[subset])
             for note in _times_notes(self._opened[subset], self._paths[subset]):
                 say(self._console, f"note: {note}")

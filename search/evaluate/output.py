@@ -77,7 +77,11 @@ def show(console: Console, evaluation: Evaluation, synthetic: bool, lines: int) 
 
 
 def write_table(
-    path: Path, evaluations: Sequence[Evaluation], device: torch.device, synthetic: bool
+    path: Path,
+    evaluations: Sequence[Evaluation],
+    device: torch.device,
+    synthetic: bool,
+    is_kept: bool = True,
 ) -> pa.Table:
     """Write evaluations to a Parquet file, beside earlier ones of other trials and sets.
 
@@ -89,6 +93,7 @@ def write_table(
         evaluations: what to write; they replace earlier ones of the same trial and set.
         device: where they were computed.
         synthetic: whether the sessions were written by a synthetic typist.
+        is_kept: whether the file is written.
 
     Returns:
         All rows of the file.
@@ -107,8 +112,9 @@ def write_table(
     for row in rows:
         row["test_cer"] = test_cers.get((row["trial"], row.get("weights")))
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-    with whole(path) as scratch:
-        pa.parquet.write_table(table, scratch)
+    if is_kept:
+        with whole(path) as scratch:
+            pa.parquet.write_table(table, scratch)
     return table
 
 

@@ -32,21 +32,23 @@ def command(
 ) -> None:
     """Write leaderboard, figures (PNG, PDF) and report.html of a search, running or over.
 
-    Several runs make one comparison. Only files are read, so a report can be made again at any
+    Several runs make one comparison; one that cannot be read is left out, and
+    said to be. Only files are read, so a report can be made again at any
     time, on any machine.
     """
     from rich.console import Console
 
     from search.display.words import with_room
     from search.report.run import read_run
-    from search.report.telling import beside, compare, report
+    from search.report.telling import beside, compare, read_all, report
     from search.storage import local_run
 
     console = with_room(Console(quiet=quiet))
-    read = [read_run(local_run(run)) for run in runs]
-    if len(read) == 1:
-        report(console, read[0], out or read[0].path / "report")
+    if len(runs) == 1:
+        run = read_run(local_run(runs[0]))
+        report(console, run, out or run.path / "report")
     else:
+        read = read_all(console, runs)
         compare(console, read, out or beside(read))
 
 

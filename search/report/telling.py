@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from emgmodels.command import told
 from search.display.ranking import View
 from search.display.words import say
 from search.report.files import SYNTHETIC, write_comparison, write_report
 from search.report.published import basis, matches, side_by_side
-from search.report.run import Run
+from search.report.run import Run, read_run
 from search.report.tables import comparison, ranking
+from search.storage import local_run
 
 _SHOWN = 15
 
@@ -42,6 +45,33 @@ def compare(console: Console, runs: list[Run], out: Path) -> None:
     for doubt in doubts:
         say(console, f"warning: not comparable: {doubt}")
     say(console, f"Written: {out / 'report.html'}")
+
+
+def read_all(console: Console, runs: Sequence[str]) -> list[Run]:
+    """Return the runs of a comparison; those that cannot be in it are left out, and the why told.
+
+    Raises:
+        ValueError: none is left.
+    """
+    read: dict[Path, Run] = {}
+    why: list[str] = []
+    for name in runs:
+        try:
+            run = read_run(local_run(name))
+        except Exception as error:  # whatever is wrong with one run must not hide the others
+            why.append(f"{name} is left out: {told(error)}")
+            continue
+        if not run.ranked:
+            why.append(f"{name} is left out: no trial has a validation CER yet")
+        elif run.path.resolve() in read:
+            why.append(f"{name} is named twice, and counts once")
+        else:
+            read[run.path.resolve()] = run
+    if not read:
+        raise ValueError("\n".join(["no run can be compared:", *why]))
+    for line in why:
+        say(console, f"note: {line}")
+    return list(read.values())
 
 
 def beside(runs: list[Run]) -> Path:

@@ -12,6 +12,9 @@ from typing import Any
 
 from search.storage.place import is_uri
 
+SPLIT = "split.yaml"
+"""Which sessions a search trained, validated and tests on: emg2qwerty's split file."""
+
 
 def read_facts(path: Path) -> dict[str, Any]:
     """Return what an ``environment.json`` says; facts that old versions did not write are missing.
@@ -33,10 +36,16 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def training_command(run: Path) -> str:
-    """Return the command that trains the best of a run again, on the sessions of its search."""
+def training_command(run: Path, inside: bool = False) -> str:
+    """Return the command that trains the best of a run again, on the sessions of its search.
+
+    Args:
+        run: the run folder.
+        inside: as it is typed in the folder itself, so that it stays right where the folder moves.
+    """
     data = "DIR"
     options: list[str] = []
+    here = Path() if inside else run.absolute()
     with contextlib.suppress(ValueError):
         facts = read_facts(run / "environment.json")
         split = facts.get("split", {})
@@ -46,7 +55,9 @@ def training_command(run: Path) -> str:
             options = ["--subject", facts["subject"]] if facts.get("subject") else []
             if os.path.isfile(origin := str(split.get("origin", ""))):
                 options += ["--split", os.path.abspath(origin)]
-    config = str(run.absolute() / "best.yaml")
+    if (run / SPLIT).is_file():  # drawn splits depend on the search's seed
+        options = ["--split", str(here / SPLIT)]
+    config = str(here / "best.yaml")
     return shlex.join(["python", "-m", "emgmodels.training", config, "--data", data, *options])
 
 

@@ -21,7 +21,7 @@ from emgmodels.own_code import FOLDER, Code, write_code
 from search.halving.ending import Why
 from search.results import intervals
 from search.results.environment import environment
-from search.results.facts import read_facts, training_command
+from search.results.facts import SPLIT, read_facts, training_command
 from search.results.growing_tables import curves_of, trials_of
 from search.results.reading import read_curves, read_trials, read_windows
 from search.results.record import CUT_OFF, TrialRecord, Weights, ending_in
@@ -104,7 +104,7 @@ class RunFolder:
         for row in rows:
             config = Config.model_validate_json(row["config"])
             folder.trials[row["trial"]] = record = TrialRecord(
-                row["trial"], config, row["state"], ending_in(row), row["node"]
+                row["trial"], config, row["state"], ending_in(row), row.get("node") or ""
             )
             if row.get("weights"):  # tables of old have none
                 record.reported = Weights(row["best_epoch"], row["val_cer"], row["weights"])
@@ -137,6 +137,10 @@ class RunFolder:
         """Write ``space.yaml``, the space as it was searched, and the code that it names."""
         write_code(codes, self.path / FOLDER)
         _write(self.path / "space.yaml", write_yaml(dict(resolved)))
+
+    def write_split(self, text: str) -> None:
+        """Write ``split.yaml``, the text of ``emgmodels.sessions.split_text``."""
+        _write(self.path / SPLIT, text)
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Write ``environment.json``: versions, hardware, command line, and the facts given."""
@@ -239,7 +243,7 @@ class RunFolder:
         header = (
             f"# {notation(config.model)}\n# Best of {self.path.name}: validation CER "
             f"{best.best['val_cer']:.2f} % after {best.best['epoch']:.0f} epochs.\n"
-            f"# Train it again: {training_command(self.path)}\n"
+            f"# Train it again, in this folder: {training_command(self.path, inside=True)}\n"
         )
         _write(self.path / "best.yaml", header + dump_config(config))
 

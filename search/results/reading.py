@@ -8,14 +8,26 @@ import pyarrow as pa
 
 from search.results.growing_tables import GrowingTable, curves_of, read_parquet, trials_of
 
+_NEEDED = (
+    *("trial", "rank", "architecture", "val_cer", "best_epoch", "epochs", "state", "reason"),
+    *("parameters", "macs_per_second", "lookahead_ms", "seconds", "config"),
+)
+"""Columns of the trials table that every version has written."""
+
 
 def read_trials(run: str | Path) -> pa.Table:
     """Return the trials table of a run folder, best first.
 
     Raises:
-        ValueError: the folder is not a run folder, or has no trial yet.
+        ValueError: the folder is not a run folder, has no trial yet, or its table lacks columns.
     """
-    return _read(trials_of(Path(run)))
+    table = trials_of(Path(run))
+    found = _read(table)
+    if lacking := [name for name in _NEEDED if name not in found.column_names]:
+        raise ValueError(
+            f"{table.path}: has no column {', '.join(lacking)}: a search writes it: copy it again"
+        )
+    return found
 
 
 def read_curves(run: str | Path) -> pa.Table:

@@ -32,6 +32,7 @@ from search.engine.trial import EmgTrial
 from search.engine.tuning import resume_trials, run_trials
 from search.results.folder import RunFolder
 from search.results.lock import running
+from search.results.own_files import unshare
 from search.results.session_files import is_synthetic
 from search.run.plan import Plan, schedule_of
 from search.run.ranking import print_ranking, send
@@ -117,6 +118,9 @@ def _write(plan: Plan, folder: RunFolder, resources: Resources, console: Console
         facts[LEFT_OUT] = found
     for name, why in found.items():
         say(console, f"note: Ray is used without the patch {name}: {why}")
+    unshare(folder.path)
+    if plan.split:
+        folder.write_split(plan.split)
     if plan.written is not None:
         folder.write_space(plan.written, plan.space.own.codes)
     folder.write_environment(facts)

@@ -32,7 +32,9 @@ from search.display import seed_table
 from search.display.words import say
 from search.engine.resources import resources_asked
 from search.results import seeds
+from search.results.facts import SPLIT
 from search.results.folder import RunFolder
+from search.results.own_files import check_own
 from search.results.record import COMPLETE, STOPPED, TrialRecord
 from search.run.conduct import conduct
 from search.run.dry_run import LABEL, show
@@ -88,6 +90,8 @@ def confirm_winners(
     console = Console(quiet=quiet)
     repeats = check_options(top, repeats)
     folder = RunFolder.open(local_path(run))
+    if not dry_run:
+        check_own(folder.path)
     winners = _winners(folder, top)
     facts = folder.read_environment()
     refuse_confirmation(folder.path, facts)
@@ -178,6 +182,7 @@ def _plan(
     settings |= {"save_every": space.search.save_every, "checkpoints": space.search.checkpoints}
     known = ("code", "subject", "synthetic")
     kept: dict[str, Any] = {key: facts[key] for key in known if key in facts}
+    split_of = folder.path / SPLIT
     plan = Plan(
         space=replace(space, search=SearchConfig.model_validate(settings)),
         opened=opened,
@@ -189,6 +194,7 @@ def _plan(
         facts={**kept, "seed": seed, "split": split, FOLDER: folder.path.name},
         written=space.resolved() | {"search": settings},
         listed=list(_missing(into, winners, repeats, seed)),
+        split=split_of.read_text(encoding="utf-8") if split_of.is_file() else "",
     )
     return plan, into
 
@@ -198,6 +204,8 @@ def _into(folder: RunFolder, facts: Mapping[str, Any]) -> RunFolder:
     path = folder.path / FOLDER
     if path.is_symlink() or (path.exists() and not _is_own(path)):
         raise ValueError(f"{path}: was not written by a confirmation: move it elsewhere")
+    if path.is_dir():
+        check_own(path)
     storage = Place(facts["storage"]) / FOLDER if facts.get("storage") else None
     begun = (path / "space.yaml").is_file()
     return RunFolder.open(path, storage) if begun else RunFolder(path, storage)
@@ -207,7 +215,8 @@ def _is_own(path: Path) -> bool:
     """Return whether a folder is that of a confirmation, or one that nothing was written to yet."""
     if (path / "environment.json").is_file():
         return FOLDER in RunFolder(path).read_environment()
-    return path.is_dir() and {each.name for each in path.iterdir()} <= {"space.yaml", ".running"}
+    known = {"space.yaml", ".running", SPLIT}
+    return path.is_dir() and {each.name for each in path.iterdir()} <= known
 
 
 def _is_done(trial: TrialRecord) -> bool:

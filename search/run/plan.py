@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from emgmodels.config import Config
-from emgmodels.sessions import Split
+from emgmodels.sessions import Split, read_info, split_text
 from emgmodels.stages.pretrained import check_weights
 from search.display.words import say
 from search.engine.gpu_share import AUTO, gpu_share, gpus_of_trial, trial_bytes
@@ -25,6 +24,7 @@ from search.engine.searcher import OptunaSampler
 from search.engine.trial import TrialData
 from search.halving.rungs import Schedule, aligned_epochs, resolve
 from search.results.folder import RunFolder
+from search.results.own_files import check_parent
 from search.run.earlier import learn
 from search.run.forecast import tell_time
 from search.run.sessions import (
@@ -61,6 +61,7 @@ class Plan:
         written: what ``space.yaml`` says from now on; None: what it says already.
         earlier: trials of other searches to learn from.
         listed: number and configuration of each trial, where no sampler suggests them.
+        split: what ``split.yaml`` says from now on; empty: what it says already.
     """
 
     space: Space
@@ -75,6 +76,7 @@ class Plan:
     written: Mapping[str, Any] | None = None
     earlier: Sequence[FrozenTrial] = ()
     listed: Sequence[tuple[int, Config]] | None = None
+    split: str = ""
 
     @property
     def schedule(self) -> Schedule:
@@ -154,7 +156,7 @@ def plan_search(
         ValueError: something cannot be had; the message says what.
     """
     _check(space)
-    check_out(results[0])
+    check_parent(results[0])
     given = resolve_resources(*resources, address)
     if data is None:
         say(console, _DEMO.format(space=shlex.quote(str(source))))
@@ -183,6 +185,8 @@ def plan_search(
         facts=_facts(space, chosen, trial_data, store, synthetic=data is None),
         written=space.resolved(),
         earlier=earlier,
+        # Without writing, sessions of a synthetic typist may not be there to be read.
+        split=split_text(chosen, store.info_of if store else read_info) if writes else "",
     )
 
 
@@ -263,18 +267,6 @@ def share_gpus(
         f"estimate: each is given {share:g} of one.",
     )
     return (cpus, share), choose_resources(cpus, share, cluster=False)
-
-
-def check_out(parent: Path) -> None:
-    """Raise the ``OSError`` that making a folder there would raise, and make none."""
-    there = next(path for path in (parent, *parent.absolute().parents) if os.path.lexists(path))
-    code = 0
-    if not there.is_dir():
-        code = errno.EEXIST if there == parent else errno.ENOTDIR
-    elif not os.access(there, os.W_OK | os.X_OK):
-        code = errno.EACCES
-    if code:
-        raise OSError(code, os.strerror(code), str(parent))
 
 
 def _check(space: Space) -> None:

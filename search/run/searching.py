@@ -11,10 +11,12 @@ import pyarrow as pa
 from rich.console import Console
 
 from emgmodels.own_code import asks_for_code
+from emgmodels.paths import several
 from search.engine.tuning import check_snapshot
 from search.halving.ending import Why
 from search.results.folder import RunFolder
 from search.results.lock import running
+from search.results.own_files import check_own
 from search.results.reading import read_trials
 from search.run.conduct import conduct
 from search.run.confirm import (
@@ -47,8 +49,8 @@ def search(
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | str | None = None,
     address: str | None = None,
-    warm_start: Sequence[str | Path] = (),
-    overrides: Sequence[str] = (),
+    warm_start: str | Path | Sequence[str | Path] = (),
+    overrides: str | Sequence[str] = (),
     allow_code: bool = False,
     quiet: bool = False,
     verbose: bool = False,
@@ -99,7 +101,6 @@ def search(
         EngineError: Ray could not be started; a kind of ``SearchFailedError``.
     """
     console = Console(quiet=quiet)
-    warm_start = [warm_start] if isinstance(warm_start, str | Path) else warm_start
     place, parent = _storage(storage, out)
     space = local_path(space)
     if confirm is not None:
@@ -111,9 +112,10 @@ def search(
         "search.seed": seed,
         "search.repeats": repeats if confirm is None else None,
     }
-    overrides = [overrides] if isinstance(overrides, str) else overrides
     plan = plan_search(
-        load_space(space, demo=data is None, overrides=[*given_options(options), *overrides]),
+        load_space(
+            space, demo=data is None, overrides=[*given_options(options), *several(overrides)]
+        ),
         space,
         console,
         data=data,
@@ -122,7 +124,7 @@ def search(
         resources=(cpus_per_trial, gpus_per_trial),
         address=address,
         results=(parent, place),
-        warm_start=warm_start,
+        warm_start=several(warm_start),
         writes=not dry_run,
     )
     if dry_run:
@@ -180,6 +182,8 @@ def resume(
     """
     console = Console(quiet=quiet)
     folder = _reopen(run, local_path(out), writes=not dry_run)
+    if not dry_run:
+        check_own(folder.path)
     refuse_confirmation(folder.path, folder.read_environment())
     if folder.trials:
         check_snapshot(folder)

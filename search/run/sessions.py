@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,12 @@ from rich.progress import Progress as Bars
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.sessions import SessionInfo, Split, apart, find_split, split_files
 from emgmodels.sessions.session import ON_KEYBOARD
-from emgmodels.synthetic import VERSION, write_subject
 from emgmodels.windows.cache import Opener, open_split, prepare
-from emgmodels.windows.home import fetched_folder, make_home, naming_cache, note_fetched
 from emgmodels.windows.looking import look, no_emg
 from emgmodels.windows.recording import Recording, left_out
 from search.display.words import say
 from search.engine.trial import TrialData
+from search.results.demo_sessions import folder_of, is_typists, typist_folder
 from search.results.session_files import SETS, session_files
 from search.space import Space, TypistConfig
 from search.storage import SessionStore, local_file, local_path
@@ -87,9 +85,9 @@ def choose_sessions(
     if subject is not None or split is not None:
         raise ValueError("--subject and --split choose from session files: give --data DIR too")
     typist = space.typist or TypistConfig()
-    if writes or _folder_of(typist).is_dir():
-        return find_split(_typist_folder(typist), seed=typist.seed)
-    paths = [_folder_of(typist) / f"{typist.subject}-{i:03d}.hdf5" for i in range(typist.sessions)]
+    if writes or folder_of(typist).is_dir():
+        return find_split(typist_folder(typist), seed=typist.seed)
+    paths = [folder_of(typist) / f"{typist.subject}-{i:03d}.hdf5" for i in range(typist.sessions)]
     return split_files(paths, "", seed=typist.seed, info_of=functools.partial(_unwritten, typist))
 
 
@@ -138,7 +136,7 @@ def opener_of(space: Space, writes: bool) -> Opener:
     typist = space.typist or TypistConfig()
 
     def look_at(paths: Sequence[Path], progress: Callable[[Path], None] | None) -> list[Recording]:
-        folder = _folder_of(typist)
+        folder = folder_of(typist)
         if any(path.parent != folder or path.exists() for path in paths):
             return look(paths, progress)
         return [_made_up(path.stem, typist.minutes) for path in paths]
@@ -168,13 +166,12 @@ def sessions_again(
         ValueError: sessions are missing.
     """
     split = dict(facts.get("split", {}))
-    if data is None and facts.get("synthetic") and split.get("train"):
-        typist = space.typist or TypistConfig()
-        if Path(split["train"][0]).parent.name == _typist_name(typist):  # of this version
-            if not writes and not _folder_of(typist).is_dir():
-                own = {each: _renamed(split[each], _folder_of(typist)) for each in SETS}
-                return TrialData(own["train"], own["val"]), {**split, **own}
-            data = _typist_folder(typist)
+    typist = space.typist or TypistConfig()
+    if data is None and is_typists(facts, typist):
+        if not writes and not folder_of(typist).is_dir():
+            own = {each: _renamed(split[each], folder_of(typist)) for each in SETS}
+            return TrialData(own["train"], own["val"]), {**split, **own}
+        data = typist_folder(typist)
     for subset in ("train", "val"):
         split[subset] = session_files(run, facts, subset, data)
     with contextlib.suppress(ValueError):  # they are needed when the search is over
@@ -182,32 +179,8 @@ def sessions_again(
     return TrialData(train=split["train"], val=split["val"]), split
 
 
-def _typist_folder(typist: TypistConfig) -> Path:
-    """Return the folder of a synthetic typist's sessions, written once for each typist."""
-    name = _typist_name(typist)
-    make_home()
-    folder = _folder_of(typist)
-    if folder.is_dir():
-        return folder
-    with naming_cache():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as scratch:
-            sessions = Path(scratch) / name
-            for path in write_subject(
-                sessions, typist.sessions, typist.minutes, typist.subject, typist.seed
-            ):
-                note_fetched(folder / path.name, path.stat())
-            with contextlib.suppress(OSError):  # another search was first, with the same bytes
-                sessions.rename(folder)
-    return folder
-
-
 def _renamed(paths: Sequence[str], folder: Path) -> tuple[str, ...]:
     return tuple(str(folder / Path(path).name) for path in paths)
-
-
-def _folder_of(typist: TypistConfig) -> Path:
-    return fetched_folder() / "typist" / _typist_name(typist)
 
 
 def _unwritten(typist: TypistConfig, path: Path) -> SessionInfo:
@@ -231,10 +204,6 @@ def _made_up(name: str, minutes: float) -> Recording:
     at = np.arange(SAMPLE_RATE // 10, samples, SAMPLE_RATE // _KEYS_A_SECOND)
     labels = np.arange(len(at)) % 26
     return Recording(name, no_emg(samples), labels, at, at, has_key_times=True)
-
-
-def _typist_name(typist: TypistConfig) -> str:
-    return f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
 
 
 def _minutes(recordings: list[Recording]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import get_lock_file
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX, get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
 from emgmodels.atomic import append
@@ -171,6 +171,17 @@ class JournalFile(JournalFileBackend):
             self._forced = time.monotonic()
 
 
+def _release(journal: Path) -> None:
+    """Remove the lock that a killed process left; only one search at a time has a run folder.
+
+    Optuna waits for it as long as the journal that it names changes or is not there. In a folder
+    that was copied it names the journal of the original.
+    """
+    lock = journal.with_name(f"{journal.name}{LOCK_FILE_SUFFIX}")
+    if lock.is_symlink():
+        lock.unlink(missing_ok=True)
+
+
 def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> SearchStudy:
     """Open a study, or create it.
 
@@ -186,6 +197,8 @@ def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> Sear
     storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
     file: JournalFile | None = None
     if journal is not None:
+        journal = journal.absolute()  # its lock is a link to it
+        _release(journal)
         drop_torn_line(journal)
         file = JournalFile(str(journal))
         storage = optuna.storages.JournalStorage(file)

@@ -27,7 +27,11 @@ from search.space.space import LARGEST_GRID, Space, partial
 
 
 def load_space(
-    path: str | Path, *, demo: bool = False, overrides: Sequence[str] = (), imports: bool = True
+    path: str | Path,
+    *,
+    demo: bool = False,
+    overrides: str | Sequence[str] = (),
+    imports: bool = True,
 ) -> Space:
     """Read and validate a space file.
 

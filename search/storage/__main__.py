@@ -33,9 +33,13 @@ def list_command(
     from search.storage.place import Place
 
     place = Place(storage.rstrip("/"))
-    for name in sorted(place.files()):
-        if name.count("/") == 1 and name.endswith("/space.yaml"):
-            typer.echo((place / name.split("/")[0]).uri)
+    found = (name.split("/") for name in sorted(place.files()) if name.count("/") == 1)
+    for run, file in found:
+        shown = "".join(c if c.isprintable() else "\ufffd" for c in run)
+        if file == "space.yaml" and set(run) & set("?#%"):
+            typer.echo(f"note: {shown!r} has no URI for its ?, # or %: rename it there", err=True)
+        elif file == "space.yaml":
+            typer.echo(f"{shown}" if shown != run else (place / run).uri)
 
 
 if __name__ == "__main__":

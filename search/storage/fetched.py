@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs
 
+from emgmodels.paths import several
 from emgmodels.sessions import SessionInfo, read_info
 from emgmodels.sessions.finding import ordered
 from emgmodels.windows.home import fetched_folder, is_fetched, make_home, naming_cache, note_fetched
@@ -60,9 +61,9 @@ class SessionStore:
         except OSError as error:
             raise ValueError(f"{uri}: cannot be read: {redact(str(error))}") from None
 
-    def fetch(self, paths: Iterable[Path]) -> None:
+    def fetch(self, paths: str | Path | Iterable[str | Path]) -> None:
         """Bring sessions to this machine, those that it has not got as they are in the store."""
-        for path in paths:
+        for path in several(paths):
             local_file(self.uri_of(path))
 
 

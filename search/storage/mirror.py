@@ -21,8 +21,9 @@ APPENDED = (".trials.rows", ".curves.rows")
 _APPENDED = ".rows"
 _FETCHED = FETCHED
 """Names, in a fetched folder, the place that it is a copy of."""
+_FACTS = "environment.json"
 _OWN = re.compile(
-    r"(confirm/)?(space\.yaml|environment\.json|best\.yaml|study\.journal"
+    r"(confirm/)?((space|split|best)\.yaml|environment\.json|study\.journal"
     r"|(trials|confirm)\.csv|evaluation\.json|(trials|curves|windows|confirm|evaluation)\.parquet"
     r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures|code)/.+)"
 )
@@ -95,9 +96,9 @@ def fetch(
     for name, info in wanted.items():
         target = folder / name
         check_own(target, folder)
-        if target.is_dir() or (
-            target.exists() and _differs(info, target) and not (is_copy and _OWN.fullmatch(name))
-        ):
+        changes = _differs(info, target) if target.exists() else False
+        changes |= name == _FACTS and target.exists()  # they are going to name the place
+        if target.is_dir() or (changes and not (is_copy and _OWN.fullmatch(name))):
             raise ValueError(
                 f"{target}: is there already and was not fetched from {place.uri}: name another "
                 f"folder to fetch to, or move it elsewhere"
@@ -117,7 +118,7 @@ def fetch(
         replaced = rows.is_file() and name not in files and table in files
         if replaced and _is_new(files[table], rows):
             rows.unlink()  # another machine has gone on since
-    _note_place(folder / "environment.json", place)
+    _note_place(folder / _FACTS, place)
     return folder
 
 

@@ -131,6 +131,54 @@ def test_tensorboard_reads_the_uri(environment, searched):
     assert done.stdout.strip() == "3"
 
 
+TOOLS = """
+import boto3, pathlib, sys
+s3 = boto3.client("s3")
+
+def listed(prefix):
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket="emg", Prefix=prefix)
+    return [each for page in pages for each in page.get("Contents", ())]
+
+what, source, target = sys.argv[1:]
+for each in listed(source):
+    name = each["Key"].removeprefix(source)
+    if what == "copy":
+        s3.copy_object(Bucket="emg", Key=target + name, CopySource="emg/" + each["Key"])
+    elif what == "download":
+        path = pathlib.Path(target + name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        s3.download_file("emg", each["Key"], str(path))
+    else:
+        print(each["Key"], each["ETag"], each["LastModified"])
+"""
+"""What ``aws s3`` does: copy in the store, copy from there, list."""
+
+
+def test_a_run_that_a_stores_tools_copied_goes_on_there_and_is_read_back(
+    environment, searched, tmp_path
+):
+    """Under another name, from a machine that has nothing of it; the original stays as it is."""
+
+    def tools(*words: str) -> str:
+        line = [sys.executable, "-c", TOOLS, *words]
+        return subprocess.run(
+            line, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    before = tools("list", "runs/", "")
+    tools("copy", "runs/stored-001/", "elsewhere/renamed/")
+    cache = {**environment, "EMGSEARCH_CACHE": str(tmp_path / "cache")}
+    uri = "s3://emg/elsewhere/renamed"
+    done = command(cache, tmp_path, "search.run", "--resume", uri, "--add-trials", "1")
+    assert done.returncode == 0, done.stderr
+    tools("download", "elsewhere/renamed/", "back/")
+    assert read_trials(tmp_path / "back").num_rows == 4
+    for words in (("search.report", "back"), ("search.evaluate", "back", "--device", "cpu")):
+        done = command(cache, tmp_path, *words)
+        assert done.returncode == 0, done.stderr
+    assert tools("list", "runs/", "") == before
+
+
 def test_what_is_not_there_is_named(environment, searched):
     asked = (
         ("search.report", "s3://emg/runs/none"),
@@ -176,6 +224,20 @@ def test_appended_rows_are_sent_until_they_are_brought_in(place, run):
     Mirror(run, place).push()  # another process, which did not send the rows itself
     assert ".curves.rows" not in place.files()
     assert "curves.parquet" in place.files()
+
+
+def test_odd_names_hide_no_run_of_a_list(environment, place, tmp_path):
+    """In the order of their names, each once; what is no run folder is left out."""
+    for name in ("b-001", "Läufe-001", "a b-001", "odd?x=1", "odd#2"):
+        for file in ("space.yaml", "trials.parquet", "confirm/space.yaml"):
+            place.write(f"{name}/{file}", b"x")
+    place.write("notes/deeper/space.yaml", b"x")
+    place.write("space.yaml", b"x")
+    done = command(environment, tmp_path, "search.storage", "list", f"{place.uri}/")
+    assert done.returncode == 0, done.stderr
+    names = ("Läufe-001", "a b-001", "b-001")
+    assert done.stdout.splitlines() == [f"{place.uri}/{name}" for name in names]
+    assert [line.split("'")[1] for line in done.stderr.splitlines()] == ["odd#2", "odd?x=1"]
 
 
 def test_fetching_keeps_what_was_not_sent_yet(place, run):

@@ -14,6 +14,7 @@ from emgmodels.sessions import write_session
 from emgmodels.windows import cache, home
 from emgmodels.windows.__main__ import app
 from emgmodels.windows.cache import prepare
+from emgmodels.windows.conversion import META
 from emgmodels.windows.looking import look
 
 
@@ -245,3 +246,26 @@ def test_a_look_finds_what_preparing_finds_and_writes_nothing(session_paths, tmp
         assert own.emg.shape == other.emg.shape
     for known, other in zip(look(session_paths), prepared, strict=True):
         assert np.array_equal(known.emg, other.emg)
+
+
+def test_the_list_shows_odd_names_and_what_is_damaged(tmp_path, monkeypatch):
+    """The least recently opened first, brackets as they are, one that cannot be read among them."""
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "[cache]"))
+    monkeypatch.setenv("COLUMNS", "300")
+    names = ("[red]odd", "b c", "Läufe", "broken")
+    for seed, name in enumerate(names):
+        path = tmp_path / "[data]" / f"{name}.hdf5"
+        write_session(path, make_session(seconds=6, seed=seed, name=name))
+        prepare([path])
+    for age, entry in enumerate(cache.entries()):
+        os.utime(entry.folder / META, (1e9 + age, 1e9 + age))
+    [broken] = [entry.folder for entry in cache.entries() if entry.name == "broken"]
+    (broken / META).write_text("[1]")
+    (broken.parent / "0123").mkdir()
+    shown = CliRunner().invoke(app, ["list"])
+    assert shown.exit_code == 0, shown.output
+    at = [shown.stdout.index(each) for each in ("(damaged)", *names[:3])]
+    assert at[0] < min(at[1:])
+    assert f"{tmp_path}/[data]/[red]odd.hdf5" in shown.stdout
+    assert f"in {tmp_path}/[cache]/recordings" in shown.stdout
+    assert "4 recordings" in shown.stdout

@@ -8,11 +8,14 @@ import pytest
 import torch
 from conftest import START, make_session
 
-from emgmodels.charset import decode, encode
+from emgmodels.charset import BLANK, decode, encode
+from emgmodels.checkpoints.loading import load
 from emgmodels.config import Config, TrainingConfig
-from emgmodels.ctc import ctc_loss
+from emgmodels.ctc import ctc_loss, greedy_decode
 from emgmodels.factory import build
+from emgmodels.metrics import EditCounts
 from emgmodels.network.memory_estimate import training_bytes
+from emgmodels.network.network import Network
 from emgmodels.notation import parse_notation
 from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, emit
 from emgmodels.sessions import Keystroke, Prompt, Split, write_session
@@ -183,26 +186,77 @@ def test_sessions_say_how_they_count_and_what_is_left_out(opened, tmp_path):
     assert any("1 prompts of training sessions take more than 64 s" in note for note in notes)
 
 
-def test_a_perfect_reader_of_prompts_has_no_errors(opened, monkeypatch):
-    """Whatever way a session is read: windows have all of their prompt as target, chunks too."""
-    (recording,) = opened(prompted(SPANS))
-    model, training = build(parse_notation(MODEL)).eval(), TrainingConfig()
-    for way in (STITCHED, ONE_PASS, WINDOWS):
-        found = emit(model, recording, training, way)
-        assert found.ends == recording.prompts[:, 3].tolist()
-        if way == WINDOWS:
-            assert [label for labels in found.window_targets for label in labels] == found.target
-        assert [chunk.target for chunk in found.read().chunks] == (
-            (recording.prompts[:, 3] - recording.prompts[:, 2]).tolist()
-        )
+KEYS = "abcd\u23ce"
+"""Each typed on an electrode of its own, three apart."""
 
 
-def test_what_is_read_in_validation_is_what_evaluation_reads(opened):
-    recordings = opened(prompted(SPANS), prompted(SPANS[:2], seed=1))
-    config = small(epochs=1)
-    (result,) = fit(config, recordings, recordings)
-    assert len(result.readings) == 6
-    assert not np.array_equal(result.best_windows[:, 1], np.zeros(6))
+def marked(spans, seconds=24.0):
+    """Return a session of prompts whose EMG tells each key: a burst on the key's electrode."""
+    rng = np.random.default_rng(0)
+    session = make_session(seconds=seconds, name="marked", on_keyboard=False)
+    emg = rng.normal(size=session.emg.shape).astype(np.float32) * 5
+    prompts = []
+    for start, end in spans:
+        times = np.arange(start + 0.05, end - 0.3, 0.25)
+        keys = rng.integers(len(KEYS) - 1, size=len(times))
+        for at, key in zip([*times, end - 0.15], [*keys, len(KEYS) - 1], strict=True):
+            low = round(at * 2000)
+            emg[low : low + 128, 0, 3 * key] *= 60
+        text = "".join(KEYS[key] for key in keys)
+        prompts.append(Prompt("text", START + start, START + end, text))
+    return replace(session, emg=emg, prompts=tuple(prompts))
+
+
+class PerfectReader(Network):
+    """Names the electrode that is loudest in a frame, if one is."""
+
+    def forward(self, features):
+        loudness = features[:, 0].mean(-1).transpose(1, 2)  # (N, T, E)
+        over, electrode = (loudness - loudness.median(-1, keepdim=True).values).max(-1)
+        labels = torch.tensor([encode(key)[0] for key in KEYS])
+        read = torch.where(over > 1, labels[(electrode // 3).clamp(max=len(KEYS) - 1)], BLANK)
+        return torch.log_softmax(50.0 * torch.nn.functional.one_hot(read, BLANK + 1), -1)
+
+
+@pytest.mark.parametrize("way", [STITCHED, ONE_PASS, WINDOWS])
+def test_a_perfect_reader_of_prompts_has_no_errors(opened, way):
+    """Whatever way a session is read: what is held against it is what was typed, and when."""
+    session = marked(SPANS)
+    (recording,) = opened(session)
+    model = PerfectReader(parse_notation(MODEL)).eval()
+    found = emit(model, recording, TrainingConfig(), way).read()
+    typed = [prompt.text + "\u23ce" for prompt in session.prompts]
+    assert decode(found.predicted) == decode(found.target) == "".join(typed)
+    assert [chunk.target for chunk in found.chunks] == [len(text) for text in typed]
+    assert [chunk.edits for chunk in found.chunks] == [0] * len(typed)
+
+
+def test_what_is_read_in_validation_is_what_evaluation_reads(opened, tmp_path):
+    """Text by text, of sessions with key times and without, by the weights that were kept."""
+    *train, keyed, untimed = opened(
+        make_session(), make_session(seed=1), make_session(seed=2), prompted(SPANS, seed=3)
+    )
+    recordings = [untimed, keyed]
+    config = small(epochs=5, learning_rate=2e-2, aligned_start={"epochs": 5})
+    found = fit_and_save(config, train, recordings, tmp_path)
+    best = min(found, key=lambda result: result.val_cer)
+    model = load(tmp_path / f"{best.epoch}.pt").model
+    readings, edits = [], EditCounts()
+    for recording in recordings:
+        found = emit(model, recording, config.training, WINDOWS)
+        for log_probs, target in zip(found.log_probs, found.window_targets, strict=True):
+            readings.append((decode(target), decode(greedy_decode(log_probs[None])[0])))
+        edits += found.read().edits
+    assert len(readings) == len(SPANS) + 6
+    assert sorted(readings) == sorted(best.readings)
+    assert any(read for _, read in readings), "an untrained model reads nothing"
+    assert edits.cer == pytest.approx(best.val_cer)
+
+
+def fit_and_save(config, train, val, folder):
+    for result in fit(config, train, val):
+        result.save(folder / f"{result.epoch}.pt")
+        yield result
 
 
 def test_on_a_device_prompts_are_cut_the_same(opened):

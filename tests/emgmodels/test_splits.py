@@ -7,7 +7,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emgmodels.sessions import Session, SessionError, find_session_files, find_split, write_session
+from emgmodels.sessions import (
+    Session,
+    SessionError,
+    find_session_files,
+    find_split,
+    split_text,
+    write_session,
+)
 
 
 def add(folder, *names, user="u"):
@@ -285,6 +292,23 @@ def test_names_match_however_their_accents_are_spelled(tmp_path):
     entries = {"train": [(composed, apart)], "val": [(apart, f"{composed}2")]}
     split = find_split(tmp_path, split_file=write_split(tmp_path / "s.yaml", **entries, user=apart))
     assert len(split.train) == len(split.val) == 1
+
+
+@pytest.mark.parametrize("user", ["0123", "zo\u00eb", "no", "12:30", "a: b # c"])
+def test_a_split_is_written_as_it_is_read(tmp_path, user):
+    """Also one that was drawn with another seed than the training command's."""
+    names = ("1e5", "true", "a..b", "x y", "[a]", "null", "s'1")
+    for seed, name in enumerate(names):
+        recorded(tmp_path / f"{name}.hdf5", seed, user=user)
+    drawn = find_split(tmp_path, seed=7)
+    again = tmp_path / "split.yaml"
+    again.write_text(split_text(drawn), encoding="utf-8")
+    found = find_split(tmp_path, split_file=again)
+    assert (found.subject, found.train, found.val, found.test) == (
+        *(drawn.subject, drawn.train),
+        *(drawn.val, drawn.test),
+    )
+    assert find_split(tmp_path).val != drawn.val
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/a", "sub/a", "sub\\a", "..", ""])

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import math
+import re
 import resource
 import signal
 
@@ -10,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from emgmodels.checkpoints.loading import load
-from emgmodels.config import Config
+from emgmodels.config import Config, dump_config
 from emgmodels.factory import build
 from emgmodels.notation import parse_notation
 from emgmodels.training.__main__ import app
@@ -280,3 +281,25 @@ def test_every_training_of_a_process_is_compiled(data, monkeypatch):
             trained = next(fit(config, *data))
     assert all(graphs), graphs
     assert trained.train_loss == pytest.approx(next(fit(small(epochs=1), *data)).train_loss)
+
+
+def test_the_commands_last_words_are_true(session_paths, tmp_path, monkeypatch):
+    """They name the best epoch, its CER and the file that has its weights."""
+    monkeypatch.chdir(tmp_path)
+    config = small(epochs=3)
+    (tmp_path / "tiny.yaml").write_text(dump_config(config))
+    words = ["tiny.yaml", "--data", str(session_paths[0].parent), "--device", "cpu"]
+    done = CliRunner().invoke(app, [*words, "--out", "my model.pt"])
+    assert done.exit_code == 0, done.output
+    cers = [float(cer) for cer in re.findall(r"^epoch \d+: .* CER ([\d.]+) %", done.output, re.M)]
+    assert len(cers) == 3
+    last = done.output.splitlines()[-1]
+    best = cers.index(min(cers)) + 1
+    assert last == (
+        f"best validation CER {min(cers):.2f} % at epoch {best}; checkpoint with its weights: "
+        f"my model.pt"
+    )
+    origin = load(tmp_path / "my model.pt").origin
+    assert (origin.epoch, f"{origin.val_cer:.2f}") == (best, f"{min(cers):.2f}")
+    again = CliRunner().invoke(app, [*words, "--out", "my model.pt", "--resume", "my model.pt"])
+    assert again.output.splitlines()[-1] == "my model.pt has all 3 epochs already."

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT, bound_by_permissions, give_away
 
 import search.engine.ray_session
 import search.engine.tuning
 from search import run
+from search.evaluate.evaluating import evaluate
 from search.results.folder import RunFolder
 from search.results.reading import read_curves, read_trials
 from search.run.confirm import confirm_winners
@@ -55,6 +60,21 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
+def by_hard_links(source: Path, target: Path) -> None:
+    """Copy as ``cp -al`` does: both folders' files are the same, and one appends to some."""
+    shutil.copytree(source, target, copy_function=os.link)
+
+
+def by_a_store(source: Path, target: Path) -> None:
+    """Copy as an object store's tools do there and back: files only, all with another time."""
+    files = [path for path in source.rglob("*") if path.is_file()]
+    for age, path in enumerate(sorted(files, key=lambda path: path.name[::-1])):
+        copied = target / path.relative_to(source)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        copied.write_bytes(path.read_bytes())
+        os.utime(copied, (1.7e9 - age, 1.7e9 - age))
+
+
 def assert_went_on(folder: Path, trials: int) -> None:
     rows = read_trials(folder).to_pylist()
     assert sorted(row["trial"] for row in rows) == list(range(trials))
@@ -64,21 +84,25 @@ def assert_went_on(folder: Path, trials: int) -> None:
 
 
 def test_copies_go_on_where_they_lie_and_leave_the_original_alone(original, tmp_path, monkeypatch):
-    """Named in every way: beside the original, with odd letters, relative, and by a link."""
+    """Copied in every way, named in every way: with odd letters, relative, and by a link."""
     before = hashes(original)
-    odd = tmp_path / "Läufe von Anna" / "tiny #1? 50%"
-    beside = original.with_name("tiny-copy")
-    for copied in (odd, beside):
-        shutil.copytree(original, copied)
+    ways = {
+        tmp_path / "L\u00e4ufe von Anna" / "tiny #1? 50%": shutil.copytree,
+        tmp_path / "links" / "tiny": by_hard_links,
+        tmp_path / "stored" / "renamed": by_a_store,
+    }
     monkeypatch.chdir(tmp_path)
-    run.resume(odd.relative_to(tmp_path), add_trials=1, quiet=True)
-    link = tmp_path / "link"
-    link.symlink_to(beside)
-    run.resume(link, add_trials=1, quiet=True)
-    assert hashes(original) == before
-    for copied in (odd, beside):
+    for number, (copied, copy) in enumerate(ways.items()):
+        copy(original, copied)
+        link = tmp_path / f"link{number}"
+        link.symlink_to(copied)
+        lock = copied / "study.journal.lock"  # of a process that was killed as it wrote
+        lock.symlink_to(tmp_path / "nowhere")
+        run.resume(copied.relative_to(tmp_path) if number else link, add_trials=1, quiet=True)
         assert_went_on(copied, 3)
         assert (copied / ".ray" / "0002").is_dir(), "Ray's own files are there as well"
+        assert not lock.is_symlink()
+        assert hashes(original) == before
 
 
 def test_a_run_that_was_moved_goes_on_again_and_is_confirmed(original, tmp_path):
@@ -147,3 +171,101 @@ def test_a_snapshot_that_cannot_be_read_is_told_and_nothing_is_trained_again(ori
     with pytest.raises(ValueError, match="cannot be resumed: the snapshot of its trials"):
         run.resume(folder, add_trials=1, quiet=True)
     assert read_curves(folder).equals(before)
+
+
+def test_a_demo_goes_on_where_its_cache_never_was(engine, tmp_path, monkeypatch):
+    """Its typist's sessions are written again, to the same bytes; the first cache is gone."""
+    space = tmp_path / "tiny.yaml"
+    space.write_text(f"{SPACE}typist: {{sessions: 3, minutes: 0.25, seed: 5}}\n")
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "first"))
+    run.search(space, out=tmp_path / "runs", trials=1, quiet=True)
+    moved = tmp_path / "moved"
+    (tmp_path / "runs" / "tiny-001").rename(moved)
+    shutil.rmtree(tmp_path / "first")
+    for number, use in enumerate(
+        (
+            lambda: evaluate(moved, test=True, quiet=True),
+            lambda: confirm_winners(moved, top=1, repeats=2, quiet=True),
+            lambda: run.resume(moved, add_trials=1, quiet=True),
+            lambda: run.search(
+                space, out=tmp_path / "new", trials=1, warm_start=moved, quiet=True, seed=9
+            ),
+        )
+    ):
+        monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / f"cache{number}"))
+        assert use().num_rows
+    assert_went_on(moved, 2)
+    cers = {row["val_cer"] for row in read_trials(moved).to_pylist() if row["trial"] == 0}
+    rows = evaluate(moved, quiet=True).to_pylist()
+    assert {r["cer"] for r in rows if r["way"] == "windows" and not r["session"]} == cers
+    assert not (tmp_path / "first").exists()
+    assert not (tmp_path / "runs" / "tiny-001").exists()
+
+
+AS_ANOTHER = """
+import sys
+from pathlib import Path
+import shutil
+from typer.testing import CliRunner
+import search.engine.ray_session
+from search import run
+from search.__main__ import app
+from search.evaluate.evaluating import evaluate
+from search.results.reading import read_trials
+
+def typed(*words, code=0):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done.output
+
+def main():
+    theirs, data, mine = map(Path, sys.argv[1:4])
+    assert "finished" in typed("runs", theirs.parent)
+    typed("report", theirs, "--out", mine / "report", "--quiet")
+    assert "Permission denied" in typed("report", theirs, code=2)
+    assert "nothing of this is kept" in typed("evaluate", theirs, "--data", data)
+    for words in (["evaluate", theirs, "--test"], ["run", "--resume", theirs]):
+        assert "cannot be written by you: copy it" in typed(*words, "--data", data, code=2)
+    copied = mine / "copied"
+    shutil.copytree(theirs, copied)
+    for path in (copied, *copied.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o200)
+    with search.engine.ray_session.engine(None, None):
+        options = {"data": data, "quiet": True}
+        assert run.resume(copied, add_trials=1, **options).num_rows == 3
+        warm = {"warm_start": str(theirs), "out": mine / "new", "trials": 1}
+        assert run.search(theirs / "space.yaml", **warm, **options).num_rows == 1
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_another_user_goes_on_with_a_copy_of_what_they_may_only_read(
+    original, session_paths, tmp_path
+):
+    """Reads, reports, evaluates and learns from the original, which stays as it is."""
+    shared, mine = tmp_path / "shared", tmp_path / "mine"
+    mine.mkdir()
+    shutil.copytree(original, shared / "tiny-001")
+    shutil.copytree(session_paths[0].parent, shared / "data")
+    give_away(shared)
+    script = tmp_path / "script.py"
+    script.write_text(AS_ANOTHER)
+    before = hashes(shared)
+    home = {"HOME": str(mine), "EMGSEARCH_CACHE": str(mine / "cache"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [
+            *bound_by_permissions(),
+            sys.executable,
+            script,
+            shared / "tiny-001",
+            shared / "data",
+            mine,
+        ],
+        env={**os.environ, **home, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert hashes(shared) == before

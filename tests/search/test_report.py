@@ -578,6 +578,38 @@ def test_comparison_ranks_searches_and_warns_of_other_data(run, tmp_path):
     assert rows[1].split(" | ")[2] == f"{max(best):.2f}"
 
 
+def test_runs_that_cannot_be_read_hide_no_others_from_a_comparison(run, tmp_path):
+    """They are named with the reason, as is one that is named twice; odd names are shown."""
+    empty, damaged, lacking = (tmp_path / name for name in ("[red]empty", "damaged", "lacking"))
+    for path in (empty, damaged, lacking):
+        shutil.copytree(run, path)
+    for table in empty.glob("*.parquet"):
+        table.unlink()
+    (damaged / "curves.parquet").write_bytes(b"PAR1PAR1")
+    trials = pyarrow.parquet.read_table(lacking / "trials.parquet").drop_columns("reason")
+    pyarrow.parquet.write_table(trials, lacking / "trials.parquet")
+    again = run / ".." / run.name
+    good = tmp_path / "[bold]good-001"
+    make_run(tmp_path, SPACE.replace("made-up", "good"), trials=6).rename(good)
+    named = (empty, run, damaged, again, lacking, good)
+    result = CliRunner().invoke(app, [*map(str, named), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    said = result.output.replace("\n", "")
+    assert f"note: {empty} is left out: {empty}: holds no trials.parquet" in said
+    assert f"note: {damaged} is left out: {damaged / 'curves.parquet'}: is no Parquet file" in said
+    assert (
+        f"note: {lacking} is left out: {lacking / 'trials.parquet'}: has no column reason" in said
+    )
+    assert f"note: {again} is named twice" in said
+    assert "[bold]good-001" in said
+    alone = CliRunner().invoke(app, [str(empty), str(damaged)])
+    assert alone.exit_code == 2
+    assert alone.output.startswith("error: no run can be compared:")
+    for path in (empty, damaged):
+        assert str(path) in alone.output
+        assert CliRunner().invoke(app, [str(path)]).exit_code == 2
+
+
 def test_searches_on_the_same_sessions_compare_without_warning(run, copy, tmp_path):
     assert write_comparison([read_run(run), read_run(copy)], tmp_path / "out") == []
 

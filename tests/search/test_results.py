@@ -5,6 +5,7 @@ from pathlib import Path
 from emgmodels.config import Config
 from emgmodels.notation import parse_notation
 from search.results import environment
+from search.results.facts import training_command
 from search.results.folder import RunFolder
 from search.results.reading import read_trials
 from search.results.record import TrialRecord
@@ -21,7 +22,7 @@ def test_a_setting_may_be_a_number_in_one_trial_and_a_list_in_another(tmp_path):
 
 
 def test_the_best_names_the_command_that_trains_it_again(tmp_path):
-    """With the sessions' folder, and quoted as a shell wants it."""
+    """With the sessions' folder, quoted as a shell wants it, and right wherever the run moves."""
     data = tmp_path / "my data"
     folder = RunFolder.create(tmp_path, "a run")
     split = {part: [str(data / f"{part}.hdf5")] for part in ("train", "val", "test")}
@@ -32,8 +33,13 @@ def test_the_best_names_the_command_that_trains_it_again(tmp_path):
     [line] = [x for x in (folder.path / "best.yaml").read_text().splitlines() if "again" in x]
     words = shlex.split(line.split(":", 1)[1])
     assert words[:3] == ["python", "-m", "emgmodels.training"]
-    assert Path(words[3]) == folder.path / "best.yaml"
-    assert words[4:] == ["--data", str(data), "--subject", "anna"]
+    assert words[3:] == ["best.yaml", "--data", str(data), "--subject", "anna"]
+    folder.write_split("user: anna")
+    whole = training_command(folder.path)
+    assert shlex.split(whole)[3:] == [
+        *(str(folder.path / "best.yaml"), "--data", str(data)),
+        *("--split", str(folder.path / "split.yaml")),
+    ]
     folder.write_environment({})
     folder.flush()
     assert "--data DIR" in (folder.path / "best.yaml").read_text()

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from emgmodels.sessions import Keystroke, write_session
 from search.report.run import read_run
 from search.results.reading import read_curves, read_trials, read_windows
 
+ROOT = Path(__file__).resolve().parents[2]
 SPACE = """
 name: tiny
 model:
@@ -210,18 +212,20 @@ class TestFinishedSearch:
         assert "synthetic" not in printed
         assert "\x1b" not in printed
 
-    def test_the_best_trains_again_to_the_same_cer(self, finished, data, tmp_path):
-        folder, _ = finished
+    def test_the_best_trains_again_to_the_same_cer(self, finished, tmp_path):
+        """By the command in its head, in the folder wherever that was moved."""
+        folder = tmp_path / "moved"
+        shutil.copytree(finished[0], folder)
+        head = (folder / "best.yaml").read_text().splitlines()[2]
+        command = head.removeprefix("# Train it again, in this folder: python -m ")
         best = read_trials(folder).to_pylist()[0]
         assert load_config(folder / "best.yaml").seed == best["seed"]
         done = subprocess.run(
-            [
-                *(sys.executable, "-m", "emgmodels.training", folder / "best.yaml"),
-                *("--data", data, "--split", data / "split.yaml", "--out", tmp_path / "m.pt"),
-            ],
+            [sys.executable, "-m", *shlex.split(command)],
             capture_output=True,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            cwd=folder,
         )
         assert done.returncode == 0, done.stderr
         assert "no key times and count by" in done.stdout
@@ -527,7 +531,7 @@ def test_a_demo_goes_on_where_its_typist_never_was(space, monkeypatch, tmp_path)
             assert new.is_relative_to(tmp_path / "second")
             moved = tmp_path / "gone" / old.relative_to(tmp_path / "first")
             assert new.read_bytes() == moved.read_bytes()
-    monkeypatch.setattr(sessions, "VERSION", 99)
+    monkeypatch.setattr("emgmodels.synthetic.VERSION", 99)
     with pytest.raises(ValueError, match="1 of 1 training sessions are missing"):
         sessions.sessions_again(tmp_path, facts, None, demo)
 

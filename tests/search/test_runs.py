@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -108,6 +110,24 @@ def test_command_says_where_runs_are_when_there_are_none(tmp_path):
     assert missing.exit_code == 2
     assert "nope: is no folder" in missing.stderr
     assert "holds no run folder" in CliRunner().invoke(app, [str(tmp_path)]).stdout
+
+
+def test_odd_names_are_shown_and_the_newest_stands_first(tmp_path):
+    names = ("[red]a", "b c", "Läufe", "\x1b[31mred", "-x", "'q'")
+    for age, name in enumerate(names):
+        path = make_run(tmp_path, name, ENDS["finished"]).path
+        os.utime(path / "trials.parquet", (1e9 - age, 1e9 - age))
+    (tmp_path / "again").symlink_to(path)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("x")
+    found = list_runs(tmp_path)
+    assert [run.path.name for run in found if run.path.name != "again"] == [
+        f"{name}-001" for name in names
+    ]
+    shown = CliRunner().invoke(app, [str(tmp_path)]).stdout
+    assert "\x1b[31m" not in shown
+    for name in ("[red]a-001", "b c-001", "Läufe-001", "-x-001", "'q'-001"):
+        assert name in shown
 
 
 def unknown_architecture(run):

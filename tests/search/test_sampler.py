@@ -1,6 +1,7 @@
 import importlib.util
 import math
 import pickle
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from search.sampler.samplers import SAMPLERS, trial_seed
 from search.sampler.warm_start import earlier_trials
 from search.space import SpaceError, load_space
 
+SPACES = Path(__file__).parents[2] / "spaces"
 SPACE = """
 name: small
 model:
@@ -601,6 +603,42 @@ def test_what_was_cut_off_is_not_begun_again_by_a_sampler_of_fixed_points(
         asked = [sampler.suggest(str(index)) for index in range(8)]
         trained = {trial.config.model for trial in earlier_run.trials.values()}
         assert not trained & {config_of(each).model for each in asked}
+
+
+def test_a_demo_that_learns_from_a_demo_trains_none_of_its_configurations(tmp_path):
+    """Its sampler knows its points in advance and would suggest the same again, in order."""
+    space = load_space(SPACES / "deep.yaml", demo=True)
+    assert space.search.sampler == "quasirandom"
+    first = OptunaSampler(space)
+    folder = RunFolder.create(tmp_path, "deep")
+    folder.write_space(space.resolved())
+    folder.write_environment({"split": {"train": ["/there/a.hdf5"], "val": ["/there/b.hdf5"]}})
+    for number in range(space.search.trials - 1):  # the last one never began
+        config = config_of(first.suggest(str(number)))
+        state = ("complete", "stopped", "cut off")[number % 3]
+        record = folder.trials[number] = TrialRecord(number, config, state=state)
+        for epoch in range(1, space.epochs + 1 if state == "complete" else 3):
+            record.add({"epoch": epoch, "val_cer": 50.0 - epoch, "seconds": 1.0})
+    folder.flush()
+    found = earlier_trials(space, folder.path, SAME)
+    assert len(found.trials) == space.search.trials - 1
+    second = OptunaSampler(space, None, found.trials)
+    asked = [config_of(second.suggest(str(n))) for n in range(space.search.trials)]
+    assert {c.model for c in asked}.isdisjoint(t.config.model for t in folder.trials.values())
+    assert asked[0].model == config_of(first.suggest("next")).model, "it goes on where it ended"
+
+
+@pytest.mark.parametrize("target", ["nowhere", "study.journal"])
+def test_a_journal_whose_lock_a_killed_process_left_is_opened(space_of, journal, target):
+    """It is a link to the journal as that was named then: from elsewhere, of another folder."""
+    OptunaSampler(space_of(), journal).suggest("a")
+    lock = journal.with_name("study.journal.lock")
+    lock.symlink_to(target)
+    begin = time.monotonic()
+    OptunaSampler(space_of(), journal).suggest("b")
+    assert time.monotonic() - begin < 20, "Optuna waits 30 s for it, or for ever"
+    assert len(recorded(journal)) == 2
+    assert not lock.is_symlink()
 
 
 def test_earlier_trials_that_do_not_fit_are_left_out_with_the_reason(space_of, earlier_run):

@@ -1,0 +1,64 @@
+"""The sessions of a demo: a synthetic typist's, written into the cache of each machine."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emgmodels.windows.home import fetched_folder, make_home, naming_cache, note_fetched
+
+if TYPE_CHECKING:
+    from search.space import TypistConfig
+
+
+def written_again(facts: Mapping[str, Any], typist: TypistConfig) -> Path | None:
+    """Return the folder of a demo's sessions, written where they are missing, as on a new machine.
+
+    Args:
+        facts: what its ``environment.json`` says.
+        typist: who typed them.
+
+    Returns:
+        The folder; None: it was no demo, or another version's typist wrote them otherwise.
+    """
+    return typist_folder(typist) if is_typists(facts, typist) else None
+
+
+def is_typists(facts: Mapping[str, Any], typist: TypistConfig) -> bool:
+    """Return whether a search's sessions are what this version's typist writes."""
+    train = facts.get("split", {}).get("train")
+    if not (facts.get("synthetic") and train):
+        return False
+    return Path(train[0]).parent.name == folder_of(typist).name
+
+
+def folder_of(typist: TypistConfig) -> Path:
+    """Return where a synthetic typist's sessions lie, written or not."""
+    from emgmodels.synthetic import VERSION
+
+    name = f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
+    return fetched_folder() / "typist" / name
+
+
+def typist_folder(typist: TypistConfig) -> Path:
+    """Return the folder of a synthetic typist's sessions, written once for each typist."""
+    from emgmodels.synthetic import write_subject
+
+    make_home()
+    folder = folder_of(typist)
+    if folder.is_dir():
+        return folder
+    with naming_cache():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as scratch:
+            sessions = Path(scratch) / folder.name
+            for path in write_subject(
+                sessions, typist.sessions, typist.minutes, typist.subject, typist.seed
+            ):
+                note_fetched(folder / path.name, path.stat())
+            with contextlib.suppress(OSError):  # another search was first, with the same bytes
+                sessions.rename(folder)
+    return folder

@@ -1,0 +1,92 @@
+"""The last words of a search: what they name is there, and what they tell to type can be typed."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from emgmodels.config import Config
+from search.results.folder import RunFolder
+from search.results.record import COMPLETE, CUT_OFF, FAILED, TrialRecord
+from search.results.session_files import is_synthetic
+from search.run.ranking import print_ranking
+
+TRIALS = {
+    "done": [(COMPLETE, 12.5), (COMPLETE, 20.0)],
+    "cut off": [(COMPLETE, 12.5), (CUT_OFF, 30.0), (CUT_OFF, None)],
+    "no epoch": [(CUT_OFF, None)],
+    "failed": [(FAILED, None), (FAILED, None)],
+    "none": [],
+}
+
+
+def closing(place: Path, trials: list[tuple[str, float | None]]) -> tuple[RunFolder, str]:
+    """Return a run folder in a place with a space in its name, and what is said of it."""
+    folder = RunFolder.create(place / "my runs", "tiny")
+    folder.write_space({"name": "tiny"})
+    sessions = {part: [f"/data of anna/{part}.hdf5"] for part in ("train", "val", "test")}
+    folder.write_environment({"split": sessions, "subject": "anna"})
+    folder.write_split("user: anna")
+    for number, (state, cer) in enumerate(trials):
+        folder.trials[number] = trial = TrialRecord(number, Config(seed=number), state)
+        if cer is not None:
+            trial.add({"epoch": 1, "val_cer": cer, "seconds": 1.0})
+    if trials:
+        folder.flush()
+    console = Console(file=io.StringIO(), width=140)
+    print_ranking(console, folder, synthetic=False)
+    return folder, console.file.getvalue()
+
+
+@pytest.mark.parametrize("trials", TRIALS.values(), ids=TRIALS)
+def test_what_the_closing_text_names_is_there(tmp_path, trials):
+    folder, said = closing(tmp_path, trials)
+    commands = [shlex.split(line) for line in re.findall(r"python -m .*|tensorboard --.*", said)]
+    for command in commands:
+        named = [Path(word) for word in command if word.startswith(str(tmp_path))]
+        assert named, command
+        assert all(path.exists() for path in named), command
+    ranked = any(cer is not None for _, cer in trials)
+    assert any("emgmodels.training" in command for command in commands) == ranked
+    assert ("so there is neither a best.yaml nor a checkpoint" in said) == (
+        not ranked and bool(trials)
+    )
+    cut_off = sum(state == CUT_OFF for state, _ in trials)
+    assert (f"{cut_off} were cut off by the end of the search" in said) == bool(cut_off)
+    resumes = [command for command in commands if "--resume" in command]
+    assert len(resumes) == (cut_off > 0 or not trials)
+    assert all(command[-1] == str(folder.path) for command in resumes)
+    listed = re.search(r"^    (.*)    the tables$", said, re.M)
+    assert (listed is not None) == bool(trials)
+    for name in listed[1].split(", ") if listed else ():
+        assert (folder.path / name).is_file(), name
+
+
+def test_the_command_that_trains_the_best_again_has_all_it_needs(tmp_path):
+    folder, said = closing(tmp_path, TRIALS["done"])
+    [line] = re.findall(r"python -m emgmodels.training.*", said)
+    assert shlex.split(line)[3:] == [
+        *(str(folder.path / "best.yaml"), "--data", "/data of anna"),
+        *("--split", str(folder.path / "split.yaml")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "synthetic"),
+    [
+        ({"synthetic": True, "subject": "anna"}, True),
+        ({"synthetic": False, "subject": "synthetic"}, True),
+        ({"subject": "synthetic-2"}, True),
+        ({"synthetic": False, "subject": "anna"}, False),
+        ({"subject": "anna-synthetic"}, False),
+        ({"subject": None}, False),
+        ({}, False),
+    ],
+)
+def test_a_demo_or_a_synthetic_subject_makes_a_search_synthetic(facts, synthetic):
+    assert is_synthetic(facts) is synthetic
