@@ -10,10 +10,9 @@ from benchmarks.__main__ import app
 from benchmarks.measure import Figure, Scope
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", list(registry.BENCHMARKS))
-def test_a_short_run_finds_fast_and_plain_alike(name, tmp_path, request):
+def test_a_short_run_finds_fast_and_plain_alike(name, engine, tmp_path, request):
     if name == "beam_search":
         request.getfixturevalue("kenlm")
     out = tmp_path / "out.json"

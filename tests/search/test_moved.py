@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-import search.engine.ray_session
-import search.engine.tuning
 from search import run
 from search.results.folder import RunFolder
 from search.results.reading import read_curves, read_trials
@@ -29,12 +27,6 @@ model:
 training: {epochs: 2, batch_size: 4, learning_rate: 0.01, warmup_steps: 3}
 search: {trials: 2, sampler: random, seed: 3, scheduler: none}
 """
-
-
-@pytest.fixture(scope="module")
-def engine():
-    with search.engine.ray_session.engine(None, None):
-        yield
 
 
 @pytest.fixture(scope="module")

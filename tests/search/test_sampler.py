@@ -657,37 +657,29 @@ def test_earlier_trials_of_other_sessions_are_learnt_from_and_may_be_trained(spa
 # On the engine
 
 
-@pytest.mark.slow
-def test_ray_tunes_trials_arrive_in_the_study(space_of, journal, tmp_path):
-    import ray
-
+@pytest.mark.timeout(300)
+def test_ray_tunes_trials_arrive_in_the_study(engine, space_of, journal, tmp_path):
     def train(suggestion):
         training = Config.model_validate_json(suggestion["config"]).training
         for epoch in range(1, training.epochs + 1):
             cer = 100.0 / epoch + 10 * (training.learning_rate > 1e-3)
             tune.report({"epoch": epoch, "val_cer": cer})
 
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    tuner = tune.Tuner(
+        train,
+        tune_config=tune.TuneConfig(
+            search_alg=OptunaSampler(space_of(), journal),
+            num_samples=6,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="run",
+            storage_path=str(tmp_path),
+            verbose=0,
+            stop=lambda _, result: result["epoch"] >= 3 and result["val_cer"] > 40,
+        ),
     )
-    try:
-        tuner = tune.Tuner(
-            train,
-            tune_config=tune.TuneConfig(
-                search_alg=OptunaSampler(space_of(), journal),
-                num_samples=6,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="run",
-                storage_path=str(tmp_path),
-                verbose=0,
-                stop=lambda _, result: result["epoch"] >= 3 and result["val_cer"] > 40,
-            ),
-        )
-        tuned = tuner.fit()
-    finally:
-        ray.shutdown()
+    tuned = tuner.fit()
     trials = recorded(journal)
     assert not tuned.errors
     for run in tuned:
