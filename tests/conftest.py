@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from emgmodels.sessions import Keystroke, Prompt, Session, write_session
 
@@ -143,11 +144,33 @@ def whole_folder(engine, tiny_space, data, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def whole(whole_folder) -> dict[int, tuple]:
     """What that search came to."""
-    from helpers import results
+    from helpers.searches import results
 
     found = results(whole_folder)
     assert {state for _, state, _ in found.values()} == {"complete"}
     return found
+
+
+@pytest.fixture
+def space_of(tmp_path):
+    """Load a space from its text or its keys; a small one if none is given."""
+    from helpers.samplers import SPACE
+
+    from search.space import load_space
+
+    def load(text=SPACE, *more, demo=False, overrides=(), name="space.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text if isinstance(text, str) else yaml.safe_dump(text))
+        return load_space(path, demo=demo, overrides=[*overrides, *more])
+
+    return load
+
+
+@pytest.fixture
+def journal(tmp_path) -> Path:
+    """Where a study's journal may be written."""
+    return tmp_path / "study.journal"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import results, search_command, study, wait_for_epochs
+from helpers.searches import results, search_command, study, wait_for_epochs
 
 from search import run
 from search.engine.failures import SearchFailedError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import results
+from helpers.searches import results
 from typer.testing import CliRunner
 
 from search import run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from helpers import (
+from helpers.searches import (
     checkpoints_of_ray,
     epochs_so_far,
     killed,

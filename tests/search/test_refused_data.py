@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import make_session
-from helpers import refused
+from helpers.searches import refused
 
 from emgmodels.sessions import write_session
 

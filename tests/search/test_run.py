@@ -16,7 +16,7 @@ import pyarrow.csv
 import pytest
 import yaml
 from conftest import make_session
-from helpers import (
+from helpers.searches import (
     assert_ranked_by_what_is_kept,
     killed,
     refused,

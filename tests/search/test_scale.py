@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers import study
+from helpers.searches import study
 from optuna.trial import TrialState
 
 from benchmarks.idle import search_idly

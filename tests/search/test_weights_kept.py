@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers import assert_ranked_by_what_is_kept, search_command, wait_for_epochs
+from helpers.searches import assert_ranked_by_what_is_kept, search_command, wait_for_epochs
 
 import search.engine.ray_session
 import search.engine.tuning
