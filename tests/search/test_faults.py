@@ -55,7 +55,11 @@ def starve_a_trial() -> None:
     resource.prlimit(process_of_a_trial(), resource.RLIMIT_AS, (2**20, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)],  # as in test_engine.py
+    ids=["killed", "hung"],
+)
 def test_a_trial_whose_process_is_killed_or_hangs_is_started_again(
     how, data, tiny_space, whole, tmp_path
 ):
@@ -66,6 +70,7 @@ def test_a_trial_whose_process_is_killed_or_hangs_is_started_again(
     assert results(tmp_path / "tiny-001") == whole
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_can_have_no_more_memory_is_started_again(
     data, tiny_space, whole, tmp_path
 ):
@@ -75,6 +80,7 @@ def test_a_trial_whose_process_can_have_no_more_memory_is_started_again(
     assert results(tmp_path / "tiny-001") == whole
 
 
+@pytest.mark.slow
 def test_trials_that_ray_ends_for_want_of_memory_are_failed_and_the_search_goes_on(
     data, tiny_space, whole, tmp_path
 ):

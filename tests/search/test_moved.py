@@ -14,7 +14,7 @@ from search.results.folder import RunFolder
 from search.results.reading import read_curves, read_trials
 from search.run.confirm import confirm_winners
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 SPACE = """
 name: tiny

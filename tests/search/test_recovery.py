@@ -30,13 +30,18 @@ def command(*arguments: object) -> list[str]:
     return [*search_command(*arguments), "--quiet"]
 
 
+@pytest.mark.parametrize(
+    "moments",
+    [(14,), pytest.param((1, 8, 20), marks=pytest.mark.slow)],
+    ids=["once", "again and again"],
+)
 def test_a_search_killed_at_any_moment_comes_to_what_an_uninterrupted_one_does(
-    data, tiny_space, whole, tmp_path
+    moments, data, tiny_space, whole, tmp_path
 ):
     """The same trials, under the same numbers, with the same CER of every epoch."""
     folder = tmp_path / "tiny-001"
     start = command(tiny_space, "--data", data, "--out", tmp_path)
-    for epochs in (1, 14):  # before the first snapshot, and with trials that ended since the last
+    for epochs in moments:  # before the first snapshot, and with trials that ended since the last
         with killed(start):
             wait_for_epochs(folder, epochs)
         start = command("--resume", folder)
@@ -45,6 +50,7 @@ def test_a_search_killed_at_any_moment_comes_to_what_an_uninterrupted_one_does(
     assert checkpoints_of_ray(folder) == []
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_deleted_on_the_way_are_never_missed(
     data, tiny_space, whole, tmp_path, monkeypatch
 ):
@@ -103,6 +109,7 @@ def assert_ended_once(folder: Path, halving) -> None:
     assert checkpoints_of_ray(folder) == []
 
 
+@pytest.mark.slow
 def test_a_halving_search_on_two_slots_killed_at_any_moment_loses_nothing(
     engine, data, tiny_space, tmp_path, monkeypatch
 ):
@@ -123,6 +130,7 @@ def test_a_halving_search_on_two_slots_killed_at_any_moment_loses_nothing(
     assert_ended_once(folder, halving)
 
 
+@pytest.mark.slow
 def test_a_learning_search_killed_at_any_moment_agrees_with_its_study(
     engine, data, tiny_space, tmp_path, monkeypatch
 ):

@@ -17,7 +17,7 @@ from search.engine.recorder import Recorder
 from search.results.folder import RunFolder
 from search.results.reading import read_trials
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 SPACE = """
 name: tiny
