@@ -249,7 +249,7 @@ class TestFinishedSearch:
 @pytest.mark.timeout(600)
 def test_ctrl_c_ends_the_search_with_its_ranking_and_weights_and_it_goes_on(data, space, tmp_path):
     """The same trials as an uninterrupted search, none lost, none twice."""
-    options = ("--data", data, "--epochs", 30, "--set", "search.scheduler={name: asha, grace: 4}")
+    options = ("--data", data, "--epochs", 16, "--set", "search.scheduler={name: asha, grace: 3}")
     process = subprocess.Popen(
         search_command(space, *options, "--out", tmp_path),
         stdout=subprocess.PIPE,
@@ -258,7 +258,7 @@ def test_ctrl_c_ends_the_search_with_its_ranking_and_weights_and_it_goes_on(data
         start_new_session=True,
     )
     folder = tmp_path / "tiny-001"
-    wait_for_epochs(folder, 25, process)
+    wait_for_epochs(folder, 12, process)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all
     printed, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
@@ -275,11 +275,11 @@ def test_ctrl_c_ends_the_search_with_its_ranking_and_weights_and_it_goes_on(data
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_search_that_was_killed_after_a_snapshot_goes_on(data, space, tmp_path):
-    options = ("--data", data, "--epochs", 30, "--set", "search.scheduler={name: asha, grace: 4}")
+    options = ("--data", data, "--epochs", 16, "--set", "search.scheduler={name: asha, grace: 3}")
     often = os.environ | {"TUNE_GLOBAL_CHECKPOINT_S": "0.1"}
     folder = tmp_path / "tiny-001"
     with killed(search_command(space, *options, "--out", tmp_path, "--quiet"), often):
-        wait_for_epochs(folder, 25)
+        wait_for_epochs(folder, 12)
         wait_until(lambda: list(folder.glob(".ray/experiment_state-*.json")), "a snapshot")
     goes_on(folder, by_trial(read_trials(folder)), forgets=True)
 
