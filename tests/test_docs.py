@@ -155,7 +155,6 @@ def run_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.timeout(240)
 def test_the_stage_of_the_worked_example_is_built_and_searched(extended):
     line = "gated:2 gru:1 @16ch"
     built = run_in(extended, sys.executable, "-m", "emgmodels.factory", line)
@@ -176,7 +175,6 @@ def test_the_stage_of_the_worked_example_is_built_and_searched(extended):
     assert "('recurrent', 'gated')" in found.stdout
 
 
-@pytest.mark.timeout(240)
 def test_the_scheduler_of_the_worked_example_is_replayed(extended):
     rows = ["run,epoch,val_cer,val_loss"]
     for run in range(10):

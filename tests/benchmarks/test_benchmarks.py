@@ -13,7 +13,6 @@ SEVERAL_PROCESSES = ("trials", "scale", "trial_start", "second_trial", "threads"
 """Benchmarks that start searches, or trainings at once."""
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "name",
     [

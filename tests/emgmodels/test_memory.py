@@ -41,7 +41,6 @@ def config(architecture: str, **training) -> Config:
     return Config.model_validate({"model": model, "training": training})
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "architecture",
     [

@@ -34,7 +34,6 @@ def test_a_search_ends_as_the_plain_rule_says_with_every_trial_ended(search):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @settings(max_examples=300, deadline=None)
 @given(SEARCHES)
 def test_so_do_many_searches(search):

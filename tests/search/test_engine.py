@@ -36,7 +36,6 @@ print(json.dumps(sorted(found)))
 """
 
 
-@pytest.mark.timeout(300)
 def test_a_local_search_joins_no_other_cluster_and_listens_on_loopback_only():
     elsewhere = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
     done = subprocess.run(
@@ -62,7 +61,6 @@ class TellingTrial(IdleTrial):
         return super().step()
 
 
-@pytest.mark.timeout(300)
 def test_trials_are_not_handed_the_drivers_credentials(engine, tmp_path, monkeypatch):
     """Ray would also log them on every node."""
     monkeypatch.setattr(TellingTrial, "told", tmp_path / "told", raising=False)
@@ -83,7 +81,6 @@ class BriefTrial(IdleTrial):
         return super().step()
 
 
-@pytest.mark.timeout(300)
 def test_each_slot_has_one_process_also_where_trials_are_brief(engine, tmp_path, monkeypatch):
     """Ray would stop one that starts when another is free, and start it again."""
     processes = tmp_path / "processes"
@@ -116,7 +113,6 @@ class OnceBrokenTrial(IdleTrial):
         super()._start(checkpoint)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("how", "noted"),
     [

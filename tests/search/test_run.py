@@ -102,7 +102,6 @@ def finished(data, space, tmp_path_factory) -> tuple[Path, str]:
     return out / "tiny-001", done.stdout
 
 
-@pytest.mark.timeout(300)
 class TestFinishedSearch:
     def test_the_folder_holds_what_it_should(self, finished):
         folder, _ = finished

@@ -38,7 +38,6 @@ def folder(engine, tmp_path_factory) -> RunFolder:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 class TestManyTrials:
     def test_tables_are_whole(self, folder):
         trials, curves = read_trials(folder.path), read_curves(folder.path)

@@ -276,7 +276,6 @@ def trained(folder):
     return [tuple(json.loads(line)) for line in lines]
 
 
-@pytest.mark.timeout(300)
 def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(workers, tmp_path):
     tuner = start(tmp_path)
     assert len(tuner.fit()) == TRIALS
@@ -299,7 +298,6 @@ def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(worke
     assert len(kept) <= TRIALS, "one checkpoint of a trial at most"
 
 
-@pytest.mark.timeout(300)
 def test_an_interrupted_search_resumes_with_its_rungs_and_its_paused_trials_paused(
     workers, tmp_path
 ):

@@ -216,7 +216,6 @@ return text(document.body);
 """
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("view", "shown"),
     {
