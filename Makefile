@@ -1,29 +1,36 @@
 # make search   a first search on synthetic EMG, from nothing
-# make test     the whole test suite
+# make test     every behaviour, in minutes; WORKERS=4 for more than two processes at once
+# make test-all       also kills at random, hundreds of trials, faults again and again
 # make test-cluster   machines on one machine, with faults: needs root, sshd, rsync, tmux
-# make check    lint, format, types, tests: what CI runs
+# make check    lint, format, types, make test-all: what CI runs, beside make test-cluster
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# A module's tests stay in one process, which starts Ray once and trains what they share once.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # What is installed, one on top of the other: for a search, for the tests, for lint; for a cluster's node.
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.test-ready
 LINT_READY := $(VENV)/.lint-ready
 CLUSTER_READY := $(VENV)/.cluster-ready
 
-.PHONY: search test test-cluster check lint format setup cluster-setup clean
+.PHONY: search test test-all test-cluster check lint format setup cluster-setup clean
 
 search: $(READY)
 	$(BIN)/python -m search.run spaces/deep.yaml
 
 test: $(TEST_READY)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow and not cluster"
+
+test-all: $(TEST_READY)
+	$(PYTEST) -m "not cluster"
 
 test-cluster: $(TEST_READY)
 	$(BIN)/python -m pytest tests/cluster -m cluster -rs
 
-check: lint test
+check: lint test-all
 
 lint: $(LINT_READY)
 	$(BIN)/ruff check .

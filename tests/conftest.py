@@ -1,17 +1,37 @@
-"""Fixtures that several modules' tests share: a private cache, and small real session files."""
+"""Fixtures that several modules share: a private cache, small real session files, one Ray."""
 
 from __future__ import annotations
 
 import os
 import shutil
+
+# Each worker of pytest-xdist, and each process that a test starts, would else take all cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from emgmodels.sessions import Keystroke, Prompt, Session, write_session
 
 START = 1_600_000_000.0
+TINY = """
+name: tiny
+model:
+  features: {hop: 64, bins: 6}
+  norm: bin
+  electrodes: 4
+  mlp_features: {choice: [8, 10, 12]}
+  encoder:
+    order: {permutation: [recurrent, conv]}
+    recurrent: {layers: 1, hidden: {choice: [8, 10, 12]}}
+    conv: {layers: {choice: [0, 1]}, channels: 4, kernel: 4}
+training: {epochs: 5, batch_size: 4, learning_rate: 0.01, warmup_steps: 3}
+search: {trials: 5, sampler: random, seed: 3, scheduler: none}
+"""
 WITHOUT_KENLM = (
     "KenLM is not installed: it is built from source, which takes a C++ compiler and cmake"
 )
@@ -99,6 +119,100 @@ def session_paths(tmp_path_factory) -> list[Path]:
         write_session(path, make_session(seed=i, name=f"s{i}"))
         paths.append(path)
     return paths
+
+
+@pytest.fixture(scope="session")
+def engine(_private_cache) -> Iterator[None]:
+    """Ray, started once for all searches that run in this process.
+
+    A start takes five processor seconds. What must start its own Ray runs in a process of its own.
+    """
+    from search.engine.ray_session import engine
+
+    with engine(None, None):
+        yield
+
+
+@pytest.fixture
+def two_sessions(tmp_path) -> Path:
+    """A folder of two short sessions, to spoil."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i in range(2):
+        write_session(folder / f"s{i}.hdf5", make_session(seconds=6, seed=i, name=f"s{i}"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(session_paths) -> Path:
+    """The folder of these sessions."""
+    return session_paths[0].parent
+
+
+@pytest.fixture(scope="session")
+def tiny_space(tmp_path_factory) -> Path:
+    """A space file, called tiny: five trials of five epochs, always the same ones."""
+    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole_folder(engine, tiny_space, data, tmp_path_factory) -> Path:
+    """An uninterrupted search of that space: each trial is trained to the end. Copy it to go on."""
+    from search import run
+
+    out = tmp_path_factory.mktemp("whole")
+    run.search(tiny_space, data=data, out=out, quiet=True)
+    return out / "tiny-001"
+
+
+@pytest.fixture(scope="session")
+def whole(whole_folder) -> dict[int, tuple]:
+    """What that search came to."""
+    from helpers.searches import results
+
+    found = results(whole_folder)
+    assert {state for _, state, _ in found.values()} == {"complete"}
+    return found
+
+
+@pytest.fixture
+def space_of(tmp_path):
+    """Load a space from its text or its keys; a small one if none is given."""
+    from helpers.samplers import SPACE
+
+    from search.space import load_space
+
+    def load(text=SPACE, *more, demo=False, overrides=(), name="space.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text if isinstance(text, str) else yaml.safe_dump(text))
+        return load_space(path, demo=demo, overrides=[*overrides, *more])
+
+    return load
+
+
+@pytest.fixture
+def journal(tmp_path) -> Path:
+    """Where a study's journal may be written."""
+    return tmp_path / "study.journal"
+
+
+@pytest.fixture
+def spent(monkeypatch) -> Callable[[int], None]:
+    """Let the time budget be spent after that many epochs of all trials together."""
+    from search.engine.recorder import Recorder
+    from search.halving.ending import Why
+
+    def after(epochs: int) -> None:
+        def why(recorder: Recorder) -> Why | None:
+            trained = sum(trial.epoch for trial in recorder.folder.trials.values())
+            return Why.TIME_BUDGET if trained >= epochs else None
+
+        monkeypatch.setattr(Recorder, "_reason_to_end", why)
+
+    return after
 
 
 @pytest.fixture(scope="session")

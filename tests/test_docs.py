@@ -155,8 +155,6 @@ def run_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_the_stage_of_the_worked_example_is_built_and_searched(extended):
     line = "gated:2 gru:1 @16ch"
     built = run_in(extended, sys.executable, "-m", "emgmodels.factory", line)
@@ -177,8 +175,6 @@ def test_the_stage_of_the_worked_example_is_built_and_searched(extended):
     assert "('recurrent', 'gated')" in found.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("which", ["margin", "my_search.py:Margin"])
 def test_the_scheduler_of_the_worked_example_is_replayed(extended, which):
     rows = ["run,epoch,val_cer,val_loss"]

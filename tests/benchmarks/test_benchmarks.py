@@ -9,11 +9,18 @@ from benchmarks import registry, results
 from benchmarks.__main__ import app
 from benchmarks.measure import Figure
 
+SEVERAL_PROCESSES = ("trials", "scale", "trial_start", "second_trial", "threads")
+"""Benchmarks that start searches, or trainings at once."""
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", list(registry.BENCHMARKS))
-def test_a_short_run_finds_fast_and_plain_alike(name, tmp_path, request):
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SEVERAL_PROCESSES else ())
+        for name in registry.BENCHMARKS
+    ],
+)
+def test_a_short_run_finds_fast_and_plain_alike(name, engine, tmp_path, request):
     if name == "beam_search":
         request.getfixturevalue("kenlm")
     out = tmp_path / "out.json"

@@ -57,8 +57,6 @@ def test_every_stage_is_exported():
     assert stages == set(STAGES)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_onnx_computes_what_pytorch_does(name, language_models, tmp_path):
     """For other numbers of windows and samples than it was exported with."""

@@ -57,7 +57,6 @@ def protein_encoder(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_real_pretrained_encoder(protein_encoder):
     from transformers import AutoModel
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -65,14 +63,9 @@ def searched(tmp_path_factory) -> Path:
 
 
 def run_search(*arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "search.run", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    """Run the command in this process, in which Ray is running; return what it printed."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 
@@ -87,9 +80,8 @@ def test_a_dry_run_of_a_confirmation_says_what_is_missing_and_writes_nothing(sea
     assert {path: path.stat().st_mtime_ns for path in searched.parent.rglob("*")} == before
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_winners_are_trained_again_compared_and_extended(searched):
+@pytest.mark.timeout(600)
+def test_winners_are_trained_again_compared_and_extended(engine, searched):
     printed = run_search(searched, "--confirm", 2, "--repeats", 2)
     own = {row["trial"]: row for row in read_trials(searched).to_pylist()}
     winners = [row["trial"] for row in list(own.values())[:2]]
@@ -141,9 +133,8 @@ def test_winners_are_trained_again_compared_and_extended(searched):
     assert f"{searched} --confirm K" in refused.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_a_search_over_seeds_is_confirmed_at_its_end(searched, tmp_path):
+@pytest.mark.timeout(600)
+def test_a_search_over_seeds_is_confirmed_at_its_end(engine, searched, tmp_path):
     sessions = [{"user": "12345678", "session": f"s{i}"} for i in range(2)]
     split = {"user": "12345678", "dataset": {"train": sessions[:1], "val": sessions[1:]}}
     (tmp_path / "split.yaml").write_text(yaml.safe_dump(split))

@@ -13,15 +13,13 @@ import pytest
 import yaml
 from conftest import ROOT, bound_by_permissions, give_away
 
-import search.engine.ray_session
-import search.engine.tuning
 from search import run
 from search.evaluate.evaluating import evaluate
 from search.results.folder import RunFolder
 from search.results.reading import read_curves, read_trials
 from search.run.confirm import confirm_winners
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 SPACE = """
 name: tiny
@@ -34,12 +32,6 @@ model:
 training: {epochs: 2, batch_size: 4, learning_rate: 0.01, warmup_steps: 3}
 search: {trials: 2, sampler: random, seed: 3, scheduler: none}
 """
-
-
-@pytest.fixture(scope="module")
-def engine():
-    with search.engine.ray_session.engine(None, None):
-        yield
 
 
 @pytest.fixture(scope="module")

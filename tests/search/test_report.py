@@ -14,157 +14,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import yaml
+from helpers.reports import SPACE, fixed, make_run
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from emgmodels.config import Config
-from emgmodels.notation import notation, parse_notation
 from search.display.ranking import View
 from search.display.table import Table
-from search.engine.searcher import OptunaSampler
-from search.halving.ending import Ending, Why
-from search.halving.halving import Decision, Halving
 from search.report import files
 from search.report.__main__ import app
 from search.report.figures import orders
 from search.report.files import write_comparison, write_report
-from search.report.importance import LEAST_TRIALS, importances
+from search.report.importance import importances
 from search.report.pareto import pareto, pareto_front
-from search.report.published import PUBLISHED, basis, matches, side_by_side
-from search.report.replication import redrawn
 from search.report.run import read_run
 from search.report.tables import ranking
 from search.results.folder import RunFolder
-from search.results.intervals import Windows
-from search.results.record import COMPLETE, FAILED, RUNNING, STOPPED, TrialRecord
+from search.results.record import RUNNING
 from search.run.ranking import print_ranking
-from search.space import load_space
-
-SPACE = """
-name: made-up
-model:
-  electrodes: {choice: [4, 8, 16]}
-  mlp_features: 16
-  features: {hop: 64}
-  encoder:
-    order: {permutation: [transformer, recurrent, conv]}
-    transformer: {layers: {choice: [0, 2]}, heads: 4, feedforward: 32}
-    recurrent: {cell: {choice: [gru, lstm]}, layers: {choice: [0, 4]}, hidden: {choice: [8, 16]}}
-    conv: {layers: {choice: [0, 2, 4]}, channels: 8, kernel: 4}
-training: {epochs: 24, learning_rate: {float: [3e-4, 3e-3], log: true}}
-search: {sampler: random, seed: 5, scheduler: {name: asha, grace: 4, eta: 2}}
-"""
-PUBLISHED_BY_NUMBER = [p.architecture for p in PUBLISHED if "pretrained" not in p.architecture]
-
-
-def fixed(*architectures: str, repeats: int = 1) -> str:
-    """Return a space that is a list of architectures, each trained whole."""
-    models = [
-        parse_notation(text).model_dump(mode="json", exclude_unset=True) for text in architectures
-    ]
-    search = {"sampler": "grid", "scheduler": "none", "repeats": repeats}
-    space = {
-        "name": "fixed",
-        "model": {"choice": models},
-        "training": {"epochs": 24},
-        "search": search,
-    }
-    return yaml.safe_dump(space)
-
-
-def made_up_curve(config: Config, rng: np.random.Generator) -> list[dict[str, float]]:
-    """Return a training as CTC's go: a plateau, an exit, a slow approach."""
-    model, epochs = config.model, config.training.epochs
-    stages = dict(model.encoder.stages())
-    floor = (
-        14 + 40 / model.electrodes + 6 * ("recurrent" not in stages) + 3 * ("conv" not in stages)
-    )
-    floor += 8 * abs(math.log10(config.training.learning_rate / 1e-3)) + rng.normal(0, 1)
-    leaves = 4 + 3 * ("transformer" in stages) + rng.integers(3)
-    curve = []
-    for epoch in range(1, epochs + 1):
-        gone = max(0.0, epoch - leaves) / epochs
-        cer = floor + (100 - floor) * math.exp(-9 * gone) + rng.normal(0, 0.3)
-        curve.append(
-            {"epoch": epoch, "train_loss": cer / 32, "val_loss": cer / 28, "val_cer": cer}
-            | {"val_ier": 1.0, "val_der": cer / 2, "val_ser": cer / 2 - 1, "best_val_cer": cer}
-            | {"learning_rate": 1e-3, "seconds": 20.0 + len(stages)}
-        )
-    return curve
-
-
-def make_run(
-    parent: Path,
-    text: str = SPACE,
-    *,
-    trials=30,
-    fail=(),
-    synthetic=True,
-    val="c.hdf5",
-    curve=made_up_curve,
-) -> Path:
-    """Write the folder that a search of made-up trainings leaves."""
-    parent.mkdir(exist_ok=True)
-    (parent / "space.yaml").write_text(text)
-    space = load_space(parent / "space.yaml", overrides=[f"search.trials={trials}"])
-    folder = RunFolder.create(parent, space.name)
-    folder.write_space(space.resolved())
-    folder.write_environment(
-        {
-            "command": [
-                "python",
-                "-m",
-                "search.run",
-                "spaces/made up.yaml",
-                "--trials",
-                str(trials),
-            ],
-            "seed": space.search.seed,
-            "subject": "89335547",
-            "synthetic": synthetic,
-            "split": {
-                "origin": "split.yaml",
-                "train": ["a.hdf5", "b.hdf5"],
-                "val": [f"{val}.hdf5"],
-            },
-            "resources_per_trial": {"cpus": 1.0, "gpus": 0.0},
-        }
-    )
-    sampler = OptunaSampler(space, folder.path / "study.journal")
-    rungs = [] if space.search.scheduler.name == "none" else [4, 8, 16]
-    halving = Halving(rungs, 24, eta=2, pausing=False)
-    rng = np.random.default_rng(space.search.seed)
-    for index in range(sampler.trials):
-        suggestion = sampler.suggest(f"t{index}")
-        assert isinstance(suggestion, dict)
-        record = TrialRecord(suggestion["number"], Config.model_validate_json(suggestion["config"]))
-        folder.trials[record.number] = record
-        if index in fail:
-            record.state, record.ending = FAILED, Ending(Why.GPU_MEMORY)
-            sampler.on_trial_complete(f"t{index}", error=True)
-            continue
-        train(record, sampler, halving, f"t{index}", curve(record.config, rng))
-    folder.flush()
-    return folder.path
-
-
-def train(record, sampler, halving, trial_id, curve):
-    halving.add(trial_id)
-    characters = np.full(60, 20)
-    for row in curve:
-        record.add(row)
-        if record.best is record.curve[-1]:
-            edits = np.full(60, round(row["val_cer"] / 5)) + np.arange(60) % 3 - 1
-            record.windows = Windows.of(row["epoch"], np.stack([edits, characters], axis=1))
-        decision = halving.report(trial_id, row["epoch"], row["val_cer"], row["val_loss"])
-        if decision is not Decision.CONTINUE:
-            sampler.on_trial_complete(trial_id, row)
-            break
-        sampler.on_trial_result(trial_id, row)
-    record.state = COMPLETE if record.epoch == record.config.training.epochs else STOPPED
-    record.ending = halving.ending(trial_id)
 
 
 @pytest.fixture(scope="module")
@@ -290,72 +157,6 @@ def test_rungs_are_those_of_the_scheduler(run, tmp_path):
     assert read_run(whole).rungs == []
 
 
-def test_history_follows_the_order_in_which_epochs_ended(tmp_path):
-    (tmp_path / "space.yaml").write_text(SPACE)
-    space = load_space(tmp_path / "space.yaml")
-    folder = RunFolder(tmp_path)
-    folder.write_environment({})
-    sampler = OptunaSampler(space, tmp_path / "study.journal")
-    records = []
-    for name in ("a", "b"):
-        config = Config.model_validate_json(sampler.suggest(name)["config"])
-        records.append(TrialRecord(len(records), config, RUNNING))
-        folder.trials[len(records) - 1] = records[-1]
-    row = made_up_curve(records[0].config, np.random.default_rng(0))[0]
-    for which, epoch, cer in ((0, 1, 90), (1, 1, 80), (1, 2, math.nan), (0, 2, 85), (1, 3, 40)):
-        metrics = row | {"epoch": epoch, "val_cer": cer, "best_val_cer": cer, "seconds": 36}
-        records[which].add(metrics)
-        sampler.on_trial_result("ab"[which], metrics)
-    folder.flush()
-    told = read_run(tmp_path)
-    assert math.isnan(told.elapsed)
-    history = told.history
-    assert history.best.tolist() == [90, 80, 80, 80, 40]
-    assert history.hours.tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05])
-    assert history.whole_epochs == 48
-    assert history.whole_hours == pytest.approx(0.48)
-
-
-def test_history_follows_the_time_of_arrival_where_the_curves_have_it(tmp_path):
-    (tmp_path / "space.yaml").write_text(SPACE)
-    folder = RunFolder(tmp_path)
-    folder.write_environment({})
-    for number in range(2):
-        folder.trials[number] = TrialRecord(number, Config(), RUNNING)
-    row = made_up_curve(Config(), np.random.default_rng(0))[0]
-    for trial, epoch, cer, when in ((1, 1, 80, 20.0), (0, 1, 90, 30.0), (0, 2, 50, 7200.0)):
-        folder.trials[trial].add(row | {"epoch": epoch, "val_cer": cer, "arrived": when})
-    folder.flush()
-    run = read_run(tmp_path)
-    assert run.history.best.tolist() == [80, 80, 50]
-    assert run.elapsed == 7200
-    write_report(run, tmp_path / "report")
-    assert "time of the search</dt><dd>2h 00m" in (tmp_path / "report/report.html").read_text()
-
-
-def test_importance_tells_what_decides_from_what_does_not(tmp_path):
-    def cer_by_electrodes(config, rng):
-        cer = 100 / config.model.electrodes + rng.normal(0, 0.1)
-        return [row | {"val_cer": cer} for row in made_up_curve(config, rng)]
-
-    run = read_run(make_run(tmp_path, trials=40, curve=cer_by_electrodes))
-    found = {item.name: item for item in importances(run)}
-    assert sum(item.share for item in found.values()) == pytest.approx(1)
-    first, *others = importances(run)
-    assert first.name == "model.electrodes"
-    assert first.share > first.chance
-    assert first.share > 2 * others[0].share
-    idle = found["model.encoder.recurrent.hidden"]
-    assert idle.share < idle.chance
-    assert set(found) <= set(run.space.parameters())
-
-
-def test_importance_says_that_trials_are_too_few(tmp_path):
-    few = read_run(make_run(tmp_path, trials=LEAST_TRIALS - 1))
-    with pytest.raises(ValueError, match=f"at least {LEAST_TRIALS} .* has {LEAST_TRIALS - 1}"):
-        importances(few)
-
-
 def test_pareto_front_holds_what_nothing_beats(run):
     found = read_run(run)
     beaten = [
@@ -442,62 +243,6 @@ def test_test_cers_appear_once_measured(copy):
     assert "test CER %" in text
     assert "33.25" in text
     assert "44.50" in text
-
-
-# Beside the technical report
-
-
-@pytest.mark.parametrize("published", PUBLISHED)
-def test_published_architectures_are_in_brief_notation(published):
-    assert notation(parse_notation(published.architecture), brief=True) == published.architecture
-
-
-def test_published_numbers_stand_beside_the_runs(tmp_path):
-    names = (
-        *("transformer:2 gru:4 conv:4 @16ch", "conv:4 @16ch", "gru:3 @16ch"),
-        *("lstm:4(bidirectional=false)", "conv:4 transformer:2(positions=rotary)"),
-    )
-    run = read_run(make_run(tmp_path, fixed(*names), trials=5, synthetic=False))
-    text = side_by_side(run).markdown()
-    assert [p.architecture for p, _ in matches(run)] == ["conv:4 @16ch", names[0]]
-    winner = next(trial for trial in run.trials if trial.label == names[0])
-    assert re.search(rf"15.11 \| 17.63 \| {winner.val_cer:.2f} \| – \| 24/24", text)
-    assert "Ours: subject 89335547" in basis(run)
-    other = fixed("conv:4(kernel=16) @16ch", "gru:4 @16ch")
-    assert [
-        p.architecture
-        for p, _ in matches(read_run(make_run(tmp_path / "b", other, trials=2, synthetic=False)))
-    ] == ["gru:4 @16ch"]
-
-
-def test_a_demo_at_half_depth_matches_too_and_says_so(tmp_path):
-    names = ("transformer:1 gru:2 conv:2 @16ch", "conv:2 transformer:2 @16ch", "lstm:2 @16ch")
-    demo = read_run(make_run(tmp_path / "a", fixed(*names), trials=3))
-    found = {published.architecture for published, _ in matches(demo)}
-    assert found == {
-        "transformer:2 gru:4 conv:4 @16ch",
-        "conv:4 transformer:4 @16ch",
-        "lstm:4 @16ch",
-    }
-    assert "half as many layers" in basis(demo)
-    assert "synthetic" in basis(demo)
-    real = read_run(make_run(tmp_path / "b", fixed(*names), trials=3, synthetic=False))
-    assert [p.architecture for p, _ in matches(real)] == ["conv:2 transformer:2 @16ch"]
-
-
-def test_all_nine_figures_of_the_report_are_redrawn(tmp_path):
-    architectures = [f"{name} mlp:16 hop:64" for name in PUBLISHED_BY_NUMBER]
-    run = read_run(make_run(tmp_path, fixed(*architectures), trials=len(architectures)))
-    plots = dict(redrawn(run))
-    assert list(plots) == [f"report_figure_{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9)]
-    for plot in plots.values():
-        texts = [text.get_text() for text in plot.figure.texts]
-        assert any("synthetic data" in text for text in texts)
-    counts = plots["report_figure_9"].figure.axes[0].get_xticks()
-    assert list(counts) == [4, 8, 16]
-    bars = [label.get_text() for label in plots["report_figure_2"].figure.axes[0].get_yticklabels()]
-    assert "conv:4 transformer:2" in bars
-    assert "conv:4 (baseline)" in bars
 
 
 # Searches that are not over, or went wrong

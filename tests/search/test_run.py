@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shlex
@@ -11,16 +10,23 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import h5py
-import numpy as np
 import optuna
 import pyarrow.csv
 import pytest
 import yaml
 from conftest import make_session
+from helpers.searches import (
+    assert_ranked_by_what_is_kept,
+    killed,
+    refused,
+    run_search,
+    search_command,
+    told,
+    wait_for_epochs,
+    wait_until,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
@@ -28,6 +34,7 @@ from emgmodels.config import Config, load_config
 from emgmodels.network.summary import describe
 from emgmodels.notation import parse_notation
 from emgmodels.sessions import Keystroke, write_session
+from search import run
 from search.report.run import read_run
 from search.results.reading import read_curves, read_trials, read_windows
 
@@ -83,16 +90,6 @@ def space(tmp_path_factory) -> Path:
     return path
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "search.run", *map(str, arguments)]
-
-
-def run(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=timeout, check=False
-    )
-
-
 def by_trial(table) -> dict[int, dict]:
     return {row["trial"]: row for row in sorted(table.to_pylist(), key=lambda row: row["trial"])}
 
@@ -102,13 +99,11 @@ def finished(data, space, tmp_path_factory) -> tuple[Path, str]:
     """The run folder of a search, and what it printed."""
     out = tmp_path_factory.mktemp("runs")
     split = data / "split.yaml"
-    done = run(space, "--data", data, "--split", split, "--out", out)
+    done = run_search(space, "--data", data, "--split", split, "--out", out)
     assert done.returncode == 0, done.stderr
     return out / "tiny-001", done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(180)
 class TestFinishedSearch:
     def test_the_folder_holds_what_it_should(self, finished):
         folder, _ = finished
@@ -163,13 +158,9 @@ class TestFinishedSearch:
 
     def test_the_study_agrees_with_the_tables(self, finished):
         folder, _ = finished
-        backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
-        study = optuna.load_study(
-            study_name="tiny", storage=optuna.storages.JournalStorage(backend)
-        )
-        told = {trial.number: trial for trial in study.trials if "skipped" not in trial.user_attrs}
+        trials = told(folder)
         for row in read_trials(folder).to_pylist():
-            trial = told[row["trial"]]
+            trial = trials[row["trial"]]
             complete = row["state"] == "complete"
             state = optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.PRUNED
             assert trial.state == state
@@ -234,13 +225,15 @@ class TestFinishedSearch:
         if best["state"] == "complete":
             assert float(found[1]) == pytest.approx(best["val_cer"], abs=0.01)
 
-    def test_the_same_command_gives_the_same_trials(self, finished, data, space, tmp_path):
+    def test_the_function_gives_the_same_trials_as_the_command(
+        self, finished, engine, data, space, tmp_path, capsys
+    ):
         """The same suggestions, and as far as both trained one, the same CERs."""
         folder, _ = finished
         split = data / "split.yaml"
-        again = run(space, "--data", data, "--split", split, "--out", tmp_path, "--quiet")
-        assert again.returncode == 0, again.stderr
-        assert again.stdout == ""
+        table = run.search(space, data=data, split=split, out=tmp_path, quiet=True)
+        assert capsys.readouterr().out == ""
+        assert table.equals(read_trials(tmp_path / "tiny-001"))
         first, second = (by_trial(read_trials(f)) for f in (folder, tmp_path / "tiny-001"))
         assert list(first) == list(second)
         for number, row in first.items():
@@ -256,185 +249,60 @@ class TestFinishedSearch:
             assert pair[0][:shared] == pair[1][:shared]
 
 
-def wait_for_epochs(run_folder: Path, epochs: int, process: subprocess.Popen[str]) -> None:
-    """Wait until a running search has trained so many epochs."""
-    deadline = time.monotonic() + 60
-    while not (
-        (run_folder / "curves.parquet").is_file() and read_curves(run_folder).num_rows > epochs
-    ):
-        assert time.monotonic() < deadline, "too few epochs within a minute"
-        assert process.poll() is None, "the search ended by itself"
-        time.sleep(0.2)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-def test_ctrl_c_ends_the_search_with_the_ranking_so_far(data, space, tmp_path):
+@pytest.mark.timeout(600)
+def test_ctrl_c_ends_the_search_with_its_ranking_and_weights_and_it_goes_on(data, space, tmp_path):
+    """The same trials as an uninterrupted search, none lost, none twice."""
+    options = ("--data", data, "--epochs", 16, "--set", "search.scheduler={name: asha, grace: 3}")
     process = subprocess.Popen(
-        command(space, "--data", data, "--out", tmp_path, "--epochs", 2000, "--trials", 50),
+        search_command(space, *options, "--out", tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
-    wait_for_epochs(tmp_path / "tiny-001", 3, process)
-    process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
+    folder = tmp_path / "tiny-001"
+    wait_for_epochs(folder, 12, process)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all
+    printed, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
+    assert "Ending, since the search was interrupted" in printed
     assert "Ranking by validation CER" in printed
-    assert "Traceback" not in errors
-    trials = read_trials(tmp_path / "tiny-001").to_pylist()
-    assert trials[0]["val_cer"] is not None
-    assert any(row["state"] == "cut off" for row in trials)
     assert f"--resume {tmp_path}" in printed
+    assert "Traceback" not in errors
+    before = by_trial(read_trials(folder))
+    assert any(row["state"] == "cut off" for row in before.values())
+    assert_ranked_by_what_is_kept(folder)
+    goes_on(folder, before, forgets=False)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_ended_search_goes_on(how, data, space, tmp_path):
-    """Whatever ended it: the same trials as an uninterrupted search, none lost, none twice."""
-    options = ("--data", data, "--epochs", 30, "--set", "search.scheduler={name: asha, grace: 4}")
-    process = subprocess.Popen(
-        command(space, *options, "--out", tmp_path, "--quiet"), start_new_session=True
-    )
-    run_folder = tmp_path / "tiny-001"
-    wait_for_epochs(run_folder, 25, process)
-    if how == signal.SIGKILL:
-        time.sleep(11)  # a snapshot is stored by then
-        os.killpg(process.pid, how)
-    else:
-        process.send_signal(how)
-    process.wait(timeout=60)
-    before = by_trial(read_trials(run_folder))
-    done = run("--resume", run_folder, timeout=150)
+@pytest.mark.timeout(600)
+def test_a_search_that_was_killed_after_a_snapshot_goes_on(data, space, tmp_path):
+    options = ("--data", data, "--epochs", 16, "--set", "search.scheduler={name: asha, grace: 3}")
+    often = os.environ | {"TUNE_GLOBAL_CHECKPOINT_S": "0.1"}
+    folder = tmp_path / "tiny-001"
+    with killed(search_command(space, *options, "--out", tmp_path, "--quiet"), often):
+        wait_for_epochs(folder, 12)
+        wait_until(lambda: list(folder.glob(".ray/experiment_state-*.json")), "a snapshot")
+    goes_on(folder, by_trial(read_trials(folder)), forgets=True)
+
+
+def goes_on(folder: Path, before: dict[int, dict], forgets: bool) -> None:
+    """Resume a search, and assert that nothing is missing; epochs since a snapshot may be."""
+    done = run_search("--resume", folder)
     assert done.returncode == 0, done.stderr
-    after = by_trial(read_trials(run_folder))
+    after = by_trial(read_trials(folder))
     assert len(after) == 6
     for number, row in before.items():
         assert after[number]["architecture"] == row["architecture"]
-        assert after[number]["epochs"] >= row["epochs"] or how == signal.SIGKILL
+        assert after[number]["epochs"] >= row["epochs"] or forgets
     for number, row in after.items():
-        epochs = [c["epoch"] for c in read_curves(run_folder).to_pylist() if c["trial"] == number]
+        epochs = [c["epoch"] for c in read_curves(folder).to_pylist() if c["trial"] == number]
         assert epochs == list(range(1, row["epochs"] + 1))
         assert row["state"] in ("complete", "stopped")
         assert "interrupted" not in row["reason"]
     assert any(row["state"] == "complete" for row in after.values())
-    assert not list(run_folder.glob(".ray/*/checkpoint_*")), "no trial can go on"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-def test_the_function_does_what_the_command_does(data, space, tmp_path):
-    from search.run.searching import search
-
-    table = search(
-        space, data=data, trials=2, epochs=3, out=tmp_path, overrides=["model.electrodes=4"]
-    )
-    assert table.num_rows == 2
-    assert set(table["model.electrodes"].to_pylist()) == {4}
-    assert all(math.isfinite(cer) for cer in table["val_cer"].to_pylist())
-
-
-def edited(path: Path, change) -> Path:
-    with h5py.File(path, "r+") as file:
-        change(file["emg2qwerty"])
-    return path
-
-
-def with_nan(group):
-    rows = group["timeseries"][:]
-    rows["emg_left"][1234, 3] = np.nan
-    group["timeseries"][:] = rows
-
-
-def backwards(group):
-    rows = group["timeseries"][:]
-    rows["time"][500] -= 1
-    group["timeseries"][:] = rows
-
-
-def broken_json(group):
-    group.attrs["keystrokes"] = '[{"key": "a", '
-
-
-def no_keys(group):
-    group.attrs["keystrokes"] = "[]"
-
-
-def without_field(group):
-    rows = group["timeseries"][:]
-    del group["timeseries"]
-    group["timeseries"] = rows[["time", "emg_left"]]
-
-
-SESSION_DAMAGE = {
-    "nan": (with_nan, "NaN|finite"),
-    "backwards": (backwards, "backwards|decreas"),
-    "json": (broken_json, "JSON"),
-    "field": (without_field, "emg_right"),
-    "no keys": (no_keys, "no keys"),
-}
-
-
-@pytest.fixture
-def two_sessions(tmp_path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for i in range(2):
-        write_session(folder / f"s{i}.hdf5", make_session(seconds=6, seed=i, name=f"s{i}"))
-    return folder
-
-
-def refused(space: Path, *arguments: object, tmp_path: Path) -> str:
-    """Run the command in this process and return its error; nothing may have been written."""
-    from typer.testing import CliRunner
-
-    from search.run.command import app
-
-    out = tmp_path / "runs"
-    done = CliRunner().invoke(app, [str(a) for a in (space, *arguments, "--out", out)])
-    assert done.exit_code == 2, done.output
-    assert not out.exists()
-    assert "Traceback" not in done.output
-    return done.stderr
-
-
-@pytest.mark.parametrize("damage", SESSION_DAMAGE)
-def test_a_damaged_session_is_named(damage, space, two_sessions, tmp_path):
-    change, message = SESSION_DAMAGE[damage]
-    for path in two_sessions.glob("*.hdf5"):
-        edited(path, change)
-    error = refused(space, "--data", two_sessions, tmp_path=tmp_path)
-    assert re.search(message, error)
-
-
-def test_a_file_that_is_not_hdf5_is_named(space, two_sessions, tmp_path):
-    (two_sessions / "s0.hdf5").write_text("no HDF5")
-    assert "s0.hdf5" in refused(space, "--data", two_sessions, tmp_path=tmp_path)
-
-
-def test_a_truncated_file_is_named(space, two_sessions, tmp_path):
-    path = two_sessions / "s0.hdf5"
-    path.write_bytes(path.read_bytes()[:100_000])
-    assert "s0.hdf5" in refused(space, "--data", two_sessions, tmp_path=tmp_path)
-
-
-def test_folders_and_subjects_that_are_not_there(space, two_sessions, tmp_path):
-    (tmp_path / "empty").mkdir()
-    assert "no session files" in refused(space, "--data", tmp_path / "empty", tmp_path=tmp_path)
-    assert "does not exist" in refused(space, "--data", tmp_path / "none", tmp_path=tmp_path)
-    error = refused(space, "--data", two_sessions, "--subject", "999", tmp_path=tmp_path)
-    assert "999" in error
-    assert "12345678" in error
-    assert "give --data" in refused(space, "--subject", "1", tmp_path=tmp_path)
-
-
-def test_sessions_that_are_all_too_short(space, tmp_path):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for i in range(2):
-        write_session(folder / f"s{i}.hdf5", make_session(seconds=2, seed=i, name=f"s{i}"))
-    assert "window of 4 s" in refused(space, "--data", folder, tmp_path=tmp_path)
+    assert not list(folder.glob(".ray/*/checkpoint_*")), "no trial can go on"
 
 
 def test_every_mistake_in_a_space_is_reported_at_once(two_sessions, tmp_path):
@@ -510,30 +378,6 @@ def test_a_refused_resume_leaves_the_search_as_long_as_it_was(space, tmp_path):
     with pytest.raises(ValueError, match="no snapshot"):
         resume(tmp_path, add_trials=2, quiet=True)
     assert (tmp_path / "space.yaml").read_text() == before
-
-
-def test_a_demo_goes_on_where_its_typist_never_was(space, monkeypatch, tmp_path):
-    from search.run import sessions
-    from search.space import load_space
-
-    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "first"))
-    typist = ["typist.sessions=3", "typist.minutes=0.5"]
-    demo = load_space(space, demo=True, overrides=typist)
-    split = sessions.choose_sessions(demo, None, None, None)
-    subsets = {"train": split.train, "val": split.val, "test": split.test}
-    facts = {"synthetic": True, "split": {name: [*map(str, subsets[name])] for name in subsets}}
-    (tmp_path / "first").rename(tmp_path / "gone")
-    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "second"))
-    trial_data, again = sessions.sessions_again(tmp_path, facts, None, demo)
-    assert (trial_data.train, trial_data.val) == (again["train"], again["val"])
-    for name, files in subsets.items():
-        for old, new in zip(files, map(Path, again[name]), strict=True):
-            assert new.is_relative_to(tmp_path / "second")
-            moved = tmp_path / "gone" / old.relative_to(tmp_path / "first")
-            assert new.read_bytes() == moved.read_bytes()
-    monkeypatch.setattr("emgmodels.synthetic.VERSION", 99)
-    with pytest.raises(ValueError, match="1 of 1 training sessions are missing"):
-        sessions.sessions_again(tmp_path, facts, None, demo)
 
 
 def test_a_missing_space_file(two_sessions, tmp_path):

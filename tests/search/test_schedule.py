@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import ray
 import yaml
 from conftest import make_session
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from rich.console import Console
@@ -206,23 +205,14 @@ class Curve(tune.Trainable):
         self.epoch = int(Path(checkpoint, "epoch").read_text())
 
 
-@pytest.fixture(scope="module")
-def engine():
-    quiet = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_PRINT_ALL_TRIAL_ERRORS": "0"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in quiet.items():
-            patch.setenv(name, value)
-        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack tests/
-        ray.init(
-            "local",
-            num_cpus=2,
-            include_dashboard=False,
-            logging_level="ERROR",
-            log_to_driver=False,
-        )
-        yield
-        ray.shutdown()
-        ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+@pytest.fixture
+def workers(engine, monkeypatch):
+    """Ray, whose processes lack this folder, and whose Tune prints little."""
+    for name in ("RAY_AIR_NEW_OUTPUT", "TUNE_PRINT_ALL_TRIAL_ERRORS"):
+        monkeypatch.setenv(name, "0")
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 class Listed(Searcher):
@@ -289,9 +279,7 @@ def trained(folder):
     return [tuple(json.loads(line)) for line in lines]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(engine, tmp_path):
+def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(workers, tmp_path):
     tuner = start(tmp_path)
     assert len(tuner.fit()) == TRIALS
     scheduler = tuner._local_tuner._tune_config.scheduler
@@ -313,10 +301,8 @@ def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(engin
     assert len(kept) <= TRIALS, "one checkpoint of a trial at most"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_an_interrupted_search_resumes_with_its_rungs_and_its_paused_trials_paused(
-    engine, tmp_path
+    workers, tmp_path
 ):
     start(tmp_path, fails_once=1, callbacks=[InterruptAfter(17, tmp_path / "interrupted")]).fit()
     before = trained(tmp_path)

@@ -172,7 +172,6 @@ for number in range(10**6):
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("after", [0.1, 0.4])
 def test_a_kill_at_any_moment_loses_nothing_that_was_reported(tmp_path, after):
     (tmp_path / "space.yaml").write_text("name: killed")

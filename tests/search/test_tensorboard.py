@@ -216,8 +216,6 @@ return text(document.body);
 """
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("view", "shown"),
     {
@@ -226,7 +224,7 @@ return text(document.body);
         "hparams": ["recurrent.hidden", "recurrent.cell", "lstm", "best CER (%)", "20.000"],
     }.items(),
 )
-def test_a_browser_shows_it(view, shown, server, driver):
+def test_a_browser_shows_it(view, shown, driver, server):
     post(f"{driver}/url", {"url": f"{server}/#{view}"})
     post(f"{driver}/refresh", {})
     deadline = time.monotonic() + 40

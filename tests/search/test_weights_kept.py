@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-import torch
+from helpers.searches import assert_ranked_by_what_is_kept, search_command, wait_for_epochs
 
 import search.engine.ray_session
 import search.engine.tuning
-from emgmodels.checkpoints.loading import load
-from emgmodels.checkpoints.weights import weights_hash
 from search import run
 from search.engine.recorder import Recorder
-from search.halving.ending import Why
 from search.results.folder import RunFolder
 from search.results.reading import read_trials
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 SPACE = """
 name: tiny
@@ -38,66 +32,11 @@ search: {trials: 3, sampler: random, seed: 3, scheduler: none, checkpoints: 2}
 """
 
 
-@pytest.fixture(scope="module")
-def data(session_paths) -> Path:
-    return session_paths[0].parent
-
-
 @pytest.fixture
 def space(tmp_path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(SPACE)
     return path
-
-
-@pytest.fixture(scope="module")
-def engine():
-    """Ray, started once for the searches that run in this process."""
-    with search.engine.ray_session.engine(None, None):
-        yield
-
-
-def epochs_of(folder: Path) -> int:
-    try:
-        return sum(trial.epoch for trial in RunFolder.open(folder).trials.values())
-    except ValueError:
-        return 0
-
-
-def wait_for_epochs(folder: Path, epochs: int) -> None:
-    deadline = time.monotonic() + 300
-    while epochs_of(folder) < epochs:
-        assert time.monotonic() < deadline, f"less than {epochs} epochs within 5 minutes"
-        time.sleep(0.05)
-
-
-def assert_ranked_by_what_is_kept(folder: Path, count: int = 2) -> None:
-    """The best trials' checkpoints have the weights, epoch and CER of their rows."""
-    rows = [row for row in read_trials(folder).to_pylist() if row["val_cer"] is not None][:count]
-    assert rows
-    trials = RunFolder.open(folder).trials
-    files = {path.name for path in (folder / "checkpoints").iterdir()}
-    assert files == {f"{trials[row['trial']].slug}.pt" for row in rows}
-    for row in rows:
-        path = folder / "checkpoints" / f"{trials[row['trial']].slug}.pt"
-        state = torch.load(path, weights_only=True)
-        assert (state["best_epoch"], state["best_cer"]) == (row["best_epoch"], row["val_cer"])
-        assert (row["kept_epoch"], row["kept_cer"]) == (row["best_epoch"], row["val_cer"])
-        assert weights_hash(load(path).model.state_dict()) == row["weights"]
-
-
-@pytest.fixture
-def spent(monkeypatch):
-    """Let the time budget be spent after so many epochs of all trials together."""
-
-    def after(epochs: int) -> None:
-        def why(recorder: Recorder) -> str:
-            trained = sum(trial.epoch for trial in recorder.folder.trials.values())
-            return Why.TIME_BUDGET if trained >= epochs else None
-
-        monkeypatch.setattr(Recorder, "_reason_to_end", why)
-
-    return after
 
 
 def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
@@ -117,17 +56,13 @@ def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
     assert_ranked_by_what_is_kept(folder)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_a_signal_ends_a_search_with_its_best_weights_and_says_so_at_once(
-    how, data, space, tmp_path
-):
-    words = [sys.executable, "-m", "search.run", space, "--data", data, "--out", tmp_path]
-    done = subprocess.Popen(
-        list(map(str, words)), stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+def test_sigterm_ends_a_search_with_its_best_weights_and_says_so_at_once(data, space, tmp_path):
+    """As Ctrl-C does, in ``test_run.py``."""
+    words = search_command(space, "--data", data, "--out", tmp_path)
+    done = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
     folder = tmp_path / "tiny-001"
-    wait_for_epochs(folder, 12)
-    os.killpg(done.pid, how) if how == signal.SIGINT else done.send_signal(how)
+    wait_for_epochs(folder, 12, done)
+    done.send_signal(signal.SIGTERM)
     printed, _ = done.communicate(timeout=120)
     assert done.returncode == 0
     assert "Ending, since the search was interrupted" in printed
