@@ -108,6 +108,8 @@ def compare(
     by_text = resampled_cers(pooled, characters, rng, draws) - means
     pooled_sd = np.sqrt(np.average(sds**2, weights=counts - 1))
     freedom = counts.sum() - len(counts)
+    # Three values drawn with replacement spread too little, by the square root of 2/3. With each
+    # model's own variance, real differences would hardly ever be found.
     by_seed = pooled_sd * _student(freedom, by_text.shape, rng) / np.sqrt(counts)
     moved = by_text + by_seed
     ends = [0.025, 0.975]
@@ -160,11 +162,13 @@ def _confidence_set(means: np.ndarray, moved: np.ndarray, scales: np.ndarray) ->
     """
     p_values, p_value = np.ones(len(means)), 0.0
     left = list(range(len(means)))
+    # The worst goes first: what is left is compared again without it.
     while len(left) > 1:
         scale = np.maximum(scales[np.ix_(left, left)], np.finfo(float).tiny)
         found = (means[left][:, None] - means[left]) / scale
         by_chance = np.abs(moved[:, left, None] - moved[:, None, left]) / scale
         reached = by_chance.max(axis=(1, 2)) >= found.max()
+        # A model that is taken out later is at least as good as those before it.
         p_value = max(p_value, float(reached.mean()))
         worst = left[int(found.max(axis=1).argmax())]
         p_values[worst] = p_value

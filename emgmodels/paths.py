@@ -33,6 +33,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
                 f"file:///mnt/data, or give the path alone"
             )
         return Path(unquote(found["path"]))
+    # A folder may be called "s3:"; then it is a path after all.
     if _SCHEME.match(text) and not os.path.exists(text):
         uri = re.sub(r":/+", "://", text, count=1)
         raise ValueError(f"{uri}: is a URI, where a path of this machine is needed: copy it here")

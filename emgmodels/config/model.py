@@ -77,8 +77,11 @@ class ModelConfig(Frozen):
         if values.get("electrode_choice") == "contiguous" and (
             values.get("electrodes", BAND_ELECTRODES) in (1, BAND_ELECTRODES)
         ):
+            # All sixteen side by side are all sixteen. Equal architectures must be equal
+            # configurations, or both would be trained.
             del values["electrode_choice"]
         if values.get("electrode_choice") in ("left", "right"):
+            # With one band there is nothing to share.
             values.pop("share_bands", None)
         return values
 
@@ -86,6 +89,7 @@ class ModelConfig(Frozen):
     def _check_frames_and_bins(self) -> ModelConfig:
         features, reduction = self.features, self.encoder.reduction()
         rate = SAMPLE_RATE / (features.hop * reduction)
+        # Here and not in the training: a space is then refused before anything starts.
         if rate < LEAST_FRAME_RATE:
             raise ValueError(
                 f"a hop of {features.hop} samples and strides of {reduction} leave {rate:.3g} "

@@ -63,6 +63,8 @@ class RollingNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise (N, B, E, T, F) features; the shape stays."""
+        # Running sums lose digits over an hour. Relative to the first frame and in float64, they
+        # keep them.
         x = (features - features[..., :1, :]).double()
         count = torch.arange(1, x.shape[3] + 1, device=x.device)
         return self._normalise(x, self._sum(x), self._sum(x.square()), count).to(features.dtype)
@@ -80,6 +82,7 @@ class RollingNorm(nn.Module):
         """Return the scores of frames, given the sums over their reach and how many came so far."""
         count = count.clamp(max=self.frames)[:, None]
         mean = total / count
+        # Rounding may put it a little below zero.
         variance = (squares / count - mean.square()).clamp(min=0)
         return (x - mean) / (variance + self.EPSILON).sqrt()
 
@@ -154,6 +157,8 @@ class RotationInvariantMLP(nn.Module):
         linear = self.bands[index]
         assert isinstance(linear, nn.Linear)
         weight = linear.weight.unflatten(1, (self.electrodes, self.bins))  # (D, E, F)
+        # Rolling the weights instead of the input: three rotations are one product, and the input
+        # is not copied.
         rolled = torch.cat([self._rotated(weight, r) for r in self.ROTATIONS]).flatten(1)
         bias = linear.bias.repeat(len(self.ROTATIONS))
         hidden = nn.functional.linear(x, rolled, bias).relu()  # (N, T, 3 D)
@@ -163,6 +168,7 @@ class RotationInvariantMLP(nn.Module):
         """Return (D, E, F) weights as the electrodes meet them that sit ``by`` places further."""
         if self.around:
             return weight.roll(-by, dims=1)
+        # An arc's last electrode is not beside its first.
         return nn.functional.pad(weight, (0, 0, -by, by))  # crops one end, zeros at the other
 
 

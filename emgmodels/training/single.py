@@ -43,6 +43,7 @@ def train_one(
     keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
+    # Before hours of training, not after them.
     _check_out(out, [config, *([split] if split else [])])
     where = find_device(device)
     settings = _with_options(load_config(config), epochs, seed)
@@ -88,6 +89,7 @@ def _check_out(out: Path, inputs: list[Path]) -> None:
     """Refuse a checkpoint that is not this command's own; what ``--resume`` reads may go on."""
     check_output(out, CHECKPOINT_MARK, inputs)
     for folder in out.absolute().parents:
+        # A search's own checkpoint has the same mark, and belongs to its ranking.
         if out.exists() and (folder / "space.yaml").is_file():
             raise ValueError(f"{out}: belongs to the search in {folder}: name another --out")
 
@@ -97,6 +99,7 @@ def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
     notes = []
     if config.training.aligned_start is not None:
         notes.append("an aligned start needs key times: it is skipped for prompts")
+    # On the meta device a model has shapes and no memory.
     with torch.device("meta"):
         model = Network(config.model)
     prompts = prompt_windows(recordings)
@@ -136,6 +139,7 @@ def _train(
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=config.training.epochs)
         for last in fit(config, recordings, validation, resume=resume, device=device):
+            # At each epoch, so that a training that is killed has its best weights.
             last.save(out)
             line = (
                 f"epoch {last.epoch}: train loss {last.train_loss:.3f}, validation loss "

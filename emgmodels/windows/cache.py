@@ -111,6 +111,7 @@ def prepare(
     for path in paths:
         folder = cache_folder() / _content_key(path)
         recording = _open(folder)
+        # Another process may evict what was just converted before it is opened.
         while recording is None:  # evicted again between conversion and opening, at worst
             session = read_session(path)
             with naming_cache():
@@ -296,6 +297,8 @@ def _open(folder: Path) -> Recording | None:
 def _read(folder: Path) -> Recording:
     file = open(folder / META, encoding="utf-8")  # noqa: SIM115
     with suppress(OSError):  # no locks here, and so no eviction
+        # The kernel frees the lock with the process, however that ends. So no stale mark can keep
+        # or lose a recording.
         fcntl.flock(file, fcntl.LOCK_SH)
     os.utime(folder / META)
     meta = json.loads(file.read())

@@ -37,6 +37,7 @@ class BestCheckpoints:
     def __init__(self, run: Path, count: int) -> None:
         self._folder, self._count = run / "checkpoints", count
         self._sources: dict[Path, str] = {}
+        # Until the few places are taken, every trial is among the best.
         self._last = (math.inf, sys.maxsize)
 
     def may_keep(self, trial: TrialRecord) -> bool:
@@ -63,11 +64,15 @@ class BestCheckpoints:
         for path, trial in wanted.items():
             source = trial.checkpoint
             if source is not None and self._sources.get(path) != source.path:
+                # The same checkpoint is not copied twice: this is called at each epoch of the
+                # best few.
                 with contextlib.suppress(OSError):  # it was replaced by a newer one
                     with whole(path) as scratch:
                         source.share_with(scratch)
                     self._sources[path] = source.path
                     trial.kept = trial.saved
+        # A user may have put files of their own into this folder. So only names that a trial of
+        # this search would give are deleted.
         others = {path.name: path for path in self._folder.iterdir() if path not in wanted}
         begins = tuple({name.partition("-")[0] for name in others})  # spares most trials' names
         own = {f"{t.slug}.pt" for t in trials if f"{t.number:03d}" in begins} if others else set()
@@ -80,6 +85,8 @@ class BestCheckpoints:
                 trial.kept = None
 
 
+# Saving takes at most a twentieth of a trial's time. Where epochs take milliseconds, a save at
+# each best epoch would take longer than the training.
 class _Save(NamedTuple):
     """A checkpoint that a trial wrote because its weights were among the best."""
 
@@ -123,6 +130,8 @@ class TimelySaves:
         """Take in that a trial has a new checkpoint, whoever asked for it."""
         if (asked := self._asked.pop(trial.number, None)) is not None:
             self._saves[trial.number] = _Save(time.monotonic() - asked, trial.seconds)
+        # One try for each trial: a trial whose best epoch cannot be saved must not hold up the
+        # end of the search.
         if self._is_ending:
             self._tried.add(trial.number)
 
@@ -158,6 +167,8 @@ class SpentCheckpoints:
         self._news: dict[str, Trial] = {}
         self._spent: deque[_Spent] = deque()
         self._named: set[tuple[str, str | None]] = set()  # in the newest snapshot
+        # Ray's own `num_to_keep` counts the checkpoints of each trial. It keeps those of ended
+        # trials for good, and each deletion would force a whole snapshot.
         self._snapshot: Path | None = None
         self._stored_at: int | None = None
         self._stored = 0
@@ -182,7 +193,10 @@ class SpentCheckpoints:
         with contextlib.suppress(OSError):
             self._look()
             for trial in self._news.values():
+                # A killed driver goes on from the newest stored snapshot. What that one names
+                # must still be there, so deleting waits until two others have appeared.
                 self._spent.append(_Spent(self._stored + 2, _folder(trial), _needed(trial)))
+                # Otherwise a later snapshot would name checkpoints that are deleted by then.
                 _forget_older(trial)
             self._news = {}
             while self._spent and self._spent[0].after <= self._stored:
@@ -214,6 +228,8 @@ class SpentCheckpoints:
         is_new = stored.mtime_ns != self._stored_at
         self._stored += is_new
         self._stored_at = stored.mtime_ns
+        # A size that differs shows an upload that was cut short: the snapshot before it is then
+        # the one that counts.
         return is_new and stored.size == self._snapshot.stat().st_size
 
     def _find(self, folder: str) -> set[PurePosixPath]:

@@ -14,8 +14,12 @@ from pathlib import Path
 import torch
 from ray.tune.experiment import Trial
 
+# A killed process or a node that was lost deserves another start. A trial that fails three times
+# will most probably fail again.
 RETRIES = 2
 """How often a trial is started again."""
+# An hour, because converting many hours of EMG on a slow disk comes before the first epoch. Later
+# epochs are watched by the longest one seen.
 FIRST_EPOCH = 3600.0
 """Seconds that a process has to get ready in, and the first epoch of a search."""
 DISK_FULL = "the disk was full"
@@ -38,6 +42,8 @@ class EngineError(SearchFailedError):
 
 def may_pass(error: Exception) -> bool:
     """Return whether an error may be gone in a new process, and at another time."""
+    # A TypeError would come again. Memory and files depend on the neighbours, and a CUDA error
+    # may leave the whole process unusable, so a new process may succeed.
     passing = isinstance(error, MemoryError | OSError) or _is_memory(error) or _is_cuda(error)
     return passing or _is_onednn(error)
 
@@ -62,6 +68,7 @@ def summary(text: str) -> str:
     """Return one line for what Ray Tune noted of a failure."""
     if found := re.search(rf"{PassingError.__name__}: (.*)", text):
         return found[1]
+    # Ray has no field for the reason, only the text that it logged.
     if re.search(r"running low on memory|memory monitor|OutOfMemoryError", text):
         return "out of memory: Ray ended its process before the machine ran out"
     if re.search(r"\bdied\b|\bdead\b", text):

@@ -17,6 +17,8 @@ from search.engine.failures import (
     EngineError,
 )
 
+# Recordings are memory-mapped files and never pass through Ray's object store. By default Ray
+# would set aside a third of the machine's memory for it.
 _OBJECT_STORE_BYTES = 128 * 2**20
 _TOKEN = Path("~/.ray/auth_token")
 
@@ -43,11 +45,15 @@ def engine(
     level = "INFO" if verbose else "ERROR"
     quiet: dict[str, Any] = {"logging_level": level, "log_to_driver": verbose}
     if address is None:
+        # A worker's working folder is another one, where relative paths would name nothing.
         settle_paths()
+        # On a machine with fewer cores than a trial asks for, Ray would never start a trial. So
+        # Ray is told of enough cores.
         cores = max(os.cpu_count() or 1, math.ceil(cpus_per_trial or 1))
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
     try:
+        # Ray joins whatever cluster the machine knows of, unless it is told "local".
         with _on_loopback() if address is None else contextlib.nullcontext():
             ray.init(address=address or "local", **quiet)  # not whatever cluster runs here
     except Exception as error:  # Ray's errors have no common kind

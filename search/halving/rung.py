@@ -41,8 +41,11 @@ class Rung:
         """
         count = len(self.entries)
         if reached < math.inf:
+            # The little more is for quotients such as 3 / 1.5, which may come out a bit below 2.
             count = min(count, max(at_least, math.floor(reached / self.eta + 1e-9)))
         if count < len(self.entries):
+            # Two trials at exactly the same score say nothing about which is better. Passing both
+            # would let more than one in eta through.
             count = min(count, self._better_than(self.entries[count].score))
         return min(count, self._better_than(math.inf))
 
@@ -53,6 +56,7 @@ class Rung:
 
     def last_resort(self) -> int:
         """Return 1, for the best that is paused, where nobody is left of those that passed."""
+        # A search must train a winner to the end whatever fails.
         return int(not self.passed and bool(self.paused))
 
     def paused_within(self, count: int) -> int:
@@ -98,6 +102,8 @@ class FrontRung(Rung):
 
     def __init__(self, eta: float) -> None:
         super().__init__(eta)
+        # All points are compared with each arrival. Fronts would be as good and let a lost trial
+        # come back in more ways.
         self._points: dict[Arrival, tuple[float, ...]] = {}
         self._beaten: dict[Arrival, int] = {}
         """By how many others each is beaten."""
@@ -111,6 +117,8 @@ class FrontRung(Rung):
         """
         if not arrivals:
             return super().hopeful(0)
+        # A trial that is beaten stays behind those that beat it, whatever arrives. That alone is
+        # certain; its rank may change both ways.
         passing = (len(self.entries) + arrivals) / self.eta
         enough = math.floor(passing + 1e-9) if passing < math.inf else math.inf
         return self.paused_within(self._better_than(enough)) or self.last_resort()
@@ -155,6 +163,7 @@ class FrontRung(Rung):
         paused = {entry.trial_id for entry in self.paused}
         scores = sorted(entry.score for entry in self._points)
         for entry, beaten in self._beaten.items():
+            # Below 1, so that the score orders only trials that are beaten equally often.
             fraction = bisect.bisect_left(scores, entry.score) / len(scores)
             order = beaten + fraction if entry.score < math.inf else math.inf
             self._placed[entry] = entry._replace(score=order)

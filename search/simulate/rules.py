@@ -17,7 +17,9 @@ RAY_ASHA = "ray_asha"
 """Ray's own ASHA, to compare with; it takes every CER at its word."""
 _LEAST_GROUP = 8
 """Curves of a source that are enough to search among."""
+# Not 1: the first epoch says nothing, whatever the training starts from.
 _GRACES = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 90, 120)
+# A later first rung spares little.
 _LATEST = 0.3
 """No grace of long trainings beyond this share of them, or beyond 15 epochs."""
 _ETAS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
@@ -111,6 +113,8 @@ def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Ru
         name: [curve for other in groups if other != name for curve in groups[other]]
         for name in groups
     }
+    # Hundreds of rules on hundreds of searches would take minutes. A tenth of the searches rules
+    # most of them out.
     first = replace(setting, repeats=max(1, setting.repeats // _FIRST))
     on_all: dict[Rule, ReplaySummary] = {}
     on_others: dict[str, dict[Rule, ReplaySummary]] = {name: {} for name in groups}
@@ -136,6 +140,7 @@ def group(curves: list[Curve], seed: int) -> dict[str, list[Curve]]:
     sizes = Counter(curve.source for curve in curves)
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
+        # A source of three curves would find its best trial with any rule.
         name = curve.source if sizes[curve.source] >= _LEAST_GROUP else "other sources"
         groups.setdefault(name, []).append(curve)
     if len(groups) > 1:
@@ -180,6 +185,8 @@ def _cheapest(
         bound: Highest mean regret (CER points).
         found: What the first few of these searches came to, by each rule.
     """
+    # From the cheapest on, so that the first rule within the bound is the answer and the dear
+    # ones are never replayed whole.
     for rule in sorted(found, key=lambda rule: found[rule].share):
         if found[rule].regrets.sum() <= bound * setting.repeats:  # no search has less than none
             summary = setting.replay(curves, rule)

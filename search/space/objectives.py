@@ -31,6 +31,7 @@ def objectives(space: Space, cer: float, config: Config) -> list[float]:
         cer: validation CER (%) of a configuration.
         config: the configuration.
     """
+    # Spares describing the architecture, which the usual search has no use for here.
     if space.search.objectives == ("val_cer",):
         return [cer]
     known = {"val_cer": cer, **_costs(config)}
@@ -53,6 +54,7 @@ def on_front(points: np.ndarray) -> np.ndarray:
         (points,) of bool.
     """
     found = np.zeros(len(points), bool)
+    # Sorted by the first objective, then the second: a point can only be beaten by one before it.
     for index in np.lexsort(points.T[::-1]):  # only earlier ones can beat a point
         front, point = points[found], points[index]
         beaten = (front <= point).all(axis=1) & (front < point).any(axis=1)

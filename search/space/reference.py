@@ -92,6 +92,7 @@ def _allowed(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of: {_allowed(schema['items'])}"
     if schema.get("type") == "integer" and "exclusiveMinimum" in schema:
+        # "At least 1" reads better than "above 0", and means the same for integers.
         schema = schema | {"minimum": schema["exclusiveMinimum"] + 1}
         del schema["exclusiveMinimum"]
     bounds = [f"{words} {schema[key]:g}" for key, words in _BOUNDS if key in schema]

@@ -46,6 +46,7 @@ def _named_scheduler(value: Any) -> Any:
 
 
 def _check_objectives(names: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    # The ranking, the rungs and the report are by CER.
     if "val_cer" not in names:
         raise ValueError("must name val_cer, alone or among others")
     if len(set(names)) != len(names):
@@ -97,6 +98,7 @@ class SchedulerConfig(Frozen):
 
     @model_validator(mode="after")
     def _check_name(self) -> SchedulerConfig:
+        # Named here, so that a user who knows it from Ray reads why it is missing.
         if self.name == "pbt":
             raise ValueError(
                 "scheduler pbt copies weights from trial to trial and changes settings on the way: "
