@@ -44,7 +44,7 @@ class SpectrogramNorm(nn.Module):
 
 
 class RollingNorm(nn.Module):
-    """Each bin of each electrode made alike by its own mean and deviation over the last seconds.
+    """Normalises each bin of each electrode by its own mean and deviation over the last seconds.
 
     The statistics of a frame are those of itself and the frames before it, as many as a session or
     window has of them, so that a model in use needs nothing of the future and nothing of whom it

@@ -82,8 +82,8 @@ class Halving:
 
     A trial passes a rung that ``n`` trials reached when at most ``n / eta`` of them, itself
     included, are at least as good: of trials that tie across the cut none passes. When pausing, a
-    rung waits for a quorum as long as the search has new trials to train instead: who is best of
-    the first few is seldom among the best. When nobody else
+    rung waits for a quorum as long as the search has new trials to train instead: the best of the
+    first few is seldom among the best. When nobody else
     can arrive at a rung, and all that passed it diverged or failed, or nobody did, its best paused
     trial passes. None is given up before one has finished. So, when pausing, every search of which
     not every trial diverges or fails trains a winner to the last epoch.

@@ -1,4 +1,4 @@
-"""Who stands how at a rung of successive halving, and how many pass it."""
+"""How trials stand at a rung of successive halving, and how many pass it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Rung:
         """Trials that train towards it."""
 
     def passing(self, reached: float, at_least: int = 0) -> int:
-        """Return how many of the best pass once so many trials reached the rung.
+        """Return how many of the best pass once ``reached`` trials reached the rung.
 
         Of trials that tie across the cut none passes, and none whose score is infinite.
         """
@@ -60,7 +60,7 @@ class Rung:
         return int(not self.passed and bool(self.paused))
 
     def paused_within(self, count: int) -> int:
-        """Return how many of the best so many are paused here."""
+        """Return how many of the best ``count`` are paused here."""
         if count == len(self.entries):
             return len(self.paused)
         return bisect.bisect_left(self.paused, self.entries[count])
@@ -113,7 +113,7 @@ class FrontRung(Rung):
     def hopeful(self, arrivals: float) -> int:
         """Return how many of those paused may pass if so many more trials arrive.
 
-        Who is beaten by others stays behind them, whoever arrives; all else may change.
+        A trial that is beaten stays behind those that beat it, whatever arrives. All else may change.
         """
         if not arrivals:
             return super().hopeful(0)
@@ -159,7 +159,7 @@ class FrontRung(Rung):
             self._beaten[entry] += by * _beats(its, point)
 
     def _order(self) -> None:
-        """Place all anew: by how many trials beat each, in fractions by score."""
+        """Place all again: by how many trials beat each, in fractions by score."""
         paused = {entry.trial_id for entry in self.paused}
         scores = sorted(entry.score for entry in self._points)
         for entry, beaten in self._beaten.items():

@@ -190,7 +190,7 @@ def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> Sear
     Args:
         space: what is searched; its name is the study's.
         journal: Optuna's journal file, or None for a study in memory.
-        sampler: who suggests.
+        sampler: what suggests.
 
     Raises:
         ValueError: the journal holds a study of other objectives.

@@ -1,4 +1,4 @@
-"""Who chooses the values of a space: an Optuna trial, a random generator, or every combination.
+"""What chooses the values of a space: an Optuna trial, a random generator, or every combination.
 
 A space is walked once per suggestion and asks for one value after another; which values it asks
 for may depend on those it was given.
