@@ -50,7 +50,7 @@ def refuse_pointer(path: Path) -> None:
         with path.open("rb") as file:
             pointer = file.read(len(_POINTER)) == _POINTER
     except OSError:
-        return  # whoever reads it says why it can't be read
+        return  # what reads it says why it can't be read
     if pointer:
         raise ValueError(
             f"{path}: is a Git LFS pointer, not the file itself: fetch it with 'git lfs pull'"

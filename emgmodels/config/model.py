@@ -46,9 +46,9 @@ class ModelConfig(Frozen):
     features: FeaturesConfig = FeaturesConfig()
     """Spectrogram settings."""
     norm: Literal["electrode", "bin", "rolling"] = "electrode"
-    """What the spectrogram norm brings to one mean and deviation: each electrode as a whole, or each
-    of its frequency bins, which trains faster on little data. ``rolling``: each bin by its own last
-    seconds instead of by the training set, which carries over to other people."""
+    """What the spectrogram norm brings to one mean and deviation: each electrode as a whole, or
+    each of its frequency bins, which trains faster on little data. ``rolling``: each bin by its own
+    last seconds instead of by the training set, which carries over to other people."""
     mlp_features: PositiveInt = 384
     """Outputs of each band's rotation-invariant MLP, side by side the encoder's input."""
     mlp_layers: Annotated[Whole, Field(ge=1, le=8)] = 1

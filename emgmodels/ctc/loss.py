@@ -27,14 +27,11 @@ def ctc_loss(
     n, length, _ = log_probs.shape
     lengths = torch.full((n,), length, dtype=torch.long) if frames is None else frames
     return torch_ctc_loss(
-        # PyTorch's CTC reads lengths on the CPU. From a GPU they would have to be copied back.
         log_probs.transpose(0, 1),
         sent(labels, log_probs.device),
         lengths,
         label_lengths,
         blank=BLANK,
-        # A fast typist may press more keys in a window than it has frames. Infinity there would
-        # end the training.
         zero_infinity=True,
     )
 

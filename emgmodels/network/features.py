@@ -58,7 +58,7 @@ class Framed(nn.Module):
         return max(0, (samples - self.n_fft) // self.hop + 1)
 
     def samples(self, frames: int) -> int:
-        """Return the samples that so many frames cover."""
+        """Return the samples that ``frames`` frames cover."""
         return (frames - 1) * self.hop + self.n_fft
 
     def macs(self, electrodes: int, frames: int) -> int:

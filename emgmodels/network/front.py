@@ -47,8 +47,8 @@ class RollingNorm(nn.Module):
     """Normalises each bin of each electrode by its own mean and deviation over the last seconds.
 
     The statistics of a frame are those of itself and the frames before it, as many as a session or
-    window has of them, so that a model in use needs nothing of the future and nothing of whom it
-    was trained on. The first second is rough; a window's context in the past takes it in.
+    window has. So a model in use needs nothing of the future, and nothing of the people that it was
+    trained on. The first second is rough; a window's context in the past takes it in.
 
     Args:
         frames: frames that the statistics reach back.
@@ -63,8 +63,6 @@ class RollingNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise (N, B, E, T, F) features; the shape stays."""
-        # Running sums lose digits over an hour. Relative to the first frame and in float64, they
-        # keep them.
         x = (features - features[..., :1, :]).double()
         count = torch.arange(1, x.shape[3] + 1, device=x.device)
         return self._normalise(x, self._sum(x), self._sum(x.square()), count).to(features.dtype)

@@ -219,7 +219,7 @@ def one_pass_emissions(model: Network, recording: Recording, training: TrainingC
 
 
 def one_pass_bytes(config: ModelConfig, samples: int) -> float:
-    """Return about how many bytes a pass over so many samples needs, rather too many than too few.
+    """Return about how many bytes a pass over a session needs, rather too many than too few.
 
     The rotation-invariant MLP is what grows most with time, and attention masks with its square.
     """

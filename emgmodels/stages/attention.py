@@ -147,7 +147,7 @@ class AttentionFlow(Flow):
         return None if self.skipped is None else self._answer(self.skipped.shape[1])
 
     def _answer(self, frames: int) -> Tensor | None:
-        """Return the outputs of so many of the frames that have none."""
+        """Return the outputs of the next ``frames`` frames that have none."""
         if frames <= 0:
             return None
         assert self.held is not None

@@ -74,7 +74,7 @@ class PretrainedStage(Stage):
         return self.out(self.model(inputs_embeds=self.into(x)).last_hidden_state)
 
     def flow(self) -> Flow:
-        """Refuse: a language model has so many positions, and a stream has no end."""
+        """Refuse: a language model has a fixed number of positions, and a stream has no end."""
         raise ValueError(
             "a language model attends to all that came before: train a transformer in its place, "
             "with left_context: 125 and right_context: 0"

@@ -89,7 +89,6 @@ def _check_out(out: Path, inputs: list[Path]) -> None:
     """Refuse a checkpoint that is not this command's own; what ``--resume`` reads may go on."""
     check_output(out, CHECKPOINT_MARK, inputs)
     for folder in out.absolute().parents:
-        # A search's own checkpoint has the same mark, and belongs to its ranking.
         if out.exists() and (folder / "space.yaml").is_file():
             raise ValueError(f"{out}: belongs to the search in {folder}: name another --out")
 

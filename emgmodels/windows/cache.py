@@ -1,11 +1,11 @@
 """The cache of recordings on this machine: converted once, kept until there is no room.
 
 A recording's folder is made beside its place, locked, and moved there when it is complete, so that
-an interrupted conversion leaves nothing but a folder that the next one removes. Whoever opens a
-recording holds a shared lock on its ``recording.json``; what is locked is never evicted. Beyond
-``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go. A damaged recording
-is converted anew. Where a file system knows no locks, nothing is evicted. A folder is a recording's
-by its name and its files; whatever else lies in the cache is never touched.
+an interrupted conversion leaves nothing but a folder that the next one removes. A process that
+opens a recording holds a shared lock on its ``recording.json``; what is locked is never evicted.
+Beyond ``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go. A damaged
+recording is converted again. Where a file system knows no locks, nothing is evicted. A folder is a
+recording's by its name and its files; whatever else lies in the cache is never touched.
 """
 
 from __future__ import annotations
@@ -353,7 +353,7 @@ def _remove(folder: Path) -> bool:
 
 
 def _discard(folder: Path) -> None:
-    """Take a folder out of the cache in one step; whoever has its files open keeps them."""
+    """Take a folder out of the cache in one step; a process that has its files open keeps them."""
     scratch = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder.parent)
     with scratch as place, suppress(FileNotFoundError):  # another process was first
         folder.rename(Path(place) / _DISCARDED)
@@ -383,7 +383,7 @@ def _made(path: Path) -> float:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Hold a folder's lock against whoever would open it; yield whether it could be had."""
+    """Hold a folder's lock against all that would open it; yield whether it could be had."""
     file: IO[str] | None = None
     try:
         file = open(folder / META, "r+", encoding="utf-8")  # noqa: SIM115 - NFS wants it writable

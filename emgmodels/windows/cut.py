@@ -54,7 +54,7 @@ class Cut:
         bands: bands used, left is 0.
         rotation: training only: largest rotation of a band, in electrodes.
         band_jitter: training only: largest shift between the bands, in samples.
-        crops: training only: a batch's windows are shortened by up to so many steps.
+        crops: training only: a batch's windows are shortened by up to that many steps.
         step: samples of such a step: those between the model's output frames.
     """
 

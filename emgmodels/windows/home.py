@@ -90,7 +90,7 @@ def settle_paths() -> None:
     _root()
     for name in _RELATIVE:
         text = os.environ.get(name, "")
-        if text and not text.startswith("~"):  # which those that take it resolve alike everywhere
+        if text and not text.startswith("~"):  # which libraries resolve equally everywhere
             os.environ[name] = os.path.abspath(text)
 
 

@@ -64,8 +64,6 @@ class BestCheckpoints:
         for path, trial in wanted.items():
             source = trial.checkpoint
             if source is not None and self._sources.get(path) != source.path:
-                # The same checkpoint is not copied twice: this is called at each epoch of the
-                # best few.
                 with contextlib.suppress(OSError):  # it was replaced by a newer one
                     with whole(path) as scratch:
                         source.share_with(scratch)
@@ -85,8 +83,6 @@ class BestCheckpoints:
                 trial.kept = None
 
 
-# Saving takes at most a twentieth of a trial's time. Where epochs take milliseconds, a save at
-# each best epoch would take longer than the training.
 class _Save(NamedTuple):
     """A checkpoint that a trial wrote because its weights were among the best."""
 
@@ -127,7 +123,7 @@ class TimelySaves:
         return True
 
     def saved(self, trial: TrialRecord) -> None:
-        """Take in that a trial has a new checkpoint, whoever asked for it."""
+        """Take in that a trial has a new checkpoint, whatever asked for it."""
         if (asked := self._asked.pop(trial.number, None)) is not None:
             self._saves[trial.number] = _Save(time.monotonic() - asked, trial.seconds)
         # One try for each trial: a trial whose best epoch cannot be saved must not hold up the

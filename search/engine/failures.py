@@ -14,8 +14,6 @@ from pathlib import Path
 import torch
 from ray.tune.experiment import Trial
 
-# A killed process or a node that was lost deserves another start. A trial that fails three times
-# will most probably fail again.
 RETRIES = 2
 """How often a trial is started again."""
 # An hour, because converting many hours of EMG on a slow disk comes before the first epoch. Later
@@ -68,7 +66,6 @@ def summary(text: str) -> str:
     """Return one line for what Ray Tune noted of a failure."""
     if found := re.search(rf"{PassingError.__name__}: (.*)", text):
         return found[1]
-    # Ray has no field for the reason, only the text that it logged.
     if re.search(r"running low on memory|memory monitor|OutOfMemoryError", text):
         return "out of memory: Ray ended its process before the machine ran out"
     if re.search(r"\bdied\b|\bdead\b", text):

@@ -61,14 +61,12 @@ def trial_bytes(space: Space, recordings: Sequence[Recording]) -> int:
     rng = np.random.default_rng(space.search.seed)
     needed, prompt = [0.0], longest_prompt(recordings)
     for _ in range(_DRAWN):
-        # Some draws cannot be built. The sampler would draw others in their place.
         with contextlib.suppress(ValueError):
             config = space.suggest(RandomDraw(rng))
             if space.violation(config) is None:
                 reduced = config.training.precision != "float32"  # auto is bfloat16 on such a GPU
                 headroom = _HEADROOM_REDUCED if reduced else _HEADROOM
                 needed.append(headroom * training_bytes(config, prompt))
-    # Recordings lie on the GPU in half precision: two bytes for each electrode and sample.
     samples = sum(recording.samples for recording in recordings)
     return round(max(needed)) + _CONTEXT_BYTES + 2 * BANDS * BAND_ELECTRODES * samples
 

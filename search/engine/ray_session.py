@@ -53,7 +53,6 @@ def engine(
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
     try:
-        # Ray joins whatever cluster the machine knows of, unless it is told "local".
         with _on_loopback() if address is None else contextlib.nullcontext():
             ray.init(address=address or "local", **quiet)  # not whatever cluster runs here
     except Exception as error:  # Ray's errors have no common kind
@@ -65,7 +64,7 @@ def engine(
             ) from None
         raise EngineError(_no_start(address, error)) from error
     with contextlib.suppress(OSError):
-        _TOKEN.expanduser().chmod(0o600)  # Ray lets everybody read it; who has it may run code
+        _TOKEN.expanduser().chmod(0o600)  # Ray lets everybody read it; with it one may run code
     try:
         yield
     finally:

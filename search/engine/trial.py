@@ -80,8 +80,6 @@ class EmgTrial(tune.Trainable):
             patience: seconds after which a process that is not ready to train ends itself.
         """
         assert data is not None, "given by tune.with_parameters"
-        # Only a process that trains does so: it holds for the whole process, and the driver must
-        # stay small.
         keep_freed_memory()
         # Ray would set the threads too late, after torch was imported.
         torch.set_num_threads(cpus)

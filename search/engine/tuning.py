@@ -197,7 +197,6 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
         raise ValueError(_unreadable(recorder, error)) from error
     except BaseException as error:
         if is_disk_full(error):
-            # A full disk ends a search as Ctrl-C does, and what is there already stays usable.
             recorder.ending = DISK_FULL
         elif isinstance(error, Exception):
             recorder.ending = f"the search failed: {explain(error)}"

@@ -50,7 +50,7 @@ class Rung:
         return min(count, self._better_than(math.inf))
 
     def hopeful(self, arrivals: float) -> int:
-        """Return how many of those paused may pass if so many more trials arrive."""
+        """Return how many of those paused may pass if that many more trials arrive."""
         passing = self.passing(len(self.entries) + arrivals)
         return self.paused_within(passing) or self.last_resort()
 
@@ -111,9 +111,9 @@ class FrontRung(Rung):
         """Where each stands: as score, what it is ordered by."""
 
     def hopeful(self, arrivals: float) -> int:
-        """Return how many of those paused may pass if so many more trials arrive.
+        """Return how many of those paused may pass if that many more trials arrive.
 
-        A trial that is beaten stays behind those that beat it, whatever arrives. All else may change.
+        A trial that is beaten stays behind those that beat it, whatever arrives. All else may vary.
         """
         if not arrivals:
             return super().hopeful(0)

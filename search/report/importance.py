@@ -82,7 +82,7 @@ def importances(run: Run) -> list[Importance]:
 
 
 def best_count(trials: int) -> int:
-    """Return how many of so many trials are the best that the others are compared with."""
+    """Return how many of ``trials`` are the best that the others are compared with."""
     return math.ceil(_share(trials) * trials)
 
 

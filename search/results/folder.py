@@ -33,7 +33,7 @@ _OFTEN = 5.0
 # Tables grow with the search, and each writing is a whole file. At this rate even ten thousand
 # trials keep a slow disk free.
 _WRITTEN_ANEW = 100_000
-"""Bytes of tables' files that are written anew for each second of a search, at most."""
+"""Bytes of tables' files that are written again for each second of a search, at most."""
 
 
 class RunFolder:
@@ -67,7 +67,6 @@ class RunFolder:
     def create(cls, parent: Path, name: str, storage: Place | None = None) -> RunFolder:
         """Make the next free folder ``<parent>/<name>-NNN``, free in ``storage`` too."""
         parent.mkdir(parents=True, exist_ok=True)
-        # Two machines that share a store must not both write deep-001.
         taken = {path.split("/")[0] for path in storage.files()} if storage else set()
         for number in range(1, 1_000_000):
             path = parent / f"{name}-{number:03d}"

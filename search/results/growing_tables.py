@@ -125,7 +125,7 @@ class GrowingTable:
         return self.merge(known, rows) if rows else known
 
     def bring_in(self) -> pa.Table:
-        """Write the file anew, with all appended rows, and return it."""
+        """Write the file again, with all appended rows, and return it."""
         table = self.read()
         # The file takes its place before the rows go. A kill in between leaves rows twice, and
         # merging drops the copy.

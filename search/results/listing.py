@@ -127,7 +127,6 @@ def _read(path: Path) -> Listed:
         if lacking := [name for name in columns if name not in table.column_names]:
             raise ValueError(f"{path / 'trials.parquet'}: has no column {', '.join(lacking)}")
         rows = table.select(columns).to_pylist()
-    # Rather unreadable than listed with a state that a newer version means differently.
     if odd := {str(row["state"]) for row in rows} - _KNOWN:
         raise ValueError(f"{path / 'trials.parquet'}: state: {min(odd)!r} is unknown")
     best = rows[0] if rows and rows[0]["val_cer"] is not None else None
@@ -147,8 +146,6 @@ def _ended(rows: list[dict[str, str]]) -> str:
     """Return the state of a search that is not running, from its trials."""
     late = [row["state"] == CUT_OFF and row["reason"].endswith(TIME_IS_UP) for row in rows]
     unfinished = [row["state"] in (WAITING, RUNNING, PAUSED, CUT_OFF) for row in rows]
-    # Trials that nothing has ended are left by a killed process, whose tables were never written
-    # to the end.
     if sum(unfinished) > sum(late) or not rows:
         return INTERRUPTED
     if any(late):

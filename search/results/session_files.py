@@ -81,7 +81,7 @@ def _found(known: Sequence[str], data: str | Path, subject: str | None) -> dict[
     for old in known:
         # macOS writes an accented letter as two characters and Linux as one.
         paths = named.get(same_spelling(_name(old)), [])
-        if len(paths) > 1:  # subjects may have named their sessions alike
+        if len(paths) > 1:  # two subjects may have used one name
             info_of = read_info if store is None else store.info_of
             # Looked at only where two files share a name, since it opens each file.
             paths = [path for path in paths if info_of(path).user == subject] or paths

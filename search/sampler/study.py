@@ -200,7 +200,6 @@ def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> Sear
     storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
     file: JournalFile | None = None
     if journal is not None:
-        # Optuna would refuse a journal whose last line a full disk has cut off.
         drop_torn_line(journal)
         file = JournalFile(str(journal))
         storage = optuna.storages.JournalStorage(file)
@@ -214,7 +213,7 @@ def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> Sear
             f"{journal}: holds a study of {len(study.directions)} objectives, the space has "
             f"{objectives}: start a new run"
         )
-    # The scheduler decides who stops. Optuna's own pruner would decide a second time.
+    # The scheduler decides which trials stop. Optuna's own pruner would decide a second time.
     found = SearchStudy(name, storage, sampler, optuna.pruners.NopPruner())
     found.journal, found.shown = file, shown_to(sampler, space)
     return found

@@ -24,7 +24,7 @@ _LATEST = 0.3
 """No grace of long trainings beyond this share of them, or beyond 15 epochs."""
 _ETAS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 _FIRST = 10
-"""One search in so many is enough to tell what a rule costs, and whether its regret is far off."""
+"""One search in ten is enough to tell what a rule costs, and whether its regret is far off."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Rule:
         return " ".join([self.name, *(f"{key} {value}" for key, value in shown.items() if value)])
 
     def make(self, epochs: int) -> TrialScheduler:
-        """Return a new scheduler for trainings of so many epochs."""
+        """Return a new scheduler for trainings of that many epochs."""
         if self.name == RAY_ASHA:
             return AsyncHyperBandScheduler(
                 "epoch", max_t=epochs, grace_period=self.grace or 1, reduction_factor=self.eta or 4

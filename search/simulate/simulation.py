@@ -76,7 +76,6 @@ def replay_searches(
     )
     results: dict[Rule, ReplaySummary] = {}
     if bound is not None:
-        # Choosing needs less accuracy than reporting.
         shorter = replace(setting, repeats=min(repeats, 100))
         tuned = tune(curves, shorter, bound, track(grid(epochs), "tuning", console=console))
         _print_tuned(console, tuned, bound)

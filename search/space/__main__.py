@@ -23,7 +23,7 @@ app = CommandLine()
 )
 def command(
     write: Annotated[
-        Path | None, typer.Option(help="A page whose generated part is written anew.")
+        Path | None, typer.Option(help="A page whose generated part is written again.")
     ] = None,
 ) -> None:
     """Print every key of a space file as Markdown, or write them into a page."""

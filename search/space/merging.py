@@ -143,8 +143,6 @@ def _fitting(option: dict[str, Any], later: dict[str, Any], kind: type[Frozen]) 
         inner = section_kind(kind, key) if key in kind.model_fields else None
         there = option.get(key)
         if kind is EncoderConfig and key in STAGES:
-            # A stage that an option does not name would be added by a key below it, and the
-            # option would be another one.
             order = later.get("order", option.get("order", EncoderConfig().order))
             if key not in set(_names(order)):
                 continue

@@ -48,7 +48,7 @@ def reference() -> str:
 
 
 def updated(page: str) -> str:
-    """Return a page with the part between its marks written anew.
+    """Return a page with the part between its marks written again.
 
     Raises:
         ValueError: the page lacks the marks.

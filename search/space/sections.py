@@ -107,8 +107,6 @@ class EncoderSection(Section):
         listed = order.items if isinstance(order, Permutation) else order.draw(trial, here)
         drawn: dict[str, Any] = {}
         for name in STAGES:
-            # In the order of the configuration's fields, and not of the architecture. So a
-            # parameter's place in a suggestion is always the same.
             if name in listed and (node := self.stage(name)) is not None:
                 value = node.draw(trial, join(path, name))
                 drawn[name] = {"layers": 0} if value is None else value

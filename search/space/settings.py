@@ -122,9 +122,9 @@ class SearchConfig(Frozen):
     trials: PositiveInt = 64
     """Architectures to train, the stopped ones included."""
     sampler: SamplerName = "tpe"
-    """What suggests the next architecture."""
+    """Who suggests the next architecture."""
     scheduler: Annotated[SchedulerConfig, BeforeValidator(_named_scheduler)] = SchedulerConfig()
-    """What decides which trials go on: a name, or a mapping with its options."""
+    """Who decides which trials go on: a name, or a mapping with its options."""
     start_with: tuple[str | dict[str, Any], ...] = ()
     """Architectures to try first, in compact notation or as a part of the ``model`` section."""
     objectives: Annotated[tuple[Objective, ...], AfterValidator(_check_objectives)] = ("val_cer",)
