@@ -123,6 +123,7 @@ def _cut(
         shift = np.stack([offset // 2, offset // 2 - offset], axis=1)
         windows, cut = _crop(windows, cut, rng)
     if device is None:
+        # All random numbers were drawn above, on the CPU, so both ways give the same windows.
         emg = _copied(recordings, windows, cut, rotation, shift)
     else:
         emg = device.cut(windows, cut, rotation, shift)

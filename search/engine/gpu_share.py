@@ -22,8 +22,8 @@ from search.space import Space
 from search.space.draws import RandomDraw
 
 AUTO = "auto"
-# Not measured: more processes would take turns on the GPU and gain little. There is one share for
-# all trials, because Ray places trials by what the whole search asks for.
+# A guess, not measured: processes take turns on the GPU. There is one share for all trials,
+# because Ray places trials by what the whole search asks for.
 MOST = 8
 """Trials that share a GPU at most."""
 # The largest of 40 is among the largest 5 % of the space with a probability of 87 %. A rare

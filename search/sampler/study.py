@@ -35,7 +35,7 @@ _SHOWN = 400
 """Trials that they see."""
 _SHOWN_BEST = 100
 """Those of the earlier ones that they see, the best; the others are the latest."""
-# Between two choices the limit moves with the trials, so that none is lost from view.
+# Between two choices the latest trials in view grow by up to 25, so that none is lost.
 _CHOSEN_EVERY = 25
 """Trials between two choices of the best, which looks at all."""
 

@@ -54,7 +54,6 @@ def on_front(points: np.ndarray) -> np.ndarray:
         (points,) of bool.
     """
     found = np.zeros(len(points), bool)
-    # Sorted by the first objective, then the second: a point can only be beaten by one before it.
     for index in np.lexsort(points.T[::-1]):  # only earlier ones can beat a point
         front, point = points[found], points[index]
         beaten = (front <= point).all(axis=1) & (front < point).any(axis=1)

@@ -72,8 +72,8 @@ def sessions_of(train: Sequence[Recording], val: Sequence[Recording]) -> Session
         shortest_ms=1000 * min(recording.samples for recording in everything) / SAMPLE_RATE,
         longest_ms=1000 * max(in_windows, default=math.inf) / SAMPLE_RATE,
         frames=frames_for_keys(everything),
-        # All models of a search must be scored on almost the same prompts, so that one which
-        # cannot take 95 % of them is refused.
+        # All models of a search must be scored on almost the same prompts. So one that cannot
+        # take 95 % of them is refused.
         prompt_ms=1000 * longest_prompt(everything, share=0.95),
         longest_prompt_ms=1000 * longest_prompt(everything),
     )
