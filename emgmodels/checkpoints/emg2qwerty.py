@@ -88,7 +88,8 @@ def to_emg2qwerty(
         "pytorch-lightning_version": LIGHTNING_VERSION,
         "state_dict": {theirs: weights[ours] for ours, theirs in _names(model)},
         "hparams_name": "kwargs",
-        # Those that follow from the weights. Optimiser and decoder are given by who loads it.
+        # Those that follow from the weights. The program that loads it gives optimiser and
+        # decoder.
         "hyper_parameters": {
             "in_features": BAND_ELECTRODES * _bins(model),
             "mlp_features": [model.mlp_features] * model.mlp_layers,

@@ -170,8 +170,7 @@ class _Beam:
         # A backspace may raise the score of the text, so it has a bound of its own.
         if self.typed is not None and row[_BACKSPACE] > floor - (self.total + self.undone).max():
             reachable |= keys == _BACKSPACE
-        # Most frames are blanks, in which no prefix grows. The selection, the larger part of the
-        # work, is then left out.
+        # Most frames are blanks, in which no prefix grows. They need no selection.
         if not reachable.any():
             self.blank, self.label, self.total = blank, label, total
             return

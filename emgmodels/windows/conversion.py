@@ -75,8 +75,8 @@ def _write_emg(session: Session, path: Path) -> None:
     scale = np.float32(session.scale)
     step = 1 << 14  # rows that stay in the cache of a core while they are transposed
     for low in range(0, len(emg), step):
-        # Electrode by electrode, since a window is read so: sixteen long reads instead of
-        # thousands of short ones.
+        # Electrode by electrode, since a window is read so: a few long reads instead of many
+        # short ones.
         out[:, low : low + step] = emg[low : low + step].T
         if scale != 1:
             out[:, low : low + step] *= scale
