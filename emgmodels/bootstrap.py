@@ -38,7 +38,8 @@ def cer_intervals(
     """Return the 95 % percentile intervals of the CERs of K models on the same windows.
 
     They say how far a CER would move with other text of the same kind by the same typist, whose
-    errors in different windows are independent; not how far with another training or typist.
+    errors in different windows are independent. They do not say how far with another training or
+    typist.
 
     Args:
         errors: (K, W) edits of each model in each window.
@@ -84,9 +85,9 @@ def compare(
     What is compared is the CER that an architecture has on average over seeds and text of the same
     kind. Both are random, and every seed meets every window. Windows are many: they are drawn with
     replacement, the same for all models. Seeds are few, and a few values drawn with replacement
-    vary too little and never leave their range; so their share is drawn from Student's t, with
-    the variance over seeds pooled over the models. A window's luck with a seed counts on both
-    sides, as in Owen's pigeonhole bootstrap (2007), which errs towards caution.
+    vary too little and never leave their range. So their share is drawn from Student's t, with the
+    variance over seeds pooled over the models. A window's luck with a seed counts on both sides, as
+    in Owen's pigeonhole bootstrap (2007), which errs towards caution.
 
     ``p_best`` is that of the model confidence set (Hansen, Lunde and Nason 2011): while the models
     that are left differ by more than draws without a difference do, the worst is taken out.

@@ -1,8 +1,8 @@
 """How a training process keeps its memory: what a step frees, the next step takes again.
 
 glibc hands each large array back to the system when it is freed, and the system clears its pages
-again for the next: a tenth to a quarter of a training step on a CPU. A process that trains calls
-``keep_freed_memory`` before its first array.
+again for the next. That is a tenth to a quarter of a training step on a CPU. A process that trains
+calls ``keep_freed_memory`` before its first array.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ there means the same here. Text is what the keys leave on the screen: a backspac
 character off again, and its language model score and bonus with it. So the second part depends on
 the prefix alone, and is looked up.
 
-All prefixes and keys of a frame are arrays, and a frame in which no new prefix can reach the beam
-only moves the scores of those in it. What can't reach the beam is told by an upper bound of its
-score, so the text is that of a search without it.
+All prefixes and keys of a frame are arrays. A frame in which no new prefix can reach the beam only
+moves the scores of those in it. What can't reach the beam is told by an upper bound of its score,
+so the text is that of a search without it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What beam search remembers: prefixes as a trie, and the text that each leaves on the screen.
 
 Both are tables of linked rows, numbered from 0, the empty one. Rows are added for what enters the
-beam; those that nothing in the beam descends from are forgotten from time to time, so that memory
-grows with the length of the text and not with that of the session.
+beam. Those that nothing in the beam descends from are forgotten from time to time. So memory grows
+with the length of the text and not with that of the session.
 """
 
 from __future__ import annotations

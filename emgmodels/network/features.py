@@ -69,11 +69,11 @@ class Framed(nn.Module):
 class LogSpectrogram(Framed):
     """log10 of the short-time power spectrum of each electrode.
 
-    Periodic Hann window, power divided by the window's energy, first frame at the first sample.
-    The transform is one product with the windowed Fourier basis, which at 64 samples is as fast as
-    an FFT and runs in the same units as the rest of the model. On a CPU it is a convolution, which
-    needs no copy of the frames, of a few electrodes at a time, which stay in the cache from samples
-    to logarithms; numpy has these faster.
+    Periodic Hann window, power divided by the window's energy, first frame at the first sample. The
+    transform is one product with the windowed Fourier basis, which at 64 samples is as fast as an
+    FFT and runs in the same units as the rest of the model. On a CPU it is a convolution, which
+    needs no copy of the frames. It takes a few electrodes at a time, which stay in the cache from
+    samples to logarithms. numpy has these faster.
     """
 
     basis: Tensor

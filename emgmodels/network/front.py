@@ -1,6 +1,6 @@
 """The model's front and its convolutional stage: normalisation, rotation-invariant MLP, TDS.
 
-A *stage* is a module that maps frames ``(N, T, D)`` to frames ``(N, T', D')`` and says of itself
+A *stage* is a module that maps frames ``(N, T, D)`` to frames ``(N, T', D')``. It says of itself
 how wide it is, how many frames it consumes and how far it looks ahead; see ``Stage``.
 """
 
@@ -106,9 +106,9 @@ class RotationInvariantMLP(nn.Module):
     """One MLP per band, averaged over electrode rotations of -1, 0 and +1.
 
     Wearing the band a little rotated should change little: the mean over rotations of
-    ``relu(W roll(x) + b)``. Rolling the electrodes of the input is the same as rolling them in
-    the weights, so that the three rotations are one matrix product and no copy of the input. Around
-    the wrist the last electrode moves to the first one's place; of an arc it moves out of reach.
+    ``relu(W roll(x) + b)``. Rolling the electrodes of the input is the same as rolling them in the
+    weights. So the three rotations are one matrix product and no copy of the input. Around the
+    wrist the last electrode moves to the first one's place; of an arc it moves out of reach.
 
     Args:
         bands: wristbands.

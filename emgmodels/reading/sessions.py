@@ -1,10 +1,10 @@
 """Whole sessions through a trained model, and what the error rate found there is worth.
 
 Validation during a search scores 4 s windows one by one, and whole prompts of sessions whose keys
-have no times. In use a model meets whole sessions, and
-there are two ways to give it one: in windows whose emissions are stitched together and decoded as
-one sequence, or in a single pass. A model that sees only so far gives the same text either way; one
-that has learnt how long its input is may not.
+have no times. In use a model meets whole sessions, and there are two ways to give it one. One is in
+windows whose emissions are stitched together and decoded as one sequence. The other is a single
+pass. A model that sees only so far gives the same text either way; one that has learnt how long its
+input is may not.
 """
 
 from __future__ import annotations

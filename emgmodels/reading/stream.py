@@ -19,7 +19,7 @@ class Stream:
     """Reads one session as it is recorded, and gives the text of reading it in one pass.
 
     Each key comes as soon as nothing to come can change it: ``latency_ms`` after its frame began.
-    The session's beginning is mirrored, as everywhere, to give the first frames a past; so nothing
+    The session's beginning is mirrored, as everywhere, to give the first frames a past. So nothing
     is read in the first ``start_ms``, and what was typed in them comes at their end.
 
     Args:

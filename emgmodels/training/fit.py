@@ -93,9 +93,9 @@ def fit(
 ) -> Iterator[EpochResult]:
     """Train a model and yield the result of each epoch.
 
-    The randomness of an epoch follows from the seed and the epoch alone, so that a resumed training
-    goes on with the same numbers as an uninterrupted one. A loss that is not finite ends the
-    training with the epoch that shows it.
+    The randomness of an epoch follows from the seed and the epoch alone. So a resumed training goes
+    on with the same numbers as an uninterrupted one. A loss that is not finite ends the training
+    with the epoch that shows it.
 
     Args:
         config: architecture, training and seed.

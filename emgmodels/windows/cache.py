@@ -1,10 +1,10 @@
 """The cache of recordings on this machine: converted once, kept until there is no room.
 
-A recording's folder is made beside its place, locked, and moved there when it is complete, so that
-an interrupted conversion leaves nothing but a folder that the next one removes. A process that
-opens a recording holds a shared lock on its ``recording.json``; what is locked is never evicted.
-Beyond ``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go. A damaged
-recording is converted again. Where a file system knows no locks, nothing is evicted. A folder is a
+A recording's folder is made beside its place, locked, and moved there when it is complete. So an
+interrupted conversion leaves nothing but a folder that the next one removes. A process that opens a
+recording holds a shared lock on its ``recording.json``; what is locked is never evicted. Beyond
+``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go. A damaged recording
+is converted again. Where a file system knows no locks, nothing is evicted. A folder is a
 recording's by its name and its files; whatever else lies in the cache is never touched.
 """
 

@@ -1,7 +1,7 @@
 """Schedulers: which trials of a search train on, and which end early.
 
-``asha`` is asynchronous successive halving by promotion: a trial pauses at a rung, gives its slot
-back, and goes on from its checkpoint when it is among the best ``1 / eta`` of all trials that
+``asha`` is asynchronous successive halving by promotion. A trial pauses at a rung and gives its
+slot back. It goes on from its checkpoint when it is among the best ``1 / eta`` of all trials that
 reached that rung. ``asha_stopping`` decides once, when a trial arrives, and never pauses. What a
 rung compares and where rungs stand was chosen by measurement: see EXPERIMENTS.md, and
 ``python -m search.simulate`` to choose for trainings of another length or task.

@@ -30,7 +30,7 @@ class _EndDiverged:
 class HyperBand(_EndDiverged, HyperBandScheduler):
     """Ray's HyperBand, which would wait for ever where a trial failed or a search is resumed.
 
-    Ray marks a bracket as being processed and never takes the mark back, so that the end of a trial
+    Ray marks a bracket as being processed and never takes the mark back. So the end of a trial
     outside its turn no longer lets the paused ones of its bracket go on. It waits for reports of
     trials that ended in an earlier run, and for paused ones that were trained beyond the next
     halving there.

@@ -81,12 +81,12 @@ class Halving:
     """The decisions of asynchronous successive halving; deterministic, and free of Ray.
 
     A trial passes a rung that ``n`` trials reached when at most ``n / eta`` of them, itself
-    included, are at least as good: of trials that tie across the cut none passes. When pausing, a
-    rung waits for a quorum as long as the search has new trials to train instead: the best of the
-    first few is seldom among the best. When nobody else
-    can arrive at a rung, and all that passed it diverged or failed, or nobody did, its best paused
-    trial passes. None is given up before one has finished. So, when pausing, every search of which
-    not every trial diverges or fails trains a winner to the last epoch.
+    included, are at least as good. Of trials that tie across the cut none passes. When pausing, a
+    rung waits for a quorum as long as the search has new trials to train instead. The best of the
+    first few is seldom among the best. When nobody else can arrive at a rung, and all that passed
+    it diverged or failed, or nobody did, its best paused trial passes. None is given up before one
+    has finished. So, when pausing, every search of which not every trial diverges or fails trains a
+    winner to the last epoch.
 
     Args:
         rungs: Epochs of comparison, increasing, below max_epochs.
@@ -96,8 +96,8 @@ class Halving:
         pausing: Promotion when True. Otherwise a trial is stopped where it would be paused, and
             the best so far always passes.
         fronts: Trials have costs beside their score, and a rung keeps the Pareto front.
-        patience: How many trials the first rung waits for before it promotes any, or for half of
-            the search's, if that is fewer; the next rung for one in eta of them, and so on.
+        patience: How many trials the first rung waits for before it promotes any; half of the
+            search's if that is fewer. The next rung waits for one in eta of them, and so on.
     """
 
     def __init__(

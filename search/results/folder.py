@@ -40,8 +40,8 @@ class RunFolder:
     """Writes the folder of one search.
 
     Epochs, and the rows of trials that begin or end, are appended to the tables at once. What else
-    has changed follows with ``flush``, which also brings all of it into the files that others
-    read; it is due again after a time that grows with their size.
+    has changed follows with ``flush``, which also brings all of it into the files that others read.
+    It is due again after a time that grows with their size.
 
     Attributes:
         unsent: why storage could not be written the last time, if so.

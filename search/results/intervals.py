@@ -1,7 +1,7 @@
 """What each trial's CER is worth: the validation windows of its best epoch, and their interval.
 
 A search of thousands of trials keeps two bytes for the edits and two for the characters of each
-window of each trial, and computes intervals for all trials with news at once, on the same draws.
+window of each trial. It computes intervals for all trials with news at once, on the same draws.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One training says little about its architecture: another seed gives another CER. Where every
 configuration was trained with several seeds, by ``--confirm`` or by a search with ``--repeats``,
-they are ranked by their mean, and those that can't be told apart from the best are named.
+they are ranked by their mean. Those that can't be told apart from the best are named.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ _CHOSEN_EVERY = 25
 class SearchStudy(optuna.Study):
     """A study that shows its sampler stopped and unfinished trials too, as far as they have got.
 
-    Of many trials it shows ``tpe`` and ``gp`` the best and the latest, so that a suggestion costs
-    no more after ten thousand trials than after a few hundred. TPE models its good trials on 25 at
+    Of many trials it shows ``tpe`` and ``gp`` the best and the latest. So a suggestion costs no
+    more after ten thousand trials than after a few hundred. TPE models its good trials on 25 at
     most. Of several objectives, where a trial may be good in many ways, it shows all.
     """
 

@@ -1,11 +1,10 @@
 """Trials of an earlier search, as a sampler of another space can learn from them.
 
-A trial fits when the new space contains its configuration and its constraints hold. One that
-ended by itself, of as many epochs as the new space trains and on the same sessions, counts as
-trained and is not trained again; with ``grid`` and ``quasirandom``, one that was cut off as well.
-All others may be: those cut off on the way, those of other
-sessions, and those of other epochs, which are shown as pruned where they got to, since their
-learning rate went another way.
+A trial fits when the new space contains its configuration and its constraints hold. One that ended
+by itself, on the same sessions and of as many epochs as the new space trains, counts as trained. It
+is not trained again. With ``grid`` and ``quasirandom`` that holds for one that was cut off as well.
+All others may be trained again. Those of other epochs are shown as pruned where they got to, since
+their learning rate went another way.
 """
 
 from __future__ import annotations

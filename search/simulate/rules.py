@@ -101,9 +101,9 @@ def compared(epochs: int) -> list[Rule]:
 def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Rule]) -> Tuned:
     """Choose the cheapest rule whose mean regret stays within a bound.
 
-    The same choice is made on all sources but one, for each, and looked at on that one: what a
-    choice is worth on curves it was not made on. Every rule replays a part of the searches, and
-    all of them those that come into question, from the cheapest on.
+    The same choice is made on all sources but one, for each, and looked at on that one. That tells
+    what a choice is worth on curves it was not made on. Every rule replays a part of the searches,
+    and all of them those that come into question, from the cheapest on.
 
     Raises:
         ValueError: no rule reaches the bound.
