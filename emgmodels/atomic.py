@@ -16,6 +16,8 @@ def whole(path: Path) -> Iterator[Path]:
     Its folder is made. An error, such as a full disk, leaves nothing behind but what was there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the file, since only within one file system is a move a single step. A new name,
+    # since another process may write the same file.
     scratch = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         yield scratch
@@ -49,6 +51,7 @@ def append(path: Path, content: bytes, force: bool = False) -> int:
             while content:
                 content = content[file.write(content) :]
         except OSError:
+            # A part of a row would stand in front of the next one, and nothing could read them.
             file.truncate(begin)
             raise
         if force:

@@ -38,7 +38,8 @@ def cer_intervals(
     """Return the 95 % percentile intervals of the CERs of K models on the same windows.
 
     They say how far a CER would move with other text of the same kind by the same typist, whose
-    errors in different windows are independent; not how far with another training or typist.
+    errors in different windows are independent. They do not say how far with another training or
+    typist.
 
     Args:
         errors: (K, W) edits of each model in each window.
@@ -84,9 +85,9 @@ def compare(
     What is compared is the CER that an architecture has on average over seeds and text of the same
     kind. Both are random, and every seed meets every window. Windows are many: they are drawn with
     replacement, the same for all models. Seeds are few, and a few values drawn with replacement
-    vary too little and never leave their range; so their share is drawn from Student's t, with
-    the variance over seeds pooled over the models. A window's luck with a seed counts on both
-    sides, as in Owen's pigeonhole bootstrap (2007), which errs towards caution.
+    vary too little and never leave their range. So their share is drawn from Student's t, with the
+    variance over seeds pooled over the models. A window's luck with a seed counts on both sides, as
+    in Owen's pigeonhole bootstrap (2007), which errs towards caution.
 
     ``p_best`` is that of the model confidence set (Hansen, Lunde and Nason 2011): while the models
     that are left differ by more than draws without a difference do, the worst is taken out.
@@ -108,6 +109,8 @@ def compare(
     by_text = resampled_cers(pooled, characters, rng, draws) - means
     pooled_sd = np.sqrt(np.average(sds**2, weights=counts - 1))
     freedom = counts.sum() - len(counts)
+    # Three values drawn with replacement spread too little, by the square root of 2/3. With each
+    # model's own variance, real differences would hardly ever be found.
     by_seed = pooled_sd * _student(freedom, by_text.shape, rng) / np.sqrt(counts)
     moved = by_text + by_seed
     ends = [0.025, 0.975]
@@ -160,11 +163,13 @@ def _confidence_set(means: np.ndarray, moved: np.ndarray, scales: np.ndarray) ->
     """
     p_values, p_value = np.ones(len(means)), 0.0
     left = list(range(len(means)))
+    # The worst goes first: what is left is compared again without it.
     while len(left) > 1:
         scale = np.maximum(scales[np.ix_(left, left)], np.finfo(float).tiny)
         found = (means[left][:, None] - means[left]) / scale
         by_chance = np.abs(moved[:, left, None] - moved[:, None, left]) / scale
         reached = by_chance.max(axis=(1, 2)) >= found.max()
+        # A model that is taken out later is at least as good as those before it.
         p_value = max(p_value, float(reached.mean()))
         worst = left[int(found.max(axis=1).argmax())]
         p_values[worst] = p_value

@@ -89,6 +89,7 @@ def _normalise(character: str) -> str:
     """Return what stands for a character outside the set: a symbol, or something not in the set."""
     if character in _EQUIVALENTS:
         return _EQUIVALENTS[character]
+    # The same rule as emg2qwerty's, so that a model of either project knows the same keys.
     symbol = unidecode(character)
     if symbol not in _UNKNOWN:
         return symbol

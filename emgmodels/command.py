@@ -96,6 +96,8 @@ class _Plain:
             return main(*args, standalone_mode=False, **extra)
         for stream in (sys.stdout, sys.stderr):  # a terminal may lack symbols of keys and tables
             with contextlib.suppress(AttributeError, ValueError):
+                # On a terminal of ASCII the symbol of a backspace would otherwise end the
+                # command.
                 stream.reconfigure(errors="replace")  # type: ignore[union-attr]
         with ends_plainly():
             code = main(*args, standalone_mode=False, **extra)
@@ -180,6 +182,8 @@ def _is_expected(error: Exception) -> bool:
         origin = origin.tb_next
     code, names = origin.tb_frame.f_code, origin.tb_frame.f_globals
     module = getattr(names.get("__spec__"), "name", None) or names.get("__name__", "")
+    # Whoever raised it wrote the message for a person. An error of a library was not foreseen
+    # here.
     return module.partition(".")[0] in _PACKAGES and code.co_code[origin.tb_lasti] == _RAISE
 
 
@@ -214,6 +218,7 @@ def _fault(error: Exception) -> str:
         *traceback.format_exception(error),
     ]
     try:
+        # A traceback may show paths and names, so that only this user may read it.
         handle, path = tempfile.mkstemp(prefix="emgsearch-", suffix=".log")  # this user's alone
         with open(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(redact("".join(lines)))
@@ -232,4 +237,5 @@ def _say(message: str) -> None:
 def _close_pipe() -> None:
     """Let nothing more be written where nobody reads, at the interpreter's end among others."""
     with contextlib.suppress(OSError, ValueError):
+        # Python flushes stdout once more when it ends, and would print a traceback then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,6 +20,7 @@ def own_style(settings: Any = None) -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context():
+        # A figure must look the same on every machine that draws it.
         matplotlib.rcdefaults()
         known: Any = matplotlib.rcParams  # its type lists every name
         known.update(settings or {})

@@ -22,6 +22,7 @@ def build(config: ModelConfig, seed: int = 0) -> Network:
 
     from emgmodels.network.network import Network
 
+    # Initial weights follow from the seed, and the caller's random numbers stay as they are.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Network(config)

@@ -64,6 +64,8 @@ class EditCounts:
 def count_edits(prediction: Sequence[int] | str, target: Sequence[int] | str) -> EditCounts:
     """Return the edits of one shortest edit script from target to prediction."""
     counts = {"insert": 0, "delete": 0, "replace": 0}
+    # One script of several that are equally short. Its parts may be split otherwise elsewhere;
+    # their sum may not.
     for edit in Levenshtein.editops(target, prediction):
         counts[edit.tag] += 1
     return EditCounts(counts["insert"], counts["delete"], counts["replace"], len(target))

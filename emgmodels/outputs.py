@@ -54,6 +54,7 @@ def check_output(path: Path, mark: str, inputs: str | Path | Iterable[str | Path
         ValueError: the message says what is there, and how to mend it.
         PermissionError: its folder can't be written.
     """
+    # Checked before it is written, since hours of work may lie between.
     if path.is_symlink():
         raise ValueError(
             f"{path}: is a link to {os.readlink(path)}, and nothing is written through links: "
@@ -79,6 +80,8 @@ def is_own(path: Path, mark: str) -> bool:
     """Return whether a file holds a mark, near its beginning or its end."""
     try:
         with path.open("rb") as file:
+            # Both ends: formats have their metadata at one or the other, and a checkpoint may be
+            # gigabytes.
             seen = file.read(_LOOKED_AT)
             file.seek(max(0, path.stat().st_size - _LOOKED_AT))
             return mark.encode() in seen or mark.encode() in file.read(_LOOKED_AT)
@@ -117,6 +120,7 @@ def marked(kind: str, mark: str) -> dict[str, Any] | None:
     """Return the metadata that puts a mark, and no date, into a picture of a format."""
     if kind not in _MARK_PLACE:
         return None
+    # Without a date the same figure gives the same bytes.
     return {_MARK_PLACE[kind]: mark, **_UNDATED.get(kind, {})}
 
 

@@ -34,6 +34,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
                 f"file:///mnt/data, or give the path alone"
             )
         return Path(unquote(found["path"]))
+    # A folder may be called "s3:"; then it is a path after all.
     if _SCHEME.match(text) and not os.path.exists(text):
         uri = re.sub(r":/+", "://", text, count=1)
         raise ValueError(f"{uri}: is a URI, where a path of this machine is needed: copy it here")
@@ -59,7 +60,7 @@ def refuse_pointer(path: Path) -> None:
         with path.open("rb") as file:
             pointer = file.read(len(_POINTER)) == _POINTER
     except OSError:
-        return  # whoever reads it says why it can't be read
+        return  # what reads it says why it can't be read
     if pointer:
         raise ValueError(
             f"{path}: is a Git LFS pointer, not the file itself: fetch it with 'git lfs pull'"

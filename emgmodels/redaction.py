@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _SECRET = re.compile(r"(?<=://)(?:[^/\s@:]+:[^\s@]+|[^/\s@]+)@")
+# Object stores also take keys behind the question mark of a URI.
 _SECRET_OPTION = re.compile(r"(?i)([\w-]*(?:key|secret|token|password)[\w-]*=)[^&\s]+")
 
 

@@ -1,4 +1,4 @@
-"""The command ``emgsearch``: every ``python -m`` command under one name, with shell completion.
+"""The command ``emgsearch``: the commands of both packages under one name, with shell completion.
 
 emgsearch run spaces/deep.yaml
 emgsearch --install-completion

@@ -29,6 +29,7 @@ def command(
 
     A search that is interrupted or out of time goes on with: python -m search.run --resume RUN
     """
+    # Imported here, so that --help and shell completion do not load it.
     from rich.console import Console
 
     from search.display.words import say, with_room

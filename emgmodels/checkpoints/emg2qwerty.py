@@ -46,12 +46,15 @@ def from_emg2qwerty(theirs: Mapping[str, Any], name: str) -> tuple[Config, dict[
     Raises:
         ValueError: it is another architecture.
     """
+    # Lightning also keeps the state of metrics there, which are no tensors.
     theirs = {key: value for key, value in theirs.items() if isinstance(value, Tensor)}
     try:
         model = _architecture(theirs)
         names = dict(_names(model))
         if missing := sorted(set(names.values()) - set(theirs)):
             raise ValueError(f"{missing[0]} is missing")
+        # A part that is not known must not be dropped in silence: the model would read something
+        # else.
         if other := sorted(set(theirs) - set(names.values())):
             raise ValueError(f"{other[0]} is not part of it")
     except (KeyError, ValueError, IndexError) as problem:
@@ -85,6 +88,8 @@ def to_emg2qwerty(
         "pytorch-lightning_version": LIGHTNING_VERSION,
         "state_dict": {theirs: weights[ours] for ours, theirs in _names(model)},
         "hparams_name": "kwargs",
+        # Those that follow from the weights. The program that loads it gives optimiser and
+        # decoder.
         "hyper_parameters": {
             "in_features": BAND_ELECTRODES * _bins(model),
             "mlp_features": [model.mlp_features] * model.mlp_layers,

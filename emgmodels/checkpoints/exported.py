@@ -26,6 +26,8 @@ def write_torch(reader: Reader, path: Path) -> None:
     state |= with_sources(reader.config.model)
     for stage in reader.model.stages:
         if isinstance(stage, PretrainedStage):
+            # With the shape inside, the language model's folder is not needed where the file
+            # goes.
             state["shape"] = stage.model.config.to_json_string(use_diff=False)
     _save(state, path)
 

@@ -47,6 +47,7 @@ def load_inert(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             inside = {name.rpartition("/")[2] for name in archive.namelist()}
+        # An archive of TorchScript holds code, and torch would run it.
         if "data.pkl" not in inside or "constants.pkl" in inside:
             raise ValueError("it holds a program, not weights")
         reader: Any = SimpleNamespace(Unpickler=_Unpickler, __name__="inert")
@@ -63,6 +64,7 @@ class _Unpickler(pickle.Unpickler):
             return OrderedDict
         if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
             return _Rebuild(getattr(torch._utils, name))
+        # Never an import: importing a module runs its code, and the file chooses the name.
         return Inert
 
 

@@ -46,6 +46,7 @@ def load(
     where = find_device(device)
     state = read_state(path, otherwise=load_inert)
     try:
+        # Told apart by what they hold, not by their names, which people change.
         if {"config", "model", "best"} <= set(state):
             unpack(code_of(json.loads(state["config"])["model"]), state.get(SOURCES, {}), path)
             reader = _from_training(state)
@@ -87,12 +88,14 @@ def _from_training(state: dict[str, Any]) -> Reader:
         train=tuple(sessions.get("train", ())),
         val=tuple(sessions.get("val", ())),
     )
+    # A training that had no CER yet has no best epoch, and its weights are still a model.
     return Reader(config, _built(config.model, state["best"] or state["model"]), origin)
 
 
 def _from_export(state: dict[str, Any]) -> Reader:
     card = json.loads(state["card"])
     expected = f"emgsearch model {FORMAT}"
+    # With other labels each key would be read as another one.
     if card["format"] != expected or card["labels"] != list(CLASSES):
         raise ValueError(
             f"is of the format {card['format']!r} with {len(card['labels'])} labels: this version "
@@ -117,6 +120,7 @@ def _built(config: ModelConfig, weights: dict[str, Tensor], shape: str | None = 
     else:
         values = config.model_dump()
         with tempfile.TemporaryDirectory() as folder:
+            # transformers reads a model's shape from a folder only.
             (Path(folder) / "config.json").write_text(shape, encoding="utf-8")
             values["encoder"]["pretrained"].update(name=folder, weights="random")
             model = build(ModelConfig.model_validate(values))

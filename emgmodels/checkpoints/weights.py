@@ -40,12 +40,15 @@ def read_state(
     if not path.is_file():
         found = errno.EISDIR if path.is_dir() else errno.ENOENT
         raise ValueError(f"{path}: cannot be read: {os.strerror(found)}: expected a checkpoint")
+    # Otherwise torch would complain about an invalid header, which says nothing about Git LFS.
     refuse_pointer(path)
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except PermissionError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:
+        # Only this error means that the file names other classes. A damaged file is not read a
+        # second way.
         if otherwise is None or not isinstance(error, pickle.UnpicklingError):
             raise ValueError(f"{path}: {_why_unread(path, error)}") from None
         state = otherwise(path)
@@ -76,6 +79,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
         raise ValueError(
             f"its weights are not those of its configuration: {'; '.join(wrong[:_SHOWN])}{more}"
         )
+    # Checked above with shapes and names: torch's own message lists hundreds of tensors.
     model.load_state_dict(weights)
 
 
@@ -91,6 +95,7 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=_HASH_BYTES)
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
+        # Type and shape as well: the same bytes may be other numbers.
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         values: Any = tensor.reshape(-1).view(torch.uint8).numpy()
         digest.update(memoryview(values))

@@ -35,6 +35,8 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r}: is not there: {_choices()}")
     try:
+        # A computation and not a question: a driver that is too old answers that the GPU is
+        # there.
         usable = device.type != "meta" and (torch.zeros(1, device=device) + 1).item() == 1
     except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         usable = False

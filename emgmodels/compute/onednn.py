@@ -26,6 +26,8 @@ LEAST_OPERATIONS = 1 << 20
 
 def fast_products(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which linear layers on a device are as fast as they can be."""
+    # This follows from the processor alone, so a resumed training has the same numbers. Exported
+    # and traced models see plain layers.
     fast = device.type == "cpu" and not is_traced() and _onednn_is_faster()
     return _OneDnnProducts() if fast else nullcontext()
 
@@ -66,6 +68,8 @@ class OneDnnLinear(torch.autograd.Function):
         return of_x, of_weight, of_bias
 
 
+# A context instead of layers of our own: it also reaches pretrained models. Only the spectrogram
+# calls `product` itself, since it runs outside of training too.
 class _OneDnnProducts(TorchFunctionMode):
     """Sends linear layers to oneDNN, and everything else where it belongs."""
 
@@ -93,6 +97,8 @@ def _suits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # An operator that torch keeps for its compiler. Where a version lacks it, torch's own product
+    # is used.
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 

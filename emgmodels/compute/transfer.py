@@ -10,4 +10,5 @@ def sent(values: Tensor, device: torch.device) -> Tensor:
     """Return a tensor on a device; to a GPU it is copied while the CPU goes on."""
     if device.type != "cuda" or values.device.type != "cpu":
         return values.to(device)
+    # Only pinned memory can be copied while the CPU goes on; from any other, the copy waits.
     return values.pin_memory().to(device, non_blocking=True)

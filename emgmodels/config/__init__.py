@@ -1,8 +1,9 @@
 """The frozen configuration of a model and of its training, and its YAML form.
 
-One tree of pydantic models is the only configuration technology of the project: a space file is
-checked against it, a suggestion of the search becomes one, a checkpoint carries one, ``best.yaml``
-is one. Unknown keys are errors, sizes that follow from others are derived, never configured.
+One tree of pydantic models is the only configuration technology of the project. A space file is
+checked against it. A suggestion of the search becomes one, a checkpoint carries one, and
+``best.yaml`` is one. Unknown keys are errors, sizes that follow from others are derived, never
+configured.
 """
 
 from emgmodels.config.base import (

@@ -39,6 +39,7 @@ def share_sections(config: _Section) -> _Section:
     return config.model_copy(update=sections) if sections else config
 
 
+# Bounded, since a long search has ever more different sections.
 @functools.lru_cache(maxsize=4096)
 def _first_of_equals(section: Frozen) -> Frozen:
     return section
@@ -54,6 +55,7 @@ def section_kind(kind: type[BaseModel], name: str) -> type[Frozen] | None:
 
 
 def _whole(value: Any) -> Any:
+    # Beyond 2**53 a float no longer says which integer was meant.
     exact = isinstance(value, float) and value.is_integer() and abs(value) <= 2**53
     return int(value) if exact else value
 

@@ -17,6 +17,7 @@ def electrode_indices(electrodes: int, choice: str = "spaced") -> list[int]:
     """
     if choice == "contiguous":
         return list(range(electrodes))
+    # Always with the first electrode, so that 4 of them are among the 8, and these among the 16.
     return [round(i * BAND_ELECTRODES / electrodes) for i in range(electrodes)]
 
 

@@ -86,6 +86,8 @@ def validated(kind: type[_Kind], values: Any) -> _Kind:
     Raises:
         ValidationError: a value is wrong.
     """
+    # Through JSON, because strict reading of Python values would refuse a list where a tuple is
+    # wanted.
     return kind.model_validate_json(json.dumps(values), strict=True)
 
 
@@ -109,6 +111,7 @@ def explain(error: ValidationError, where: str, kind: type[BaseModel] | None = N
             continue
         shown = f" (got {value!r})" if not isinstance(value, dict | list | tuple) else ""
         lines.append(f"{where}: {path}: {rule}{shown}")
+    # A union of types gives the same mistake once for each of its members.
     return list(dict.fromkeys(lines))
 
 

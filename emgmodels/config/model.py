@@ -46,9 +46,9 @@ class ModelConfig(Frozen):
     features: FeaturesConfig = FeaturesConfig()
     """Spectrogram settings."""
     norm: Literal["electrode", "bin", "rolling"] = "electrode"
-    """What the spectrogram norm makes alike: each electrode as a whole, or each of its frequency
-    bins, which trains faster on little data; ``rolling``: each bin, by its own last seconds
-    instead of by the training set, which carries over to other people."""
+    """What the spectrogram norm brings to one mean and deviation: each electrode as a whole, or
+    each of its frequency bins, which trains faster on little data. ``rolling``: each bin by its own
+    last seconds instead of by the training set, which carries over to other people."""
     mlp_features: PositiveInt = 384
     """Outputs of each band's rotation-invariant MLP, side by side the encoder's input."""
     mlp_layers: Annotated[Whole, Field(ge=1, le=8)] = 1
@@ -77,8 +77,11 @@ class ModelConfig(Frozen):
         if values.get("electrode_choice") == "contiguous" and (
             values.get("electrodes", BAND_ELECTRODES) in (1, BAND_ELECTRODES)
         ):
+            # All sixteen side by side are all sixteen. Equal architectures must be equal
+            # configurations, or both would be trained.
             del values["electrode_choice"]
         if values.get("electrode_choice") in ("left", "right"):
+            # With one band there is nothing to share.
             values.pop("share_bands", None)
         return values
 
@@ -86,6 +89,7 @@ class ModelConfig(Frozen):
     def _check_frames_and_bins(self) -> ModelConfig:
         features, reduction = self.features, self.encoder.reduction()
         rate = SAMPLE_RATE / (features.hop * reduction)
+        # Here and not in the training: a space is then refused before anything starts.
         if rate < LEAST_FRAME_RATE:
             raise ValueError(
                 f"a hop of {features.hop} samples and strides of {reduction} leave {rate:.3g} "

@@ -112,6 +112,7 @@ class _Problem(yaml.constructor.ConstructorError):
 class _Loader(yaml.SafeLoader):
     """Safe YAML with the scalars of YAML 1.2, where every key stands once."""
 
+    # Emptied and filled below: PyYAML's own read "no" as false and 12:30 as 750.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
     yaml_constructors = {  # noqa: RUF012
         tag: yaml.SafeLoader.yaml_constructors[tag]
@@ -176,6 +177,7 @@ class _Dumper(yaml.SafeDumper):
         first: list(known) for first, known in yaml.SafeDumper.yaml_implicit_resolvers.items()
     }
 
+    # Equal values would otherwise be written as anchors, which people cannot read.
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
@@ -220,6 +222,7 @@ def _scalars() -> Iterator[tuple[str, str, str]]:
 
 for _kind, _pattern, _first in _scalars():
     _firsts = [*_first, ""] if _kind == "null" else list(_first)
+    # The writer knows the same scalars, so that it quotes each text which would read back as one.
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(f"^(?:{_pattern})$"), _firsts)
 for _kind in ("int", "float"):

@@ -11,9 +11,9 @@ there means the same here. Text is what the keys leave on the screen: a backspac
 character off again, and its language model score and bonus with it. So the second part depends on
 the prefix alone, and is looked up.
 
-All prefixes and keys of a frame are arrays, and a frame in which no new prefix can reach the beam
-only moves the scores of those in it. What can't reach the beam is told by an upper bound of its
-score, so the text is that of a search without it.
+All prefixes and keys of a frame are arrays. A frame in which no new prefix can reach the beam only
+moves the scores of those in it. What can't reach the beam is told by an upper bound of its score,
+so the text is that of a search without it.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class BeamSearch:
             log_probs: (T, 99) log-probabilities of one window or session.
         """
         beam = _Beam(self)
+        # Sums over thousands of frames lose too many digits in float32.
         beam.advance(np.asarray(log_probs, dtype=np.float64))
         return beam.best()
 
@@ -136,6 +137,8 @@ class _Beam:
         scores = np.take_along_axis(rows, keys, axis=1)
         for row, row_keys, row_scores in zip(rows, keys, scores, strict=True):
             self._step(row, row_keys, row_scores)
+            # What no prefix in the beam descends from is forgotten now and then, so that a whole
+            # session fits into memory.
             if self.trie.is_large or (self.typed is not None and self.typed.is_large):
                 self._forget()
 
@@ -151,16 +154,23 @@ class _Beam:
             keys: (K,) those it can, likeliest first.
             scores: (K,) their log-probabilities.
         """
+        # A prefix gains what its parent hands on with the same key. Without that, one text would
+        # be counted as several.
         handed_on = np.concatenate((self.blank, self.total, _IMPOSSIBLE))[self.source]
         blank = self.total + row[BLANK]
         label = row[self.last] + np.logaddexp(self.label, handed_on)
         total = np.logaddexp(blank, label)
+        # A new prefix must beat the worst that is kept. While the beam has room, any does.
         floor = -np.inf
         if len(total) == self.search.width:
             floor = (total + self.liking).min()
+        # An upper bound: the best prefix with the best that one more key can add. It leaves out
+        # nothing that could reach the beam, so the text stays exact.
         reachable = scores > floor - (self.total + self.room).max()
+        # A backspace may raise the score of the text, so it has a bound of its own.
         if self.typed is not None and row[_BACKSPACE] > floor - (self.total + self.undone).max():
             reachable |= keys == _BACKSPACE
+        # Most frames are blanks, in which no prefix grows. They need no selection.
         if not reachable.any():
             self.blank, self.label, self.total = blank, label, total
             return
@@ -174,6 +184,8 @@ class _Beam:
         What is in the beam already is none of them: it has been handed on.
         """
         doubled = self.last[:, None] == keys
+        # Behind its own last key a prefix grows only from alignments that end in the blank:
+        # others collapse to one key.
         log_probs = np.where(doubled, self.blank[:, None], self.total[:, None]) + scores
         able = log_probs + self.room[:, None] > floor
         if self.typed is not None:
@@ -188,6 +200,7 @@ class _Beam:
         key, label = keys[column], log_probs[slot, column]
         if self.typed is None:
             return _Grown(slot, key, label, np.zeros(len(slot)))
+        # The language model is asked last, and only for what can reach the beam.
         return _Grown(slot, key, label, self.typed.likings(self.text[slot], key))
 
     def _select(self, grown: _Grown) -> None:
@@ -195,6 +208,7 @@ class _Beam:
         width, size = self.search.width, len(self.node)
         rank = np.concatenate((self.total + self.liking, grown.label + grown.liking))
         if len(rank) > width:
+            # Which prefixes are kept matters, their order does not. A whole sort is slower.
             kept = np.argpartition(rank, len(rank) - width)[-width:]
             old, new = kept[kept < size], kept[kept >= size] - size
             if not len(new):

@@ -16,5 +16,6 @@ def greedy_decode(log_probs: Tensor) -> list[list[int]]:
     path = log_probs.argmax(-1)  # (N, T)
     kept = path != BLANK
     kept[:, 1:] &= path[:, 1:] != path[:, :-1]
+    # Two copies for the whole batch. Reading window by window would wait for the GPU each time.
     path, kept = path.cpu(), kept.cpu()
     return [row[keep].tolist() for row, keep in zip(path, kept, strict=True)]

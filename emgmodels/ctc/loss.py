@@ -62,18 +62,23 @@ def aligned_loss(
         blank_weight: weight of frames whose target is the blank.
     """
     n, length, classes = log_probs.shape
+    # Made on the CPU: looking for key presses on a GPU would make each step wait for it.
     target = torch.full((n, length), BLANK)
     window, position = torch.nonzero(frames >= 0, as_tuple=True)
+    # From the farthest frame to the nearest, so that the nearest key is written last and stays.
     for offset in sorted(range(-tolerance, tolerance + 1), key=lambda step: -abs(step)):
         at = frames[window, position] + offset
         inside = (at >= 0) & (at < length)
         target[window[inside], at[inside]] = labels[window[inside], position[inside]]
     weight = torch.ones(classes)
     weight[BLANK] = blank_weight
+    # A window in which nothing was typed is blank in all frames, and teaches that.
     timed = (frames >= 0).any(1) | (label_lengths == 0)
     target, weight, timed, label_lengths = (
         sent(each, log_probs.device) for each in (target, weight, timed, label_lengths)
     )
     loss = nll_loss(log_probs.flatten(0, 1), target.flatten(), weight, reduction="none")
+    # Summed over frames and divided by labels, as CTC is: averaged over frames, it was eight
+    # times too weak to help. So its weight means the same at every frame rate.
     per_label = loss.view(n, length).sum(1) / label_lengths.clamp(min=1)  # (N,)
     return (per_label * timed).mean()

@@ -1,8 +1,8 @@
 """What beam search remembers: prefixes as a trie, and the text that each leaves on the screen.
 
 Both are tables of linked rows, numbered from 0, the empty one. Rows are added for what enters the
-beam; those that nothing in the beam descends from are forgotten from time to time, so that memory
-grows with the length of the text and not with that of the session.
+beam. Those that nothing in the beam descends from are forgotten from time to time. So memory grows
+with the length of the text and not with that of the session.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class _Rows:
         self.columns = np.zeros((columns, 1024), np.int64)
         self.links = links
         self.count = 1
+        # Forgetting takes time in proportion to what stays, so the limit grows with it.
         self._limit = LARGE
 
     @property
@@ -42,6 +43,7 @@ class _Rows:
         numbers = np.arange(self.count, self.count + rows)
         self.count += rows
         if self.count > self.columns.shape[1]:
+            # Doubled, so that the copies together take no longer than the search itself.
             room = np.zeros((len(self.columns), max(self.count, self.columns.shape[1])), np.int64)
             self.columns = np.concatenate((self.columns, room), axis=1)
         return numbers
@@ -70,6 +72,8 @@ class PrefixTrie:
 
     def __init__(self) -> None:
         self._rows = _Rows(2, links=[self._PARENT])
+        # A prefix that left the beam may come back, and must be the same row again: the beam
+        # looks for a parent by its number.
         self._known: dict[int, int] = {}
         self._slot = np.zeros(1024, np.int64)
 
@@ -99,6 +103,8 @@ class PrefixTrie:
             self._slot = np.zeros(2 * self._rows.count, np.int64)
         parents = self._rows.columns[self._PARENT, numbers]
         self._slot[numbers] = np.arange(len(numbers))
+        # The table has old entries of other frames, so what it gives is checked against the
+        # parent's number.
         slot = np.minimum(self._slot[parents], len(numbers) - 1)
         return np.where((numbers[slot] == parents) & (numbers > 0), slot, -1)
 

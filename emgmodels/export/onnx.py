@@ -76,12 +76,16 @@ class _Graph(nn.Module):
 
     def __init__(self, model: Network) -> None:
         super().__init__()
+        # The reader's own model must stay as it is: its layers are replaced here.
         self.model = copy.deepcopy(model).cpu()
         for module in [*self.model.modules()]:
             if isinstance(module, RecurrentStage):
+                # PyTorch's exporter unrolls a recurrence over time, into a graph of one length
+                # that takes minutes to make.
                 module.layers = _Recurrent(module.layers)
             for name, child in [*module.named_children()]:
                 if isinstance(child, DiagonalStateSpace):
+                    # The exporter has no FFT of complex numbers.
                     setattr(module, name, _StateSpace(child))
         config = model.config
         self.bands = band_indices(config.electrode_choice)
@@ -115,6 +119,7 @@ class _Recurrent(nn.Module):
             "direction": "bidirectional" if len(self.suffixes) == 2 else "forward",
         }
         if self.operator == "GRU":
+            # The way in which PyTorch applies GRU's reset gate.
             attributes["linear_before_reset"] = 1
         for i in range(self.count):
             biases = torch.cat([getattr(self, f"bias_ih{i}"), getattr(self, f"bias_hh{i}")], 1)

@@ -83,6 +83,7 @@ def write_arpa(lines: Iterable[Sequence[int]], order: int, path: str | Path) -> 
             f"order {order}: KenLM's Python package reads orders {ORDERS[0]} to {ORDERS[-1]}"
         )
     orders = _estimate(*_stream(lines), order)
+    # One form of line end, since KenLM reads bytes.
     with whole(Path(path)) as scratch, scratch.open("w", encoding="utf-8", newline="\n") as file:
         file.write(f"# {ARPA_MARK}\n")  # KenLM passes over lines that begin so
         file.write("\\data\\\n")
@@ -166,6 +167,7 @@ def _discounted(
 def _discounts(counts: np.ndarray) -> tuple[float, float, float]:
     """Return the discounts of n-grams counted once, twice, and more often."""
     n1, n2, n3, n4 = (int((counts == i).sum()) for i in range(1, 5))
+    # In a short text some counts never occur, and the estimate would divide by zero.
     if 0 in (n1, n2, n3, n4):
         return _FALLBACK
     y = n1 / (n1 + 2 * n2)

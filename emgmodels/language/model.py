@@ -66,6 +66,8 @@ class LanguageModel:
         self._unknown_score = self._model.BaseScore(empty, "<unk>", scratch)
         self._states = [start]
         self._ids = {start: START}
+        # A beam asks the same few contexts thousands of times, and each question to KenLM crosses
+        # from Python to C.
         self._scores = np.full((256, BLANK), np.nan)
         self._next = np.full((256, BLANK), _UNKNOWN, np.int32)
 
@@ -107,6 +109,7 @@ class LanguageModel:
     def _ask(self, state: int, label: int, after: Any) -> float:
         """Return log10 of a key's probability and write the state after it."""
         token = self._tokens[label]
+        # After nothing was typed, the end of a sentence would be what the model has never seen.
         if token is None and state == START:
             return float(self._unknown_score)
         return float(self._model.BaseScore(self._states[state], token or "</s>", after))
@@ -142,6 +145,7 @@ def _load(kenlm: Any, path: Path) -> Any:
         )
     settings = kenlm.Config()
     settings.show_progress = False
+    # KenLM would advise on the console to convert the file.
     settings.arpa_complain = kenlm.ARPALoadComplain.NONE
     try:
         return kenlm.Model(str(path), settings)

@@ -1,6 +1,6 @@
 """The model's front and its convolutional stage: normalisation, rotation-invariant MLP, TDS.
 
-A *stage* is a module that maps frames ``(N, T, D)`` to frames ``(N, T', D')`` and says of itself
+A *stage* is a module that maps frames ``(N, T, D)`` to frames ``(N, T', D')``. It says of itself
 how wide it is, how many frames it consumes and how far it looks ahead; see ``Stage``.
 """
 
@@ -44,11 +44,11 @@ class SpectrogramNorm(nn.Module):
 
 
 class RollingNorm(nn.Module):
-    """Each bin of each electrode made alike by its own mean and deviation over the last seconds.
+    """Normalises each bin of each electrode by its own mean and deviation over the last seconds.
 
     The statistics of a frame are those of itself and the frames before it, as many as a session or
-    window has of them, so that a model in use needs nothing of the future and nothing of whom it
-    was trained on. The first second is rough; a window's context in the past takes it in.
+    window has. So a model in use needs nothing of the future, and nothing of the people that it was
+    trained on. The first second is rough; a window's context in the past takes it in.
 
     Args:
         frames: frames that the statistics reach back.
@@ -88,6 +88,7 @@ class RollingNorm(nn.Module):
         """Return the scores of frames, given the sums over their reach and how many came so far."""
         count = count.clamp(max=self.frames)[:, None]
         mean = total / count
+        # Rounding may put it a little below zero.
         variance = (squares / count - mean.square()).clamp(min=0)
         return (x - mean) / (variance + self.EPSILON).sqrt()
 
@@ -116,9 +117,9 @@ class RotationInvariantMLP(nn.Module):
     """One MLP per band, averaged over electrode rotations of -1, 0 and +1.
 
     Wearing the band a little rotated should change little: the mean over rotations of
-    ``relu(W roll(x) + b)``. Rolling the electrodes of the input is the same as rolling them in
-    the weights, so that the three rotations are one matrix product and no copy of the input. Around
-    the wrist the last electrode moves to the first one's place; of an arc it moves out of reach.
+    ``relu(W roll(x) + b)``. Rolling the electrodes of the input is the same as rolling them in the
+    weights. So the three rotations are one matrix product and no copy of the input. Around the
+    wrist the last electrode moves to the first one's place; of an arc it moves out of reach.
 
     Args:
         bands: wristbands.
@@ -165,6 +166,8 @@ class RotationInvariantMLP(nn.Module):
         linear = self.bands[index]
         assert isinstance(linear, nn.Linear)
         weight = linear.weight.unflatten(1, (self.electrodes, self.bins))  # (D, E, F)
+        # Rolling the weights instead of the input: three rotations are one product, and the input
+        # is not copied.
         rolled = torch.cat([self._rotated(weight, r) for r in self.ROTATIONS]).flatten(1)
         bias = linear.bias.repeat(len(self.ROTATIONS))
         hidden = nn.functional.linear(x, rolled, bias).relu()  # (N, T, 3 D)
@@ -174,6 +177,7 @@ class RotationInvariantMLP(nn.Module):
         """Return (D, E, F) weights as the electrodes meet them that sit ``by`` places further."""
         if self.around:
             return weight.roll(-by, dims=1)
+        # An arc's last electrode is not beside its first.
         return nn.functional.pad(weight, (0, 0, -by, by))  # crops one end, zeros at the other
 
 

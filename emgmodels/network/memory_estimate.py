@@ -67,6 +67,7 @@ def training_bytes(config: Config, prompt_seconds: float = 0.0) -> int:
                 )
             )
     return max(
+        # The largest of both, since batches of windows and of prompts take turns.
         found.parameters * _BYTES_PER_PARAMETER + found.inputs + round(_WORKING * found.kept)
         for found in steps
     )
@@ -102,6 +103,7 @@ def _footprint(
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
+        # By storage, since autograd keeps several views of the same memory.
         kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
@@ -110,6 +112,7 @@ def _footprint(
         features = model.spectrogram(emg)
         model(features)
     numbers = sum(parameter.numel() for parameter in model.parameters())
+    # Weights are kept for the backward pass too, and counted already.
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     saved = sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in weights)
     saved += sum(4 * each.kept for each in recurrent)
@@ -126,6 +129,8 @@ class _Recurrent:
     @classmethod
     def stand_in(cls, layer: nn.RNNBase) -> _Recurrent:
         found = cls(layer)
+        # On the meta device a recurrent layer would run frame by frame, which takes ten times as
+        # long and comes no nearer.
         layer.forward = found
         return found
 

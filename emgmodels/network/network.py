@@ -90,6 +90,8 @@ class Network(nn.Module):
         self.lookahead, self.longest = 0.0, math.inf
         for stage in self._stages():
             consumed = self.left + self.right
+            # In frames of the network's input, so that a window can be refused before it is
+            # computed.
             self.longest = min(self.longest, stage.longest * self.stride + consumed)
             self.left += stage.left * self.stride
             self.right += stage.right * self.stride
@@ -156,6 +158,8 @@ class Network(nn.Module):
         frames = window // hop
         if frames == 0:
             raise ValueError(f"a window of {window} samples is shorter than one hop of {hop}")
+        # Context beyond what is consumed gives output frames before the window. They are computed
+        # and cut off, so that stages that see far have something to see.
         first = math.ceil(max(past // hop - self.left, 0) / self.stride)
         before = self.left + first * self.stride
         after = max((future - n_fft + hop) // hop, 0)
@@ -194,6 +198,7 @@ class Network(nn.Module):
         return total + frames * self.head.weight.numel()
 
     def _classify(self, x: Tensor) -> Tensor:
+        # In float32 also under autocast: CTC sums thousands of these.
         return self.head(x).float().log_softmax(-1)
 
     def _stages(self) -> list[Stage]:

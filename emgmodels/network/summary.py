@@ -44,6 +44,8 @@ class Summary:
 def describe(config: ModelConfig) -> Summary:
     """Return parameter, operation and look-ahead counts, without allocating any weight."""
     with torch.device("meta"):
+        # On the meta device weights have shapes and no memory. A search describes thousands of
+        # models.
         model = Network(config, _known_stage)
     spectrogram = model.spectrogram
     window = 4 * SAMPLE_RATE

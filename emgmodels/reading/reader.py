@@ -74,6 +74,7 @@ class Reader:
         model: Network,
         origin: Origin,
     ) -> None:
+        # In training mode dropout would read another text each time.
         self.config, self.model, self.origin = config, model.eval(), origin
         self.step = self.model.spectrogram.hop * self.model.stride
         self.frame_seconds = self.step / SAMPLE_RATE
@@ -116,6 +117,7 @@ class Reader:
         as in a call.
         """
         signal = as_emg(emg).permute(1, 2, 0).contiguous().numpy()  # (B, 16, S)
+        # A program may pass any piece of EMG, and less than a frame is no error.
         if signal.shape[2] < self.model.spectrogram.hop:
             return np.empty((0, len(CLASSES) + 1), dtype=np.float32)
         factor = scale_of(signal.transpose(2, 0, 1)) if scale is None else scale
@@ -145,6 +147,8 @@ class Reader:
         return {
             "format": f"emgsearch model {FORMAT}",
             "architecture": notation(config),
+            # The card repeats parts of the configuration in plain words, for programs that do not
+            # have this project.
             "config": self.config.model_dump(mode="json"),
             "origin": asdict(self.origin),
             "labels": list(CLASSES),

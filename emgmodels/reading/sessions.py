@@ -1,10 +1,10 @@
 """Whole sessions through a trained model, and what the error rate found there is worth.
 
 Validation during a search scores 4 s windows one by one, and whole prompts of sessions whose keys
-have no times. In use a model meets whole sessions, and
-there are two ways to give it one: in windows whose emissions are stitched together and decoded as
-one sequence, or in a single pass. A model that sees only so far gives the same text either way; one
-that has learnt how long its input is may not.
+have no times. In use a model meets whole sessions, and there are two ways to give it one. One is in
+windows whose emissions are stitched together and decoded as one sequence. The other is a single
+pass. A model that sees only so far gives the same text either way; one that has learnt how long its
+input is may not.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ class Emissions:
         if self.way == WINDOWS:
             chunks = list(map(count_edits, texts, self.window_targets))
         else:
+            # One edit script over the whole session: at the edges of windows each key would
+            # otherwise be lost or counted twice.
             chunks = edits_by_chunk(predicted, self.target, self.ends)
         return Transcript(
             self.way,
@@ -165,6 +167,7 @@ def stitched_emissions(
     """
     first, end = span or (0, recording.samples)
     step = model.spectrogram.hop * model.stride
+    # A window that ended inside an output frame would shift all frames behind it.
     window = round(VALIDATION_SECONDS * SAMPLE_RATE) // step * step
     whole = first + (end - first) // window * window
     starts = np.arange(first, whole, window)
@@ -201,6 +204,7 @@ def one_pass_emissions(model: Network, recording: Recording, training: TrainingC
     """
     device = next(model.parameters()).device
     needed, free = one_pass_bytes(model.config, recording.samples), _free_bytes(device)
+    # Tried without this check, the kernel might end the whole evaluation.
     if free is not None and needed > _MEMORY_SHARE * free:
         raise MemoryError(
             f"it needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
@@ -215,7 +219,7 @@ def one_pass_emissions(model: Network, recording: Recording, training: TrainingC
 
 
 def one_pass_bytes(config: ModelConfig, samples: int) -> float:
-    """Return about how many bytes a pass over so many samples needs, rather too many than too few.
+    """Return about how many bytes a pass over a session needs, rather too many than too few.
 
     The rotation-invariant MLP is what grows most with time, and attention masks with its square.
     """
@@ -289,6 +293,7 @@ def _emissions(
     with torch.inference_mode():
         for batch in batches([recording], windows, training.batch_size, cut):
             log_probs = model(_features(model, batch.emg.to(device)))
+            # An hour of emissions would fill a GPU that the next window needs.
             found.append(log_probs[:, framing.first : framing.first + framing.frames].cpu())
     return found
 
@@ -297,6 +302,8 @@ def _features(model: Network, emg: Tensor) -> Tensor:
     """Return the features of EMG of any length, in pieces that leave memory to the model."""
     spectrogram = model.spectrogram
     frames = spectrogram.frames(emg.shape[-1])
+    # The features of an hour at once, with all that computing them takes, would leave no memory
+    # to the model.
     edges = [*range(0, frames, _PIECE), frames]
     return torch.cat(
         [
@@ -350,5 +357,6 @@ def _free_bytes(device: torch.device) -> int | None:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
+    # MemAvailable and not MemFree: the page cache gives way.
     free = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     return 1024 * free[0] if free else None

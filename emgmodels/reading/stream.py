@@ -19,7 +19,7 @@ class Stream:
     """Reads one session as it is recorded, and gives the text of reading it in one pass.
 
     Each key comes as soon as nothing to come can change it: ``latency_ms`` after its frame began.
-    The session's beginning is mirrored, as everywhere, to give the first frames a past; so nothing
+    The session's beginning is mirrored, as everywhere, to give the first frames a past. So nothing
     is read in the first ``start_ms``, and what was typed in them comes at their end.
 
     Args:
@@ -55,6 +55,7 @@ class Stream:
         tail = (model.stride + model.right) * features.hop
         self._before = framing.before
         reach = max(framing.before, self._context[1], tail)
+        # A session's end is mirrored too, so the samples before it are held.
         self._mirrored = reach + features.n_fft + features.hop  # samples held to be mirrored
         self.start_ms = 1000 * self._mirrored / SAMPLE_RATE
         self._skip = framing.first
@@ -79,8 +80,11 @@ class Stream:
         if self._samples <= self._mirrored:
             self._recent = recent
             return ""
+        # The first frames get a past by mirroring what has arrived, exactly as one pass over a
+        # file does.
         if not started:
             new = _span(recent, -self._before, len(recent))
+        # A view would keep all that ever arrived in memory.
         self._recent = recent[-self._mirrored :].clone()
         return self._read(new)
 
@@ -101,6 +105,8 @@ class Stream:
     def _read(self, emg: Tensor, frames: int | None = None) -> str:
         if len(emg) == 0:
             return ""
+        # Found once: a factor that changed later would change the meaning of what was read
+        # before.
         if self._scale is None and amplitude(emg.numpy()) > 0:
             self._scale = scale_of(emg.numpy())
         if self._scale not in (None, 1):
@@ -122,6 +128,8 @@ class Stream:
         previous = [self._last, *path]
         self._last = previous[-1]
         steps = zip(path, previous, strict=False)
+        # The last label of the chunk before is carried, since a key held over the border is one
+        # key.
         new = decode(label for label, before in steps if label not in (BLANK, before))
         self.text += new
         return new

@@ -114,6 +114,8 @@ def signal_digest(path: str | Path) -> str:
         series = group[DATASET]
         digest = hashlib.blake2b(str(len(series)).encode(), digest_size=16)
         is_flat = True
+        # Three stretches are enough to tell recordings apart. Reading all of hundreds of files
+        # would take minutes.
         for begin in (0, len(series) // 2, max(0, len(series) - _DIGEST_ROWS)):
             rows = series[begin : begin + _DIGEST_ROWS]
             for field in BAND_FIELDS:
@@ -138,6 +140,7 @@ def write_session(path: str | Path, session: Session) -> None:
 
     path = Path(path)
     _check_session(path, session)
+    # A recorder that dies leaves no half of a session under its name.
     with whole(path) as scratch, h5py.File(scratch, "w") as file:
         _write(file, session)
 
@@ -148,6 +151,7 @@ def _read_signal(path: Path, series: h5py.Dataset) -> tuple[np.ndarray, np.ndarr
     time = np.empty(samples, dtype=np.float64)
     emg = np.empty((samples, BANDS, BAND_ELECTRODES), dtype=np.float32)
     chunk = series.chunks[0] if series.chunks else 1
+    # A whole number of chunks: HDF5 would unpack a chunk that is cut twice.
     block = min(samples, max(1, _BLOCK_ROWS // chunk) * chunk)
     rows = np.empty(block, dtype=ROW)
     largest = 0.0
@@ -250,6 +254,7 @@ def _write(file: h5py.File, session: Session) -> None:
     for name, value in _header(session).items():
         group.attrs[name] = json.dumps(value) if isinstance(value, list) else value
     samples = len(session.time)
+    # Without a time stamp inside, the same session gives the same bytes.
     series = group.create_dataset(DATASET, shape=(samples,), dtype=ROW, track_times=False)
     rows = np.empty(min(_BLOCK_ROWS, samples), dtype=ROW)
     for begin in range(0, samples, _BLOCK_ROWS):

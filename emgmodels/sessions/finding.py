@@ -33,6 +33,7 @@ def session_paths(data: str | Path) -> list[Path]:
             subfolders.clear()
             continue
         seen.add(here)
+        # Sorted and in place: os.walk goes on with what the list holds then.
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         paths.extend(Path(folder, name) for name in files)
     return ordered(paths, str(data))
@@ -53,6 +54,7 @@ def ordered(paths: Iterable[Path], data: str) -> list[Path]:
         raise ValueError(
             f"{data}: no session files: looked for *{SUFFIX} there and in all subfolders"
         )
+    # The same order on every machine, whatever its file system.
     return sorted(found, key=lambda path: (len(path.parts), path))
 
 

@@ -80,6 +80,7 @@ def read_header(path: Path, group: h5py.Group) -> Header:
         )
     stand_ins: dict[str, Any] = {
         "session_name": path.stem,
+        # Folders of a data set are often one a person.
         "user": path.parent.name or path.absolute().parent.name or "unknown",
         "duration_mins": None,
         "keystrokes": [],
@@ -132,6 +133,7 @@ def _items(
         try:
             found.append(read(where, item))
         except SessionError as error:
+            # What is only shown beside the ground truth must not make a good recording unusable.
             if is_truth:
                 raise
             refused.append(str(error).removeprefix(f"{path}: "))

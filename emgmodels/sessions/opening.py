@@ -73,6 +73,7 @@ def _why_unopened(path: Path, file: BinaryIO | None, error: OSError) -> str:
     if file is not None:
         return text
     with open(path, "rb") as content:
+        # Looked at only now: HDF5's own message calls a pointer a damaged file.
         beginning = content.read(len(_LFS_POINTER))
     if beginning == _LFS_POINTER:
         return "is a Git LFS pointer, not the session itself: fetch the session with 'git lfs pull'"

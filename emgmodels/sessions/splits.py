@@ -96,6 +96,8 @@ def split_files(
     files = [Path(path) for path in several(paths)]
     subject = None if subject is None else same_spelling(subject)
     if split_file is None and subject is not None:
+        # Asked for by name: then the published split, or an error that says which sessions it
+        # lacks.
         split_file = _published(subject)
     if split_file is not None:
         return _listed(Path(split_file), data, files, subject, info_of)
@@ -107,6 +109,7 @@ def split_files(
         return _drawn(data, chosen, by_name(own, data), seed)
     names = {same_spelling(path.stem) for path in own}
     lacking = sum(name not in names for name in _sessions(published))
+    # Not asked for by name: a part of the published sessions is no reason to refuse the data.
     if not lacking:
         return _listed(published, data, own, chosen, info_of)
     drawn = _drawn(data, chosen, by_name(own, data), seed)
@@ -332,6 +335,8 @@ def _drawn(data: str, subject: str, files: dict[str, Path], seed: int) -> Split:
             f"each, a test a third; or split the recording into several session files"
         )
     held_out = max(1, round(len(files) / 10))
+    # By a hash of the name: a session that is added later does not move the others to other
+    # subsets.
     drawn = sorted(files, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     val = drawn[:held_out]
     test = drawn[held_out : 2 * held_out] if len(files) > 2 else []

@@ -104,6 +104,7 @@ def _rate(steps: _Steps, stretch: np.ndarray) -> float | None:
     if not len(whole):
         return None
     length, samples = steps.length[whole], steps.samples[whole]
+    # Lost packets lower the average rate, and say nothing about the recorder's clock.
     is_right = np.abs(samples / (length * SAMPLE_RATE) - 1) <= _TOLERANCE
     if 2 * samples[is_right].sum() >= samples.sum():
         return float(SAMPLE_RATE)

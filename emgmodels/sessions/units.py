@@ -30,6 +30,7 @@ def amplitude(emg: np.ndarray) -> float:
     Returns:
         Strength in the EMG's unit; 0 where no electrode moves.
     """
+    # An evenly spaced part tells the strength as well as the whole.
     some = emg[:: max(1, math.ceil(len(emg) / _SAMPLES))].reshape(-1, math.prod(emg.shape[1:]))
     if len(some) == 0:
         return 0.0
@@ -49,6 +50,7 @@ def scale_of(emg: np.ndarray) -> float:
         return 1.0
     edge = WEAKEST if strength < WEAKEST else STRONGEST
     steps = math.log(edge / strength, 1000)
+    # Powers of 1000 only: a recording is in one unit or another, never a little off.
     return float(1000.0 ** (math.ceil(steps) if steps > 0 else math.floor(steps)))
 
 

@@ -54,6 +54,8 @@ class SelfAttention(nn.Module):
             first: the key that stands where the first query does.
         """
         if self.rotary:
+            # Turned here and not when they are held: the position of a held key changes as older
+            # ones are dropped. Only distances count, so numbering may begin at the oldest key.
             q, k = rotate(q, first), rotate(k)
         dropout = self.dropout if self.training else 0.0
         attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
@@ -87,6 +89,7 @@ def context_mask(
     Returns:
         None where every frame attends to all.
     """
+    # Without a mask PyTorch takes its fastest kernel.
     if left is None and right is None:
         return None
     place = torch.arange(frames, device=device)
@@ -144,7 +147,7 @@ class AttentionFlow(Flow):
         return None if self.skipped is None else self._answer(self.skipped.shape[1])
 
     def _answer(self, frames: int) -> Tensor | None:
-        """Return the outputs of so many of the frames that have none."""
+        """Return the outputs of the next ``frames`` frames that have none."""
         if frames <= 0:
             return None
         assert self.held is not None
@@ -158,6 +161,7 @@ class AttentionFlow(Flow):
             q[:, :, asked], k, v, mask[asked], first
         )
         self.skipped = self.skipped[:, frames:].clone()
+        # Keys out of every later query's reach are dropped, or a stream would grow for ever.
         self.held = self.held[:, :, :, max(0, first + frames - self.left) :].clone()
         return found
 

@@ -75,11 +75,13 @@ class ConformerStage(Stage):
     """
 
     def __init__(self, width: int, config: ConformerConfig) -> None:
+        # Rotary positions turn pairs of features, so each head needs an even number.
         super().__init__(width, multiple_of=2 * config.heads, wanted=config.width)
         self.config = config
         self.stride = config.stride
         self.subsampling: PaddedConv1d | None = None
         if config.stride > 1:
+            # The subsampling changes the width itself, so that no second map is needed.
             self.bridge = None
             self.subsampling = PaddedConv1d(
                 width, self.width, config.stride, stride=config.stride, future=0
@@ -91,6 +93,8 @@ class ConformerStage(Stage):
         if config.right_context is None:
             self.lookahead = math.inf
         else:
+            # The convolution looks ahead as well. It is limited as the attention is, or the limit
+            # would be worth nothing.
             in_conv = min(config.right_context, (config.kernel - 1) // 2)
             self.lookahead = config.stride * config.layers * (config.right_context + in_conv)
 

@@ -13,6 +13,8 @@ from emgmodels.stages.flow import Chain, Flow, Padded
 from emgmodels.stages.stage import Stage
 
 
+# Padded with zeros inside the layer: its frames stay where they are, so that it can stand between
+# any other stages.
 class PaddedConv1d(nn.Conv1d):
     """A convolution whose output frame j stands for input frame j x stride.
 
@@ -96,6 +98,7 @@ class Conv1dStage(Stage):
         for channels, kernel, step in zip(*settings, strict=True):
             layer = Conv1dLayer(width, channels, kernel, step, config)
             self.layers.append(layer)
+            # In frames of the stage's input: behind a stride each frame is several of them.
             lookahead += stride * layer.future
             stride, width = stride * step, channels
         self.width, self.stride, self.lookahead = width, stride, lookahead

@@ -96,6 +96,7 @@ class Valid(Flow):
             self.held = held
             return None
         used = outputs * self.stride
+        # A view would keep the whole chunk in memory.
         self.held = held.narrow(self.dim, used, length - used).clone()
         return self.layer(held.narrow(self.dim, 0, used - self.stride + self.kernel))
 
@@ -126,6 +127,8 @@ class Padded(Flow):
         held = x if self.held is None else torch.cat([self.held, x], 1)
         final = (self.start + held.shape[1] - self.future - 1) // self.stride + 1
         found = self._outputs(held, final)
+        # A multiple of the stride: the layer counts its outputs from the first frame that it is
+        # given.
         oldest = max(0, self.given * self.stride - self.past) // self.stride * self.stride
         self.held = held[:, max(0, oldest - self.start) :].clone()
         self.start = max(self.start, oldest)

@@ -44,6 +44,7 @@ class PretrainedStage(Stage):
         self.out = nn.Linear(hidden, width)
         layers = hidden_layers(self.model, config.layers)
         self.trained = [*layers[: config.train_first], *layers[config.layers - config.train_last :]]
+        # Millions of frozen weights need neither gradients nor the optimiser's memory.
         self.model.requires_grad_(False)
         for layer in self.trained:
             layer.requires_grad_(True)
@@ -57,6 +58,7 @@ class PretrainedStage(Stage):
     def train(self, mode: bool = True) -> PretrainedStage:
         """Set what learns to training mode; the frozen layers stay as they are in use."""
         super().train(mode)
+        # Dropout in frozen layers would only blur what they were trained to do.
         self.model.eval()
         for layer in self.trained:
             layer.train(mode)
@@ -72,7 +74,7 @@ class PretrainedStage(Stage):
         return self.out(self.model(inputs_embeds=self.into(x)).last_hidden_state)
 
     def flow(self) -> Flow:
-        """Refuse: a language model has so many positions, and a stream has no end."""
+        """Refuse: a language model has a fixed number of positions, and a stream has no end."""
         raise ValueError(
             "a language model attends to all that came before: train a transformer in its place, "
             "with left_context: 125 and right_context: 0"
@@ -100,8 +102,11 @@ def load_shape(config: PretrainedConfig) -> PreTrainedConfig:
         ) from None
     name = str(Path(config.name).expanduser())
     try:
+        # Never over the network: a search on nodes without one would fail hours in.
         shape: Any = AutoConfig.from_pretrained(name, local_files_only=True)
     except (OSError, ValueError) as error:
+        # Its shape is well known, so that a space with it can be checked and described without
+        # the file.
         if config.name not in GPT2:
             raise ValueError(_missing(config.name, error)) from None
         shape = GPT2Config()
@@ -147,6 +152,7 @@ def _positions(model: PreTrainedModel) -> float:
 def _load_model(config: PretrainedConfig, shape: PreTrainedConfig) -> PreTrainedModel:
     from transformers import AutoModel
 
+    # Describing an architecture must not read half a gigabyte of weights.
     on_paper = torch.empty(0).device.type == "meta"
     if on_paper or config.weights == "random":
         model = AutoModel.from_config(shape, dtype=torch.float32)
@@ -167,6 +173,7 @@ def _read_weights(name: str, shape: PreTrainedConfig) -> PreTrainedModel:
                 str(Path(name).expanduser()),
                 config=shape,
                 local_files_only=True,
+                # A pickle could run code.
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,

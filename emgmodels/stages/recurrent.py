@@ -27,6 +27,7 @@ class RecurrentStage(Stage):
             num_layers=config.layers,
             batch_first=True,
             bidirectional=config.bidirectional,
+            # PyTorch warns of dropout in a single layer, which it would not apply.
             dropout=config.dropout if config.layers > 1 else 0.0,
         )
         directions = 2 if config.bidirectional else 1
@@ -45,6 +46,7 @@ class RecurrentStage(Stage):
 
     def flow(self) -> Flow:
         """Return what computes the stage as frames arrive."""
+        # The other direction begins at the end, which a stream does not have.
         if self.layers.bidirectional:
             raise ValueError("it also reads from the end: train it with bidirectional: false")
         layers = Carried(self.layers, None)

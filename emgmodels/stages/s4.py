@@ -42,6 +42,7 @@ class DiagonalStateSpace(nn.Module):
         """Map (N, D, T) to (N, D, T); an output depends on no later input."""
         frames = x.shape[-1]
         kernel = self.kernel(frames).to(x.dtype)
+        # Twice the length, or the end of the window would wrap around to its beginning.
         size = 2 * frames
         y = torch.fft.irfft(torch.fft.rfft(x, size) * torch.fft.rfft(kernel, size), size)
         return y[..., :frames] + x * self.skip[:, None]
@@ -58,6 +59,8 @@ class DiagonalStateSpace(nn.Module):
         if state is None:
             state = factor.new_zeros(x.shape[0], *factor.shape)
         outputs = []
+        # Frame by frame: for the few frames of a chunk this is four times as fast as short
+        # convolutions.
         for frame in x.unbind(-1):
             state = factor * state + frame[..., None]
             outputs.append(2 * (state * output).real.sum(-1))
@@ -67,6 +70,7 @@ class DiagonalStateSpace(nn.Module):
         """Return the (D, T) response of each feature to an impulse."""
         scaled, output = self.recurrence()
         within = torch.arange(min(frames, _BLOCK), device=scaled.device)
+        # In blocks, because all pairs times all frames of a session would not fit into memory.
         response = (scaled[..., None] * within).exp()  # (D, pairs, T of a block)
         blocks = [
             2 * torch.einsum("dp,dpt->dt", output * (scaled * start).exp(), response).real

@@ -44,11 +44,14 @@ class Stage(nn.Module):
 
     def __init__(self, width: int, multiple_of: int = 1, wanted: int | None = None) -> None:
         super().__init__()
+        # The next multiple up, so that any order of any stages can be built. No size that follows
+        # from another has to be configured.
         self.width = math.ceil((wanted or width) / multiple_of) * multiple_of
         self.bridge = nn.Linear(width, self.width) if self.width != width else None
 
     def output_length(self, frames: int) -> int:
         """Return the number of output frames for that many input frames, at least 0."""
+        # The stage's own answer: nothing outside the model does arithmetic with lengths.
         return max(0, -(-(frames - self.left - self.right) // self.stride))
 
     def macs(self, frames: int) -> int:

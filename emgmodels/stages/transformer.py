@@ -71,6 +71,8 @@ class TransformerStage(Stage):
         """Map (N, T, D) to (N, T, D')."""
         x = self.bridge(x) if self.bridge is not None else x
         if not self.rotary:
+            # Computed in float32 and rounded afterwards: bfloat16 cannot tell the angles of late
+            # frames apart.
             x = x + positions(x.shape[1], self.width, x.device).to(x.dtype)
         x = self.dropout(x)
         mask = context_mask(x.shape[1], *self.context, x.device)

@@ -25,7 +25,7 @@ def write(
     ),
     seed: Annotated[int, typer.Option(help="Seed of the person and of the sessions.")] = 0,
     off_keyboard: Annotated[
-        int, typer.Option(help="The last so many sessions are typed on a table, without keys.")
+        int, typer.Option(help="That many of the last sessions are typed on a table, without keys.")
     ] = 0,
 ) -> None:
     """Write sessions of one synthetic typist as emg2qwerty files, 16 MB a minute.

@@ -251,7 +251,7 @@ def _add_bursts(drive: np.ndarray, weights: np.ndarray, begin: np.ndarray, end: 
 def _electrodes(
     drive: np.ndarray, arm: Forearm, samples: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return (16, T) float32 EMG of a band that is put on anew.
+    """Return (16, T) float32 EMG of a band that is put on again.
 
     Everything linear happens on the spectra of blocks, whose results overlap and add up.
     """

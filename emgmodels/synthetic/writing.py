@@ -90,7 +90,7 @@ def write_subject(
         minutes: Length of each.
         subject: Who types.
         seed: Seed of the person and of the sessions.
-        off_keyboard: The last so many sessions are typed on a table, without keystrokes.
+        off_keyboard: That many of the last sessions are typed on a table, without keystrokes.
         progress: Called with each file when it is written.
 
     Returns:

@@ -37,6 +37,8 @@ class Feed:
 
     def windows(self, recordings: Sequence[Recording], rng: np.random.Generator) -> np.ndarray:
         """Return an epoch's windows of sessions with key times, in random order."""
+        # Without jitter windows begin at the same samples in each epoch, and only their order is
+        # random.
         jitter = rng if self.config.training.augmentation.window_jitter else None
         windows = window_starts(recordings, self.train_cut.window, jitter)
         return windows if jitter is not None else rng.permutation(windows)
@@ -45,6 +47,8 @@ class Feed:
         """Return (P, 5) the prompts to train on: those that the model takes at once."""
         prompts = prompt_windows(recordings)
         lengths = (prompts[:, 2] - prompts[:, 1]).tolist()
+        # A prompt that is too long for the model is left out of training only: validation must be
+        # on the same text for all models.
         taken = [self.model.takes(length, self.config.training) for length in lengths]
         return prompts[np.array(taken, dtype=bool)]
 
@@ -63,12 +67,15 @@ class Feed:
     ) -> Iterator[Batch]:
         """Yield an epoch's batches, those of prompts among the others at random."""
         size = self.config.training.batch_size
+        # A tuple, because what is loaded is remembered by it.
         loaded = recordings_on(self.device, tuple(recordings))
         keyed = batches(recordings, windows, size, self.train_cut, rng, loaded)
         if not len(prompts):
             yield from keyed
             return
         groups = self._groups(prompts, rng)
+        # Prompts are spread among the windows: an epoch that ended with prompts alone would pull
+        # the weights towards them.
         turns = np.repeat([True, False], [math.ceil(len(windows) / size), len(groups)])
         rest = iter(groups)
         for is_keyed in rng.permutation(turns):
@@ -90,6 +97,7 @@ class Feed:
         It is a batch by itself: what is read in it depends on no other, and no frame is beyond
         its end.
         """
+        # In a batch of several, a recurrent network would read on behind the shorter ones.
         framing, cut = cut_for(self.model, self.config.training, int(prompt[2] - prompt[1]))
         return prompt_batch(recordings, prompt[None], cut, device=loaded), framing
 
@@ -100,6 +108,8 @@ class Feed:
             removed = (framing.samples - batch.emg.shape[-1]) // framing.step  # by random cropping
             return replace(framing, frames=framing.frames - removed), None
         framing, _ = cut_for(self.model, self.config.training, int(batch.lengths.max()))
+        # What is cut behind the end of a shorter prompt belongs to another prompt. Its frames are
+        # kept out of the loss.
         frames = batch.lengths // self.model.spectrogram.hop
         return framing, -(-frames // self.model.stride)
 
@@ -107,6 +117,7 @@ class Feed:
         self, prompts: np.ndarray, rng: np.random.Generator | None = None
     ) -> list[np.ndarray]:
         """Return prompts in groups of as much EMG as a batch of windows, to bound memory."""
+        # As much EMG as a batch of windows has, because memory grows with the frames of a batch.
         return prompt_groups(prompts, self.config.training.batch_size * self.train_cut.window, rng)
 
     def _prompts(
@@ -132,8 +143,11 @@ class Feed:
         shortest = change.random_crop * cut.window
         return replace(
             cut,
+            # Electrodes that do not go all around the wrist cannot be rotated.
             rotation=usable_rotation(model.electrodes, change.rotation) if model.is_around else 0,
             band_jitter=milliseconds(change.band_jitter_ms) if model.bands > 1 else 0,
+            # Whole steps of the output, so that a shortened window still begins and ends with a
+            # frame.
             crops=min(int((cut.window - shortest) // framing.step), framing.frames - 1),
             step=framing.step,
         )

@@ -94,9 +94,9 @@ def fit(
 ) -> Iterator[EpochResult]:
     """Train a model and yield the result of each epoch.
 
-    The randomness of an epoch follows from the seed and the epoch alone, so that a resumed training
-    goes on with the same numbers as an uninterrupted one. A loss that is not finite ends the
-    training with the epoch that shows it.
+    The randomness of an epoch follows from the seed and the epoch alone. So a resumed training goes
+    on with the same numbers as an uninterrupted one. A loss that is not finite ends the training
+    with the epoch that shows it.
 
     Args:
         config: architecture, training and seed.
@@ -110,6 +110,8 @@ def fit(
             of the training windows, the checkpoint is damaged or of another configuration, or
             there is no such device.
     """
+    # Before the model is built, which may take seconds, and inside the generator, so at the first
+    # epoch.
     check_recordings(train, "training", config.training.window_seconds)
     check_recordings(val, "validation", VALIDATION_SECONDS)
     run = _Run(config, find_device(device))
@@ -121,13 +123,17 @@ def fit(
     run.sessions = {"train": [r.name for r in train], "val": [r.name for r in val]}
     if resume is not None:
         run.load(resume)
+    # A generator: a scheduler stops a training by not asking for the next epoch. Nothing calls
+    # back into the loop.
     for epoch in range(run.epoch + 1, config.training.epochs + 1):
         begin = time.perf_counter()
+        # The compiler chooses its own matrix products, and cannot look into ours.
         with nullcontext() if config.training.compile else fast_products(run.device):
             train_loss = run.train_epoch(epoch, train)
             val_loss, readings = run.validate(val)
         windows = [count_edits(read, typed) for typed, read in readings]
         edits = sum(windows, EditCounts())
+        # The weights are broken then, even if the texts of this epoch are not.
         cer = edits.cer if math.isfinite(train_loss) else math.nan
         run.finish_epoch(epoch, cer, windows)
         yield EpochResult(
@@ -147,6 +153,7 @@ def fit(
             readings=readings,
             save=run.save,
         )
+        # After the result was handed out, so that a table shows at which epoch the loss was lost.
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             return
 
@@ -154,6 +161,8 @@ def fit(
 def reduced_precision(precision: str, device: torch.device) -> bool:
     """Return whether a training with this setting uses bfloat16 on a device."""
     if precision == "auto":
+        # On a CPU bfloat16 gains for wide layers and loses for small ones, of which a search on a
+        # laptop is made. Where a GPU only emulates it, nothing is gained.
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bfloat16"
 
@@ -178,6 +187,7 @@ class _Run:
             self.trained,
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
+            # One pass over all weights instead of several.
             fused=True,
         )
         self.epoch, self.step, self.learning_rate = 0, 0, 0.0
@@ -191,17 +201,24 @@ class _Run:
     def train_epoch(self, epoch: int, recordings: Sequence[Recording]) -> float:
         """Train one epoch and return its mean loss; stop early where it is not finite."""
         training, feed = self.config.training, self.feed
+        # From seed and epoch alone. A resumed training draws what it would have drawn, and no
+        # generator's state needs saving.
         rng = np.random.default_rng([self.config.seed, epoch])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         windows, prompts = feed.windows(recordings, rng), feed.prompts(recordings)
         steps = feed.steps(windows, prompts)
         self.model.train()
+        # The sum stays on the device: reading a number at each step would make the CPU wait for
+        # the GPU.
         total = torch.zeros((), device=self.device)
+        # Dropout draws from torch's global generator. Whoever trains beside this, such as a
+        # notebook, keeps its own numbers.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**62)))
             for batch in feed.batches(recordings, windows, prompts, rng):
                 self._set_learning_rate(steps)
                 loss = self._loss(batch.to(self.device), epoch, generator)
+                # Freed gradients spare a step the writing of zeros.
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 if training.gradient_clip is not None:
@@ -219,6 +236,7 @@ class _Run:
         self.model.eval()
         total, readings = 0.0, []
         for log_probs, labels, lengths in self._validated(recordings):
+            # A window may be shorter than one output frame; nothing is read in it.
             if log_probs.shape[1]:
                 total += float(ctc_loss(log_probs, labels, lengths)) * len(log_probs)
             for predicted, typed, length in zip(
@@ -232,6 +250,8 @@ class _Run:
         self.epoch = epoch
         if cer < self.best_cer:
             self.best_cer, self.best_epoch = cer, epoch
+            # Copied, since training goes on with the same tensors, and to the CPU, since the
+            # GPU's memory is for training.
             self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
             self.best_weights = weights_hash(self.best)
             self.best_windows = _window_table(windows)
@@ -239,6 +259,7 @@ class _Run:
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
         state = {
+            # By this mark a command knows that it may replace the file.
             "writer": CHECKPOINT_MARK,
             "config": self.config.model_dump_json(),
             "epoch": self.epoch,
@@ -247,6 +268,7 @@ class _Run:
             "best_epoch": self.best_epoch,
             "best": self.best,
             "sessions": self.sessions,
+            # As a tensor: checkpoints are read with weights_only, which takes no numpy arrays.
             "best_windows": torch.from_numpy(self.best_windows),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -261,7 +283,9 @@ class _Run:
         try:
             config = Config.model_validate_json(state["config"])
         except ValidationError:
+            # A field that this version does not know makes it another configuration.
             config = None  # of another version
+        # Equal architectures are equal configurations, so this holds whatever way it was written.
         if config != self.config:
             raise ValueError(
                 f"{path}: is the checkpoint of another configuration: resume with the one it was "
@@ -299,6 +323,8 @@ class _Run:
                 features = self.model.spectrogram(batch.to(self.device).emg)
                 log_probs = self._emissions(features, framing)
             else:
+                # Every model is scored on the same prompts. One that is too long for this model
+                # is read in pieces of 4 s.
                 span = (start, end)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
                     log_probs = stitched_emissions(self.model, recordings[index], training, span)
@@ -315,6 +341,7 @@ class _Run:
         log_probs = self._emissions(features, framing)
         loss = ctc_loss(log_probs, batch.labels, batch.label_lengths, frames)
         start = training.aligned_start
+        # A prompt has no key times to align to.
         if start is None or epoch > start.epochs or batch.lengths is not None:
             return loss
         step = framing.step
@@ -334,6 +361,7 @@ class _Run:
         """Linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017)."""
         training = self.config.training
         total = steps_per_epoch * training.epochs
+        # In a short training the warm-up would otherwise take all of its steps.
         warmup = min(training.warmup_steps, total // 2)
         if self.step < warmup:
             factor = (self.step + 1) / warmup

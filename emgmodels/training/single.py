@@ -46,6 +46,7 @@ def train_one(
     keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
+    # Before hours of training, not after them.
     _check_out(out, [config, *([split] if split else [])])
     where = find_device(device)
     settings = _with_options(load_config(config), epochs, seed)
@@ -101,6 +102,7 @@ def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
     notes = []
     if config.training.aligned_start is not None:
         notes.append("an aligned start needs key times: it is skipped for prompts")
+    # On the meta device a model has shapes and no memory.
     with torch.device("meta"):
         model = Network(config.model)
     prompts = prompt_windows(recordings)
@@ -140,6 +142,7 @@ def _train(
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=config.training.epochs)
         for last in fit(config, recordings, validation, resume=resume, device=device):
+            # At each epoch, so that a training that is killed has its best weights.
             last.save(out)
             line = (
                 f"epoch {last.epoch}: train loss {last.train_loss:.3f}, validation loss "

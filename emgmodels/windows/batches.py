@@ -36,7 +36,10 @@ def window_starts(
         count = recording.samples // window
         if count == 0 or not recording.has_key_times:
             continue
+        # Each epoch cuts keys at other places, so that none is always at a window's edge.
         phase = int(rng.integers(window)) if rng is not None else 0
+        # The last window is moved back to end with the recording, so that each phase gives the
+        # same number of windows.
         starts = np.minimum(phase + window * np.arange(count), recording.samples - window)
         tiles.append(np.stack([np.full(count, index), starts], axis=1))
     windows = np.concatenate(tiles) if tiles else np.empty((0, 2), dtype=np.int64)
@@ -93,6 +96,7 @@ def _crop(windows: np.ndarray, cut: Cut, rng: np.random.Generator) -> tuple[np.n
     """Return shorter windows at random places inside those given, and how to cut them."""
     if cut.crops == 0:
         return windows, cut
+    # One length for the whole batch: no layer knows of padding, and nothing in a model masks.
     removed = cut.step * int(rng.integers(cut.crops + 1))
     offset = rng.integers(removed + 1, size=len(windows))
     shorter = replace(cut, window=cut.window - removed, samples=cut.samples - removed)
@@ -111,11 +115,15 @@ def _cut(
     rotation = np.zeros((count, BANDS), dtype=np.int64)
     shift = np.zeros((count, BANDS), dtype=np.int64)
     if rng is not None:
+        # Each band by itself, since two wristbands are put on one after the other.
         rotation = rng.integers(-cut.rotation, cut.rotation + 1, (count, BANDS))
         offset = rng.integers(-cut.band_jitter, cut.band_jitter + 1, count)
+        # Both bands move by half of it, in opposite directions, so that labels stay in the
+        # middle.
         shift = np.stack([offset // 2, offset // 2 - offset], axis=1)
         windows, cut = _crop(windows, cut, rng)
     if device is None:
+        # All random numbers were drawn above, on the CPU, so both ways give the same windows.
         emg = _copied(recordings, windows, cut, rotation, shift)
     else:
         emg = device.cut(windows, cut, rotation, shift)
@@ -130,6 +138,7 @@ def _copied(
     shift: np.ndarray,
 ) -> Tensor:
     shape = (len(windows), len(cut.bands), len(cut.electrodes), cut.samples)
+    # Filled row by row: each electrode is one contiguous read of the memory map.
     emg = np.empty(shape, dtype=np.float32)
     for n, (index, start) in enumerate(windows.tolist()):
         for out, band in zip(emg[n], cut.bands, strict=True):
@@ -143,6 +152,7 @@ def _batch(emg: Tensor, recordings: Sequence[Recording], windows: np.ndarray, cu
         recordings[index].label_span(start, start + cut.window) for index, start in windows.tolist()
     ]
     labels = _padded_labels(recordings, windows[:, 0].tolist(), spans)
+    # -1 where there is no time, so that no loss takes such a label for one at the window's start.
     samples = np.full(labels.shape, -1, dtype=np.int64)
     for n, ((index, start), (low, high)) in enumerate(zip(windows.tolist(), spans, strict=True)):
         if recordings[index].has_key_times:
@@ -172,5 +182,6 @@ def _copy(source: np.ndarray, rows: np.ndarray, start: int, out: np.ndarray) -> 
     for e, row in enumerate(rows):
         out[e, low - start : high - start] = source[row, low:high]
     if low > start or high < start + samples:
+        # Mirrored, so that a model never meets an edge that no training window had.
         outside = np.r_[start:low, high : start + samples]
         out[:, outside - start] = source[rows][:, mirrored(outside, total)]

@@ -1,11 +1,11 @@
 """The cache of recordings on this machine: converted once, kept until there is no room.
 
-A recording's folder is made beside its place, locked, and moved there when it is complete, so that
-an interrupted conversion leaves nothing but a folder that the next one removes. Whoever opens a
+A recording's folder is made beside its place, locked, and moved there when it is complete. So an
+interrupted conversion leaves nothing but a folder that the next one removes. A process that opens a
 recording holds a shared lock on its ``recording.json``; what is locked is never evicted. Beyond
 ``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go. A damaged recording
-is converted anew. Where a file system knows no locks, nothing is evicted. A folder is a recording's
-by its name and its files; whatever else lies in the cache is never touched.
+is converted again. Where a file system knows no locks, nothing is evicted. A folder is a
+recording's by its name and its files; whatever else lies in the cache is never touched.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ def prepare(
     for path in map(Path, several(paths)):
         folder = cache_folder() / _content_key(path)
         recording = _open(folder)
+        # Another process may evict what was just converted before it is opened.
         while recording is None:  # evicted again between conversion and opening, at worst
             session = read_session(path)
             with naming_cache():
@@ -291,6 +292,8 @@ def _open(folder: Path) -> Recording | None:
 def _read(folder: Path) -> Recording:
     file = open(folder / META, encoding="utf-8")  # noqa: SIM115
     with suppress(OSError):  # no locks here, and so no eviction
+        # The kernel frees the lock with the process, however that ends. So no stale mark can keep
+        # or lose a recording.
         fcntl.flock(file, fcntl.LOCK_SH)
     os.utime(folder / META)
     meta = json.loads(file.read())
@@ -345,7 +348,7 @@ def _remove(folder: Path) -> bool:
 
 
 def _discard(folder: Path) -> None:
-    """Take a folder out of the cache in one step; whoever has its files open keeps them."""
+    """Take a folder out of the cache in one step; a process that has its files open keeps them."""
     scratch = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder.parent)
     with scratch as place, suppress(FileNotFoundError):  # another process was first
         folder.rename(Path(place) / _DISCARDED)
@@ -375,7 +378,7 @@ def _made(path: Path) -> float:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Hold a folder's lock against whoever would open it; yield whether it could be had."""
+    """Hold a folder's lock against all that would open it; yield whether it could be had."""
     file: IO[str] | None = None
     try:
         file = open(folder / META, "r+", encoding="utf-8")  # noqa: SIM115 - NFS wants it writable

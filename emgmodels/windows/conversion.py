@@ -38,6 +38,8 @@ def convert(session: Session, folder: Path, source: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
     try:
         with open(scratch / META, "w", encoding="utf-8") as meta:
+            # Locked from the beginning: what a killed conversion left can be told from what
+            # another process is writing.
             fcntl.flock(meta, fcntl.LOCK_EX)
             _write_emg(session, scratch / "emg.npy")
             np.save(scratch / "labels.npy", labels.label.astype(np.int64))
@@ -67,10 +69,14 @@ def _write_emg(session: Session, path: Path) -> None:
     out = np.lib.format.open_memmap(
         path, mode="w+", dtype=np.float32, shape=(emg.shape[1], len(emg))
     )
+    # A memory map whose page finds no room kills the process by a signal. Taking the room first
+    # gives an error that can be told.
     _allocate(path)
     scale = np.float32(session.scale)
     step = 1 << 14  # rows that stay in the cache of a core while they are transposed
     for low in range(0, len(emg), step):
+        # Electrode by electrode, since a window is read so: a few long reads instead of many
+        # short ones.
         out[:, low : low + step] = emg[low : low + step].T
         if scale != 1:
             out[:, low : low + step] *= scale

@@ -54,7 +54,7 @@ class Cut:
         bands: bands used, left is 0.
         rotation: training only: largest rotation of a band, in electrodes.
         band_jitter: training only: largest shift between the bands, in samples.
-        crops: training only: a batch's windows are shortened by up to so many steps.
+        crops: training only: a batch's windows are shortened by up to that many steps.
         step: samples of such a step: those between the model's output frames.
     """
 
@@ -81,6 +81,8 @@ def cut_for(model: Network, training: TrainingConfig, window: int) -> tuple[Fram
         ValueError: the window is shorter than a frame, or longer than a stage can take.
     """
     context = (training.past_seconds, training.future_seconds)
+    # Windows get what the model consumes, or the configured context, whichever is longer. What is
+    # left over is cropped after the model, so all architectures are scored on the same frames.
     framing = model.framing(window, *(round(seconds * SAMPLE_RATE) for seconds in context))
     electrodes, choice = model.config.electrodes, model.config.electrode_choice
     cut = Cut(
@@ -99,6 +101,8 @@ def usable_rotation(electrodes: int, rotation: int) -> int:
     A rotation is limited in angle, not in electrodes: with fewer of them around the wrist, there
     may be none within reach.
     """
+    # With 8 electrodes the next one is 45 degrees away, with 4 it is 90. No wristband is worn
+    # that far off.
     return rotation * electrodes // 16
 
 

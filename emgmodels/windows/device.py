@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LARGEST_SHARE = 0.5
 """Of the free memory, what recordings may take; beyond it windows are copied from files."""
 _PIECE = 1 << 18  # samples converted at once
+# A factor of four below the largest half, which leaves room for rounding.
 _LARGEST_HALF = 2.0**14
 
 
@@ -54,6 +55,7 @@ class DeviceRecordings:
             for low in range(0, recording.samples, _PIECE):
                 piece = torch.from_numpy(np.array(recording.emg[..., low : low + _PIECE]))
                 place = self.emg[..., begin + low : begin + low + piece.shape[-1]]
+                # Powers of two change no digit: only the rounding to half precision does.
                 place.copy_((piece / scale[..., None]).to(dtype))
             begin += recording.samples
 
@@ -89,6 +91,7 @@ def recordings_on(
 
     The two sets used last stay loaded: a trial's training and validation recordings.
     """
+    # On a CPU the memory map is as fast, and all trials share its pages.
     if device.type != "cuda":
         return None
     try:
@@ -104,6 +107,7 @@ class _TooLargeError(Exception):
 @functools.lru_cache(maxsize=2)
 def _loaded(device: torch.device, recordings: tuple[Recording, ...]) -> DeviceRecordings:
     free, total = torch.cuda.mem_get_info(device)
+    # A trial may have a part of the GPU only, and free memory is then not all its own.
     own = torch.cuda.get_per_process_memory_fraction(device) * total
     room = min(free, own - torch.cuda.memory_reserved(device))
     size = 2 * BANDS * BAND_ELECTRODES * sum(recording.samples for recording in recordings)
@@ -117,5 +121,7 @@ def _scale(recording: Recording) -> Tensor:
     largest = np.zeros((BANDS, BAND_ELECTRODES), dtype=np.float32)
     for low in range(0, recording.samples, _PIECE):
         largest = np.maximum(largest, np.abs(recording.emg[..., low : low + _PIECE]).max(-1))
+    # Half precision overflows at 65,504 and loses digits below 6e-5. Volts are below, microvolts
+    # may be above.
     exponent = np.ceil(np.log2(np.maximum(largest, 1e-30) / _LARGEST_HALF))
     return torch.from_numpy(np.exp2(exponent).astype(np.float32))

@@ -26,6 +26,7 @@ _TAG = ".emgsearch-cache"
 """No ``CACHEDIR.TAG``: backups would leave out what its user puts into the folder later."""
 _SIGNATURE = "emgsearch cache 1"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Ray's workers start in another folder, where relative names would lead elsewhere.
 _RELATIVE = (
     *("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "TORCH_HOME"),
     *("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "MPLCONFIGDIR", "TMPDIR"),
@@ -46,6 +47,8 @@ def cache_home() -> Path:
             found = {path.name for path in root.iterdir()}
         except FileNotFoundError:
             return root
+    # Where a user's own files are, the cache goes one folder deeper: clearing it must never meet
+    # them.
     is_own = not found or any(map(_is_marked, (root, root / _FETCHED)))
     return root if is_own or _has_recordings(root / "recordings") else root / _BELOW
 
@@ -87,7 +90,7 @@ def settle_paths() -> None:
     _root()
     for name in _RELATIVE:
         text = os.environ.get(name, "")
-        if text and not text.startswith("~"):  # which those that take it resolve alike everywhere
+        if text and not text.startswith("~"):  # which libraries resolve equally everywhere
             os.environ[name] = os.path.abspath(text)
 
 
@@ -103,6 +106,8 @@ def note_fetched(path: Path, written: os.stat_result) -> None:
     with naming_cache():
         (home / _FETCHED).mkdir(exist_ok=True)
         _mark(home / _FETCHED)
+        # Listed before the file is moved: a kill in between leaves a line without a file, never a
+        # file that nobody may remove.
         append(home / _FETCHED / _LIST, json.dumps(row).encode() + b"\n")
 
 
@@ -119,6 +124,7 @@ def fetched_files() -> list[Path]:
         for path, known in _listed().items()
         if path.resolve() == place / path.relative_to(fetched_folder())  # no link leads to it
         and path.is_file()
+        # A file that was changed since is somebody's work now.
         and (path.stat().st_size, path.stat().st_mtime_ns) in known
     ]
 
@@ -182,6 +188,7 @@ def _root() -> Path:
 
 def _mark(folder: Path) -> None:
     with suppress(FileExistsError):  # another process was first
+        # O_EXCL never writes through a link, and only one of several processes marks the folder.
         tag = os.open(folder / _TAG, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         os.write(tag, f"{_SIGNATURE}\n".encode())
         os.close(tag)

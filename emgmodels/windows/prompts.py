@@ -32,6 +32,7 @@ def prompt_table(labels: Labels, time: np.ndarray) -> np.ndarray:
     """
     if labels.has_key_times or not len(labels.label):
         return no_prompts()
+    # Prompts that begin together cannot be told apart in time, so their characters are one text.
     low = np.flatnonzero(np.diff(labels.start, prepend=-np.inf) > 0)
     high = np.append(low[1:], len(labels.label))
     start, end = labels.start[low], np.maximum.reduceat(labels.end, low)
@@ -42,6 +43,7 @@ def prompt_table(labels: Labels, time: np.ndarray) -> np.ndarray:
         [np.searchsorted(time, start, "left"), np.searchsorted(time, end, "right"), low, high],
         axis=1,
     )
+    # A recording is often started by hand just after the first prompt was shown.
     is_inside = (start >= time[0] - _CUT_OFF) & (end <= time[-1] + _CUT_OFF)
     return table[is_inside & (table[:, 1] > table[:, 0])]
 
@@ -72,6 +74,8 @@ def prompt_groups(
     )
     groups: list[list[int]] = []
     longest = 0
+    # Similar lengths together, since each is cut to the longest of its group. The small change of
+    # lengths makes other neighbours in each epoch.
     for place in np.argsort(lengths * (1 + spread), kind="stable").tolist():
         longest = max(longest, int(lengths[place]))
         if not groups or longest * (len(groups[-1]) + 1) > samples:

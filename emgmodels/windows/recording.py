@@ -66,6 +66,8 @@ class Recording:
 
     def label_span(self, start: int, end: int) -> tuple[int, int]:
         """Return the range of labels that the samples [start, end) contain."""
+        # Two arrays, since a key between the last sample of a window and the first of the next
+        # must fall into neither.
         low = int(np.searchsorted(self.last, start, side="left"))
         high = int(np.searchsorted(self.first, end, side="left"))
         return low, max(low, high)
@@ -96,6 +98,7 @@ def frames_for_keys(recordings: Sequence[Recording], share: float = 0.95) -> int
     for recording in recordings:
         for samples, low, high in recording.window_spans(window):
             labels = recording.labels[low:high]
+            # CTC reads two equal keys in a row as one, unless a blank stands between them.
             frames = len(labels) + int((labels[1:] == labels[:-1]).sum())
             needed.append(-(-frames * window // max(1, samples)))
     return int(np.quantile(needed, share, method="higher"))
@@ -113,6 +116,7 @@ def check_recordings(recordings: Sequence[Recording], name: str, seconds: float)
         ValueError: as said.
     """
     spans = [recording.window_spans(round(seconds * SAMPLE_RATE)) for recording in recordings]
+    # Said here, where the reason is known: a training without windows would fail far from it.
     if not any(spans):
         if any(not recording.has_key_times and len(recording.labels) for recording in recordings):
             raise ValueError(

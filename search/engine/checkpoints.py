@@ -40,6 +40,7 @@ class BestCheckpoints:
     def __init__(self, run: Path, count: int) -> None:
         self._folder, self._count = run / "checkpoints", count
         self._sources: dict[Path, str] = {}
+        # Until the few places are taken, every trial is among the best.
         self._last = (math.inf, sys.maxsize)
 
     def may_keep(self, trial: TrialRecord) -> bool:
@@ -73,6 +74,8 @@ class BestCheckpoints:
                         source.share_with(scratch)
                     self._sources[path] = source.path
                     trial.kept = trial.saved
+        # A user may have put files of their own into this folder. So only names that a trial of
+        # this search would give are deleted.
         others = {path.name: path for path in self._folder.iterdir() if path not in wanted}
         begins = tuple({name.partition("-")[0] for name in others})  # spares most trials' names
         own = {f"{t.slug}.pt" for t in trials if f"{t.number:03d}" in begins} if others else set()
@@ -130,9 +133,11 @@ class TimelySaves:
         return True
 
     def saved(self, trial: TrialRecord) -> None:
-        """Take in that a trial has a new checkpoint, whoever asked for it."""
+        """Take in that a trial has a new checkpoint, whatever asked for it."""
         if (asked := self._asked.pop(trial.number, None)) is not None:
             self._saves[trial.number] = _Save(time.monotonic() - asked, trial.seconds)
+        # One try for each trial: a trial whose best epoch cannot be saved must not hold up the
+        # end of the search.
         if self._is_ending:
             self._tried.add(trial.number)
 
@@ -168,6 +173,8 @@ class SpentCheckpoints:
         self._news: dict[str, Trial] = {}
         self._spent: deque[_Spent] = deque()
         self._named: set[tuple[str, str | None]] = set()  # in the newest snapshot
+        # Ray's own `num_to_keep` counts the checkpoints of each trial. It keeps those of ended
+        # trials for good, and each deletion would force a whole snapshot.
         self._snapshot: Path | None = None
         self._stored_at: int | None = None
         self._stored = 0
@@ -192,7 +199,10 @@ class SpentCheckpoints:
         with contextlib.suppress(OSError):
             self._look()
             for trial in self._news.values():
+                # A killed driver goes on from the newest stored snapshot. What that one names
+                # must still be there, so deleting waits until two others have appeared.
                 self._spent.append(_Spent(self._stored + 2, _folder(trial), _needed(trial)))
+                # Otherwise a later snapshot would name checkpoints that are deleted by then.
                 _forget_older(trial)
             self._news = {}
             while self._spent and self._spent[0].after <= self._stored:
@@ -224,6 +234,8 @@ class SpentCheckpoints:
         is_new = stored.mtime_ns != self._stored_at
         self._stored += is_new
         self._stored_at = stored.mtime_ns
+        # A size that differs shows an upload that was cut short: the snapshot before it is then
+        # the one that counts.
         return is_new and stored.size == self._snapshot.stat().st_size
 
     def _find(self, folder: str) -> set[PurePosixPath]:

@@ -66,6 +66,7 @@ def versions() -> Versions:
         release = "not installed"
     return Versions(
         python=platform.python_version(),
+        # What follows the plus names the build for CPU or CUDA. Nodes may differ in that.
         torch=torch.__version__.partition("+")[0],
         ray=ray.__version__,
         emgsearch=f"{release} (source {source_hash()})",
@@ -113,6 +114,8 @@ class _Check:
 
     def nodes(self, nodes: Sequence[ClusterNode]) -> list[str]:
         """Return what is wrong with nodes, a line each."""
+        # A name that nobody has used before: an old file of the same name would look like an
+        # answer.
         token = f".probe-{secrets.token_hex(8)}"
         wanted = asdict(versions())
         _write(self.storage, token, b"head")
@@ -123,6 +126,8 @@ class _Check:
                 for node, answer in zip(nodes, answers, strict=True)
                 for problem in ([answer] if isinstance(answer, str) else answer)
             ]
+            # A folder of the same path may be another disk on each node. Reading back on the head
+            # what each node wrote shows that.
             problems += _unread(nodes, self.storage, token) if not problems else []
         finally:
             _clean(self.storage, token, nodes)
@@ -142,6 +147,8 @@ class _Check:
         ]
 
 
+# Ray places trials by resources alone. A trial that left a bad node would be sent there again
+# while the node is free, so problems of newcomers are only told.
 class Newcomers:
     """Checks nodes that join while a search runs: of an autoscaler, or mended ones.
 
@@ -151,6 +158,7 @@ class Newcomers:
     def __init__(self, check: _Check, known: Sequence[ClusterNode]) -> None:
         self._check = check
         self._known = {node.id for node in known}
+        # A thread, because the search's own loop is Ray Tune's and offers no place for this.
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._look, name="newcomers", daemon=True)
 
@@ -164,9 +172,11 @@ class Newcomers:
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY):
+            # The head may be restarting. The next look will tell.
             with contextlib.suppress(ray.exceptions.RayError, ConnectionError):
                 nodes = cluster_nodes(self._check.resources)
                 new = [node for node in nodes if node.id not in self._known]
+                # Before they are asked, so that a node that does not answer is asked once only.
                 self._known.update(node.id for node in new)
                 for node in new:
                     self._tell(node)
@@ -222,8 +232,11 @@ def _ask(
     refs = {
         ray.remote(task)
         .options(
+            # Trials may hold all cores, and the check must run beside them.
             num_cpus=0,
             max_retries=0,
+            # Without it Ray would run the task on another node that is free, and report that
+            # node's state.
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
         )
         .remote(node, *arguments): node
@@ -231,6 +244,8 @@ def _ask(
     }
     late = list(refs)
     while late:
+        # Preparing sessions may take an hour on a slow disk, so it has no limit. A probe takes
+        # seconds, so one that is late points to a broken node.
         _, late = ray.wait(late, num_returns=len(late), timeout=ANSWER_SECONDS)
         if late and waiting is None:
             break
@@ -241,6 +256,7 @@ def _ask(
 
 
 def _late(ref: Any) -> str:
+    # By force, since a task that hangs in a system call does not see a polite request.
     ray.cancel(ref, force=True)
     return (
         f"does not answer within {ANSWER_SECONDS:.0f} s: look at `ray status` and at the logs "

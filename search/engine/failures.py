@@ -18,6 +18,8 @@ from search.halving.ending import Ending, Why, ending_of
 
 RETRIES = 2
 """How often a trial is started again."""
+# An hour, because converting many hours of EMG on a slow disk comes before the first epoch. Later
+# epochs are watched by the longest one seen.
 FIRST_EPOCH = 3600.0
 """Seconds that a process has to get ready in, and the first epoch of a search."""
 
@@ -39,6 +41,8 @@ class EngineError(SearchFailedError):
 
 def may_pass(error: Exception) -> bool:
     """Return whether an error may be gone in a new process, and at another time."""
+    # A TypeError would come again. Memory and files depend on the neighbours, and a CUDA error
+    # may leave the whole process unusable, so a new process may succeed.
     passing = isinstance(error, MemoryError | OSError) or _is_memory(error) or _is_cuda(error)
     return passing or _is_onednn(error)
 

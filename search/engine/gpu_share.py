@@ -18,8 +18,12 @@ from search.space import Space
 from search.space.draws import drawn
 
 AUTO = "auto"
+# A guess, not measured: processes take turns on the GPU. There is one share for all trials,
+# because Ray places trials by what the whole search asks for.
 MOST = 8
 """Trials that share a GPU at most."""
+# The largest of 40 is among the largest 5 % of the space with a probability of 87 %. A rare
+# larger one runs out of memory by itself and is started again.
 _DRAWN = 40
 """Architectures that are drawn to find a large one."""
 _CONTEXT_BYTES = 700 * 2**20
@@ -80,5 +84,8 @@ def gpu_share(needed: int, gpu_bytes: int, cores: float) -> float:
         One over the number of trials, rounded down to the four digits that Ray tells apart. A trial
         that needs more than there is gets the whole GPU.
     """
+    # A trial keeps a core busy starting kernels, so more trials than cores would wait for each
+    # other.
     fitting = max(1, min(gpu_bytes // needed, int(cores), MOST))
+    # Rounded down: with 0.3334 each, Ray would place two trials instead of three.
     return math.floor(1e4 / fitting) / 1e4

@@ -15,6 +15,8 @@ from emgmodels.windows.home import settle_paths
 from search.engine.failures import EngineError
 from search.engine.ray_patches import on_loopback
 
+# Recordings are memory-mapped files and never pass through Ray's object store. By default Ray
+# would set aside a third of the machine's memory for it.
 _OBJECT_STORE_BYTES = 128 * 2**20
 _TOKEN = Path("~/.ray/auth_token")
 
@@ -41,7 +43,10 @@ def engine(
     level = "INFO" if verbose else "ERROR"
     quiet: dict[str, Any] = {"logging_level": level, "log_to_driver": verbose}
     if address is None:
+        # A worker's working folder is another one, where relative paths would name nothing.
         settle_paths()
+        # On a machine with fewer cores than a trial asks for, Ray would never start a trial. So
+        # Ray is told of enough cores.
         cores = max(os.cpu_count() or 1, math.ceil(cpus_per_trial or 1))
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
@@ -57,7 +62,7 @@ def engine(
             ) from None
         raise EngineError(_no_start(address, error)) from error
     with contextlib.suppress(OSError):
-        _TOKEN.expanduser().chmod(0o600)  # Ray lets everybody read it; who has it may run code
+        _TOKEN.expanduser().chmod(0o600)  # Ray lets everybody read it; with it one may run code
     try:
         yield
     finally:

@@ -16,6 +16,8 @@ from emgmodels.config import read_yaml
 
 _LAUNCHED_WITH = Path("~/ray_bootstrap_config.yaml")
 """Where ``ray up`` leaves, on a head, the file by which the cluster grows."""
+# Each trial that waits was suggested before the results of those that run, so a sampler that
+# learns wants few of them.
 _MOST_AHEAD = 16
 """Trials that wait for a slot at most."""
 
@@ -44,6 +46,8 @@ class Machine(NamedTuple):
     def slots(self, trial: Resources) -> int:
         """Return how many trials fit at once."""
         room = [self.cpus / trial.cpus] + ([self.gpus / trial.gpus] if trial.gpus else [])
+        # The little more is for shares such as 0.1, of which ten are a bit less than 1 in
+        # floating point.
         return math.floor(min(room) + 1e-9)
 
 
@@ -75,6 +79,8 @@ def choose_resources(cpus: float | None, gpus: float | str | None, cluster: bool
         gpus = 1.0 if any(machine.gpus >= 1 for machine in machines) else 0.0
     if cpus is None:
         for_each = [m.cpus // max(1.0, m.gpus / gpus) for m in machines if gpus and m.gpus >= gpus]
+        # The node with the fewest cores for each GPU decides, because Ray gives all trials the
+        # same resources. A larger request would leave that node's GPUs idle.
         cpus = max(1.0, min((each for each in for_each if each >= 1), default=1.0))
     chosen = Resources(cpus, gpus)
     _check_fits(chosen, machines, cluster)
@@ -95,6 +101,8 @@ def resources_asked(
         return cpus, gpus
     before = Resources(**facts["resources_per_trial"])
     if gpus is None or gpus == before.gpus:
+        # Cores change how sums are rounded, so a resumed search keeps them unless the user says
+        # otherwise.
         return before.cpus if cpus is None else cpus, before.gpus
     return cpus, gpus
 
@@ -169,5 +177,6 @@ def _nodes_to_come() -> list[Machine]:
     for name, kind in launched["available_node_types"].items():
         if name != head:
             count = min(top, kind.get("max_workers", top))
+            # The head is left out: it runs already and is counted among the nodes that are alive.
             found += [_machine(kind.get("resources", {}))] * count
     return found

@@ -1,7 +1,7 @@
 """Schedulers: which trials of a search train on, and which end early.
 
-``asha`` is asynchronous successive halving by promotion: a trial pauses at a rung, gives its slot
-back, and goes on from its checkpoint when it is among the best ``1 / eta`` of all trials that
+``asha`` is asynchronous successive halving by promotion. A trial pauses at a rung and gives its
+slot back. It goes on from its checkpoint when it is among the best ``1 / eta`` of all trials that
 reached that rung. ``asha_stopping`` decides once, when a trial arrives, and never pauses. What a
 rung compares and where rungs stand was chosen by measurement: see EXPERIMENTS.md, and
 ``python -m search.simulate`` to choose for trainings of another length or task.
@@ -126,12 +126,16 @@ class Asha(FIFOScheduler):
     has its rungs, and its paused trials stay paused.
     """
 
+    # Buffered results would arrive several epochs late, and a rung would be passed before it was
+    # decided.
     _supports_buffered_results = False
 
     def __init__(self, halving: Halving, costs_of: CostsOf | None = None) -> None:
         super().__init__()
         self.halving = halving
         self._costs_of = costs_of
+        # Ray does not say how many trials fit at once. The most that ever ran at once is known to
+        # fit.
         self._slots = 0
         self._trials: dict[str, Trial] = {}
         self._active: dict[str, Trial] = {}
@@ -154,6 +158,8 @@ class Asha(FIFOScheduler):
         trial_id = trial.trial_id
         self._trials[trial_id] = trial
         self._activate(trial)
+        # Ray adds a trial again when it starts it again after a failure. Its scores at rungs
+        # stay.
         if trial_id in self.halving:
             self.halving.revive(trial_id)
             return
@@ -164,9 +170,12 @@ class Asha(FIFOScheduler):
         if trial.is_finished():
             self.halving.end(trial_id, State.STOPPED, Ending(Why.EARLIER))
         elif progress.state is State.PAUSED:
+            # Otherwise all paused trials of a restored search would train on at once.
             trial.set_status(Trial.PAUSED)  # Ray restores paused trials as pending
         else:
             self.halving.revive(trial_id)
+        # Ray saves the attributes of its trial with each snapshot. So rungs and trials can never
+        # be of different times.
         vars(trial)["progress"] = vars(progress)  # saved with the trial
         trial.invalidate_json_state()
 
@@ -183,6 +192,8 @@ class Asha(FIFOScheduler):
         )
         trial.invalidate_json_state()
         if decision is Decision.CONTINUE and self.halving[trial_id].target > target:
+            # A trial that passes on the spot does not pause, so nothing else would save it at its
+            # rung. A trial that is killed later goes on from here.
             tune_controller._schedule_trial_save(trial)
         return getattr(TrialScheduler, decision)  # Ray compares by identity
 
@@ -217,6 +228,7 @@ class Asha(FIFOScheduler):
         fill slots that appear, one promotion waits ahead.
         """
         upcoming = _upcoming(tune_controller)
+        # Trials that no result can promote must end, or Ray would wait for them for ever.
         for trial_id in self.halving.hopeless(upcoming):
             if self._trials[trial_id].status == Trial.PAUSED:
                 self.halving.stop(trial_id)
@@ -230,6 +242,8 @@ class Asha(FIFOScheduler):
         if chosen_id is None or (waiting and running >= self._slots):
             return waiting[0] if waiting else None
         chosen = self._trials[chosen_id]
+        # Its checkpoint is still being written. A trial that started now would go on from an
+        # older one.
         if chosen.status != Trial.PAUSED or chosen.is_saving:
             return None
         self.halving.promote(chosen_id)

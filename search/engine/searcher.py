@@ -65,6 +65,8 @@ class OptunaSampler(Searcher):
         self._sampler = make_sampler(space.search)
         self._opened: SearchStudy | None = None
         self._running: dict[str, _Running] = {}
+        # Equal architectures are equal configurations, so a hash finds a duplicate whichever
+        # parameters led to it.
         self._numbers: dict[bytes, int] = {}
         self._trainings: Counter[bytes] = Counter()
         self._earlier = earlier
@@ -72,6 +74,8 @@ class OptunaSampler(Searcher):
         self._lost: deque[FrozenTrial] = deque()
         self._plan: Iterator[dict[str, Any]] = iter(())
 
+    # Ray pickles the searcher into its snapshots. The journal has everything else, so only what
+    # opens it again travels.
     def __reduce__(self) -> tuple[type[OptunaSampler], tuple[Space, Path | None]]:
         return OptunaSampler, (self.space, self.journal)
 
@@ -98,6 +102,8 @@ class OptunaSampler(Searcher):
             return self._suggest(study, trial_id)
 
     def _suggest(self, study: SearchStudy, trial_id: str) -> dict[str, Any] | str:
+        # First the trials that Ray forgot: their numbers, and so their seeds, come before new
+        # ones. So a killed search trains what an uninterrupted one trains.
         if self._lost:
             return self._suggest_again(study, self._lost.popleft(), trial_id)
         enough = len(self._numbers) >= self.space.search.trials
@@ -129,9 +135,12 @@ class OptunaSampler(Searcher):
         trial, values = running.trial, running.values
         if not error and not values and result is None:
             study.tell(trial, state=TrialState.FAIL)
+        # It counts as infeasible, so samplers avoid its neighbourhood. As a failed trial it would
+        # teach them nothing.
         elif error or math.isinf(running.best) or (result is not None and _diverged(result)):
             trial.set_constraint("trainable", 1.0)
             study.tell(trial, state=TrialState.PRUNED)
+        # The scheduler stopped it: TPE ranks pruned trials by how far they came.
         elif max(values) < running.epochs:
             study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -146,6 +155,8 @@ class OptunaSampler(Searcher):
             "running": list(self._running),
             "known": len(study.recorded()),
             "lost": [frozen.number for frozen in self._lost],
+            # Samplers that learn have a random generator that has moved on. The journal does not
+            # hold its state.
             "sampler": study.sampler,
             "trials": trials,
         }
@@ -180,6 +191,8 @@ class OptunaSampler(Searcher):
             assert self._opened is not None
             if known := len(self._opened.recorded()):
                 # Another sequence than the one that the journal's trials came from.
+                # With the first seed again, a sampler would suggest again what the journal has
+                # already.
                 seed = trial_seed(self.space.search.seed, known)
                 search = self.space.search.model_copy(update={"seed": seed})
                 self._opened.sampler = make_sampler(search)
@@ -207,8 +220,11 @@ class OptunaSampler(Searcher):
             trial_id = frozen.user_attrs.get(RAY_TRIAL)
             lost = trial_id is not None and is_lost(frozen.number)
             unfinished = frozen.state == TrialState.RUNNING
+            # A trial that nobody will end would stay under way in the study for ever, and
+            # samplers would wait for it.
             if unfinished and not lost and trial_id not in running:
                 _skip(study, optuna.Trial(study, frozen._trial_id), "its search was killed")
+            # Trials of an earlier search do not count among those that this search is to train.
             elif frozen.user_attrs.get(TRAINED):
                 key = _key(self._recorded(frozen))
                 self._trained_earlier[key] = frozen.user_attrs[EARLIER]
@@ -222,6 +238,7 @@ class OptunaSampler(Searcher):
                 elif unfinished:
                     self._take_up(study, frozen, config, trial_id)
         starts = (params for params in self.space.start_points() if params not in started)
+        # Start points come first, so that a short budget ranks them too.
         self._plan = itertools.chain(starts, planned_points(self.space))
 
     def _take_up(
@@ -276,6 +293,8 @@ class OptunaSampler(Searcher):
         repeats = self.space.search.repeats
         if repeats == 1 or not self._trainings:
             return None
+        # Every suggestion is trained once before any is trained twice, so a search that is cut
+        # off has compared all.
         key, times = min(self._trainings.items(), key=lambda item: item[1])
         if times >= repeats:
             return None
@@ -303,6 +322,7 @@ class OptunaSampler(Searcher):
 
     def _ask_random(self, study: SearchStudy) -> tuple[optuna.Trial, Config] | None:
         """Draw at random, without the study's knowledge, until something can be trained."""
+        # From the number of trials as well, so that a resumed search draws the same.
         rng = np.random.default_rng([self.space.search.seed, len(study.recorded())])
         for _ in range(_RANDOM_TRIES):
             draw = RandomDraw(rng)
@@ -365,6 +385,7 @@ def _skip(study: SearchStudy, trial: optuna.Trial, reason: str) -> None:
 
 def _key(config: Config) -> bytes:
     """Return what is the same for equal models and trainings only."""
+    # Name and seed differ in each trial and say nothing about what is trained.
     content = config.model_dump_json(include={"model", "training"})
     return hashlib.blake2b(content.encode(), digest_size=16).digest()
 

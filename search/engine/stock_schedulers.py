@@ -20,6 +20,8 @@ class _EndDiverged:
     """Ends a trial whose metrics are not finite before a stock scheduler compares them."""
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        # Ray's rules compare a NaN with "less than", which is always false, so such a trial would
+        # never stop.
         if not (math.isfinite(result["val_cer"]) and math.isfinite(result["val_loss"])):
             return TrialScheduler.STOP
         return super().on_trial_result(tune_controller, trial, result)  # type: ignore[misc]
@@ -28,7 +30,7 @@ class _EndDiverged:
 class HyperBand(_EndDiverged, HyperBandScheduler):
     """Ray's HyperBand, which would wait for ever where a trial failed or a search is resumed.
 
-    Ray marks a bracket as being processed and never takes the mark back, so that the end of a trial
+    Ray marks a bracket as being processed and never takes the mark back. So the end of a trial
     outside its turn no longer lets the paused ones of its bracket go on. It waits for reports of
     trials that ended in an earlier run, and for paused ones that were trained beyond the next
     halving there.
@@ -36,6 +38,7 @@ class HyperBand(_EndDiverged, HyperBandScheduler):
 
     @override
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        # A bracket would wait for its next report for ever.
         if not trial.is_finished():
             super().on_trial_add(tune_controller, trial)
 
@@ -71,6 +74,7 @@ class Median(_EndDiverged, MedianStoppingRule):
     @override
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         action = super().on_trial_result(tune_controller, trial, _errors(result))
+        # Ray saves attributes of the trial, and not what its rule remembers.
         vars(trial)["reported"] = self._results.get(trial, [])
         trial.invalidate_json_state()
         return action

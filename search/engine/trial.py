@@ -86,9 +86,13 @@ class EmgTrial(tune.Trainable):
         for each in code:
             install(each)
         keep_freed_memory()
+        # Ray would set the threads too late, after torch was imported.
         torch.set_num_threads(cpus)
+        # Without a GPU of its own, Ray lets a trial see all of them. So a trial that was given
+        # none must not look for one.
         self.device = torch.device("cpu") if gpus == 0 else best_device()
         if self.device.type == "cuda" and gpus is not None and gpus < 1:
+            # A trial that outgrows its share runs out of memory itself, instead of its neighbour.
             torch.cuda.set_per_process_memory_fraction(gpus)  # its neighbours keep theirs
         self.data, self.save_every, self.patience = data, save_every, patience
         self.result: EpochResult | None = None
@@ -100,6 +104,7 @@ class EmgTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start the next trial in the same process."""
+        # The configuration comes as text: of a mapping Ray would keep statistics for each number.
         self.suggestion = Config.model_validate_json(new_config["config"])
         with _ending_after(self.patience):
             self._start(None)
@@ -113,6 +118,8 @@ class EmgTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch and return its metrics."""
         try:
+            # Whatever goes wrong inside a training is that trial's result. An exception that left
+            # this method would end the trial's process, and Ray would start it twice more.
             self.result = next(self.results)
         except Exception as error:
             self.result = None
@@ -122,12 +129,16 @@ class EmgTrial(tune.Trainable):
                 "epoch": self.epoch + 1,
                 "failure": explain(error).facts,
                 "traceback": traceback.format_exc(),
+                # Schedulers and searcher expect the metrics in every result. Not a number ends
+                # the trial in each of them.
                 "val_cer": float("nan"),
                 "val_loss": float("nan"),
                 "done": True,
             }
         self.epoch = self.result.epoch
         metrics: dict[str, Any] = self.result.metrics()
+        # Windows are reported when the best epoch is new, and not at every epoch: they are the
+        # largest part of a result.
         if self.reported != self.result.best_epoch:
             self.reported = self.result.best_epoch
             metrics["best_windows"] = self.result.best_windows
@@ -135,6 +146,8 @@ class EmgTrial(tune.Trainable):
         if self.resumed is not None:
             self.resumed.cleanup()
             self.resumed = None
+        # Time since the last save, not epochs: an epoch takes a second in a demo and minutes on a
+        # person's data.
         if due := time.monotonic() - self.saved >= self.save_every:
             metrics[SHOULD_CHECKPOINT] = due
         finite = all(metrics[name] == metrics[name] for name in ("train_loss", "val_loss"))
@@ -163,6 +176,8 @@ class EmgTrial(tune.Trainable):
         self.results = iter(())
         self.resumed = None
         if self.device.type == "cuda":
+            # The process stays for the next trial. What PyTorch keeps of this one would be
+            # missing to the neighbours.
             torch.cuda.empty_cache()
 
     def _start(self, checkpoint: Path | None) -> None:
@@ -177,6 +192,8 @@ class EmgTrial(tune.Trainable):
 @contextlib.contextmanager
 def _ending_after(seconds: float) -> Iterator[None]:
     """End this process unless the block ends in time, though it holds Python's lock or waits."""
+    # Only this ends a process that hangs inside C code; a Python timer would wait for the lock
+    # that it holds.
     faulthandler.dump_traceback_later(seconds, exit=True, file=2)
     try:
         yield
@@ -184,6 +201,7 @@ def _ending_after(seconds: float) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
+# The process is used for many trials on the same sessions, and they are opened once.
 @functools.lru_cache(maxsize=2)
 def recordings(data: TrialData) -> tuple[list[Recording], list[Recording]]:
     """Return training and validation recordings, opened once in a process."""
@@ -195,6 +213,7 @@ def recordings(data: TrialData) -> tuple[list[Recording], list[Recording]]:
 
 def _reading(texts: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Return what an epoch read: texts of a few windows, typed and read, and all confusions."""
+    # Spread over the whole set, so that every session is seen.
     apart = max(1, len(texts) // _SAMPLES)
     counts = count_confusions(texts)
     return {

@@ -55,7 +55,10 @@ def run_trials(
             mode="min",
             search_alg=Suggestions(sampler),
             scheduler=scheduler,
+            # Schedulers read from it how many trials may still come. With -1 Ray would begin with
+            # 200 empty trials.
             num_samples=sampler.trials,
+            # A new process takes 3 s to import torch and Ray; one that is used again takes 0.1 s.
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -65,6 +68,7 @@ def run_trials(
             storage_path=_storage(recorder.folder),
             callbacks=[recorder],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
+            # `num_to_keep` is not set either: each deletion by Ray would force a whole snapshot.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the recorder asks
             verbose=0,
         ),
@@ -96,6 +100,8 @@ def resume_trials(
         tuner = tune.Tuner.restore(path, trainable)
     except Exception as error:  # whatever a damaged pickle raises
         raise ValueError(_unreadable(recorder, error)) from error
+    # Searcher and scheduler are made again from the run folder, since the user may have asked for
+    # more trials or other machines.
     local: Any = tuner._local_tuner  # restore() takes none of these
     local._tune_config.search_alg = Suggestions(sampler)
     local._tune_config.scheduler = scheduler
@@ -124,11 +130,14 @@ class Suggestions(SearchGenerator):
         trial = super().create_trial_if_possible(experiment_spec)
         if trial is not None:
             trial.set_experiment_tag(str(trial.config["number"]))
+            # Ray keeps more copies of each configuration, which were half of its snapshot.
             vars(trial).update(evaluated_params={}, _Trial__unresolved_config={})
         return trial
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot, in which the search may have been over."""
+        # The snapshot says how many trials were asked for then, and that the search is over. Both
+        # are wrong where trials were added.
         super().set_state({**state, "total_samples": self.sampler.trials, "finished": False})
 
 
@@ -166,11 +175,15 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
     try:
         with (
             own_credentials(),
+            # These contexts change Ray only while this search runs. A notebook's own use of Ray
+            # stays as it is.
             trainable_at_hand(),
             waiting(trials_ahead(resources)),
             processes_kept(),
             failed_resets_retried(),
             stored_here(),
+            # In an object store each snapshot is an upload, so there they come at Ray's own
+            # intervals.
             contextlib.nullcontext() if uploads else frequent_snapshots(),
             ended_by(event),
             last_weights_saved(recorder),
@@ -209,12 +222,15 @@ def _unreadable(recorder: Recorder, error: BaseException) -> str:
 @contextlib.contextmanager
 def _ended_by_signals(recorder: Recorder) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM, as batch systems and containers send it, end a search in order."""
+    # Python sets signal handlers in the main thread only. In any other, the program around it
+    # decides.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     known = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def handle(number: int, frame: object) -> None:
+        # The first signal ends the search in order, a further one at once.
         if not recorder.interrupt():
             raise KeyboardInterrupt
 

@@ -91,6 +91,7 @@ def evaluate(
             language model can't be read, or there is no such device. Or the folder can't be
             written and ``test`` is asked for: without ``test`` nothing is kept then.
     """
+    # Options are checked before anything is opened: opening a test session is noted for good.
     where = find_device(device)
     search = _beam_search(lm, beam, lm_weight, insertion_bonus, tune_lm)
     console = with_room(Console(quiet=quiet))
@@ -108,11 +109,14 @@ def evaluate(
     }
     for trial in trials if is_kept else ():
         for subset in subsets:
+            # A file that may not be replaced must be found before hours of decoding.
             page_paths(folder.path / "evaluation", trial, subset)
     synthetic = is_synthetic(facts)
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
         say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
+    # All are loaded first, so that a damaged checkpoint does not end the evaluation in the
+    # middle.
     readers = {trial.number: load(_checkpoint(folder, trial), where) for trial in trials}
     opened = _Sessions(folder, paths, _entry(trials, search), console, is_kept)
     path = folder.path / "evaluation.parquet"
@@ -182,6 +186,7 @@ def _weights(reader: Reader) -> Weights:
 
 def _with_checkpoints(folder: RunFolder, top: int) -> list[TrialRecord]:
     """Return the best trials of those that have a checkpoint."""
+    # The best trial may have no checkpoint. Others are read then rather than none.
     kept = [trial for trial in folder.ranking() if _checkpoint(folder, trial).is_file()]
     if not kept:
         raise ValueError(
@@ -248,6 +253,8 @@ class _Sessions:
     def __getitem__(self, subset: str) -> list[Recording]:
         if subset not in self._opened:
             names = [file.stem for file in self._paths[subset]]
+            # Noted before it is opened: a test set that was looked at stays looked at, even if
+            # the program is killed.
             self._entry["sessions"] = {**self._entry["sessions"], subset: names}
             if self._is_kept:
                 write_text(self._path, json.dumps([*self._earlier, self._entry], indent=2))

@@ -25,6 +25,7 @@ _WIDE = {"⌫": (13.0, 0, 2.0), "⏎": (12.75, 2, 2.25), "⇧": (0.0, 3, 2.25), 
 _NAMES = {"⌫": "⌫ back", "⏎": "⏎ enter", "⇧": "⇧ shift", " ": "␣ space"}
 _WIDTH, _HEIGHT = 15.0, 5.0
 _MARGIN = 0.05
+# One error in two presses would be the darkest key of the board.
 _FEW = 5
 """Presses below which a key's rate does not stretch the scale."""
 _SMALLEST_SCALE = 0.1
@@ -94,6 +95,7 @@ def keyboard(counts: Mapping[tuple[str, str], int], data: str) -> Plot:
     """
     keys = keys_of(counts)
     rates = [key.rate for key in keys if key.pressed >= _FEW]
+    # A good model's few errors would otherwise look as dark as a bad one's.
     scale = max([_SMALLEST_SCALE, *rates])
     title = "Where on the keyboard the errors are"
     with drawing(title, data, PAGE, 3.3) as figure:

@@ -99,10 +99,13 @@ def write_table(
         All rows of the file.
     """
     earlier = _read(path) if path.is_file() else []
+    # Several evaluations add up in one file, and a later one replaces the same trial and set.
     done = {(evaluation.trial.number, evaluation.subset) for evaluation in evaluations}
     rows = [row for row in earlier if (row["trial"], row["set"]) not in done]
     for evaluation in evaluations:
         rows += _rows(evaluation, device, synthetic)
+    # Keyed by the weights: a trial that trained on has another test CER, and the old figure must
+    # not stand beside it.
     test_cers = {
         (row["trial"], row.get("weights")): row["cer"]
         for row in rows
@@ -126,6 +129,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         return rows
     for row in rows:
         if row.get("lm_weight") is not None:
+            # Files of before have weights of natural logarithms.
             row["lm_weight"] *= math.log(10)
     return rows
 

@@ -75,6 +75,7 @@ def write_files(folder: Path, evaluation: Evaluation, synthetic: bool) -> list[P
         text = f"{_STYLE}<div class='text'>{''.join(_lines(*rows))}</div>"
         page.folded(f"{name}: CER {transcript.edits.cer:.2f} %", text, is_open=place == 0)
     paths = page_paths(folder, evaluation.trial, evaluation.subset)
+    # All are made before the first is written, so that an error leaves no half of an evaluation.
     written = (page.render().encode(), plot.png()[0], plot.svg().encode())
     for path, content in zip(paths, written, strict=True):
         with whole(path) as scratch:
@@ -102,6 +103,7 @@ def _lines(true: str, read: str, marks: str) -> Iterator[str]:
         yield "<pre>"
         for row in (true[part], read[part]):
             for character, mark in zip(row, marks[part], strict=True):
+                # What was typed may be any key, "<" among them.
                 shown = html.escape(character)
                 if mark == " ":
                     yield shown

@@ -36,6 +36,7 @@ def tune(
     known: dict[tuple[float, float], float] = {}
 
     def cer(at: tuple[float, float]) -> float:
+        # A pattern search comes back to where it was, and each decoding takes seconds to minutes.
         if at not in known:
             search = replace(start, weight=at[0], bonus=at[1])
             edits = (found.read(search).edits for found in emissions)
@@ -49,6 +50,8 @@ def tune(
         while moved:
             moved = False
             for along, across in _DIRECTIONS:
+                # A negative weight would prefer unlikely text. Rounded, so that equal places are
+                # equal keys.
                 weight = max(0.0, round(best[0] + along * weight_step, 3))
                 beside = (weight, round(best[1] + across * bonus_step, 3))
                 if cer(beside) < cer(best):

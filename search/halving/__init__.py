@@ -1,1 +1,1 @@
-"""Decisions of successive halving, without Ray: rungs, who goes on, who stops."""
+"""Decisions of successive halving, without Ray: rungs, which trials go on, which stop."""

@@ -1,4 +1,4 @@
-"""Who stands how at a rung of successive halving, and how many pass it."""
+"""How trials stand at a rung of successive halving, and how many pass it."""
 
 from __future__ import annotations
 
@@ -35,28 +35,32 @@ class Rung:
         """Trials that train towards it."""
 
     def passing(self, reached: float, at_least: int = 0) -> int:
-        """Return how many of the best pass once so many trials reached the rung.
+        """Return how many of the best pass once ``reached`` trials reached the rung.
 
         Of trials that tie across the cut none passes, and none whose score is infinite.
         """
         count = len(self.entries)
         if reached < math.inf:
+            # The little more is for quotients such as 3 / 1.5, which may come out a bit below 2.
             count = min(count, max(at_least, math.floor(reached / self.eta + 1e-9)))
         if count < len(self.entries):
+            # Two trials at exactly the same score say nothing about which is better. Passing both
+            # would let more than one in eta through.
             count = min(count, self._better_than(self.entries[count].score))
         return min(count, self._better_than(math.inf))
 
     def hopeful(self, arrivals: float) -> int:
-        """Return how many of those paused may pass if so many more trials arrive."""
+        """Return how many of those paused may pass if that many more trials arrive."""
         passing = self.passing(len(self.entries) + arrivals)
         return self.paused_within(passing) or self.last_resort()
 
     def last_resort(self) -> int:
         """Return 1, for the best that is paused, where nobody is left of those that passed."""
+        # A search must train a winner to the end whatever fails.
         return int(not self.passed and bool(self.paused))
 
     def paused_within(self, count: int) -> int:
-        """Return how many of the best so many are paused here."""
+        """Return how many of the best ``count`` are paused here."""
         if count == len(self.entries):
             return len(self.paused)
         return bisect.bisect_left(self.paused, self.entries[count])
@@ -98,6 +102,8 @@ class FrontRung(Rung):
 
     def __init__(self, eta: float) -> None:
         super().__init__(eta)
+        # All points are compared with each arrival. Fronts would be as good and let a lost trial
+        # come back in more ways.
         self._points: dict[Arrival, tuple[float, ...]] = {}
         self._beaten: dict[Arrival, int] = {}
         """By how many others each is beaten."""
@@ -105,12 +111,14 @@ class FrontRung(Rung):
         """Where each stands: as score, what it is ordered by."""
 
     def hopeful(self, arrivals: float) -> int:
-        """Return how many of those paused may pass if so many more trials arrive.
+        """Return how many of those paused may pass if that many more trials arrive.
 
-        Who is beaten by others stays behind them, whoever arrives; all else may change.
+        A trial that is beaten stays behind those that beat it, whatever arrives. All else may vary.
         """
         if not arrivals:
             return super().hopeful(0)
+        # A trial that is beaten stays behind those that beat it, whatever arrives. That alone is
+        # certain; its rank may change both ways.
         passing = (len(self.entries) + arrivals) / self.eta
         enough = math.floor(passing + 1e-9) if passing < math.inf else math.inf
         return self.paused_within(self._better_than(enough)) or self.last_resort()
@@ -151,10 +159,11 @@ class FrontRung(Rung):
             self._beaten[entry] += by * _beats(its, point)
 
     def _order(self) -> None:
-        """Place all anew: by how many trials beat each, in fractions by score."""
+        """Place all again: by how many trials beat each, in fractions by score."""
         paused = {entry.trial_id for entry in self.paused}
         scores = sorted(entry.score for entry in self._points)
         for entry, beaten in self._beaten.items():
+            # Below 1, so that the score orders only trials that are beaten equally often.
             fraction = bisect.bisect_left(scores, entry.score) / len(scores)
             order = beaten + fraction if entry.score < math.inf else math.inf
             self._placed[entry] = entry._replace(score=order)

@@ -26,10 +26,17 @@ class Defaults(NamedTuple):
     """One in eta passes a rung."""
 
 
+# Chosen on 88 recorded trainings of 50 epochs: 0.03 points of regret for 30 % of the epochs.
+# Close rungs that drop a third each were better than far ones that drop two thirds.
 FROM_PLATEAU = Defaults(4, 1.5)
 """Where training starts on CTC's plateau, and early epochs say little."""
+# Chosen on four sets of recorded trainings with an aligned start: the last epoch of the framewise
+# loss ranks architectures well. Among rules that cost a third of the epochs, this one loses
+# least.
 FROM_ALIGNED = Defaults(4, 3.0)
 """Where trials start aligned: at their last such epoch, which tells them apart, or at this one."""
+# Rungs were measured with four aligned epochs. With fewer than three, nothing says that they rank
+# architectures.
 _ALIGNED_LEAST = 3
 """Epochs of an aligned start that are enough for that, in trainings that are not shorter still."""
 
@@ -95,6 +102,7 @@ def defaults(max_epochs: int, aligned: int) -> Defaults:
 
     A training of one epoch has no rungs, and no use for the first of them.
     """
+    # A first rung later than a third of the training would spare hardly anything.
     latest = max(1, max_epochs // 3)
     if aligned >= min(_ALIGNED_LEAST, latest):
         return FROM_ALIGNED._replace(grace=min(FROM_ALIGNED.grace, aligned, latest))
@@ -104,6 +112,7 @@ def defaults(max_epochs: int, aligned: int) -> Defaults:
 def aligned_epochs(training: Mapping[str, Any]) -> int:
     """Return the epochs that every trial of a space's ``training`` section starts aligned."""
     if "choice" in training:
+        # Rungs are the same for all trials, so the trial with the shortest aligned start decides.
         return min(map(aligned_epochs, training["choice"]))
     return _fewest(training.get("aligned_start"))
 

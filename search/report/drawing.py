@@ -34,7 +34,9 @@ def line(trial: Trial, run: Run) -> dict[str, Any]:
         zorder = 3 + 0.1 * (HIGHLIGHTED - trial.rank)
         return {"color": SERIES[trial.rank - 1], "zorder": zorder, "label": trial.name}
     count = len(run.ranked)
+    # Hundreds of opaque grey curves would be one grey area.
     alpha = min(0.8, max(0.12, 60 / count))
+    # A PDF of thousands of vector curves is slow to open.
     many = count > _RASTERIZED
     return {"color": FAINT, "linewidth": 0.5, "zorder": 2, "alpha": alpha, "rasterized": many}
 
@@ -70,6 +72,7 @@ def strip(axes: Axes, trials: Sequence[Trial], place: float, *, across: bool = F
         place: of the value on its axis.
         across: the value's axis is the vertical one.
     """
+    # Seeded, so that the same run gives the same picture.
     jitter = np.random.default_rng(len(trials)).uniform(-_JITTER, _JITTER, len(trials))
     at, cers = (place + jitter).tolist(), [min(trial.val_cer, CER_CEILING) for trial in trials]
     dots(axes, trials, *((cers, at) if across else (at, cers)))

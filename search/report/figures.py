@@ -64,6 +64,8 @@ def learning_curves(run: Run) -> Plot:
             axes.set(xlabel="epoch", ylabel=label, xlim=(0, run.max_epochs * 1.02))
             axes.xaxis.get_major_locator().set_params(integer=True)
             ceiling = CER_CEILING if column == "val_cer" else None
+            # CER may reach several hundred percent in the first epochs, which would flatten all
+            # that follows.
             cut(axes, [trial.curve[column] for trial in run.ranked], ceiling)
         legend(figure, panels[0])
     rungs = ", ".join(map(str, run.rungs))
@@ -162,6 +164,7 @@ def parallel_coordinates(run: Run) -> Plot:
 
 def importance(run: Run) -> Plot:
     """Draw how much each searched setting tells the best trials from all."""
+    # A setting that no trial could vary has nothing to show.
     found = [item for item in importances(run) if item.share > 0 or item.chance > 0]
     title = "Which settings the best trials share"
     height = 0.95 + 0.19 * len(found)
@@ -208,6 +211,7 @@ def orders(run: Run) -> Plot:
         axes.tick_params(axis="y", length=0)
         cer_axis(axes, [trial.val_cer for trials in shown.values() for trial in trials])
         legend_of_marks(figure, run)
+    # A space with four stages has 64 orders. The first ones are the best.
     hidden = len(groups) - len(shown)
     more = f" {hidden} further orders did worse." if hidden else ""
     return Plot(figure, title, f"Input to the left. {_STRIPS}{more}")

@@ -52,6 +52,8 @@ def write_report(run: Run, out: Path) -> list[str]:
     Raises:
         ValueError: ``out`` holds a file of that name which is not a report's.
     """
+    # Everything is made before the first file is written, so that an error leaves the old report
+    # whole.
     plots, notes = _draw(run)
     texts = {
         "leaderboard.csv": tables.ranking(run, run.trials, View.FILE).csv(),
@@ -101,6 +103,8 @@ def write_comparison(runs: Sequence[Run], out: Path) -> list[str]:
 
 def _write(out: Path, plots: Mapping[str, Plot], texts: Mapping[str, str]) -> None:
     """Write a report's files, all of them or, where one would replace another's file, none."""
+    # All names are checked before anything is written: half of a new report beside half of an old
+    # one would mislead.
     for name in (*texts, *(f"{name}.{kind}" for name in plots for kind in KINDS)):
         check_output(out / name, CSV_MARK if name.endswith(".csv") else MARK)
     for name, plot in plots.items():
@@ -117,6 +121,7 @@ def _draw(run: Run) -> tuple[dict[str, Plot], list[str]]:
     for name, draw in figures.FIGURES.items():
         try:
             plots[name] = draw(run)
+        # A search of three trials has no importance to draw, and is worth a report all the same.
         except ValueError as error:
             notes.append(str(error))
     return plots | dict(redrawn(run)), notes
@@ -307,6 +312,8 @@ def _prompted(split: Mapping[str, Any]) -> str:
 
 def _doubts(runs: Sequence[Run]) -> list[str]:
     """Say why CERs of runs don't compare."""
+    # CERs on other sessions are CERs of another text. The comparison still shows both, because it
+    # is often asked for.
     validated = {
         (run.synthetic, run.environment.get("subject"), *sorted(_validation(run))) for run in runs
     }

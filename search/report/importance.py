@@ -42,6 +42,7 @@ class Importance(NamedTuple):
     """What 95 % of random rankings of the same trials stay below, on the same scale."""
 
 
+# Three figures ask for it, and it evaluates forty shuffled rankings.
 @functools.lru_cache(maxsize=4)
 def importances(run: Run) -> list[Importance]:
     """Return the importance of every searched setting, highest first.
@@ -49,6 +50,8 @@ def importances(run: Run) -> list[Importance]:
     Raises:
         ValueError: there are too few trials, or no journal; the message says so in words.
     """
+    # Ranks and not CERs: most trials were stopped early, and how far their CERs are apart says
+    # little.
     order = {trial.number: trial.rank for trial in run.ranked}
     if len(order) < LEAST_TRIALS:
         raise ValueError(
@@ -70,6 +73,8 @@ def importances(run: Run) -> list[Importance]:
     if not total:
         raise ValueError("importance can't be told: the best trials look like all others")
     rng = np.random.default_rng(run.space.search.seed)
+    # With few trials some setting always seems to matter. Random rankings show how much of that
+    # is chance.
     chances = [_evaluate(evaluator, study, rng.permutation(ranks)) for _ in range(_SHUFFLES)]
     return [
         Importance(
@@ -82,7 +87,7 @@ def importances(run: Run) -> list[Importance]:
 
 
 def best_count(trials: int) -> int:
-    """Return how many of so many trials are the best that the others are compared with."""
+    """Return how many of ``trials`` are the best that the others are compared with."""
     return math.ceil(_share(trials) * trials)
 
 
@@ -96,6 +101,7 @@ def _suggested(path: Path) -> list[FrozenTrial]:
     if not journal.is_file():
         return []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Nothing is written here, so Optuna's own backend will do.
     backend = JournalFileBackend(str(journal))
     storage = optuna.storages.JournalStorage(backend)
     [study] = storage.get_all_studies()

@@ -59,6 +59,7 @@ def pareto_front(run: Run, cost: str = "parameters") -> list[Trial]:
     front: list[Trial] = []
     trials = _having(run, cost)
     for trial in sorted(trials, key=lambda trial: (_cost(trial, cost), trial.val_cer)):
+        # Sorted by cost, so a trial is on the front if it is better than all that cost less.
         if not front or trial.val_cer < front[-1].val_cer:
             front.append(trial)
     return front
@@ -93,6 +94,7 @@ def _cost(trial: Trial, cost: str) -> float:
 def _number_front(axes: Axes, front: Sequence[Trial], cost: str) -> None:
     """Write trial numbers below left of the front, where nothing stands, from the best on."""
     taken: list[np.ndarray] = []
+    # From the best on: where numbers would overlap, the best trials keep theirs.
     for trial in reversed(front):
         point = (_cost(trial, cost), min(trial.val_cer, CER_CEILING))
         place = axes.transAxes.inverted().transform(axes.transData.transform(point))

@@ -71,6 +71,7 @@ def scale(run: Run) -> int:
 
     A demo on synthetic data trains the report's architectures at half their depth.
     """
+    # The demo is not told apart by its name, since a user may have copied its space.
     counts = {by: len(_matches(run, by)) for by in (1, 2)}
     return 2 if run.synthetic and counts[2] > counts[1] else 1
 
@@ -133,6 +134,8 @@ def as_published(run: Run, trial: Trial) -> bool:
     stages = [name for name, _ in model.encoder.stages()]
     transformer, recurrent = model.encoder.transformer, model.encoder.recurrent
     conv, pretrained = model.encoder.conv, model.encoder.pretrained
+    # Trials with the same stages but another kind of front end would be put beside figures that
+    # they do not repeat.
     strange = (
         model.share_bands
         or model.norm == "rolling"
@@ -153,6 +156,7 @@ def _matches(run: Run, by: int) -> list[tuple[Published, Trial]]:
     best: dict[str, Trial] = {}
     for trial in run.ranked:
         if as_published(run, trial):
+            # Trials come best first, so the first one of an architecture stands for it.
             best.setdefault(trial.label, trial)
     return [
         (published, best[scaled(published.architecture, by)])

@@ -85,6 +85,8 @@ def _members(run: Run, family: Family) -> list[Trial]:
     members = [trial for text, trial in best.items() if family.contains(_stages(text))]
     name = _baseline(run)
     known = name in best and _is_baseline(run, best[name])
+    # The report draws its baseline into each figure, so that families can be compared across
+    # figures.
     baseline = [best[name]] if len(members) > 1 and known else []
     return members[: _MEMBERS - 1] + baseline
 
@@ -161,6 +163,7 @@ def _mark_published(axes: Axes, run: Run, members: list[Trial]) -> None:
     above = 0.19 if run.is_evaluated else 0
     marks = [(known.get(t.label, math.nan), place + above) for place, t in enumerate(members)]
     marks = [(cer, place) for cer, place in marks if math.isfinite(cer)]
+    # A person's CER and a synthetic typist's have nothing in common.
     if marks and not run.synthetic:
         cers, places = zip(*marks, strict=True)
         axes.plot(

@@ -157,6 +157,7 @@ class Run:
     @property
     def command(self) -> str:
         """The command that repeats the search."""
+        # A search that a notebook started has no command that could be typed again.
         words = [str(word) for word in self.environment.get("command", [])]
         if words[:3] == ["python", "-m", "search.run"] or words[:2] == ["emgsearch", "run"]:
             return shlex.join(words)
@@ -184,6 +185,8 @@ class Run:
     @cached_property
     def history(self) -> History:
         """The search in the order in which epochs ended."""
+        # Runs of earlier versions have no times in their curves; the journal has the order at
+        # least.
         arrival = self._arrived or _arrivals(self.path / "study.journal")
         epochs = sorted(
             (arrival.get((trial.number, epoch), math.inf), trial.number, epoch, cer, seconds)
@@ -219,6 +222,7 @@ class Run:
                 trial.curve["epoch"].tolist(), trial.curve["arrived"].tolist(), strict=True
             )
         }
+        # A part of the times would put epochs into a wrong order.
         return found if all(map(math.isfinite, found.values())) else {}
 
 
@@ -254,6 +258,8 @@ def read_run(path: str | Path) -> Run:
         trials.append(_trial(row, curve, tested.get(row["trial"], [])))
     confirmed = path / "confirm.parquet"
     again = read_parquet(confirmed).to_pylist() if confirmed.is_file() else []
+    # Only then do trials share a configuration, so the folder is opened a second time for those
+    # runs alone.
     repeated = space.search.repeats > 1
     groups = seeds.by_configuration(RunFolder.open(path).trials.values()) if repeated else []
     over_seeds = seeds.table(groups).to_pylist()

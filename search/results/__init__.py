@@ -1,7 +1,7 @@
 """The run folder: what a search writes while it runs, and how it is read back.
 
 Everything that looks at a search (report, evaluation, replay) reads these files and never a live
-tuner. ``docs/architecture.md`` lists them.
+tuner. ``docs/results.md`` lists them.
 """
 
 from __future__ import annotations

@@ -21,9 +21,11 @@ def environment() -> dict[str, Any]:
     """Return what a result depends on beside its configuration."""
     import torch  # only a search asks, and has loaded it
 
+    # Those on which figures depend; the whole list of installed packages would hide them.
     packages = ("emgsearch", "ray", "torch", "optuna", "numpy", "pyarrow", "h5py", "pydantic")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
+        # With the time zone: runs are compared between machines.
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": command_line(),
         "python": platform.python_version(),
@@ -53,6 +55,8 @@ def source_hash() -> str:
     """Return a hash of this program's source, which tells it where there is no commit to name."""
     source = hashlib.blake2b(digest_size=4)
     for package in ("emgmodels", "search"):
+        # Sorted, since file systems list files in different orders, and with names, so that a
+        # moved file changes the hash.
         for path in sorted((_ROOT / package).rglob("*.py")):
             source.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
     return source.hexdigest()
@@ -69,12 +73,15 @@ def version(package: str) -> str | None:
 def _commit() -> str | None:
     try:
         found = subprocess.run(
+            # "--dirty" says if the commit is not all that ran.
             ["git", "-C", str(_ROOT), "describe", "--always", "--dirty"],
             capture_output=True,
             text=True,
             timeout=10,
             check=True,
         )
+    # Installed from a wheel or on a cluster there is no repository. The hash of the source tells
+    # versions apart there.
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()

@@ -28,20 +28,23 @@ from search.results.record import CUT_OFF, TrialRecord, Weights, ending_in
 from search.storage import Mirror, Place, redact
 
 _RESERVE = ".reserve"
+# Enough for the tables, the journal's last lines and a snapshot of thousands of trials.
 _RESERVED_BLOCKS = 32
 """Blocks of 1 MiB that are held for the last writing."""
 _OFTEN = 5.0
 """Seconds between two writings of the tables' files, at least."""
+# Tables grow with the search, and each writing is a whole file. At this rate even ten thousand
+# trials keep a slow disk free.
 _WRITTEN_ANEW = 100_000
-"""Bytes of tables' files that are written anew for each second of a search, at most."""
+"""Bytes of tables' files that are written again for each second of a search, at most."""
 
 
 class RunFolder:
     """Writes the folder of one search.
 
     Epochs, and the rows of trials that begin or end, are appended to the tables at once. What else
-    has changed follows with ``flush``, which also brings all of it into the files that others
-    read; it is due again after a time that grows with their size.
+    has changed follows with ``flush``, which also brings all of it into the files that others read.
+    It is due again after a time that grows with their size.
 
     Attributes:
         unsent: why storage could not be written the last time, if so.
@@ -69,6 +72,8 @@ class RunFolder:
         parent.mkdir(parents=True, exist_ok=True)
         for path in cls.free(parent, name, storage):
             try:
+                # Making the folder is what takes the number: two searches that start together
+                # never get the same.
                 path.mkdir()
             except FileExistsError:
                 continue
@@ -100,6 +105,7 @@ class RunFolder:
         folder = cls(path, place)
         if not trials_of(path).exists():
             return folder
+        # From the tables, and not from Ray's snapshot, so that reading works without Ray.
         rows = read_trials(path).to_pylist()
         for row in rows:
             config = Config.model_validate_json(row["config"])
@@ -120,6 +126,8 @@ class RunFolder:
                         found.interval = (row["val_cer_low"], row["val_cer_high"])
                     folder.trials[row["trial"]].windows = found
         arrived = (row["arrived"] for trial in folder.trials.values() for row in trial.curve)
+        # The time budget and the curves' column count seconds of searching, not the pause between
+        # two runs.
         folder._begin -= max(filter(math.isfinite, arrived), default=0.0)
         for row in rows:
             record = folder.trials[row["trial"]]
@@ -171,10 +179,13 @@ class RunFolder:
         self.release()  # what an earlier search left, or a link
         with (self.path / _RESERVE).open("xb") as file:
             for _ in range(_RESERVED_BLOCKS):
+                # Real blocks: a file that is only long, without content, holds no space on most
+                # file systems.
                 file.write(bytes(2**20))
 
     def release(self) -> None:
         """Give the reserved space back."""
+        # Called when the disk is full, before the last tables are written.
         (self.path / _RESERVE).unlink(missing_ok=True)
 
     def append(self, trial: TrialRecord) -> None:
@@ -194,12 +205,15 @@ class RunFolder:
     def flush(self) -> None:
         """Write the tables' files and ``best.yaml`` as they are now."""
         self._write_windows()
+        # Windows first: their intervals are columns of the trials' rows.
         self._append(self.trials.values())
         trials, _ = (table.bring_in() for table in self._tables)
         with whole(self.path / "trials.csv") as scratch:
             pa.csv.write_csv(trials, scratch)
         self._write_best()
         self.send()
+        # Time between two writings grows with what is written, so that the share of it stays
+        # bounded.
         size = sum(path.stat().st_size for path in self.path.glob("*.parquet"))
         size += (self.path / "trials.csv").stat().st_size
         self._due = time.monotonic() + max(_OFTEN, size / _WRITTEN_ANEW)
@@ -212,6 +226,7 @@ class RunFolder:
             self.mirror.push(*names)
             self.unsent = ""
         except (OSError, ValueError) as error:
+            # A store that cannot be reached for a while must not end a search that trains well.
             self.unsent = redact(str(error))
 
     def write_failure(self, trial: TrialRecord, text: str) -> None:

@@ -108,6 +108,8 @@ class GrowingTable:
         Raises:
             OSError: there is no room for them.
         """
+        # A process that was killed before may have left half a line. The next row would be
+        # appended to it.
         if not self._mended:
             drop_torn_line(self.rows_path)
             self._mended = True
@@ -115,6 +117,8 @@ class GrowingTable:
 
     def read(self) -> pa.Table:
         """Return the table with all rows that were appended."""
+        # Appended rows are read before the file: what a search brings in between the two is then
+        # in the file. The other way round it would be in neither.
         rows = self._appended()
         known = read_parquet(self.path) if self.path.is_file() else None
         if known is None or not known.num_rows:
@@ -122,8 +126,10 @@ class GrowingTable:
         return self.merge(known, rows) if rows else known
 
     def bring_in(self) -> pa.Table:
-        """Write the file anew, with all appended rows, and return it."""
+        """Write the file again, with all appended rows, and return it."""
         table = self.read()
+        # The file takes its place before the rows go. A kill in between leaves rows twice, and
+        # merging drops the copy.
         with whole(self.path) as scratch:
             pa.parquet.write_table(table, scratch)
         self.rows_path.unlink(missing_ok=True)
@@ -134,6 +140,7 @@ class GrowingTable:
             written = self.rows_path.read_bytes()
         except FileNotFoundError:
             return []
+        # A running search may be in the middle of a line.
         whole_lines = written[: written.rfind(b"\n") + 1].splitlines()
         try:
             return [json.loads(line) for line in whole_lines]
@@ -168,10 +175,12 @@ def objectives_of(run: Path) -> list[str]:
 
 def merge_trials(known: pa.Table, rows: Sequence[Row]) -> pa.Table:
     """Keep the newest row of each trial, and rank trials by validation CER, lowest first."""
+    # A trial's row is appended each time that its state changes.
     newest = {row["trial"]: row for row in rows}
     if known.num_rows:
         old = pc.is_in(known["trial"], value_set=pa.array(list(newest), pa.int64()))
         known = known.filter(pc.invert(old))
+    # Both depend on all trials, so they are computed again.
     found = {"rank", "front"} & set(known.column_names)
     table = _joined(known.drop_columns(list(found)), _table(list(newest.values())))
     cers = table["val_cer"].cast(pa.float64()).to_numpy()  # none is NaN, which sorts last
@@ -186,6 +195,8 @@ def merge_curves(known: pa.Table, rows: Sequence[Row]) -> pa.Table:
     begins: dict[int, int] = {}
     for row in rows:
         trial, epoch = row["trial"], row["epoch"]
+        # A trial that went on from an older checkpoint trains some epochs a second time. The
+        # later ones are what it comes to now.
         kept = {each: other for each, other in newest.get(trial, {}).items() if each < epoch}
         newest[trial] = {**kept, epoch: row}
         begins[trial] = min(epoch, begins.get(trial, epoch))
@@ -209,6 +220,7 @@ def drop_torn_line(path: Path) -> None:
     """Cut off a last line that a full disk or a power failure left unfinished."""
     if not path.exists():
         return
+    # Never through a link: a run folder from elsewhere could lead to any file of this machine.
     with open(path, "r+b", opener=unlinked) as file:
         written = file.read()
         if written and not written.endswith(b"\n"):
@@ -222,6 +234,7 @@ def _table(rows: Sequence[Row]) -> pa.Table:
 
 def _column(values: list[Any]) -> pa.Array:
     """Return a column; where a setting is a number here and a list there, all of it is text."""
+    # Parquet columns have one type, and a space may vary between 4 and [512, 1024].
     if any(isinstance(value, str) for value in values):
         values = [value if value is None else str(value) for value in values]
     return pa.array(values)

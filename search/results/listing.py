@@ -59,6 +59,7 @@ def list_runs(folder: str | Path) -> list[Listed]:
             f"{folder}: is no folder: name the one that run folders are in, by default runs, where "
             f"python -m search.run makes them"
         )
+    # A folder of runs may hold other things too, which are passed over.
     found = [run for path in sorted(folder.iterdir()) if (run := _listed(path)) is not None]
     return sorted(found, key=lambda run: -run.changed)
 
@@ -123,6 +124,7 @@ def _read(path: Path) -> Listed:
     best = rows[0] if rows and rows[0]["val_cer"] is not None else None
     return Listed(
         path,
+        # The lock comes first: the tables of a running search and of a killed one look the same.
         "running" if is_running(path) else _ended(rows),
         best["val_cer"] if best else None,
         _brief(best) if best else "",

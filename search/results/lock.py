@@ -24,6 +24,8 @@ def running(run: Path) -> Iterator[None]:
     """
     with open(run / _LOCK, "a", opener=unlinked) as lock:
         try:
+            # The kernel frees the lock with the process, however that ends. A file with a process
+            # number would outlive a kill.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"{run}: its search is running already") from None
@@ -36,6 +38,8 @@ def is_running(run: Path) -> bool:
     """Return whether a search runs in a run folder, as far as its file system can tell."""
     try:
         with open(run / _LOCK) as lock:
+            # Shared, so that two programs that look at the same time do not take each other for
+            # the search.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

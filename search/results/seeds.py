@@ -2,7 +2,7 @@
 
 One training says little about its architecture: another seed gives another CER. Where every
 configuration was trained with several seeds, by ``--confirm`` or by a search with ``--repeats``,
-they are ranked by their mean, and those that can't be told apart from the best are named.
+they are ranked by their mean. Those that can't be told apart from the best are named.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from emgmodels.config import Config, ModelConfig, TrainingConfig
 from emgmodels.notation import notation
 from search.results.record import TrialRecord
 
+# The confidence set compares each with each, and those far behind are told apart anyway.
 _COMPARED = 20
 """Configurations that are compared, from the best on."""
 _SEED = 0
@@ -63,6 +64,7 @@ class Group:
 def by_configuration(trials: Iterable[TrialRecord]) -> list[Group]:
     """Return trials in groups of one configuration each, the lowest mean CER first."""
     found: dict[tuple[ModelConfig, TrainingConfig], list[TrialRecord]] = {}
+    # By number, so that a group's first training is the same whatever the order of the table.
     for trial in sorted(trials, key=lambda trial: trial.number):
         found.setdefault(configuration(trial.config), []).append(trial)
     groups = [group for group in map(Group, found.values()) if group.scored]
@@ -104,6 +106,7 @@ def table(groups: Sequence[Group]) -> pa.Table:
 
 def _compared(groups: Sequence[Group]) -> dict[int, dict[str, float]]:
     """Return what a comparison says of each group that can be compared, by place."""
+    # A comparison needs a spread over seeds, so at least two trainings.
     places = [place for place, group in enumerate(groups) if group.is_comparable][:_COMPARED]
     if not places:
         return {}

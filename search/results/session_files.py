@@ -38,6 +38,7 @@ def session_files(
     if not known:
         raise ValueError(f"{run}: its split has no {SETS[subset]} sessions")
     if data is None:
+        # Where nothing is said, the files must lie where the search found them.
         found = {old: old for old in known if is_uri(old) or Path(old).is_file()}
     else:
         found = _found(known, data, facts.get("subject"))
@@ -78,9 +79,11 @@ def _found(known: Sequence[str], data: str | Path, subject: str | None) -> dict[
         named.setdefault(same_spelling(path.stem), []).append(path)
     found = {}
     for old in known:
+        # macOS writes an accented letter as two characters and Linux as one.
         paths = named.get(same_spelling(_name(old)), [])
-        if len(paths) > 1:  # subjects may have named their sessions alike
+        if len(paths) > 1:  # two subjects may have used one name
             info_of = read_info if store is None else store.info_of
+            # Looked at only where two files share a name, since it opens each file.
             paths = [path for path in paths if info_of(path).user == subject] or paths
         for path in by_name(paths, str(data)).values():
             found[old] = str(path.absolute()) if store is None else store.uri_of(path)

@@ -18,6 +18,8 @@ from search.space import SearchConfig, Space
 from search.space.draws import UnitDraw
 from search.space.settings import Chosen
 
+# Stages that are absent have no dimension in use, so dimensions are given to parameters as they
+# first appear.
 _SOBOL_DIMENSIONS = 1024
 _SOBOL_POINTS = 2**16
 
@@ -37,6 +39,8 @@ def make_sampler(search: SearchConfig) -> BaseSampler:
 
 def trial_seed(seed: int, number: int) -> int:
     """Return the seed of a trial: a hash of the search's seed and the trial's number."""
+    # From seed and number alone, so that a trial has the same seed when it is suggested again
+    # after a kill.
     digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big")
 
@@ -61,11 +65,14 @@ def _own(search: SearchConfig, chosen: Chosen) -> BaseSampler:
 
 
 def _tpe(search: SearchConfig) -> BaseSampler:
+    # Group: parameters that only some architectures have get models of their own. Constant liar:
+    # trials that run side by side are not suggested twice.
     return optuna.samplers.TPESampler(
         seed=search.seed, multivariate=True, group=True, constant_liar=True
     )
 
 
+# Optuna's own would draw from where its generator stands, which a killed process takes with it.
 class _NumberedRandom(optuna.samplers.RandomSampler):
     """Values that follow from seed and number of a trial alone.
 
@@ -86,6 +93,8 @@ def _random(search: SearchConfig) -> BaseSampler:
 
 def _gp(search: SearchConfig) -> BaseSampler:
     _need("scipy", "gp")
+    # It warns of each parameter that only some architectures have. Such parameters are the rule
+    # here.
     return optuna.samplers.GPSampler(seed=search.seed, warn_independent_sampling=False)
 
 
@@ -95,6 +104,8 @@ def _cmaes(search: SearchConfig) -> BaseSampler:
 
 
 def _nsga2(search: SearchConfig) -> BaseSampler:
+    # Five generations at least: with Optuna's 50 a search of 64 trials would be random almost to
+    # its end.
     population = max(8, min(50, search.trials // 5))
     return optuna.samplers.NSGAIISampler(seed=search.seed, population_size=population)
 
@@ -109,6 +120,7 @@ def _need(package: str, sampler: str) -> None:
 
 def _grid(space: Space) -> Iterator[dict[str, Any]]:
     """Yield the points of a finite space in random order: its beginning is a fair sample."""
+    # The first part of a grid in its own order would have one value of the first parameter only.
     points = [params for params, _ in space.grid_points()]
     for index in np.random.default_rng(space.search.seed).permutation(len(points)):
         yield points[index]
@@ -116,6 +128,7 @@ def _grid(space: Space) -> Iterator[dict[str, Any]]:
 
 def _quasirandom(space: Space) -> Iterator[dict[str, Any]]:
     """Yield scrambled Sobol points (Owen 1998), each parameter a dimension of its own."""
+    # Loads PyTorch, which reading a space does without.
     from torch.quasirandom import SobolEngine
 
     sobol = SobolEngine(_SOBOL_DIMENSIONS, scramble=True, seed=space.search.seed)

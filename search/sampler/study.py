@@ -28,12 +28,14 @@ _FORCE_EVERY = 1.0
 """Seconds between two writings of the journal through to the disk."""
 
 
+# Others take a time that does not depend on the number of trials.
 _LIMITED = (optuna.samplers.TPESampler, optuna.samplers.GPSampler)
 """Samplers whose time for a suggestion grows with the trials that they see."""
 _SHOWN = 400
 """Trials that they see."""
 _SHOWN_BEST = 100
 """Those of the earlier ones that they see, the best; the others are the latest."""
+# Between two choices the latest trials in view grow by up to 25, so that none is lost.
 _CHOSEN_EVERY = 25
 """Trials between two choices of the best, which looks at all."""
 
@@ -41,8 +43,8 @@ _CHOSEN_EVERY = 25
 class SearchStudy(optuna.Study):
     """A study that shows its sampler stopped and unfinished trials too, as far as they have got.
 
-    Of many trials it shows ``tpe`` and ``gp`` the best and the latest, so that a suggestion costs
-    no more after ten thousand trials than after a few hundred. TPE models its good trials on 25 at
+    Of many trials it shows ``tpe`` and ``gp`` the best and the latest. So a suggestion costs no
+    more after ten thousand trials than after a few hundred. TPE models its good trials on 25 at
     most. Of several objectives, where a trial may be good in many ways, it shows all.
     """
 
@@ -63,10 +65,13 @@ class SearchStudy(optuna.Study):
 
         Optuna's own ``Trial.report`` refuses those; its storages know no such difference.
         """
+        # Without it no sampler would learn from stopped trials of a search with several
+        # objectives.
         self._storage.set_trial_intermediate_value(trial._trial_id, epoch, float(cer))
 
     def recorded(self) -> list[FrozenTrial]:
         """Return the trials as they are."""
+        # Optuna would copy all trials at each call, and the searcher asks at each suggestion.
         return super()._get_trials(deepcopy=False)
 
     def _get_trials(
@@ -83,8 +88,10 @@ class SearchStudy(optuna.Study):
         trials = super()._get_trials(False, None, use_cache)
         if len(trials) <= _SHOWN or not isinstance(self.sampler, _LIMITED):
             return trials
+        # The front may hold old trials anywhere, so leaving some out would change what is best.
         if len(self.directions) > 1:
             return trials
+        # The latest trials are always whole in view: what runs now must not be suggested again.
         split = len(trials) // _CHOSEN_EVERY * _CHOSEN_EVERY - _SHOWN + _SHOWN_BEST
         if split != self._split:
             self._split = split
@@ -135,6 +142,7 @@ class JournalFile(JournalFileBackend):
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """Return the lines from a number on."""
+        # Optuna reads back each line right after it was appended: from memory this takes no time.
         if self._read == log_number_from:
             found, self._fresh = self._fresh, []
         else:
@@ -149,6 +157,8 @@ class JournalFile(JournalFileBackend):
         lines = [json.dumps(log, separators=(",", ":")) for log in logs]
         with contextlib.nullcontext() if self._holding else self._alone():
             self._held += lines
+            # While lines are held and another program has written, Optuna must read both from the
+            # file.
             if not self._holding or self._read < 0:
                 self._write()
         self._fresh = [*self._fresh, *map(json.loads, lines)] if self._read >= 0 else []
@@ -157,6 +167,8 @@ class JournalFile(JournalFileBackend):
     def _alone(self) -> Iterator[None]:
         """Keep others from writing, and notice where they have written."""
         with get_lock_file(self._lock):
+            # Only a longer file shows that another program has appended, such as optuna-
+            # dashboard.
             if os.stat(self._file_path).st_size != self._end:
                 self._read = -1
             yield
@@ -164,6 +176,7 @@ class JournalFile(JournalFileBackend):
     def _write(self) -> None:
         if not self._held:
             return
+        # Forcing each of a trial's 15 lines took 5 ms a line.
         force = time.monotonic() - self._forced >= _FORCE_EVERY
         lines = "".join(f"{line}\n" for line in self._held).encode()
         self._end, self._held = append(Path(self._file_path), lines, force), []
@@ -188,11 +201,12 @@ def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> Sear
     Args:
         space: what is searched; its name is the study's.
         journal: Optuna's journal file, or None for a study in memory.
-        sampler: who suggests.
+        sampler: what suggests.
 
     Raises:
         ValueError: the journal holds a study of other objectives.
     """
+    # Optuna would print two lines for each trial between the lines of the live table.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
     file: JournalFile | None = None
@@ -212,6 +226,7 @@ def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> Sear
             f"{journal}: holds a study of {len(study.directions)} objectives, the space has "
             f"{objectives}: start a new run"
         )
+    # The scheduler decides which trials stop. Optuna's own pruner would decide a second time.
     found = SearchStudy(name, storage, sampler, optuna.pruners.NopPruner())
     found.journal, found.shown = file, shown_to(sampler, space)
     return found

@@ -17,6 +17,7 @@ from search.space.objectives import objectives
 Shown = Callable[[FrozenTrial], FrozenTrial]
 """Returns a trial of the study as the sampler is to see it."""
 
+# A finite value, because samplers of complete trials cannot take infinity.
 _NOTHING_READ = 100.0
 """CER (%) of an empty text: what a trial stands at whose training diverged or failed."""
 
@@ -27,6 +28,8 @@ def shown_to(sampler: BaseSampler, space: Space) -> Shown:
     Of one objective TPE ranks pruned trials itself: by how far they came, then by their CER there.
     All else takes complete trials only, and most trials of a search are stopped.
     """
+    # Shown as complete, a trial that was stopped early would look worse than it is: TPE compares
+    # it at the epoch where it stopped.
     if isinstance(sampler, optuna.samplers.TPESampler) and len(space.search.objectives) == 1:
         return as_pruned
     return AsComplete(space, constraints=not isinstance(sampler, optuna.samplers.GPSampler))
@@ -35,6 +38,7 @@ def shown_to(sampler: BaseSampler, space: Space) -> Shown:
 def as_pruned(trial: FrozenTrial) -> FrozenTrial:
     """Return a trial under way as pruned where it has got to, any other as it is."""
     if trial.state == TrialState.RUNNING and trial.intermediate_values:
+        # The study's own trial must stay under way, since it is told its end later.
         trial = copy.copy(trial)
         trial.state = TrialState.PRUNED
     return trial
@@ -67,6 +71,8 @@ class AsComplete:
         if trial.number in self._ended:
             return self._ended[trial.number]
         ended = trial.state == TrialState.PRUNED
+        # Most trials of a search are paused most of the time. Without them the sampler would be
+        # random until the search ends.
         far = trial.state == TrialState.RUNNING and (trial.last_step or 0) >= self._since
         infeasible = max(trial.constraints.values(), default=0.0) > 0
         cers = filter(math.isfinite, trial.intermediate_values.values())
@@ -75,9 +81,12 @@ class AsComplete:
             return trial
         shown = copy.copy(trial)
         shown.state, shown.values = TrialState.COMPLETE, self._values(trial, cer)
+        # GPSampler refuses a study in which some trials have constraints and others have none.
         if infeasible and not self._constraints:
             shown.system_attrs = {}
         if ended:
+            # An ended trial does not change any more, and the sampler asks for all of them at
+            # each suggestion.
             self._ended[trial.number] = shown
         return shown
 
@@ -85,6 +94,8 @@ class AsComplete:
         if trial.number not in self._known:
             config = self._space.suggest(optuna.trial.FixedTrial(trial.params))
             self._known[trial.number] = objectives(self._space, cer, config)
+        # The costs of an architecture never change, and counting its parameters takes a
+        # millisecond.
         values = self._known[trial.number].copy()
         values[self._place] = cer
         return values

@@ -1,11 +1,10 @@
 """Trials of an earlier search, as a sampler of another space can learn from them.
 
-A trial fits when the new space contains its configuration and its constraints hold. One that
-ended by itself, of as many epochs as the new space trains and on the same sessions, counts as
-trained and is not trained again; with ``grid`` and ``quasirandom``, one that was cut off as well.
-All others may be: those cut off on the way, those of other
-sessions, and those of other epochs, which are shown as pruned where they got to, since their
-learning rate went another way.
+A trial fits when the new space contains its configuration and its constraints hold. One that ended
+by itself, on the same sessions and of as many epochs as the new space trains, counts as trained. It
+is not trained again. With ``grid`` and ``quasirandom`` that holds for one that was cut off as well.
+All others may be trained again. Those of other epochs are shown as pruned where they got to, since
+their learning rate went another way.
 """
 
 from __future__ import annotations
@@ -62,6 +61,7 @@ def earlier_trials(space: Space, run: str | Path, split: Split) -> Earlier:
     here = {"train": split.train, "val": split.val}
     found = Earlier(
         same_sessions=all(
+            # By name: the folder may be another one on this machine.
             {Path(path).name for path in used.get(part, ())} == {path.name for path in paths}
             for part, paths in here.items()
         )
@@ -93,15 +93,20 @@ def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path
     """
     epochs = space.epochs
     config = record.config
+    # The number of epochs is fixed in a space, so a trial of another number would fit none.
     training = config.training.model_copy(update={"epochs": epochs})
     fixed = optuna.trial.FixedTrial(
         space.params_of(config.model_copy(update={"training": training}))
     )
     fitted = space.suggest(fixed)
+    # The parameters may lead to another configuration, where this space fixes what the other one
+    # varied.
     if (fitted.model, fitted.training) != (config.model, training):
         raise OutsideError("its configuration", notation(config.model), "it in parts only")
     if (objection := space.violation(fitted)) is not None:
         raise ValueError(objection)
+    # The learning rate follows the number of epochs, so a figure after 20 of 50 is not one of a
+    # training of 20.
     same = config.training.epochs == epochs
     # It would suggest what was cut off again, in the same order.
     fixed_plan = space.search.sampler.name in POINTS
@@ -113,6 +118,7 @@ def _fitted(space: Space, record: TrialRecord, cers: dict[int, float], run: Path
             TRAINED: same and (fixed_plan or record.state in (COMPLETE, STOPPED)),
             "architecture": notation(config.model),
         },
+        # Later epochs than this space trains would rank above all of its own trials.
         "intermediate_values": {epoch: cer for epoch, cer in cers.items() if epoch <= epochs},
     }
     if record.best is None or not math.isfinite(cers[max(cers)]):

@@ -23,6 +23,7 @@ from ray.tune.schedulers import TrialScheduler
 from emgmodels.paths import refuse_pointer
 from search.results.growing_tables import curves_of
 
+# Differences below it would be decided by the seed.
 NEAR_BEST = 0.4
 """CER points: what the same configuration differs by from seed to seed."""
 
@@ -55,6 +56,7 @@ class Curve:
         """Return its first epochs, or as many as a training has that ends where it diverges."""
         metrics = zip(self.cer[:epochs], self.loss[:epochs], strict=True)
         finite = sum(1 for _ in itertools.takewhile(math.isfinite, map(sum, metrics)))
+        # The epoch that is not finite stays, since the scheduler must see it.
         end = min(epochs, finite + 1)
         seconds = self.seconds and self.seconds[:end]
         return Curve(self.name, self.source, self.cer[:end], self.loss[:end], seconds)
@@ -177,6 +179,7 @@ def replay_many(
     draw = np.random.default_rng(seed)
     outcomes = []
     for _ in range(repeats):
+        # Without repetition: a curve drawn twice would tie with itself at every rung.
         chosen = [curves[index] for index in draw.choice(len(curves), trials, replace=False)]
         outcomes.append(Replay(chosen, make(), epochs, slots).run())
     return ReplaySummary(outcomes)
@@ -228,14 +231,17 @@ class Replay:
         self, curves: list[Curve], scheduler: TrialScheduler, epochs: int, slots: int
     ) -> None:
         self.curves, self.scheduler, self.epochs, self.slots = curves, scheduler, epochs, slots
+        # Schedulers ask the controller's searcher how many trials may still come.
         self.search_alg = self
         self.total_samples = len(curves)
         self.trials: list[ReplayTrial] = []
+        # What a scheduler asked for is kept, so that tests see at which epochs trials were saved.
         self.saved: list[tuple[str, int]] = []
         self.trained: list[tuple[str, int]] = []
         self.most_running = 0
         self._events: list[tuple[float, int, ReplayTrial]] = []
         self._now = 0.0
+        # Two epochs that end at the same time are taken in the order in which they began.
         self._sequence = itertools.count()
         scheduler.set_search_properties("val_cer", "min")
 
@@ -251,8 +257,11 @@ class Replay:
             else:
                 self._start_trials()
         unfinished = [trial.trial_id for trial in self.trials if not trial.is_finished()]
+        # A scheduler that forgets a paused trial would make Ray wait for ever. Here it fails.
         assert not unfinished, f"never ended: {unfinished}"
         assert self.is_finished(), "the scheduler asked for no more trials"
+        # Only what was trained counts: what a stopped trial would have reached is unknown to a
+        # search.
         found = min(lowest(trial.curve.cer[: trial.epoch]) for trial in self.trials)
         best = min(curve.best for curve in self.curves)
         share = len(self.trained) / (self.epochs * len(self.curves))
@@ -315,6 +324,7 @@ class Replay:
         self.most_running = max(self.most_running, running)
 
     def _train_epoch(self, trial: ReplayTrial) -> None:
+        # Without recorded times each epoch lasts as long as any other.
         seconds = trial.curve.seconds[trial.epoch] if trial.curve.seconds else 1.0
         heapq.heappush(self._events, (self._now + seconds, next(self._sequence), trial))
 
@@ -353,6 +363,7 @@ def _curve(file: Path, run: str, rows: list[dict[str, Any]]) -> Curve:
 def _number(file: Path, run: str, row: dict[str, Any], column: str) -> float:
     value = row[column]
     try:
+        # Python takes True for 1, and a column of truths is surely the wrong one.
         if not isinstance(value, bool):
             return math.nan if value is None else float(value)
     except (TypeError, ValueError, OverflowError):  # text, a date, a time of day, a list

@@ -23,12 +23,14 @@ RAY_ASHA = "ray_asha"
 """Ray's own ASHA, to compare with; it takes every CER at its word."""
 _LEAST_GROUP = 8
 """Curves of a source that are enough to search among."""
+# Not 1: the first epoch says nothing, whatever the training starts from.
 _GRACES = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 90, 120)
+# A later first rung spares little.
 _LATEST = 0.3
 """No grace of long trainings beyond this share of them, or beyond 15 epochs."""
 _ETAS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 _FIRST = 10
-"""One search in so many is enough to tell what a rule costs, and whether its regret is far off."""
+"""One search in ten is enough to tell what a rule costs, and whether its regret is far off."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Rule:
         return " ".join([self.name, *(f"{said.get(k, k)} {_brief(v)}" for k, v in self.given)])
 
     def make(self, epochs: int) -> TrialScheduler:
-        """Return a new scheduler for trainings of so many epochs."""
+        """Return a new scheduler for trainings of that many epochs."""
         if self.name == RAY_ASHA:
             grace, eta = self.options.get("grace", 1), self.options.get("eta", 4)
             return AsyncHyperBandScheduler(
@@ -142,9 +144,9 @@ def compared(epochs: int) -> list[Rule]:
 def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Rule]) -> Tuned:
     """Choose the cheapest rule whose mean regret stays within a bound.
 
-    The same choice is made on all sources but one, for each, and looked at on that one: what a
-    choice is worth on curves it was not made on. Every rule replays a part of the searches, and
-    all of them those that come into question, from the cheapest on.
+    The same choice is made on all sources but one, for each, and looked at on that one. That tells
+    what a choice is worth on curves it was not made on. Every rule replays a part of the searches,
+    and all of them those that come into question, from the cheapest on.
 
     Raises:
         ValueError: no rule reaches the bound.
@@ -154,6 +156,8 @@ def tune(curves: list[Curve], setting: Setting, bound: float, rules: Iterable[Ru
         name: [curve for other in groups if other != name for curve in groups[other]]
         for name in groups
     }
+    # Hundreds of rules on hundreds of searches would take minutes. A tenth of the searches rules
+    # most of them out.
     first = replace(setting, repeats=max(1, setting.repeats // _FIRST))
     on_all: dict[Rule, ReplaySummary] = {}
     on_others: dict[str, dict[Rule, ReplaySummary]] = {name: {} for name in groups}
@@ -179,6 +183,7 @@ def group(curves: list[Curve], seed: int) -> dict[str, list[Curve]]:
     sizes = Counter(curve.source for curve in curves)
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
+        # A source of three curves would find its best trial with any rule.
         name = curve.source if sizes[curve.source] >= _LEAST_GROUP else "other sources"
         groups.setdefault(name, []).append(curve)
     if len(groups) > 1:
@@ -227,6 +232,8 @@ def _cheapest(
         bound: Highest mean regret (CER points).
         found: What the first few of these searches came to, by each rule.
     """
+    # From the cheapest on, so that the first rule within the bound is the answer and the dear
+    # ones are never replayed whole.
     for rule in sorted(found, key=lambda rule: found[rule].share):
         if found[rule].regrets.sum() <= bound * setting.repeats:  # no search has less than none
             summary = setting.replay(curves, rule)

@@ -21,6 +21,7 @@ from search.simulate.replay import Curve, ReplaySummary, read_curves, whole
 from search.simulate.rules import Rule, Setting, Tuned, compared, grid, is_own, own_scheduler, tune
 from search.space import load_space
 
+# As in the comparisons in EXPERIMENTS.md, so that their figures can be repeated.
 _USUAL_TRIALS = 27
 
 
@@ -133,6 +134,7 @@ def _read(paths: list[Path]) -> list[Curve]:
     if len(paths) == 1:
         return read_curves(paths[0])
     return [
+        # Run folders number their trials from 0, so names would clash.
         replace(curve, name=f"{path}: {curve.name}", source=str(path))
         for path in dict.fromkeys(paths)
         for curve in read_curves(path)
@@ -155,6 +157,8 @@ def _usual_epochs(curves: list[Curve], longest: bool) -> int:
         longest: They are of searches, which cut trials short.
     """
     whole_ones = [curve for curve in curves if not curve.diverged] or curves
+    # Public curves have many lengths, and the median keeps most of them. A search's own are short
+    # only because it stopped them.
     lengths = sorted(len(curve.cer) for curve in whole_ones)
     return lengths[-1] if longest else lengths[len(lengths) // 2]
 

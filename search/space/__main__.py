@@ -28,7 +28,7 @@ def command(
         Path | None, typer.Argument(help="A space file: print the settings of its own code only.")
     ] = None,
     write: Annotated[
-        Path | None, typer.Option(help="A page whose generated part is written anew.")
+        Path | None, typer.Option(help="A page whose generated part is written again.")
     ] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
 ) -> None:

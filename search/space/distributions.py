@@ -89,8 +89,11 @@ class Choice(Node):
 
     @override
     def draw(self, trial: Draw, path: str) -> Any:
+        # Optuna keeps categorical values as JSON, so mappings and lists are drawn by their text.
         labels = self.labels()
         index = labels.index(trial.suggest_categorical(path, labels))
+        # With the index in the name, settings of two options are different parameters. Their
+        # values need not fit each other.
         return self.options[index].draw(trial, f"{path}.choice[{index}]")
 
     def labels(self) -> list[Any]:
@@ -207,9 +210,13 @@ class Permutation(Node):
 
     def draw_among(self, present: Sequence[str], trial: Draw, path: str) -> list[str]:
         """Return an order of those items that are present."""
+        # Only stages that are present count, since orders that differ in where absent ones stand
+        # are the same architecture.
         items = [item for item in self.items if item in present]
         if len(items) < 2:
             return items
+        # One categorical instead of a rank for each stage: a sampler can learn that one order is
+        # good. Ranks would have many names for the same order.
         orders = [" ".join(order) for order in itertools.permutations(items)]
         return trial.suggest_categorical(f"{path}[{' '.join(items)}]", orders).split(" ")
 
@@ -236,6 +243,7 @@ def flow(value: Any) -> str:
 
 def on_step(distance: float, step: float) -> bool:
     """Return whether a distance is a whole number of steps, rounding aside."""
+    # 0.3 / 0.1 is 2.9999999999999996.
     return math.isclose(distance / step, round(distance / step), rel_tol=1e-9, abs_tol=1e-9)
 
 

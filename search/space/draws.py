@@ -1,4 +1,4 @@
-"""Who chooses the values of a space: an Optuna trial, a random generator, or every combination.
+"""What chooses the values of a space: an Optuna trial, a random generator, or every combination.
 
 A space is walked once per suggestion and asks for one value after another; which values it asks
 for may depend on those it was given.
@@ -55,6 +55,8 @@ class UnitDraw:
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
         """Return an integer in a range, both ends included."""
         if log:
+            # Half a step beyond the ends, so that the ends are drawn as often as their
+            # neighbours.
             between = _logarithmic(low - 0.5, high + 0.5)
             return self._keep(name, lambda unit: min(max(round(between(unit)), low), high))
         count = (high - low) // step + 1
@@ -73,6 +75,7 @@ class UnitDraw:
         return self._keep(name, lambda unit: low + unit * (high - low))
 
     def _keep(self, name: str, value: Callable[[float], T]) -> T:
+        # A parameter that is asked for twice has one value, as with Optuna.
         if name not in self.params:
             fixed = name in self._fixed
             self.params[name] = self._fixed[name] if fixed else value(self._unit(name))
@@ -127,6 +130,8 @@ def combinations(walk: Callable[[Draw], T]) -> Iterator[tuple[dict[str, Any], T]
         counter = _Counter(digits)
         result = walk(counter)
         yield counter.params, result
+        # Counting up: which values are asked for may depend on earlier ones, so the number of
+        # digits changes on the way.
         digits, sizes = counter.digits, counter.sizes
         while digits and digits[-1] == sizes[-1] - 1:
             digits.pop()

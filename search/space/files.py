@@ -73,9 +73,11 @@ def merged(layers: Sequence[Layer], demo: bool, kind: type[SpaceFile] = SpaceFil
         own = layer is files[-1]
         kept = ("extends", "demo") if own else ("extends", "demo", "name")
         merge.add({k: v for k, v in layer.values.items() if k not in kept}, layer.label)
+    # After all files: a demo of the base must still win over the file's full-size settings.
     for layer in files if demo else ():
         if isinstance(values := layer.values.get("demo"), dict):
             merge.add(values, layer.label, "demo")
+    # What the user typed wins over all files.
     for layer in layers:
         if layer.override:
             whole = layer.keys[-1] not in DISTRIBUTIONS
@@ -105,10 +107,12 @@ def _base(chain: list[Path], extends: Any) -> Path:
     if not isinstance(extends, str) or not extends:
         raise SpaceError([f"{where}: {extends!r} is not allowed: must name a space file"])
     folder, base = child.parent.resolve(), child.parent / extends
+    # A space from somebody else must not read files elsewhere on this machine.
     if Path(extends).is_absolute() or not base.resolve().is_relative_to(folder):
         raise SpaceError(
             [f"{where}: {extends!r} is not allowed: must stand in the file's folder or below it"]
         )
+    # Resolved, because a link or "./" gives one file several names.
     if base.resolve() in [path.resolve() for path in chain]:
         names = " -> ".join(path.name for path in [*chain, base])
         raise SpaceError([f"{where}: {extends!r} is not allowed: it leads in a circle: {names}"])
@@ -123,6 +127,7 @@ def _override(text: str) -> Layer:
     keys = path.strip().split(".")
     if not equals or not all(re.fullmatch(r"\w+", key) for key in keys):
         raise SpaceError([f"{label}: must be path.to.key=value, for example training.epochs=20"])
+    # They say how files are merged, and an override comes after that.
     if keys[0] in ("extends", "demo"):
         raise SpaceError([f"{label}: {keys[0]} stands in files only"])
     values = _parse(value, label, keys[-1])

@@ -82,8 +82,10 @@ class _Merging:
     def _value(self, base: Any, later: Any, kind: type[Frozen], name: str, path: str) -> Any:
         """Return what stands for a key: the later value, or what stood there with keys in it."""
         if not isinstance(later, dict) or is_distribution(later):
+            # Half of a distribution, such as the upper end alone, could be meant in two ways.
             if path == self.replaced and is_distribution(base) and later.keys() < base.keys():
                 self.mistakes[path] = _refusal(base, path)
+            # A value given as a whole settles mistakes of earlier sources below it.
             self.settled.append(path)
             return later
         inner = section_kind(kind, name)
@@ -91,6 +93,8 @@ class _Merging:
             there = default_node(kind, name).plain() if base is None else base
             self.mistakes[path] = _refusal(there, path)
             return base
+        # A key below "gru:4 conv:4" or below a scheduler's name is meant for what these stand
+        # for.
         base = expanded(base, inner)
         if is_distribution(base):
             return self._each_option(base, later, inner, path)
@@ -173,6 +177,8 @@ def _leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
 
 def _each_once(options: list[Any], kind: type[Frozen]) -> list[Any]:
     """Return options without those that have become equal to an earlier one."""
+    # An override may make options equal. Drawn as they are, the same architecture would then come
+    # twice as often.
     return list({_identity(option, kind): option for option in reversed(options)}.values())[::-1]
 
 

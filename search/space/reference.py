@@ -62,7 +62,7 @@ def own_reference(own: Own) -> str:
 
 
 def updated(page: str) -> str:
-    """Return a page with the part between its marks written anew.
+    """Return a page with the part between its marks written again.
 
     Raises:
         ValueError: the page lacks the marks.
@@ -108,6 +108,7 @@ def _allowed(schema: dict[str, Any]) -> str:
     if schema.get("type") not in _TYPES:  # of code of the user's own
         return "as its meaning says"
     if schema.get("type") == "integer" and "exclusiveMinimum" in schema:
+        # "At least 1" reads better than "above 0", and means the same for integers.
         schema = schema | {"minimum": schema["exclusiveMinimum"] + 1}
         del schema["exclusiveMinimum"]
     bounds = [f"{words} {schema[key]:g}" for key, words in _BOUNDS if key in schema]

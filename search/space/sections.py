@@ -70,6 +70,8 @@ class StageSection(Section):
     @override
     def draw(self, trial: Draw, path: str) -> Any:
         layers = self._layers().draw(trial, join(path, "layers"))
+        # Settings of an absent stage are not drawn. A sampler would otherwise learn from values
+        # that had no effect.
         if layers == 0:
             return {"layers": 0}
         others = (item for item in self._ordered() if item[0] != "layers")
@@ -109,6 +111,8 @@ class EncoderSection(Section):
                 value = node.draw(trial, join(path, name))
                 drawn[name] = {"layers": 0} if value is None else value
         if isinstance(order, Permutation):
+            # The layers of all stages are drawn before the order, so only the order of those that
+            # are present is a parameter.
             present = [name for name in listed if drawn.get(name, {}).get("layers") != 0]
             listed = order.draw_among(present, trial, here)
         return {"order": list(listed), **drawn}
@@ -136,6 +140,8 @@ class EncoderSection(Section):
         order, present = _arrangement(target, stages_of(self.kind))
         shown = sorted(present) if order is None else order
         outside = OutsideError(join(path, "order"), shown, flow(self._order().plain()))
+        # A choice of orders may contain the same stages several times, each with other
+        # parameters.
         for found, listed in self._arrangements(order, present, join(path, "order")):
             try:
                 return found | self._stage_params(target, listed, present, path)
@@ -149,6 +155,7 @@ class EncoderSection(Section):
             return math.inf
         if not isinstance(order := self._order(), Permutation):
             return sum(math.prod(map(self._ways, listed)) for listed in self._lists())
+        # Counting every combination one by one would take years for the larger spaces.
         by_present = [1]  # ways to have 0, 1, ... stages, whatever their order
         for name in order.items:
             absent, ways = int(self._can_miss(name)), self._ways(name)

@@ -40,6 +40,7 @@ class Sessions:
                 f"{self.longest_ms:,.0f} ms: lower training.window_seconds"
             )
         reach = summary.lookahead_ms
+        # A stage that sees its whole window has no such bound: it takes what is there.
         if math.isfinite(reach) and reach > self.shortest_ms:
             return (
                 f"{reach:,.0f} ms of look-ahead, and the shortest session has "
@@ -53,6 +54,7 @@ class Sessions:
                 f"key times"
             )
         frames = round(summary.frame_rate * VALIDATION_SECONDS)
+        # CTC gives at most one key for each frame, and needs a blank between two equal ones.
         if frames < self.frames:
             return (
                 f"{frames} frames for a window of {VALIDATION_SECONDS:g} s, and one window in "
@@ -70,6 +72,8 @@ def sessions_of(train: Sequence[Recording], val: Sequence[Recording]) -> Session
         shortest_ms=1000 * min(recording.samples for recording in everything) / SAMPLE_RATE,
         longest_ms=1000 * max(in_windows, default=math.inf) / SAMPLE_RATE,
         frames=frames_for_keys(everything),
+        # All models of a search must be scored on almost the same prompts. So one that cannot
+        # take 95 % of them is refused.
         prompt_ms=1000 * longest_prompt(everything, share=0.95),
         longest_prompt_ms=1000 * longest_prompt(everything),
     )

@@ -49,6 +49,7 @@ def by_name(value: Any) -> Any:
 
 
 def _check_objectives(names: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    # The ranking, the rungs and the report are by CER.
     if "val_cer" not in names:
         raise ValueError("must name val_cer, alone or among others")
     if len(set(names)) != len(names):
@@ -178,6 +179,7 @@ class SchedulerConfig(_Choice):
 
     @model_validator(mode="after")
     def _check_name(self) -> SchedulerConfig:
+        # Named here, so that a user who knows it from Ray reads why it is missing.
         if self.name == "pbt":
             raise ValueError(
                 "scheduler pbt copies weights from trial to trial and changes settings on the way: "

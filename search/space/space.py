@@ -135,6 +135,7 @@ class Space:
             params = self.params_of({"model": partial(known, self.own.model)})
         except OutsideError as error:
             return str(error)
+        # A start point may leave settings open. It is wrong only if no way to fill them works.
         rng, mistake = np.random.default_rng(seed), ""
         for _ in range(_COMPLETIONS):
             if (reason := self._reason(self._draw(RandomDraw(rng, params)))) is None:
@@ -157,6 +158,7 @@ class Space:
             raise ValueError(
                 f"{path} is continuous and has no grid: give it a step, or write {{choice: [...]}}"
             )
+        # Different parameters may lead to equal configurations, and each is trained once.
         seen: set[Config] = set()
         for params, values in combinations(self._draw):
             try:
@@ -207,6 +209,8 @@ class Space:
                 examples.setdefault(*reason)
             tried.note(params, reason)
         self._check_start_points(seed)
+        # A value that fails with everything is a slip of the user. One that fails with some is
+        # what constraints are for.
         if mistakes := tried.impossible(1 if self._is_small(samples) else _OFTEN):
             raise SpaceError(f"{self.name}: {mistake}" for mistake in mistakes)
         if total == sum(reasons.values()):
@@ -223,6 +227,7 @@ class Space:
     def within(self, sessions: Sessions) -> Space:
         """Return the space of what can be trained on given sessions."""
         longest = self.constraints.max_context_ms
+        # A window may not need more context than the shortest session has.
         fitting = sessions.shortest_ms if longest is None else min(longest, sessions.shortest_ms)
         constraints = self.constraints.model_copy(update={"max_context_ms": fitting})
         return replace(self, constraints=constraints, sessions=sessions)
@@ -244,6 +249,7 @@ class Space:
         Raises:
             ValueError: they vary.
         """
+        # Rungs stand at epochs, so trials of different lengths cannot be compared at them.
         found = _fixed_value(self.training, "epochs", TrainingConfig().epochs)
         if len(found) > 1 or not isinstance(epochs := found.pop(), int):
             raise ValueError(

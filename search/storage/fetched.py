@@ -56,6 +56,7 @@ class SessionStore:
         uri = self.uri_of(path)
         fs, name = Place(uri).open()
         try:
+            # Sessions have hundreds of megabytes, and choosing them takes only their headers.
             with io.BufferedReader(fs.open_input_file(name), _HEADER) as file:
                 return read_info(uri, file)
         except OSError as error:
@@ -83,9 +84,11 @@ def local_file(source: str) -> Path:
     if info.type != pa.fs.FileType.File:
         raise ValueError(f"{source}: is not there")
     target = _cached(source)
+    # Size and time, as rsync does: a store's checksum would mean reading the file.
     if not (target.is_file() and _same(target, info)):
         make_home()
         check_own(target, fetched_folder())
+        # The cache's folder may be one that a user has files in.
         if target.exists() and not is_fetched(target):
             raise ValueError(f"{target}: the cache did not write this file: move it elsewhere")
         with naming_cache():
@@ -112,6 +115,7 @@ def _cached(uri: str) -> Path:
     """Return where a URI's content lies on this machine."""
     parts = urlsplit(uri)
     names = PurePosixPath(parts.path.lstrip("/")).parts
+    # An object's name may hold anything. Here it would lead out of the cache.
     if ".." in names:
         raise ValueError(f"{uri}: must not hold '..'")
     return fetched_folder().joinpath("data", f"{parts.scheme}-{parts.netloc}", *names)

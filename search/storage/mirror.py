@@ -28,6 +28,8 @@ _OWN = re.compile(
     r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures|code)/.+)"
 )
 """What a search and its reports write into a run folder."""
+# A run folder has hundreds of small files, each of which waits for the network. Eight at once
+# hide most of that.
 _UPLOADS = 8
 """Uploads at once."""
 
@@ -63,6 +65,7 @@ class Mirror:
         with ThreadPoolExecutor(_UPLOADS) as pool:
             for batch in (changed.keys() - rows, rows):  # rows are newer than their table
                 list(pool.map(lambda name: _copy_up(fs, found[name], f"{root}/{name}"), batch))
+        # Only after all were sent: what failed is sent the next time.
         self._sent |= changed
         gone = [] if names else [name for name in self._sent if name not in found]
         for name in gone:
@@ -91,10 +94,13 @@ def fetch(
     files = place.files()
     if "space.yaml" not in files:
         raise ValueError(f"{place.uri}: is not the folder of a search: it holds no space.yaml")
+    # Ray's own files may be gigabytes, and only a resume reads them, directly from the store.
     wanted = {name: info for name, info in files.items() if _stays_inside(name)}
     is_copy = _is_copy(folder, place)
     for name, info in wanted.items():
         target = folder / name
+        # All files are looked at before the first is written, so that a refusal leaves nothing
+        # behind.
         check_own(target, folder)
         changes = _differs(info, target) if target.exists() else False
         changes |= name == _FACTS and target.exists()  # they are going to name the place
@@ -109,6 +115,8 @@ def fetch(
             scratch.write_text(json.dumps({"from": place.uri}), encoding="utf-8")
             if note is not None:
                 note(folder / _FETCHED, scratch.stat())
+    # Tables before rows, as they were sent: rows that are older than their table would bring back
+    # old states.
     for name, info in sorted(wanted.items(), key=lambda file: file[0].endswith(_APPENDED)):
         target = folder / name
         if _is_new(info, target) and (target.suffix != _APPENDED or _is_new(info, _table(target))):
@@ -184,6 +192,7 @@ def _local(folder: Path) -> dict[str, Path]:
 
 def _copy_up(fs: Any, source: Path, target: str) -> None:
     with fs.open_output_stream(target) as stream:
+        # Read in one go, so that a file that grows meanwhile is sent as it was at one moment.
         stream.write(source.read_bytes())
 
 
@@ -192,6 +201,7 @@ def _is_new(info: Any, path: Path) -> bool:
     if not path.is_file():
         return True
     stat = path.stat()
+    # Some stores give no times. Then only the size can tell.
     if info.mtime_ns in (None, stat.st_mtime_ns):  # stores count whole seconds
         return info.size != stat.st_size
     return info.mtime_ns > stat.st_mtime_ns

@@ -47,6 +47,8 @@ class Place:
             known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
             raise ValueError(f"{redact(self.uri)}: must begin with one of {known} or be a path")
         options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+        # A URI is written into environment.json and shown on the console. A secret in it would be
+        # copied with each run.
         if "@" in parts.netloc or any(name not in _OPTIONS for name in options):
             raise ValueError(
                 f"{redact(self.uri)}: must not hold credentials; they come from the environment, a "
@@ -83,6 +85,8 @@ class Place:
             ValueError: it can't be listed.
         """
         fs, path = self.open()
+        # In an object store a folder without objects does not exist, and an empty place is no
+        # mistake.
         selector = pa.fs.FileSelector(path, recursive=True, allow_not_found=True)
         try:
             found = fs.get_file_info(selector)
@@ -124,6 +128,7 @@ class Place:
         """Delete files below it, those that are there."""
         fs, path = self.open()
         for name in names:
+            # Another machine may have deleted it first.
             with contextlib.suppress(FileNotFoundError):
                 fs.delete_file(f"{path}/{name}")
 
@@ -169,6 +174,7 @@ def copy_down(
     with whole(target) as scratch:
         StoredFile(fs, info.path).copy_to(scratch)
         if info.mtime_ns is not None:
+            # With the store's time, the next fetch sees that nothing has changed.
             os.utime(scratch, ns=(info.mtime_ns, info.mtime_ns))
         if note is not None:
             note(target, scratch.stat())
