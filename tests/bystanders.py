@@ -63,7 +63,7 @@ def make_place(made: Path) -> None:
         result.save(made / "weights.pt")
         for number in range(2):
             config = TINY.model_copy(update={"seed": number})
-            run.trials[number] = trial = TrialRecord(number, config, "complete", "", "")
+            run.trials[number] = trial = TrialRecord(number, config, "complete", None, "")
             trial.add(result.metrics())
             local = pyarrow.fs.LocalFileSystem()
             trial.checkpoint = StoredFile(local, str(made / "weights.pt"))

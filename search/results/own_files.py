@@ -11,7 +11,7 @@ from emgmodels.outputs import is_own
 
 _MARKS = {
     "best.yaml": "# Best of ",
-    "trials.csv": '"rank","trial","architecture"',
+    "trials.csv": '"trial","architecture"',
     "trials.parquet": "architecture",
     "curves.parquet": "val_loss",
     "windows.parquet": "characters",
