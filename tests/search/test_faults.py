@@ -64,9 +64,12 @@ def test_a_trial_whose_process_is_killed_or_hangs_is_started_again(
     how, data, tiny_space, whole, tmp_path
 ):
     Saboteur(tmp_path / "tiny-001", functools.partial(signal_a_trial, how))
-    run.search(tiny_space, data=data, out=tmp_path, overrides=["search.hang_after=20"], quiet=True)
-    [noted] = (tmp_path / "tiny-001" / "failures").iterdir()
-    assert "died" in noted.read_text()
+    hangs = ["search.hang_after=30"] if how == signal.SIGSTOP else []
+    run.search(tiny_space, data=data, out=tmp_path, overrides=hangs, quiet=True)
+    noted = list((tmp_path / "tiny-001" / "failures").iterdir())
+    assert noted  # on a busy machine one that is slow may be taken for hung
+    assert all("died" in file.read_text() for file in noted)
+    assert len(noted) == 1 or hangs
     assert results(tmp_path / "tiny-001") == whole
 
 
