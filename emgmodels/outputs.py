@@ -78,6 +78,8 @@ def check_output(path: Path, mark: str, inputs: str | Path | Iterable[str | Path
 
 def is_own(path: Path, mark: str) -> bool:
     """Return whether a file holds a mark, near its beginning or its end."""
+    if not path.is_file():  # to open a pipe is to wait for what writes to it
+        return False
     try:
         with path.open("rb") as file:
             # Both ends: formats have their metadata at one or the other, and a checkpoint may be

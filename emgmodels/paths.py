@@ -56,6 +56,8 @@ def refuse_pointer(path: Path) -> None:
     Raises:
         ValueError: the file is such a pointer.
     """
+    if not path.is_file():  # to open a pipe is to wait for what writes to it
+        return
     try:
         with path.open("rb") as file:
             pointer = file.read(len(_POINTER)) == _POINTER
