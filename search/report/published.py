@@ -130,7 +130,10 @@ def as_published(run: Run, trial: Trial) -> bool:
 
     On people's data the baseline also has its size.
     """
-    model = parse_notation(trial.architecture)
+    try:
+        model = parse_notation(trial.architecture)
+    except ValueError:  # a stage of the user's own, which the report did not train
+        return False
     stages = [name for name, _ in model.encoder.stages()]
     transformer, recurrent = model.encoder.transformer, model.encoder.recurrent
     conv, pretrained = model.encoder.conv, model.encoder.pretrained

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from emgmodels.notation import notation, parse_notation
+from emgmodels.notation import brief_notation, parse_notation
 from search.halving.ending import Ending
 from search.results.record import TrialRecord, Weights, ending_in, kept_note
 
@@ -107,8 +107,9 @@ def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=4096)
 def _brief_and_electrodes(architecture: str) -> tuple[str, int]:
     """Return an architecture in brief, and its electrodes; a live table asks twice a second."""
-    model = parse_notation(architecture)
-    return notation(model, brief=True), model.bands * model.electrodes
+    *_, electrodes = architecture.split(" ")  # stages of the user's own are not known here
+    model = parse_notation(electrodes)
+    return brief_notation(architecture), model.bands * model.electrodes
 
 
 def rows_of(ranking: Sequence[TrialRecord], front: Iterable[int] = ()) -> list[TrialRow]:

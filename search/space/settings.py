@@ -189,8 +189,9 @@ class SchedulerConfig(_Choice):
         if self.name in self.own:
             return self
         takes = SCHEDULER_OPTIONS[self.name]
-        for option in self.options:
-            if option not in takes:
+        # Settings of the user's own are fields of a derived class; check_settings looks at them.
+        for option in SchedulerConfig.model_fields:
+            if option != "name" and getattr(self, option) is not None and option not in takes:
                 raise ValueError(
                     f"scheduler '{self.name}' has no option '{option}'; its options: "
                     f"{', '.join(takes) or 'none'}. Leave {option} out, or name another scheduler "
