@@ -142,7 +142,7 @@ def listed(prefix):
 what, source, target = sys.argv[1:]
 for each in listed(source):
     name = each["Key"].removeprefix(source)
-    if name.endswith("/"):  # stands for a folder
+    if not name or name.endswith("/"):  # stands for a folder
         continue
     if what == "copy":
         s3.copy_object(Bucket="emg", Key=target + name, CopySource="emg/" + each["Key"])
