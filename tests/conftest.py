@@ -133,6 +133,24 @@ def engine(_private_cache) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """What a user may have: sessions, a text, curves, a configuration, a checkpoint, a run."""
+    from bystanders import make_place
+
+    made = tmp_path_factory.mktemp("made")
+    make_place(made)
+    return made
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch) -> Path:
+    """A copy of it to spoil, as the working directory."""
+    shutil.copytree(made, tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    return tmp_path / "place"
+
+
 @pytest.fixture
 def two_sessions(tmp_path) -> Path:
     """A folder of two short sessions, to spoil."""

@@ -1,44 +1,17 @@
 import dataclasses
 import string
 
-import numpy as np
 import pytest
-import yaml
+from helpers.splits import PUBLISHED, add, recorded, write_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emgmodels.sessions import (
-    Session,
     SessionError,
     find_session_files,
     find_split,
     split_text,
-    write_session,
 )
-
-
-def add(folder, *names, user="u"):
-    for name in names:
-        session = Session(
-            name=name,
-            user=user,
-            condition="on_keyboard",
-            duration_mins=0.0,
-            time=1.6e9 + np.arange(4) / 2000,
-            emg=np.zeros((4, 2, 16), np.float32),
-            keystrokes=(),
-            prompts=(),
-        )
-        write_session(folder / f"{name}.hdf5", session)
-
-
-def write_split(path, train, val, test=(), user="u"):
-    dataset = {
-        subset: [{"user": owner, "session": name} for owner, name in entries]
-        for subset, entries in (("train", train), ("val", val), ("test", test))
-    }
-    path.write_text(yaml.safe_dump({"user": user, "dataset": dataset}))
-    return path
 
 
 def stems(paths):
@@ -177,98 +150,7 @@ def test_a_session_in_two_subsets_is_refused(tmp_path):
         find_split(tmp_path, split_file=path)
 
 
-def recorded(path, seed=0, **changes):
-    """Write a session whose EMG follows from a seed."""
-    rng = np.random.default_rng(seed)
-    session = Session(
-        name=path.stem,
-        user="anna",
-        condition="on_keyboard",
-        duration_mins=0.0,
-        time=1.6e9 + np.arange(2000) / 2000,
-        emg=rng.standard_normal((2000, 2, 16), dtype=np.float32),
-        keystrokes=(),
-        prompts=(),
-    )
-    write_session(path, dataclasses.replace(session, **changes))
-    return path
-
-
 TWO = {"train": [("anna", "a")], "val": [("anna", "b")]}
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, {"user": "anna", "name": "b", "time": 1.7e9 + np.arange(2000) / 2000}]
-)
-@pytest.mark.parametrize("drawn", [True, False])
-def test_a_recording_in_two_subsets_is_refused_whatever_its_file_says(tmp_path, drawn, changes):
-    data = tmp_path / "data"
-    first, second = recorded(data / "a.hdf5"), data / "b.hdf5"
-    if changes:
-        recorded(second, **changes)
-    else:
-        second.write_bytes(first.read_bytes())
-    split = None if drawn else write_split(tmp_path / "s.yaml", **TWO, user="anna")
-    with pytest.raises(ValueError, match="the same recording is in two subsets") as caught:
-        find_split(data, split_file=split)
-    assert str(first) in str(caught.value)
-    assert str(second) in str(caught.value)
-
-
-def test_a_flat_recording_is_told_from_another_by_its_file(tmp_path):
-    add(tmp_path, *"ab")
-    assert len(find_split(tmp_path).train) == 1
-    (tmp_path / "b.hdf5").write_bytes((tmp_path / "a.hdf5").read_bytes())
-    with pytest.raises(ValueError, match="the same recording is in two subsets"):
-        find_split(tmp_path)
-
-
-def test_a_link_is_the_same_recording_too(tmp_path):
-    (tmp_path / "a (1).hdf5").symlink_to(recorded(tmp_path / "a.hdf5"))
-    with pytest.raises(ValueError, match=r"a \(1\)\.hdf5"):
-        find_split(tmp_path)
-
-
-def test_a_recording_that_is_twice_in_one_subset_is_said(tmp_path):
-    for seed, name in enumerate("abc"):
-        recorded(tmp_path / f"{name}.hdf5", seed=seed % 2)
-    entries = {"train": [("anna", "a"), ("anna", "c")], "val": [("anna", "b")]}
-    split = find_split(
-        tmp_path, split_file=write_split(tmp_path / "s.yaml", **entries, user="anna")
-    )
-    (note,) = split.notes
-    assert "a.hdf5 and" in note
-    assert "c.hdf5 are the same recording" in note
-
-
-@pytest.mark.parametrize("subject", [None, "bob"])
-def test_files_of_another_user_than_the_split_says_are_refused(tmp_path, subject):
-    for seed, name in enumerate("ab"):
-        recorded(tmp_path / f"{name}.hdf5", seed)
-    entries = {"train": [("bob", "a")], "val": [("bob", "b")]}
-    path = write_split(tmp_path / "s.yaml", **entries, user="bob")
-    with pytest.raises(ValueError, match=r"a: user bob in the split file, user anna in .*a\.hdf5"):
-        find_split(tmp_path, subject, path)
-
-
-@pytest.mark.parametrize("label", ["user: single_user\n", "user: anna\n", ""])
-def test_the_name_of_a_split_is_no_person(tmp_path, label):
-    """emg2qwerty's own files are named single_user, or of old have no name at all."""
-    for seed, name in enumerate("ab"):
-        recorded(tmp_path / f"{name}.hdf5", seed)
-    path = tmp_path / "s.yaml"
-    entry = "- {{user: anna, session: {}}}"
-    path.write_text(
-        f"{label}dataset:\n  train:\n  {entry.format('a')}\n  val:\n  {entry.format('b')}\n"
-    )
-    assert find_split(tmp_path, split_file=path).subject == "anna"
-    assert find_split(tmp_path, "anna", path).subject == "anna"
-
-
-def test_the_published_split_is_not_taken_for_files_of_another_user(tmp_path):
-    add(tmp_path, *PUBLISHED, user="anna")
-    with pytest.raises(ValueError, match="user 89335547 in the split file, user anna in"):
-        find_split(tmp_path, "89335547")
 
 
 def test_sessions_of_two_users_may_have_the_same_name(tmp_path):
@@ -345,20 +227,6 @@ def test_an_absent_split_file_is_refused(tmp_path):
     add(tmp_path, "a")
     with pytest.raises(ValueError, match=r"none\.yaml: split file cannot be read: No such file"):
         find_split(tmp_path, split_file=tmp_path / "none.yaml")
-
-
-RECORDED = """
-06-02-1622679967 06-02-1622681518 06-02-1622682789 06-03-1622764398 06-03-1622765527
-06-03-1622766673
-06-04-1622861066 06-04-1622862148 06-04-1622863166 06-05-1622884635 06-05-1622885888
-06-05-1622889105
-07-21-1626915176 07-21-1626916256 07-21-1626917264 07-22-1627001995 07-22-1627003020
-07-22-1627004019
-"""
-PUBLISHED = [
-    f"2021-{recorded}-keystrokes-dca-study@1-0efbe614-9ae6-4131-9192-4398359b4f5f"
-    for recorded in RECORDED.split()
-]
 
 
 @pytest.mark.parametrize("subject", [None, "89335547"])

@@ -1,7 +1,6 @@
 """The replay of learning curves made up here: a plateau, then exponential decay with noise."""
 
 import cProfile
-import csv
 import math
 import random
 from dataclasses import replace
@@ -10,67 +9,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.curves import EPOCHS, made_up, simulate, write_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from search.engine.schedulers import make_scheduler
 from search.halving.rungs import defaults
-from search.simulate.__main__ import app
 from search.simulate.replay import Curve, Replay, read_curves, whole
 from search.simulate.rules import Rule, Setting, grid, group, tune
 
-EPOCHS = 20
 CURVES = Path(__file__).parents[2] / "benchmarks/curves"
 
 
-def made_up(seed, count=40, epochs=EPOCHS, sources=2):
-    """Return learning curves whose plateaus end at epoch 1 to 6; good ones end a little sooner."""
-    draw = random.Random(seed)
-    curves = []
-    for number in range(count):
-        final = draw.uniform(10, 60)
-        start = 1 + round(final / 15 + draw.uniform(0, 2))
-        cer, loss = [], []
-        for epoch in range(1, epochs + 1):
-            progress = math.exp(-max(0, epoch - start) / 4)
-            cer.append((final + (100 - final) * progress) * draw.uniform(0.97, 1.03))
-            loss.append((final / 30 + 3 * progress) * draw.uniform(0.97, 1.03) + 0.02 * epoch)
-            if epoch <= start:
-                cer[-1] = 100.0
-                loss[-1] = 3.2 + final / 100 - 0.02 * epoch * draw.uniform(0.9, 1.1)
-        seconds = [draw.uniform(50, 70)] * epochs
-        curves.append(Curve(f"run{number}", f"source{number % sources}", cer, loss, seconds))
-    return curves
-
-
-def write_csv(path, curves, columns=("run", "source", "epoch", "val_cer", "val_loss", "seconds")):
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(columns)
-        for curve in curves:
-            for index, (cer, loss) in enumerate(zip(curve.cer, curve.loss, strict=True)):
-                row = {"run": curve.name, "source": curve.source, "epoch": index + 1}
-                row |= {"val_cer": cer, "val_loss": loss, "seconds": curve.seconds[index]}
-                table.writerow([row[column] for column in columns])
-    return path
-
-
-@pytest.fixture
-def curves_csv(tmp_path):
-    return write_csv(tmp_path / "curves.csv", made_up(0))
-
-
-@pytest.fixture
-def few_curves_csv(tmp_path):
-    return write_csv(tmp_path / "few.csv", made_up(0, count=8, epochs=8))
-
-
-def command(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def test_a_csv_and_a_run_folder_are_read_alike(tmp_path, curves_csv):
+def test_a_csv_and_a_run_folder_are_read_alike(tmp_path):
     curves = made_up(0)
     rows = [
         {"trial": int(curve.name[3:]), "epoch": epoch + 1, "val_cer": curve.cer[epoch]}
@@ -79,7 +30,7 @@ def test_a_csv_and_a_run_folder_are_read_alike(tmp_path, curves_csv):
         for epoch in reversed(range(EPOCHS))
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "curves.parquet")
-    assert read_curves(curves_csv) == curves
+    assert read_curves(write_csv(tmp_path / "curves.csv", curves)) == curves
     from_folder = read_curves(tmp_path)
     assert [curve.cer for curve in from_folder] == [curve.cer for curve in curves]
     assert [curve.seconds for curve in from_folder] == [curve.seconds for curve in curves]
@@ -111,7 +62,7 @@ def test_curves_that_diverged_early_say_nothing_about_how_long_trainings_are(tmp
         for n, curve in enumerate(made_up(1, count=8))
     ]
     path = write_csv(tmp_path / "curves.csv", [*curves, *diverged])
-    result = command(path, "--repeats", 2)
+    result = simulate(path, "--repeats", 2)
     assert result.exit_code == 0, result.output
     assert f"14 of 14 curves have all {EPOCHS} epochs or diverged, as 8 did" in result.output
 
@@ -176,11 +127,12 @@ def test_one_in_ten_after_three_aligned_epochs_finds_the_best_for_a_seventh_of_t
     assert summary.regret < 0.5
 
 
-def test_several_recordings_are_drawn_from_together(tmp_path, curves_csv):
-    result = command(*(curves_csv, CURVES / "aligned"), "--epochs", EPOCHS, "--repeats", 2)
+def test_several_recordings_are_drawn_from_together(tmp_path):
+    path = write_csv(tmp_path / "curves.csv", made_up(0))
+    result = simulate(path, CURVES / "aligned", "--epochs", EPOCHS, "--repeats", 2)
     assert result.exit_code == 0, result.output
     assert f"64 of 64 curves have all {EPOCHS} epochs" in result.output
-    result = command(CURVES / "aligned", CURVES / "ctc", "--repeats", 2)
+    result = simulate(CURVES / "aligned", CURVES / "ctc", "--repeats", 2)
     assert "48 of 48 curves" in result.output
     assert "asha grace 4 eta 1.5" in result.output, "not all of them start aligned"
 
@@ -316,90 +268,3 @@ def calls_an_epoch(trials):
     replay = Replay(made_up(9, trials, epochs=50), make_scheduler("asha", max_epochs=50), 50, 1)
     profile.runcall(replay.run)
     return sum(entry.callcount for entry in profile.getstats()) / len(replay.trained)
-
-
-def test_the_command_prints_a_row_a_rule_and_draws_them(curves_csv, tmp_path):
-    picture = tmp_path / "frontier.png"
-    result = command(*(curves_csv, "--compare", "--repeats", 3, "--slots", 2, "--figure", picture))
-    assert result.exit_code == 0, result.output
-    for row in ("asha grace 4 eta 1.5 by loss", "ray_asha grace 1 eta 3", "median", "none"):
-        assert row in result.output
-    assert "hours" in result.output
-    assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_several_schedulers_stand_in_one_table_each_with_the_options_it_takes(curves_csv):
-    names = ("asha", "median", "hyperband", "none", "asha")
-    asked = [word for name in names for word in ("--scheduler", name)]
-    result = command(curves_csv, *asked, "--grace", 3, "--eta", 2, "--repeats", 2)
-    assert result.exit_code == 0, result.output
-    rows = result.output.splitlines()
-    for row in ("asha grace 3 eta 2 by both ", "median grace 3 ", "hyperband eta 2 ", "none "):
-        assert sum(line.startswith(row) for line in rows) == 1, row
-    own = ("{name: asha, grace: 2, rank_by: null}", "{name: asha, grace: 4}")
-    asked = [word for name in own for word in ("--scheduler", name)]
-    result = command(curves_csv, *asked, "--eta", 2, "--repeats", 2)
-    rows = result.output.splitlines()
-    for row in ("asha grace 2 eta 2 by both ", "asha grace 4 eta 2 by both "):
-        assert sum(line.startswith(row) for line in rows) == 1, row
-    refused = command(curves_csv, "--scheduler", "none", "--scheduler", "hyperband", "--grace", 3)
-    assert refused.exit_code == 2
-    assert "scheduler 'none' has no option 'grace'" in refused.stderr
-
-
-def test_the_command_tunes_and_says_what_to_write_in_a_space_file(few_curves_csv):
-    result = command(few_curves_csv, "--tune", 30, "--repeats", 2)
-    assert result.exit_code == 0, result.output
-    assert "  search:\n    scheduler:\n      name: asha\n      grace: " in result.output
-    assert "A bound met on some curves need not hold on others." in result.output
-    assert result.output.count(": kept") == 2
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--scheduler", "ash"], "scheduler 'ash' is not known: choose one of asha"),
-        (["--scheduler", "none", "--eta", 3], "'none' has no option 'eta'; its options: none"),
-        (["--scheduler", "{name: asha, eta: low}"], "scheduler 'asha': eta: "),
-        (["--scheduler", "{name: median, eta: 3}"], "'median' has no option 'eta'"),
-        (["--scheduler", "{grace: 3}"], "--scheduler {grace: 3}: names none: write {name: asha,"),
-        (["--scheduler", "{name: asha"], "--scheduler: line 1: is not YAML"),
-        (["--grace", 20], "grace 20: the first rung must stand at epoch 1 or later"),
-        (["--epochs", 21], "0 of 40 curves have all 21 epochs"),
-        (["--trials", 41], "41 are needed: ask for fewer --trials"),
-        (
-            ["--epochs", 2, "--tune", 1],
-            "trainings of 2 epochs leave no rung to choose: they need 3",
-        ),
-    ],
-)
-def test_a_wrong_option_ends_the_command_with_one_line(curves_csv, options, says):
-    result = command(curves_csv, "--repeats", 2, *options)
-    assert result.exit_code == 2
-    assert says in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("run,epoch,val_cer\n", "has no column val_loss; needs run, epoch, val_cer, val_loss"),
-        ("run,epoch,val_cer,val_loss\n", "holds no learning curve"),
-        ("run,epoch,val_cer,val_loss\na,1,9,9\na,3,8,8\n", "run a: epochs must be 1, 2, 3"),
-        ("run,epoch,val_cer,val_loss\na,1,9,x\n", "run a, epoch 1: val_loss is 'x'"),
-        ("", "is not a table"),
-    ],
-)
-def test_a_wrong_file_ends_the_command_with_one_line(tmp_path, text, says):
-    path = tmp_path / "curves.csv"
-    path.write_text(text)
-    result = command(path)
-    assert result.exit_code == 2
-    assert says in result.stderr
-    assert str(path) in result.stderr
-
-
-def test_a_missing_file_is_named(tmp_path):
-    result = command(tmp_path / "nowhere")
-    assert result.exit_code == 2
-    assert "nowhere: does not exist; give a run folder" in result.stderr
