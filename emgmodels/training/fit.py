@@ -20,6 +20,7 @@ from emgmodels.charset import decode
 from emgmodels.checkpoints.weights import load_weights, read_state, weights_hash
 from emgmodels.compute.devices import find_device
 from emgmodels.compute.onednn import fast_products
+from emgmodels.compute.optimizers import OPTIMIZERS
 from emgmodels.config import Config, with_sources
 from emgmodels.ctc import aligned_loss, ctc_loss, greedy_decode
 from emgmodels.factory import build
@@ -181,9 +182,8 @@ class _Run:
         self.reduced = reduced_precision(training.precision, device)
         self.augment = SpecAugment(training.augmentation, config.model.features.hop)
         self.own_augmentations = OwnAugmentations(training.augmentation)
-        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = optimizer(
+        self.optimizer = OPTIMIZERS[training.optimizer](
             self.trained,
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
