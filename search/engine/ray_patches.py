@@ -31,6 +31,7 @@ _CONTROLLER = "ray.tune.execution.tune_controller:TuneController"
 _CACHE = "ray.tune.utils.object_cache:_ObjectCache"
 _SNAPSHOTS = "ray.tune.execution.experiment_state:_ExperimentCheckpointManager"
 _REGISTRY = "ray.tune.registry:_global_registry"
+_NODE = "ray._private.node:Node"
 _AHEAD = "TUNE_MAX_PENDING_TRIALS_PG"
 _SNAPSHOT_EVERY = 1.0
 """Seconds between two snapshots of Ray's, at least."""
@@ -53,6 +54,27 @@ def on_loopback() -> Iterator[None]:
     clusters are off (as they are on macOS and Windows).
     """
     with replaced(_of("ray._private.ray_constants"), "ENABLE_RAY_CLUSTER", False):
+        yield
+
+
+@patch(
+    "2.60.0",
+    f"{_NODE}.start_monitor(self)",
+    f"{_NODE}.start_log_monitor(self)",
+    f"{_NODE}.start_api_server(self, include_dashboard, raise_on_failure)",
+)
+@contextlib.contextmanager
+def few_processes(verbose: bool) -> Iterator[None]:
+    """Let Ray start no process that a search on one machine has no use for.
+
+    Its autoscaler, its dashboard's server and what follows all log files take three seconds of
+    processor time to start, and the last of them a hundredth of a core as long as Ray runs. With
+    ``verbose``, log files are followed: what trials write is shown.
+    """
+    names = ["start_monitor", "start_api_server", *(() if verbose else ("start_log_monitor",))]
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(replaced(_of(_NODE), name, lambda node, **options: None))
         yield
 
 

@@ -13,7 +13,7 @@ import ray
 
 from emgmodels.windows.home import settle_paths
 from search.engine.failures import EngineError
-from search.engine.ray_patches import on_loopback
+from search.engine.ray_patches import few_processes, on_loopback
 
 # Recordings are memory-mapped files and never pass through Ray's object store. By default Ray
 # would set aside a third of the machine's memory for it.
@@ -51,7 +51,10 @@ def engine(
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
     try:
-        with on_loopback() if address is None else contextlib.nullcontext():
+        with contextlib.ExitStack() as patches:
+            if address is None:
+                patches.enter_context(on_loopback())
+                patches.enter_context(few_processes(verbose))
             ray.init(address=address or "local", **quiet)  # not whatever cluster runs here
     except Exception as error:  # Ray's errors have no common kind
         with contextlib.suppress(Exception):

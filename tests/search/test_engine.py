@@ -18,6 +18,7 @@ from search.results.record import COMPLETE
 
 LISTEN = """
 import json, os, time
+from pathlib import Path
 from search.engine.ray_session import engine
 import psutil, ray
 
@@ -28,17 +29,19 @@ def work():
 with engine(None, 1):
     ray.get(work.remote())
     own = psutil.Process()
+    processes = own, *own.children(recursive=True)
     found = {
         c.laddr.ip
-        for process in (own, *own.children(recursive=True))
+        for process in processes
         for c in process.net_connections("inet")
         if c.status == "LISTEN"
     }
-print(json.dumps(sorted(found)))
+    words = {Path(word).name for process in processes for word in process.cmdline()}
+print(json.dumps([sorted(found), sorted(words)]))
 """
 
 
-def test_a_local_search_joins_no_other_cluster_and_listens_on_loopback_only():
+def test_a_local_search_joins_no_other_cluster_listens_on_loopback_only_and_starts_little():
     elsewhere = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
     done = subprocess.run(
         [sys.executable, "-c", LISTEN],
@@ -48,9 +51,11 @@ def test_a_local_search_joins_no_other_cluster_and_listens_on_loopback_only():
         check=True,
         env=elsewhere,
     )
-    addresses = json.loads(done.stdout.splitlines()[-1])
+    addresses, words = json.loads(done.stdout.splitlines()[-1])
     assert addresses
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+    assert "raylet" in words
+    assert not {"monitor.py", "log_monitor.py", "dashboard.py"} & set(words)
 
 
 CONTROLLER = "ray.tune.execution.tune_controller:TuneController"
