@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emgmodels.config import ModelConfig
-
 if TYPE_CHECKING:
+    from emgmodels.config import ModelConfig
     from emgmodels.network.network import Network
 
 

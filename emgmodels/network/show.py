@@ -7,17 +7,16 @@ python -m emgmodels.factory runs/deep-001/best.yaml
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from emgmodels.command import ALLOW_CODE, CommandLine
-from emgmodels.config import ModelConfig, load_config
-from emgmodels.notation import notation, parse_notation
-from emgmodels.own_code import code_allowed
-from emgmodels.paths import local_path
+
+if TYPE_CHECKING:
+    from emgmodels.config import ModelConfig
 
 app = CommandLine()
 
@@ -39,6 +38,12 @@ def summary(
 
     python -m search.space describes files of many models.
     """
+    # Which loads pydantic: --help has no need of it.
+    from emgmodels.config import load_config
+    from emgmodels.notation import parse_notation
+    from emgmodels.own_code import code_allowed
+    from emgmodels.paths import local_path
+
     if architecture.endswith((".yaml", ".yml")):
         with code_allowed(allow_code):
             print_summary(load_config(local_path(architecture)).model)
@@ -49,6 +54,7 @@ def summary(
 def print_summary(config: ModelConfig) -> None:
     """Print a table of stages, and what follows from them."""
     from emgmodels.network.summary import describe  # loads PyTorch
+    from emgmodels.notation import notation
 
     found = describe(config)
     table = Table(title=notation(config), title_justify="left")

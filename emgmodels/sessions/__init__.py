@@ -6,10 +6,15 @@ which sessions of a folder are for training, validation and test. To look at fil
     python -m emgmodels.sessions inspect FILE_OR_FOLDER...
 """
 
-from emgmodels.sessions.files import SessionError, read_info, read_session, write_session
-from emgmodels.sessions.finding import find_session_files, session_paths
-from emgmodels.sessions.session import Keystroke, Labels, Prompt, Session, SessionInfo
-from emgmodels.sessions.splits import Split, apart, find_split, split_files, split_text
+from typing import TYPE_CHECKING
+
+from emgmodels.lazy import offered
+
+if TYPE_CHECKING:
+    from emgmodels.sessions.files import SessionError, read_info, read_session, write_session
+    from emgmodels.sessions.finding import find_session_files, session_paths
+    from emgmodels.sessions.session import Keystroke, Labels, Prompt, Session, SessionInfo
+    from emgmodels.sessions.splits import Split, apart, find_split, split_files, split_text
 
 __all__ = [
     "Keystroke",
@@ -29,3 +34,25 @@ __all__ = [
     "split_text",
     "write_session",
 ]
+
+__getattr__ = offered(
+    __name__,
+    {
+        "Keystroke": "emgmodels.sessions.session",
+        "Labels": "emgmodels.sessions.session",
+        "Prompt": "emgmodels.sessions.session",
+        "Session": "emgmodels.sessions.session",
+        "SessionError": "emgmodels.sessions.files",
+        "SessionInfo": "emgmodels.sessions.session",
+        "Split": "emgmodels.sessions.splits",
+        "apart": "emgmodels.sessions.splits",
+        "find_session_files": "emgmodels.sessions.finding",
+        "find_split": "emgmodels.sessions.splits",
+        "read_info": "emgmodels.sessions.files",
+        "read_session": "emgmodels.sessions.files",
+        "session_paths": "emgmodels.sessions.finding",
+        "split_files": "emgmodels.sessions.splits",
+        "split_text": "emgmodels.sessions.splits",
+        "write_session": "emgmodels.sessions.files",
+    },
+)

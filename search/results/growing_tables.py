@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
 from emgmodels.atomic import append, unlinked, whole
@@ -178,8 +177,7 @@ def merge_trials(known: pa.Table, rows: Sequence[Row]) -> pa.Table:
     # A trial's row is appended each time that its state changes.
     newest = {row["trial"]: row for row in rows}
     if known.num_rows:
-        old = pc.is_in(known["trial"], value_set=pa.array(list(newest), pa.int64()))
-        known = known.filter(pc.invert(old))
+        known = known.filter(pa.array([each not in newest for each in known["trial"].to_pylist()]))
     # Both depend on all trials, so they are computed again.
     found = {"rank", "front"} & set(known.column_names)
     table = _joined(known.drop_columns(list(found)), _table(list(newest.values())))

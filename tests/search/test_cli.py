@@ -58,3 +58,21 @@ def test_completion_offers_commands_without_importing_them_and_options_of_one():
     assert not heavy
     options, _ = completed("emgsearch simulate --sch", 2)
     assert options == ["--scheduler"]
+
+
+HELP = """
+import importlib, sys
+from typer.testing import CliRunner
+from search.__main__ import COMMANDS
+
+for module, _ in COMMANDS.values():
+    shown = CliRunner().invoke(importlib.import_module(module).app, ["--help"])
+    assert shown.exit_code == 0, module
+print(sorted({"torch", "ray", "optuna", "pyarrow", "pydantic", "h5py"} & set(sys.modules)))
+"""
+
+
+def test_the_help_of_no_command_loads_a_large_library():
+    """It is read more often than anything else, and shells wait for it."""
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
