@@ -1,7 +1,7 @@
 """What Ray Tune's trials report, recorded: run folder, TensorBoard, console.
 
 Also watched from here, once around Ray's loop: trials that hang, a disk that fills up, a search of
-which every trial fails, and the time budget.
+which every trial fails, the time budget, and the rules of ``search.stop``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from search.display.console import Progress
 from search.display.tensorboard import TrialBoards
 from search.engine import failures
 from search.engine.checkpoints import BestCheckpoints, SpentCheckpoints, TimelySaves
+from search.engine.stopping import Stopping
 from search.engine.trial import CHECKPOINT
 from search.halving.ending import Ending, Why, ending_of
 from search.results.folder import RunFolder
@@ -99,10 +100,11 @@ class Recorder(tune.Callback):
         self._trials: list[Trial] = []
         self._best = BestCheckpoints(folder.path, settings.checkpoints)
         self._best.find(folder.trials.values())
+        self._stopping = Stopping(settings, folder.trials)
         self._saves = TimelySaves()
         self._spent = SpentCheckpoints()
-        epochs = [row for record in folder.trials.values() for row in record.curve]
-        self._longest_epoch = max((row["seconds"] for row in epochs), default=0.0)
+        known = (row["seconds"] for record in folder.trials.values() for row in record.curve)
+        self._longest_epoch = max(known, default=0.0)
         folder.reserve()
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
@@ -225,7 +227,7 @@ class Recorder(tune.Callback):
             Whether there was something left to end.
         """
         if self.ending is None:
-            self._end(Why.INTERRUPTED)
+            self._end(Ending(Why.INTERRUPTED))
         elif self._is_closing and not self.is_hurried:
             self.is_hurried = True
         else:
@@ -254,8 +256,8 @@ class Recorder(tune.Callback):
         if self.ending is None and time.monotonic() - self._looked >= _LOOK:
             self._looked = time.monotonic()
             self._end_hung()
-            if why := self._reason_to_end():
-                self._end(why)
+            if ending := self._reason_to_end():
+                self._end(ending)
         if self.ending is not None:
             self._say_ending()
 
@@ -278,9 +280,9 @@ class Recorder(tune.Callback):
         self.folder.flush()
         self.boards.search.update(self.folder.ranking(), self.folder.elapsed, final=True)
 
-    def _end(self, why: Why) -> None:
+    def _end(self, ending: Ending) -> None:
         """End the search as Ctrl-C does: with a snapshot from which it can go on."""
-        self.ending = Ending(why)
+        self.ending = ending
         self.folder.release()
         self.end_loop()
 
@@ -290,14 +292,15 @@ class Recorder(tune.Callback):
             self._is_ending_said = True
             self.progress.ending(str(self.ending or Ending(Why.INTERRUPTED)))
 
-    def _reason_to_end(self) -> Why | None:
-        budget = self._settings.time_budget
-        if budget is not None and time.monotonic() - self._begin >= budget:
-            return Why.TIME_BUDGET
+    def _reason_to_end(self) -> Ending | None:
+        if time.monotonic() - self._begin >= (self._settings.time_budget or math.inf):
+            return Ending(Why.TIME_BUDGET)
         if shutil.disk_usage(self.folder.path).free < _SPARE_BYTES:
-            return Why.DISK_FULL
+            return Ending(Why.DISK_FULL)
         many = len(self._failed) >= max(_HOPELESS, 3 * len(self._heard))
-        return Why.NONE_TRAINS if many and self._trained <= self._failed else None
+        if many and self._trained <= self._failed:
+            return Ending(Why.NONE_TRAINS)
+        return self._stopping.ending()
 
     @contextlib.contextmanager
     def _deaf(self) -> Iterator[None]:
@@ -327,19 +330,18 @@ class Recorder(tune.Callback):
         text = failures.last_failure(trial)
         self.folder.write_failure(self._record(trial), text)
         if failures.is_disk_full(text) and self.ending is None:
-            self._end(Why.DISK_FULL)
+            self._end(Ending(Why.DISK_FULL))
         return self._hung.pop(trial.trial_id, None) or failures.ending_noted(text)
 
     def _note_failed(self, record: TrialRecord) -> None:
         self._failed.add(record.number)
-        self._looked = -math.inf  # whether any can be trained is seen at once
+        self._looked = -math.inf  # so that it is seen at once whether any can be trained
 
     def _record(self, trial: Trial) -> TrialRecord:
         number = trial.config["number"]
         if number not in self.folder.trials:
             config = Config.model_validate_json(trial.config["config"])
-            record = TrialRecord(number, share_sections(config))
-            self.folder.trials[number] = record
+            self.folder.trials[number] = record = TrialRecord(number, share_sections(config))
             model, training = record.config.model, record.config.training
             values = flatten(model.model_dump(mode="json"), "model")
             self.boards.start(
@@ -359,6 +361,7 @@ class Recorder(tune.Callback):
         if record.best and record.checkpoint is None:  # of an earlier process, or paused there
             _take_checkpoint(record, trial)
         self._saves.forget(record)
+        self._stopping.note(record)
         self._best.keep(self.folder.trials.values(), record)
         self.folder.append(record)
         self.boards.end(record.slug, failed=record.state == FAILED)

@@ -47,6 +47,12 @@ class Why(StrEnum):
     INTERRUPTED = "interrupted"
     """Ctrl-C, or another signal, ended the search."""
     DISK_FULL = "disk full"
+    TARGET = "target"
+    """The search found the CER that it was to find."""
+    PATIENCE = "patience"
+    """Too many trials ended without a new best."""
+    IMPROVEMENT = "improvement"
+    """A better trial had become unlikely."""
     NONE_TRAINS = "none trains"
     """The search was given up, since no trial could be trained."""
     SEARCH_FAILED = "search failed"
@@ -70,13 +76,21 @@ _WORDS = {
     Why.TIME_BUDGET: "the time budget was spent",
     Why.INTERRUPTED: "the search was interrupted",
     Why.DISK_FULL: "the disk was full",
+    Why.TARGET: "the target CER was reached (search.stop.target_cer: {value})",
+    Why.PATIENCE: "{reached} trials in a row were no better (search.stop.patience)",
+    Why.IMPROVEMENT: "a better trial had a chance of {value} (search.stop.improvement)",
     Why.NONE_TRAINS: "no trial could be trained",
     Why.SEARCH_FAILED: "the search failed: {message}",
     Why.ERROR: "{message}",  # the last, since it reads whatever no other does
 }
 _RETRIED = {Why.ERROR, Why.MEMORY, Why.GPU_MEMORY, Why.EVICTED, Why.CRASHED, Why.HUNG}
 """What ends a trial that is started again, a few times."""
-_CUTS = {Why.TIME_BUDGET, Why.INTERRUPTED, Why.DISK_FULL, Why.NONE_TRAINS, Why.SEARCH_FAILED}
+RULES = {Why.TARGET, Why.PATIENCE, Why.IMPROVEMENT}
+"""The rules of ``search.stop``, by which a search is over though trials are left."""
+_CUTS = {
+    *(Why.TIME_BUDGET, Why.INTERRUPTED, Why.DISK_FULL, Why.NONE_TRAINS, Why.SEARCH_FAILED),
+    *RULES,
+}
 """What ends a search, and cuts off the trials that are not over."""
 _AGAIN = "starts again: "
 
@@ -93,11 +107,12 @@ class Ending:
     rank: int | None = None
     """How many were as good as it at the rung, itself included, or better."""
     reached: int | None = None
-    """How many had reached the rung."""
+    """How many had reached the rung; how many trials were no better."""
     metric: str | None = None
     """The metric that was not finite."""
     value: str | None = None
-    """The metric's value: ``nan``, ``inf`` or ``-inf``, which JSON has no numbers for."""
+    """The metric's value: ``nan``, ``inf`` or ``-inf``, which JSON has no numbers for; the target,
+    or the chance of a better trial."""
     seconds: int | None = None
     """How long it was silent."""
     message: str | None = None

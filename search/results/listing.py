@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from emgmodels.config import code_of
 from emgmodels.notation import brief_notation, parse_notation
-from search.halving.ending import Why
+from search.halving.ending import RULES, Why
 from search.results.growing_tables import trials_of
 from search.results.lock import is_running
 from search.results.reading import read_trials
@@ -149,8 +149,9 @@ def _ended(rows: list[dict[str, Any]]) -> str:
     """Return the state of a search that is not running, from its trials."""
     endings = [ending_in(row) for row in rows if row["state"] == CUT_OFF]
     late = sum(ending is not None and ending.why is Why.TIME_BUDGET for ending in endings)
+    over = sum(ending is not None and ending.why in RULES for ending in endings)
     unfinished = sum(row["state"] in UNFINISHED for row in rows)
-    if unfinished > late or not rows:
+    if unfinished > late + over or not rows:
         return INTERRUPTED
     if late:
         return OUT_OF_TIME

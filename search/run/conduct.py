@@ -157,7 +157,9 @@ def _train(
     listed = {number for number, _ in plan.listed or ()}
     done = len(folder.trials.keys() - listed) if listed else 0
     with Progress(console, source.trials + done, space.search.time_budget, verbose) as progress:
-        recording = recorder(folder, boards, progress, scheduler, space.search)
+        # A fixed list is trained whole: winners that are confirmed are no search.
+        settings = space.search.model_copy(update={"stop": None} if plan.listed else {})
+        recording = recorder(folder, boards, progress, scheduler, settings)
         run(source, scheduler, plan.data, resources, recording)
     if source.exhausted:
         say(console, f"note: no more trials: {source.exhausted}")

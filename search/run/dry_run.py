@@ -63,6 +63,9 @@ def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, st
     yield "test", f"{tested} session{'s' * (tested != 1)}, not opened"
     if (budget := plan.space.search.time_budget) is not None and plan.listed is None:
         yield "time budget", duration(budget)
+    if (stop := plan.space.search.stop) is not None and plan.listed is None:
+        given = stop.model_dump(exclude_none=True)
+        yield "ends early", ", ".join(f"{rule}: {value}" for rule, value in given.items())
     path = folder.path if folder else next(RunFolder.free(plan.parent, plan.space.name, plan.place))
     copied = f", copied to {(plan.place / path.name).uri}" if plan.place and not folder else ""
     yield "results", f"{path}{copied}"

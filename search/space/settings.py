@@ -200,6 +200,33 @@ class SchedulerConfig(_Choice):
         return self
 
 
+def _trials(given: Any) -> Any:
+    """Return the number in ``20 trials``."""
+    words = given.split() if isinstance(given, str) else []
+    return int(words[0]) if words[1:] == ["trials"] and words[0].isdecimal() else given
+
+
+class ImprovementConfig(Frozen):
+    """When too little is left to gain."""
+
+    points: Annotated[float, Field(ge=0, lt=100)] = 0.3
+    """How much better than the best a further trial would have to be (CER points)."""
+    probability: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The search ends when the chance that any trial left to train is so much better falls below;
+    it is estimated from the trials that ended, and takes 8 of them."""
+
+
+class StopConfig(Frozen):
+    """When a search ends before its last trial: as soon as one of these holds."""
+
+    target_cer: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """A trial has a validation CER as low as this (%)."""
+    patience: Annotated[PositiveInt | None, BeforeValidator(_trials)] = None
+    """So many trials in a row ended without a new best: ``20``, or ``20 trials``."""
+    improvement: ImprovementConfig | None = None
+    """A better trial has become unlikely: ``{points: 0.3, probability: 0.05}``."""
+
+
 class SearchConfig(Frozen):
     """How the space is searched."""
 
@@ -219,6 +246,8 @@ class SearchConfig(Frozen):
     ] = None
     """When to end, with running trials cut off: seconds, or a duration such as 8m or 1h30m.
     ``--resume`` goes on for what is left of it, or for as long again where it was spent."""
+    stop: StopConfig | None = None
+    """When to end before the last trial; off without it. ``--resume --add-trials`` goes on."""
     save_every: Annotated[
         Annotated[float, Field(gt=0, allow_inf_nan=False)], BeforeValidator(seconds)
     ] = 600.0
