@@ -6,6 +6,7 @@ import functools
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 SAMPLE_RATE = 2000
 """Samples a second of both wristbands (Hz)."""
@@ -21,6 +22,11 @@ class Frozen(BaseModel):
     """Base of every configuration: immutable, hashable, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def field_of(cls, key: str) -> str | None:
+        """Return the field that says what may stand under a key, None for an unknown key."""
+        return key if key in cls.model_fields else None
 
 
 _Section = TypeVar("_Section", bound=Frozen)
@@ -47,7 +53,8 @@ def _first_of_equals(section: Frozen) -> Frozen:
 
 def section_kind(kind: type[BaseModel], name: str) -> type[Frozen] | None:
     """Return the class of a field that is a section of its own, or None for any other field."""
-    annotation = kind.model_fields[name].annotation
+    field = kind.field_of(name) if issubclass(kind, Frozen) else name
+    annotation = kind.model_fields[field or name].annotation
     for candidate in getattr(annotation, "__args__", (annotation,)):
         if isinstance(candidate, type) and issubclass(candidate, Frozen):
             return candidate
@@ -75,6 +82,13 @@ def _check_per_layer(value: int | tuple[int, ...]) -> int | tuple[int, ...]:
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def is_per_layer(field: FieldInfo) -> bool:
+    """Return whether a field takes a number for each layer."""
+    # A list may mean something else, such as in settings of the user's own.
+    rules = (getattr(each, "func", None) for each in field.metadata)
+    return any(each is _check_per_layer for each in rules)
 
 
 PerLayer = Annotated[

@@ -81,8 +81,9 @@ class Network(nn.Module):
         )
         self.stages = nn.ModuleList()
         width = self.mlp.width
-        for name, stage_config in config.encoder.stages():
-            stage = make_stage(name, width, stage_config)
+        encoder = config.encoder
+        for kind, (_, stage_config) in zip(encoder.kinds(), encoder.stages(), strict=True):
+            stage = make_stage(kind, width, stage_config)
             self.stages.append(stage)
             width = stage.width
         self.head = nn.Linear(width, NUM_CLASSES)

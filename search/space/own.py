@@ -34,6 +34,7 @@ from emgmodels.config import (
     settings_of,
     stage_name,
 )
+from emgmodels.config.stage_names import stage_of
 from emgmodels.notation import RESERVED
 from emgmodels.own_code import (
     FOLDER,
@@ -244,7 +245,8 @@ def _used(values: Any, holder: str, name: str) -> set[str]:
     if not isinstance(values, dict):
         return set()
     found = set().union(*(_used(value, holder, name) for value in values.values()))
-    for inner in (values.get(name), values.get(holder)):
+    repeats = (v for key, v in values.items() if stage_of(str(key), [name]) == name)
+    for inner in (*repeats, values.get(holder)):
         options = inner.get("choice", [inner]) if isinstance(inner, dict) else []
         for option in options if isinstance(options, list) else []:
             found |= set(option) if isinstance(option, dict) else set()
