@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, TypeVar
+import re
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 SAMPLE_RATE = 2000
 """Samples a second of both wristbands (Hz)."""
@@ -89,6 +91,30 @@ def is_per_layer(field: FieldInfo) -> bool:
     # A list may mean something else, such as in settings of the user's own.
     rules = (getattr(each, "func", None) for each in field.metadata)
     return any(each is _check_per_layer for each in rules)
+
+
+def _kernels(value: Any) -> int | str:
+    """Return kernels side by side in their one form: ``8+32``, and 8 for ``8+8``."""
+    value = _whole(value)
+    if isinstance(value, str):
+        widths = value.replace(" ", "").split("+")
+        if len(widths) > 1 and all(re.fullmatch(r"[1-9]\d{0,5}", width) for width in widths):
+            found = sorted(map(int, widths))
+            return found[0] if len(set(found)) == 1 else "+".join(map(str, found))
+    if not isinstance(value, int) or isinstance(value, bool):
+        rule = "Input should be a valid integer, or several side by side, as in 8+32"
+        raise PydanticCustomError("int_type", rule)
+    if value <= 0:
+        raise PydanticCustomError("greater_than", "Input should be greater than 0")
+    return value
+
+
+if TYPE_CHECKING:
+    Kernels = int | str
+else:
+    _SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]}
+    Kernels = Annotated[Any, BeforeValidator(_kernels), WithJsonSchema(_SCHEMA)]
+    """Width of a convolution, or of several side by side: ``8+32``."""
 
 
 PerLayer = Annotated[

@@ -26,14 +26,15 @@ from emgmodels.config.arrangement import (
 from emgmodels.config.base import (
     Count,
     Frozen,
+    Kernels,
     PerLayer,
     PositiveInt,
     Probability,
     Whole,
-    is_per_layer,
     section_kind,
 )
 from emgmodels.config.own import OwnPart
+from emgmodels.config.stage import Layers, StageConfig, undivided
 from emgmodels.config.stage_names import OwnName, name_type, stage_of
 from emgmodels.own_code import is_installed
 
@@ -55,48 +56,6 @@ if TYPE_CHECKING:
     StageName = str
 else:
     StageName = stage_name()
-Layers = Annotated[Whole, Field(ge=0, le=1000)]
-"""Layers of a stage; nobody waits for more to be built."""
-
-
-class StageConfig(Frozen):
-    """What the configurations of all stages have in common."""
-
-    layers: Layers = 1
-    """Stacked layers. 0: the stage is absent."""
-
-    def reduction(self) -> int:
-        """Return how many input frames there are for one output frame."""
-        return 1
-
-    def of_each(self, name: str) -> tuple[int, ...]:
-        """Return the values of a setting, layer by layer."""
-        value = getattr(self, name)
-        return value if isinstance(value, tuple) else (value,) * self.layers
-
-    def mistakes(self) -> Iterator[str]:
-        """Yield what is wrong between values that are each allowed."""
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if is_per_layer(field) and isinstance(value, tuple) and len(value) != self.layers:
-                yield (
-                    f"{name} {list(value)} names {len(value)} layers of {self.layers}: give one "
-                    f"number for each, or one for all"
-                )
-
-
-def _undivided(width: int | None, heads: int, rotary: bool) -> Iterator[str]:
-    """Yield what is wrong with a width that attention heads do not divide, and what would fit."""
-    whole = heads * (2 if rotary else 1)
-    if width is None or width % whole == 0:
-        return
-    below, above = width // whole * whole, (width // whole + 1) * whole
-    fitting = [n for n in range(1, 33) if width % (n * (2 if rotary else 1)) == 0]
-    pairs = " of pairs, as rotary positions need" if rotary else ""
-    yield (
-        f"width {width} does not divide into {heads} heads{pairs}: take width "
-        f"{f'{below} or ' if below else ''}{above}, or heads {', '.join(map(str, fitting))}"
-    )
 
 
 class ConvConfig(StageConfig):
@@ -107,10 +66,27 @@ class ConvConfig(StageConfig):
     channels: PerLayer = 24
     """Channels the features are divided into by every block, or by each: ``[24, 24, 48, 48]``. The
     rest of the width is not mixed over time."""
-    kernel: PositiveInt = 32
-    """Width of the temporal convolution (frames)."""
+    kernel: Kernels = 32
+    """Width of the temporal convolution (frames). `8+32`: two side by side, each of which makes
+    half of the channels from all of them; the widest says what the stage consumes."""
     causal: bool = False
     """Take all context from the past; otherwise a tenth of it lies in the future."""
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        """Widths of the temporal convolutions side by side, the widest last (frames)."""
+        return tuple(map(int, str(self.kernel).split("+")))
+
+    @override
+    def mistakes(self) -> Iterator[str]:
+        """Yield what is wrong between values that are each allowed."""
+        yield from super().mistakes()
+        least = min(self.of_each("channels"), default=len(self.kernels))
+        if len(self.kernels) > least:
+            yield (
+                f"kernel {self.kernel} are {len(self.kernels)} convolutions for {least} channels: "
+                f"take as many channels or more, or fewer kernels"
+            )
 
 
 class Conv1dConfig(StageConfig):
@@ -183,7 +159,7 @@ class TransformerConfig(StageConfig):
     def mistakes(self) -> Iterator[str]:
         """Yield what is wrong between values that are each allowed."""
         yield from super().mistakes()
-        yield from _undivided(self.width, self.heads, rotary=self.positions == "rotary")
+        yield from undivided(self.width, self.heads, rotary=self.positions == "rotary")
 
 
 class ConformerConfig(StageConfig):
@@ -216,7 +192,7 @@ class ConformerConfig(StageConfig):
     def mistakes(self) -> Iterator[str]:
         """Yield what is wrong between values that are each allowed."""
         yield from super().mistakes()
-        yield from _undivided(self.width, self.heads, rotary=True)
+        yield from undivided(self.width, self.heads, rotary=True)
 
 
 class S4Config(StageConfig):
@@ -301,7 +277,9 @@ class EncoderConfig(Frozen):
 
     model_config = ConfigDict(extra="allow")
     if not TYPE_CHECKING:  # which takes it for a field
-        __pydantic_extra__: dict[str, Annotated[SerializeAsAny[OwnStage], WrapValidator(section_of_name)]]
+        __pydantic_extra__: dict[
+            str, Annotated[SerializeAsAny[OwnStage], WrapValidator(section_of_name)]
+        ]
 
     order: tuple[StageName, ...] = ("conv",)
     """Stages from input to output; a second `conv` is called `conv_2` and has a section of that
@@ -347,7 +325,9 @@ class EncoderConfig(Frozen):
             check_numbers(order, stages, sections, absent)
             order, sections = canonical(cls, order, stages, sections, absent)
         fields, own = cls.stage_fields(), set(cls.stage_fields()).difference(STAGE_NAMES)
-        own |= {name for name, value in sections.items() if value is not None and name not in fields}
+        own |= {
+            name for name, value in sections.items() if value is not None and name not in fields
+        }
         given: dict[str, Any] = {}
         for name in dict.fromkeys([*sections, *order]):
             value = sections.get(name)

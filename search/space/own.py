@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, Union, get_args
 from pydantic import BeforeValidator, Field, create_model
 
 from emgmodels.config import (
+    STAGE_NAMES,
     AugmentationConfig,
     ConvConfig,
     EncoderConfig,
@@ -145,10 +146,11 @@ def take_own(layers: Sequence[Layer], path: Path, imports: bool = True) -> tuple
         found.setdefault(key, entry)
     parts: list[tuple[str, str, OwnCode]] = []
     codes: dict[str, Code] = {}
+    stages = {*STAGE_NAMES, *(name for section, name in found if section == "stages")}
     refused: dict[Path, list[str]] = {}
     for (section, name), entry in found.items():
         try:
-            _check_name(section, name)
+            _check_name(section, name, stages)
             reference = Reference.read(entry.text)
             if not imports:
                 parts.append((section, name, _unread(section, name, reference, values)))
@@ -211,11 +213,13 @@ def _words(values: Any) -> set[str]:
     return set(re.findall(r"\w+", values)) if isinstance(values, str) else set()
 
 
-def _check_name(section: str, name: str) -> None:
+def _check_name(section: str, name: str, stages: set[str]) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise CodeError("the name must be a letter, then letters, digits and underscores")
     if _is_taken(section, name):
         raise CodeError("the name has a meaning of its own already: take another")
+    if section == "stages" and (first := stage_of(name, stages - {name})) != name:
+        raise CodeError(f"the name means a second {first}: take another")
 
 
 def _is_taken(section: str, name: str) -> bool:

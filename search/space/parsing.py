@@ -6,11 +6,12 @@ bound and every integer of a range is validated by pydantic against that field.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from emgmodels.config import (
     EncoderConfig,
@@ -30,11 +31,10 @@ from search.space.distributions import (
     FloatRange,
     IntRange,
     Node,
-    Permutation,
-    StageSequence,
     flow,
     on_step,
 )
+from search.space.orders import Permutation, StageSequence
 from search.space.sections import CODE, EncoderSection, Section, join, section
 
 DISTRIBUTIONS = {
@@ -49,8 +49,6 @@ DISTRIBUTIONS = {
 _SEARCHED = (ModelConfig, TrainingConfig)
 _MOST_CHECKED = 2000
 _LONGEST_PERMUTATION = 6
-_MOST_SEQUENCES = 2000
-"""Sequences of one parameter; each trial of the study's journal has them all."""
 
 
 class SpaceError(ValueError):
@@ -172,7 +170,24 @@ def _parse_field(
         choosing = isinstance(raw, list) and searched and not issubclass(kind, EncoderConfig)
         hint = "; to choose, write {choice: [...]}" if choosing else ""
         _check(raw, kind, name, path, mistakes, hint)
+    if searched and isinstance(raw, bool | str):
+        return Fixed(raw, _meaning(raw, kind, name))
     return Fixed(tuple(raw) if isinstance(raw, list) else raw)
+
+
+def _meaning(value: bool | str, kind: type[Frozen], name: str) -> tuple[Any, ...]:
+    """Return how a configuration has a value that is written in another way."""
+    try:
+        found = _field(kind, name).validate_python(value)
+    except (KeyError, ValidationError):  # a section, or a mistake
+        return ()
+    return (found,) if found != value else ()
+
+
+@functools.lru_cache(maxsize=1024)
+def _field(kind: type[Frozen], name: str) -> TypeAdapter[Any]:
+    field = kind.model_fields[name]
+    return TypeAdapter(Annotated[(field.annotation, *field.metadata, None)])
 
 
 def _parse_distribution(
@@ -269,23 +284,9 @@ def _parse_sequence(
         length = _parse_field(raw["length"], _Sequence, "length", f"{here}.length", mistakes, True)
         if len(mistakes) == found:
             node = StageSequence(tuple(raw["of"]), length)
-            mistakes += _sequence_problem(node, here)
+            mistakes += node.mistakes(here)
             return node
     return Fixed(())
-
-
-def _sequence_problem(node: StageSequence, path: str) -> Iterator[str]:
-    """Yield what is wrong with the number of sequences."""
-    if not node.count():
-        yield (
-            f"{path}.length: {flow(node.length.plain())} is not allowed: neighbours are never the "
-            f"same stage, so a sequence of {node.stages[0]} alone has length 1"
-        )
-    elif node.count() > _MOST_SEQUENCES:
-        yield (
-            f"{path}: {node.count():,} sequences of {len(node.stages)} stages are more than "
-            f"{_MOST_SEQUENCES:,}: name fewer stages, or take a smaller length"
-        )
 
 
 def _parse_range(

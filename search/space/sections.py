@@ -6,7 +6,6 @@ order of those that are present is a parameter.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,11 +23,10 @@ from search.space.distributions import (
     IntRange,
     Node,
     OutsideError,
-    Permutation,
-    StageSequence,
     flow,
 )
-from search.space.draws import Draw, combinations
+from search.space.draws import Draw
+from search.space.orders import Permutation, makes_sequences, orders_of, written_out
 
 CODE = "code"
 """The entry of a part of the user's own that names its code: fixed, and not written."""
@@ -165,7 +163,7 @@ class EncoderSection(Section):
 
     def without_section(self) -> list[str]:
         """Return the repeats in orders written out that have no section of their own."""
-        named = {name for listed in _written_out(self._order()) for name in listed}
+        named = {name for listed in written_out(self._order()) for name in listed}
         return [
             name
             for name in self._sorted(named)
@@ -206,7 +204,7 @@ class EncoderSection(Section):
 
     @cached_property
     def _has_sequence(self) -> bool:
-        return _makes_sequences(self._order())
+        return makes_sequences(self._order())
 
     def _order(self) -> Node:
         return self.entries.get("order") or default_node(EncoderConfig, "order")
@@ -228,7 +226,7 @@ class EncoderSection(Section):
         order = self._order()
         if isinstance(order, Permutation):
             return [order.items]
-        return [listed for _, listed in _orders(order, "order")]
+        return [listed for _, listed in orders_of(order, "order")]
 
     def _arrangements(
         self, order: list[str] | None, present: set[str], path: str
@@ -247,7 +245,7 @@ class EncoderSection(Section):
                     yield ({} if order is None else node.params(drawn, path)), places
             return
         fitting = []
-        for found, listed in _orders(node, path):
+        for found, listed in orders_of(node, path):
             if order is not None and self._has_sequence and len(listed) != len(order):
                 continue  # nothing of it can be absent
             if order is None:
@@ -277,7 +275,10 @@ class EncoderSection(Section):
         if not {*wanted} <= {*places}:
             return
         ways = [
-            [dict(zip(chosen, those, strict=True)) for chosen in itertools.combinations(places[kind], len(those))]
+            [
+                dict(zip(chosen, those, strict=True))
+                for chosen in itertools.combinations(places[kind], len(those))
+            ]
             for kind, those in wanted.items()
         ]
         for way in itertools.product(*ways):
@@ -305,19 +306,6 @@ class EncoderSection(Section):
         return absences(self.stage(name) or _default_stage(self.kind, name)) > 0
 
 
-@functools.lru_cache(maxsize=64)
-def _orders(order: Node, path: str) -> tuple[tuple[dict[str, Any], tuple[str, ...]], ...]:
-    """Return the parameters and the names of every list of stages that can be drawn."""
-    drawn = combinations(lambda trial: order.draw(trial, path))
-    return tuple((params, tuple(listed)) for params, listed in drawn)
-
-
-def _makes_sequences(order: Node) -> bool:
-    if isinstance(order, Choice):
-        return any(map(_makes_sequences, order.options))
-    return isinstance(order, StageSequence)
-
-
 def _present(node: Node) -> Node | None:
     """Return the node of a stage without its absence, None where nothing is left."""
     if isinstance(node, StageSection):
@@ -337,17 +325,6 @@ def _above_zero(layers: Node) -> Node | None:
         kept = tuple(option for each in layers.options if (option := _above_zero(each)) is not None)
         return Choice(kept) if kept else None
     return None if layers == Fixed(0) else layers
-
-
-def _written_out(order: Node) -> Iterator[Sequence[str]]:
-    """Yield the lists of stages that an order names itself; a sequence makes its own."""
-    if isinstance(order, Choice):
-        for option in order.options:
-            yield from _written_out(option)
-    elif isinstance(order, Permutation):
-        yield order.items
-    elif isinstance(order, Fixed):
-        yield order.value
 
 
 def section(kind: type[Frozen], entries: dict[str, Node]) -> Section:

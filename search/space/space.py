@@ -391,8 +391,9 @@ def _varying(node: Node, path: str, chosen: bool = False) -> Iterator[str]:
     """Yield the names of what varies below a node; inside a choice, of everything."""
     if isinstance(node, EncoderSection):
         # Repeats that a sequence draws have no entry of their own.
-        for name in ("order", *node.stages()):
-            if (entry := node.stage(name) if name != "order" else node.entries.get(name)) is not None:
+        stages = {name: node.stage(name) for name in node.stages()}
+        for name, entry in {"order": node.entries.get("order"), **stages}.items():
+            if entry is not None:
                 yield from _varying(entry, join(path, name), chosen)
     elif isinstance(node, Section):
         for name, entry in node.entries.items():
