@@ -13,7 +13,7 @@ from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
 
 from emgmodels.config.base import Frozen, section_kind
 from emgmodels.config.own import CODE, names_code
-from emgmodels.config.stage_names import before, numbered, stage_of
+from emgmodels.config.stage_names import before, is_numbered, numbered, stage_of
 
 Sections = Mapping[str, Any]
 
@@ -43,6 +43,8 @@ def stages_of_names(
     encoder: type[Frozen], names: Sequence[str], sections: Sections
 ) -> dict[str, str]:
     """Return the stage that each name stands for: its own, or the one that it repeats."""
+    if not any(map(is_numbered, names)):
+        return {name: name for name in names}
     fields = {*encoder.model_fields} - {"order"}
     own = {name for name in names if CODE in _given(sections.get(name))}
     found = {}
@@ -81,7 +83,7 @@ def check_numbers(
 
 
 def canonical(
-    encoder: type[Frozen],
+    fields: Collection[str],
     order: Sequence[str],
     stages: Mapping[str, str],
     sections: Sections,
@@ -101,7 +103,7 @@ def canonical(
             section = {CODE: code, **_given(section)} if code else section
         listed.append((stage, section))
     names = numbered(stage for stage, _ in listed)
-    found: dict[str, Any] = dict.fromkeys(name for name in sections if name in encoder.model_fields)
+    found: dict[str, Any] = dict.fromkeys(name for name in sections if name in fields)
     found |= {n: value for n, value in sections.items() if n not in order and n not in absent}
     found |= {name: section for name, (_, section) in zip(names, listed, strict=True)}
     return names, found

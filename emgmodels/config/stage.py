@@ -32,7 +32,8 @@ class StageConfig(Frozen):
         """Yield what is wrong between values that are each allowed."""
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if is_per_layer(field) and isinstance(value, tuple) and len(value) != self.layers:
+            wrong = isinstance(value, tuple) and len(value) != self.layers
+            if wrong and is_per_layer(field):
                 yield (
                     f"{name} {list(value)} names {len(value)} layers of {self.layers}: give one "
                     f"number for each, or one for all"

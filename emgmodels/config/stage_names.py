@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any
 
@@ -45,6 +44,11 @@ def stage_of(name: str, known: Collection[str]) -> str:
     return match["stage"]
 
 
+def is_numbered(name: str) -> bool:
+    """Return whether a name looks like that of a repeat."""
+    return _NUMBERED.fullmatch(name) is not None
+
+
 def before(name: str) -> str:
     """Return the name that must stand before a repeat: ``conv`` before ``conv_2``."""
     stage, _, number = name.rpartition("_")
@@ -53,11 +57,11 @@ def before(name: str) -> str:
 
 def numbered(stages: Iterable[str]) -> list[str]:
     """Return the names of stages in their order: ``conv``, ``recurrent``, ``conv_2``."""
-    seen: Counter[str] = Counter()
+    seen: dict[str, int] = {}
     names = []
     for stage in stages:
-        seen[stage] += 1
-        names.append(stage if seen[stage] == 1 else f"{stage}_{seen[stage]}")
+        seen[stage] = number = seen.get(stage, 0) + 1
+        names.append(stage if number == 1 else f"{stage}_{number}")
     return names
 
 

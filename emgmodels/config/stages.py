@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -306,9 +307,10 @@ class EncoderConfig(Frozen):
         return super().field_of(key) or super().field_of(stage_of(key, cls.stage_fields()))
 
     @classmethod
-    def stage_fields(cls) -> list[str]:
+    @functools.cache
+    def stage_fields(cls) -> tuple[str, ...]:
         """Return the stages that have a field."""
-        return [name for name in cls.model_fields if name != "order"]
+        return tuple(name for name in cls.model_fields if name != "order")
 
     @model_validator(mode="before")
     @classmethod
@@ -319,15 +321,14 @@ class EncoderConfig(Frozen):
         if not isinstance(order, list | tuple) or not all(isinstance(name, str) for name in order):
             return values  # the field's own check says what is wrong
         sections = {name: value for name, value in values.items() if name != "order"}
+        fields = cls.stage_fields()
         stages = stages_of_names(cls, [*order, *sections], sections)
-        if len(set(order)) == len(order):  # else the field's check says so
+        if len(set(order)) == len(order):  # else the check of all together says so
             absent = {name for name, value in sections.items() if layers_of(value) == 0}
             check_numbers(order, stages, sections, absent)
-            order, sections = canonical(cls, order, stages, sections, absent)
-        fields, own = cls.stage_fields(), set(cls.stage_fields()).difference(STAGE_NAMES)
-        own |= {
-            name for name, value in sections.items() if value is not None and name not in fields
-        }
+            order, sections = canonical(fields, order, stages, sections, absent)
+        own = {name for name in fields if name not in STAGE_NAMES}
+        own |= {n for n, value in sections.items() if value is not None and n not in fields}
         given: dict[str, Any] = {}
         for name in dict.fromkeys([*sections, *order]):
             value = sections.get(name)

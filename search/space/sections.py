@@ -246,8 +246,10 @@ class EncoderSection(Section):
             return
         fitting = []
         for found, listed in orders_of(node, path):
-            if order is not None and self._has_sequence and len(listed) != len(order):
-                continue  # nothing of it can be absent
+            if order is not None and self._has_sequence:
+                if list(listed) == order:  # of a sequence nothing can be absent
+                    yield found, {name: name for name in listed}
+                continue
             if order is None:
                 if {name for name in listed if name in present} == present:
                     fitting.append((found, {n: n if n in present else None for n in listed}))

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emgmodels.config import STAGE_NAMES, ModelConfig
@@ -146,11 +146,13 @@ def test_every_stage_is_in_the_round_trip():
     assert set(STAGES) == set(STAGE_NAMES)
 
 
+@settings(deadline=None)
 @given(models)
 def test_round_trip(model):
     assert parse_notation(notation(model)) == model
 
 
+@settings(deadline=None)
 @given(models)
 def test_brief_notation_names_the_same_stages(model):
     brief = parse_notation(notation(model, brief=True))
