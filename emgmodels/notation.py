@@ -1,6 +1,7 @@
 """The compact notation of an architecture: ``transformer:2 gru:4(hidden=128) conv:4 @16ch``.
 
 Stages stand from input to output as ``name:layers``, a recurrent stage under the name of its cell.
+A stage may stand there more than once: ``conv:2 gru:3 conv:2``.
 Settings that differ from the default follow in parentheses; a setting of each layer is written
 ``channels=512/1024/1024``. ``@16ch`` are the electrodes of each band, ``@8ch:contiguous`` and
 ``@16ch:left`` say which. ``mlp:384`` and, under their names in the configuration, the other
@@ -28,6 +29,7 @@ from emgmodels.config import (
     validated,
     write_yaml_line,
 )
+from emgmodels.config.stage_names import numbered, stage_of
 from emgmodels.own_code import is_installed
 
 CELLS: tuple[str, ...] = get_args(RecurrentConfig.model_fields["cell"].annotation)
@@ -52,7 +54,9 @@ def notation(model: ModelConfig, *, brief: bool = False) -> str:
         brief: leave out settings in parentheses, MLP and spectrogram; short enough for a table,
             and no longer enough to build the same model.
     """
-    parts = [_stage(name, config, brief) for name, config in model.encoder.stages()] or ["none"]
+    encoder = model.encoder
+    kinds = zip(encoder.kinds(), encoder.stages(), strict=True)
+    parts = [_stage(kind, config, brief) for kind, (_, config) in kinds] or ["none"]
     default = ModelConfig()
     if not brief:
         settings = [(short, getattr(model, n), getattr(default, n)) for short, n in FRONT.items()]
@@ -163,11 +167,11 @@ def _read_token(token: str, text: str, values: dict[str, Any], stages: list[str]
             raise ValueError(f"{text!r}: {name} stands there twice")
         place[field] = value
     elif name in CELLS or name in stages:
-        stage = "recurrent" if name in CELLS else name
-        if stage in values["encoder"]:
-            raise ValueError(f"{text!r}: the {stage} stage stands there twice")
+        placed = values["encoder"]["order"]
+        stages_so_far = [stage_of(each, stages) for each in placed]
+        *_, stage = numbered([*stages_so_far, "recurrent" if name in CELLS else name])
         cell = {"cell": name} if name in CELLS else {}
-        values["encoder"]["order"].append(stage)
+        placed.append(stage)
         named = {**cell, "layers": value}
         if twice := named.keys() & settings.keys():
             raise ValueError(f"{text!r}: {token!r} gives {', '.join(sorted(twice))} twice")

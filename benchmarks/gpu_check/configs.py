@@ -19,6 +19,8 @@ STAGES = {
     "no stage": "none mlp:48",
     "conv": "conv:2(channels=8,kernel=8) mlp:48",
     "conv causal, channels by layer": "conv:2(channels=8/16,kernel=8,causal=true) mlp:48",
+    "conv side by side": "conv:2(channels=8,kernel=4+8) mlp:48",
+    "conv twice": "conv:1(channels=8,kernel=8) gru:1(hidden=48) conv:1(channels=4,kernel=4) mlp:48",
     "conv1d": "conv1d:2(channels=48) mlp:48",
     "conv1d strided residual": "conv1d:3(channels=48/64/64,stride=1/2/1,residual=true) mlp:48",
     "conv1d separable causal": "conv1d:2(channels=48,separable=true,causal=true,norm=layer) mlp:48",
@@ -47,6 +49,9 @@ FRONTS = {
     "few bins": "conv:1(channels=8,kernel=8) mlp:48 bins:6",
     "coarse frames": "conv:1(channels=8,kernel=8) mlp:48 hop:64",
     "bands share weights": "conv:1(channels=8,kernel=8) mlp:48 share_bands:true",
+    "bands share the encoder": "conv:1(channels=8,kernel=8) mlp:48 share_bands:encoder",
+    "bands joined before the last stage": "conv:1(channels=8,kernel=8) gru:1(hidden=48) mlp:48 "
+    "share_bands:encoder_but_last mirror_left:false",
     "deep mlp": "conv:1(channels=8,kernel=8) mlp:48 mlp_layers:2",
     "8 electrodes": "conv:1(channels=8,kernel=8) mlp:48 @8ch",
     "8 neighbouring electrodes": "conv:1(channels=8,kernel=8) mlp:48 @8ch:contiguous",

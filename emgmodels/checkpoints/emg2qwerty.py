@@ -198,6 +198,8 @@ def _differences(model: ModelConfig) -> Iterator[str]:
     conv = model.encoder.conv
     if model.encoder.order != ("conv",) or conv is None:
         yield f"the encoder is {' '.join(model.encoder.order) or 'none'}, not conv alone"
+    elif len(conv.kernels) > 1:
+        yield f"the convolutions {conv.kernel} stand side by side"
     elif conv.causal:
         yield "the convolution is causal, and its windows end 0.1 s after their labels"
     elif any(BANDS * model.mlp_features % channels for channels in conv.of_each("channels")):

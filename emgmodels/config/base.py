@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, TypeVar
+import re
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 SAMPLE_RATE = 2000
 """Samples a second of both wristbands (Hz)."""
@@ -21,6 +24,11 @@ class Frozen(BaseModel):
     """Base of every configuration: immutable, hashable, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def field_of(cls, key: str) -> str | None:
+        """Return the field that says what may stand under a key, None for an unknown key."""
+        return key if key in cls.model_fields else None
 
 
 _Section = TypeVar("_Section", bound=Frozen)
@@ -47,7 +55,8 @@ def _first_of_equals(section: Frozen) -> Frozen:
 
 def section_kind(kind: type[BaseModel], name: str) -> type[Frozen] | None:
     """Return the class of a field that is a section of its own, or None for any other field."""
-    annotation = kind.model_fields[name].annotation
+    field = kind.field_of(name) if issubclass(kind, Frozen) else name
+    annotation = kind.model_fields[field or name].annotation
     for candidate in getattr(annotation, "__args__", (annotation,)):
         if isinstance(candidate, type) and issubclass(candidate, Frozen):
             return candidate
@@ -75,6 +84,37 @@ def _check_per_layer(value: int | tuple[int, ...]) -> int | tuple[int, ...]:
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def is_per_layer(field: FieldInfo) -> bool:
+    """Return whether a field takes a number for each layer."""
+    # A list may mean something else, such as in settings of the user's own.
+    rules = (getattr(each, "func", None) for each in field.metadata)
+    return any(each is _check_per_layer for each in rules)
+
+
+def _kernels(value: Any) -> int | str:
+    """Return kernels side by side in their one form: ``8+32``, and 8 for ``8+8``."""
+    value = _whole(value)
+    if isinstance(value, str):
+        widths = value.replace(" ", "").split("+")
+        if len(widths) > 1 and all(re.fullmatch(r"[1-9]\d{0,5}", width) for width in widths):
+            found = sorted(map(int, widths))
+            return found[0] if len(set(found)) == 1 else "+".join(map(str, found))
+    if not isinstance(value, int) or isinstance(value, bool):
+        rule = "Input should be a valid integer, or several side by side, as in 8+32"
+        raise PydanticCustomError("int_type", rule)
+    if value <= 0:
+        raise PydanticCustomError("greater_than", "Input should be greater than 0")
+    return value
+
+
+if TYPE_CHECKING:
+    Kernels = int | str
+else:
+    _SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]}
+    Kernels = Annotated[Any, BeforeValidator(_kernels), WithJsonSchema(_SCHEMA)]
+    """Width of a convolution, or of several side by side: ``8+32``."""
 
 
 PerLayer = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from emgmodels.config.base import (
     BAND_ELECTRODES,
@@ -18,6 +18,13 @@ from emgmodels.config.base import (
 from emgmodels.config.stages import ConvConfig, EncoderConfig
 
 _SLOWEST = SAMPLE_RATE // LEAST_FRAME_RATE
+
+
+_BY_HAND = ("encoder", "encoder_but_last")
+
+
+def _mlp_if_true(value: Any) -> Any:
+    return "mlp" if value is True else value
 
 
 class FeaturesConfig(Frozen):
@@ -53,8 +60,15 @@ class ModelConfig(Frozen):
     """Outputs of each band's rotation-invariant MLP, side by side the encoder's input."""
     mlp_layers: Annotated[Whole, Field(ge=1, le=8)] = 1
     """Layers of the rotation-invariant MLP."""
-    share_bands: bool = False
-    """Left and right hand share the weights of the MLP."""
+    share_bands: Annotated[
+        Literal[False, "mlp", "encoder", "encoder_but_last"], BeforeValidator(_mlp_if_true)
+    ] = False
+    """Whose weights left and right hand share: those of the MLP, or of the encoder too. Each hand
+    then goes through it alone, and both are joined before the head, or before the encoder's last
+    stage. `true` is `mlp`."""
+    mirror_left: bool = True
+    """Reverse the left band's electrodes where the hands share an encoder, so that both meet it as
+    a right hand; false for bands that number them in mirror image."""
     encoder: EncoderConfig = EncoderConfig(conv=ConvConfig())
     """Stages between MLP and head."""
 
@@ -62,6 +76,17 @@ class ModelConfig(Frozen):
     def bands(self) -> int:
         """Wristbands used."""
         return 1 if self.electrode_choice in ("left", "right") else BANDS
+
+    @property
+    def hands(self) -> int:
+        """Hands that go through the encoder one beside the other, 1 where they go together."""
+        return BANDS if self.share_bands in _BY_HAND else 1
+
+    @property
+    def stages_by_hand(self) -> int:
+        """Stages, the first ones, that each hand goes through alone."""
+        stages = len(self.encoder.order)
+        return {"encoder": stages, "encoder_but_last": max(0, stages - 1)}.get(self.share_bands, 0)
 
     @property
     def is_around(self) -> bool:
@@ -83,6 +108,8 @@ class ModelConfig(Frozen):
         if values.get("electrode_choice") in ("left", "right"):
             # With one band there is nothing to share.
             values.pop("share_bands", None)
+        if values.get("share_bands") not in _BY_HAND:
+            values.pop("mirror_left", None)
         return values
 
     @model_validator(mode="after")

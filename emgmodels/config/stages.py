@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    WrapValidator,
+    model_validator,
+)
+from typing_extensions import override
 
-from emgmodels.config.base import Count, Frozen, PerLayer, PositiveInt, Probability, Whole
-from emgmodels.config.own import OwnPart, names_code
+from emgmodels.config.arrangement import (
+    Repeat,
+    canonical,
+    check_numbers,
+    layers_of,
+    section_of_name,
+    stages_of_names,
+)
+from emgmodels.config.base import (
+    Count,
+    Frozen,
+    Kernels,
+    PerLayer,
+    PositiveInt,
+    Probability,
+    Whole,
+    section_kind,
+)
+from emgmodels.config.own import OwnPart
+from emgmodels.config.stage import Layers, StageConfig, undivided
+from emgmodels.config.stage_names import OwnName, name_type, stage_of
 from emgmodels.own_code import is_installed
 
 BuiltIn = Literal["transformer", "recurrent", "conv", "conv1d", "conformer", "s4", "pretrained"]
 STAGE_NAMES: tuple[str, ...] = get_args(BuiltIn)
 """Every stage of this project, by its name in ``order``."""
-
-
-class _OwnName(str):
-    """The name of a stage of the user's own, which its section has made known."""
 
 
 def stage_name(own: Sequence[str] = ()) -> Any:
@@ -28,64 +50,13 @@ def stage_name(own: Sequence[str] = ()) -> Any:
     Args:
         own: the user's own that may be named without a section.
     """
-    allowed = [*STAGE_NAMES, *own]
-
-    def check(value: Any) -> Any:
-        if isinstance(value, _OwnName) or value in allowed:
-            return str(value)
-        *names, last = map(repr, allowed)
-        raise PydanticCustomError("literal_error", f"Input should be {', '.join(names)} or {last}")
-
-    schema = {"type": "string", "enum": allowed}
-    return Annotated[str, BeforeValidator(check), WithJsonSchema(schema)]
+    return name_type((*STAGE_NAMES, *own))
 
 
 if TYPE_CHECKING:
     StageName = str
 else:
     StageName = stage_name()
-Layers = Annotated[Whole, Field(ge=0, le=1000)]
-"""Layers of a stage; nobody waits for more to be built."""
-
-
-class StageConfig(Frozen):
-    """What the configurations of all stages have in common."""
-
-    layers: Layers = 1
-    """Stacked layers. 0: the stage is absent."""
-
-    def reduction(self) -> int:
-        """Return how many input frames there are for one output frame."""
-        return 1
-
-    def of_each(self, name: str) -> tuple[int, ...]:
-        """Return the values of a setting, layer by layer."""
-        value = getattr(self, name)
-        return value if isinstance(value, tuple) else (value,) * self.layers
-
-    def mistakes(self) -> Iterator[str]:
-        """Yield what is wrong between values that are each allowed."""
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != self.layers:
-                yield (
-                    f"{name} {list(value)} names {len(value)} layers of {self.layers}: give one "
-                    f"number for each, or one for all"
-                )
-
-
-def _undivided(width: int | None, heads: int, rotary: bool) -> Iterator[str]:
-    """Yield what is wrong with a width that attention heads do not divide, and what would fit."""
-    whole = heads * (2 if rotary else 1)
-    if width is None or width % whole == 0:
-        return
-    below, above = width // whole * whole, (width // whole + 1) * whole
-    fitting = [n for n in range(1, 33) if width % (n * (2 if rotary else 1)) == 0]
-    pairs = " of pairs, as rotary positions need" if rotary else ""
-    yield (
-        f"width {width} does not divide into {heads} heads{pairs}: take width "
-        f"{f'{below} or ' if below else ''}{above}, or heads {', '.join(map(str, fitting))}"
-    )
 
 
 class ConvConfig(StageConfig):
@@ -96,10 +67,27 @@ class ConvConfig(StageConfig):
     channels: PerLayer = 24
     """Channels the features are divided into by every block, or by each: ``[24, 24, 48, 48]``. The
     rest of the width is not mixed over time."""
-    kernel: PositiveInt = 32
-    """Width of the temporal convolution (frames)."""
+    kernel: Kernels = 32
+    """Width of the temporal convolution (frames). `8+32`: two side by side, each of which makes
+    half of the channels from all of them; the widest says what the stage consumes."""
     causal: bool = False
     """Take all context from the past; otherwise a tenth of it lies in the future."""
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        """Widths of the temporal convolutions side by side, the widest last (frames)."""
+        return tuple(map(int, str(self.kernel).split("+")))
+
+    @override
+    def mistakes(self) -> Iterator[str]:
+        """Yield what is wrong between values that are each allowed."""
+        yield from super().mistakes()
+        least = min(self.of_each("channels"), default=len(self.kernels))
+        if len(self.kernels) > least:
+            yield (
+                f"kernel {self.kernel} are {len(self.kernels)} convolutions for {least} channels: "
+                f"take as many channels or more, or fewer kernels"
+            )
 
 
 class Conv1dConfig(StageConfig):
@@ -172,7 +160,7 @@ class TransformerConfig(StageConfig):
     def mistakes(self) -> Iterator[str]:
         """Yield what is wrong between values that are each allowed."""
         yield from super().mistakes()
-        yield from _undivided(self.width, self.heads, rotary=self.positions == "rotary")
+        yield from undivided(self.width, self.heads, rotary=self.positions == "rotary")
 
 
 class ConformerConfig(StageConfig):
@@ -205,7 +193,7 @@ class ConformerConfig(StageConfig):
     def mistakes(self) -> Iterator[str]:
         """Yield what is wrong between values that are each allowed."""
         yield from super().mistakes()
-        yield from _undivided(self.width, self.heads, rotary=True)
+        yield from undivided(self.width, self.heads, rotary=True)
 
 
 class S4Config(StageConfig):
@@ -283,15 +271,20 @@ class EncoderConfig(Frozen):
     A stage of 0 layers is absent: it is dropped from the order and its other parameters are
     forgotten, so that equal architectures are equal configurations. A stage of the user's own has a
     section too, under a name of its own, which says where its code is.
+
+    A stage may stand in the order more than once: ``conv``, ``conv_2``, ``conv_3``, each with a
+    section. They are numbered from input to output, whichever of them are absent.
     """
 
     model_config = ConfigDict(extra="allow")
     if not TYPE_CHECKING:  # which takes it for a field
-        __pydantic_extra__: dict[str, Annotated[OwnStage, BeforeValidator(names_code)]]
+        __pydantic_extra__: dict[
+            str, Annotated[SerializeAsAny[OwnStage], WrapValidator(section_of_name)]
+        ]
 
     order: tuple[StageName, ...] = ("conv",)
-    """Stages from input to output, each at most once; a stage named here without a section of its
-    own has that section's defaults."""
+    """Stages from input to output; a second `conv` is called `conv_2` and has a section of that
+    name. Any other stage without a section has its defaults."""
     transformer: TransformerConfig | None = None
     """The transformer stage."""
     recurrent: RecurrentConfig | None = None
@@ -307,37 +300,53 @@ class EncoderConfig(Frozen):
     pretrained: PretrainedConfig | None = None
     """The pretrained language model."""
 
+    @override
+    @classmethod
+    def field_of(cls, key: str) -> str | None:
+        """Return the field that has a key's section: ``conv`` for ``conv_2``."""
+        return super().field_of(key) or super().field_of(stage_of(key, cls.stage_fields()))
+
+    @classmethod
+    @functools.cache
+    def stage_fields(cls) -> tuple[str, ...]:
+        """Return the stages that have a field."""
+        return tuple(name for name in cls.model_fields if name != "order")
+
     @model_validator(mode="before")
     @classmethod
-    def _drop_absent_stages(cls, values: Any) -> Any:
+    def _arrange(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        values = dict(values)
         order = values.get("order", ("conv",))
         if not isinstance(order, list | tuple) or not all(isinstance(name, str) for name in order):
             return values  # the field's own check says what is wrong
-        fields = [name for name in cls.model_fields if name != "order"]
-        own = [name for name in values if name != "order" and name not in STAGE_NAMES]
-        absent = {
-            name
-            for name in (*STAGE_NAMES, *own)
-            if isinstance(stage := values.get(name), dict | Frozen)
-            and dict(stage).get("layers") == 0
-        }
-        known = {*own, *fields} - {*STAGE_NAMES}
-        order = [_OwnName(name) if name in known else name for name in order]
-        values["order"] = tuple(name for name in order if name not in absent)
-        for name in absent:
-            values[name] = None
-        for name in values["order"]:
-            if name in fields and values.get(name) is None:
-                values[name] = {}
-        return {k: v for k, v in values.items() if v is not None or k in cls.model_fields}
+        sections = {name: value for name, value in values.items() if name != "order"}
+        fields = cls.stage_fields()
+        stages = stages_of_names(cls, [*order, *sections], sections)
+        if len(set(order)) == len(order):  # else the check of all together says so
+            absent = {name for name, value in sections.items() if layers_of(value) == 0}
+            check_numbers(order, stages, sections, absent)
+            order, sections = canonical(fields, order, stages, sections, absent)
+        own = {name for name in fields if name not in STAGE_NAMES}
+        own |= {n for n, value in sections.items() if value is not None and n not in fields}
+        given: dict[str, Any] = {}
+        for name in dict.fromkeys([*sections, *order]):
+            value = sections.get(name)
+            if name in fields:
+                given[name] = {} if value is None and name in order else value
+            elif value is not None:
+                kind = section_kind(cls, name) if stages.get(name, name) != name else None
+                given[name] = Repeat(kind, value) if kind is not None else value
+        return {"order": tuple(OwnName(n) if n in own else n for n in order), **given}
 
     @model_validator(mode="after")
     def _check_stages(self) -> EncoderConfig:
-        if len(set(self.order)) != len(self.order):
-            raise ValueError(f"order names a stage twice: {', '.join(self.order)}")
+        for name in self.order:
+            if self.order.count(name) > 1:
+                raise ValueError(
+                    f"order names a stage twice: {', '.join(self.order)}: a second {name} is "
+                    f"{name}_2 there, and has a section {name}_2: {{...}}"
+                )
         for name, stage in self:
             if isinstance(stage, StageConfig) and name not in self.order:
                 raise ValueError(
@@ -355,6 +364,11 @@ class EncoderConfig(Frozen):
     def stages(self) -> list[tuple[str, StageConfig]]:
         """Return the stages that exist, from input to output, with their configurations."""
         return [(name, getattr(self, name)) for name in self.order]
+
+    def kinds(self) -> list[str]:
+        """Return what the stages are, from input to output: ``conv`` of ``conv_2`` too."""
+        sections = dict(self.stages())
+        return list(stages_of_names(type(self), self.order, sections).values())
 
     def reduction(self) -> int:
         """Return how many input frames there are for one output frame of all stages."""

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from emgmodels.charset import NUM_CLASSES
 from emgmodels.config import SAMPLE_RATE, Frozen, ModelConfig, TrainingConfig
+from emgmodels.config.electrodes import mirrored_places
 from emgmodels.network.features import make_features
 from emgmodels.network.front import RollingNorm, RotationInvariantMLP, SpectrogramNorm
 from emgmodels.stages.flow import Chain, Flow, Valid
@@ -46,7 +48,11 @@ class Network(nn.Module):
 
     Output frame j stands for feature frame ``left + j * stride``.
 
+    Hands that share the encoder go through it as if they were windows of their own.
+
     Attributes:
+        hands: how many there are of a window, 1 where both go through the encoder together.
+        shared: stages, the first ones, that each hand goes through alone.
         left: feature frames consumed at the beginning by all stages.
         right: feature frames consumed at the end.
         stride: feature frames from one output frame to the next.
@@ -73,18 +79,24 @@ class Network(nn.Module):
             self.norm = RollingNorm(round(ROLLING_SECONDS * SAMPLE_RATE / config.features.hop))
         else:
             self.norm = SpectrogramNorm(*shape, per_bin=config.norm == "bin")
+        self.hands, encoder = config.hands, config.encoder
         self.mlp = RotationInvariantMLP(
-            *(*shape, config.mlp_features),
+            *(config.bands // self.hands, *shape[1:], config.mlp_features),
             layers=config.mlp_layers,
-            shared=config.share_bands,
+            shared=bool(config.share_bands),
             around=config.is_around,
         )
+        mirror = torch.tensor(mirrored_places(config.electrodes, config.electrode_choice))
+        self.register_buffer("mirror", mirror, persistent=False)
         self.stages = nn.ModuleList()
+        self.shared = config.stages_by_hand
         width = self.mlp.width
-        for name, stage_config in config.encoder.stages():
-            stage = make_stage(name, width, stage_config)
+        for kind, (_, stage_config) in zip(encoder.kinds(), encoder.stages(), strict=True):
+            width *= self.hands if len(self.stages) == self.shared else 1
+            stage = make_stage(kind, width, stage_config)
             self.stages.append(stage)
             width = stage.width
+        width *= self.hands if len(self.stages) == self.shared else 1
         self.head = nn.Linear(width, NUM_CLASSES)
         self.left, self.right, self.stride = 0, 0, 1
         self.lookahead, self.longest = 0.0, math.inf
@@ -108,10 +120,11 @@ class Network(nn.Module):
             (N, (T - left - right) / stride rounded up, 99) log-probabilities; class 98 is the CTC
             blank.
         """
-        x = self.mlp(self.norm(features))
-        for stage in self.stages:
+        x = self.mlp(self._apart(self.norm(features)))
+        for index, stage in enumerate(self.stages):
+            x = self._joined(x) if index == self.shared else x
             x = stage(x)
-        return self._classify(x)
+        return self._classify(self._joined(x) if self.shared == len(self.stages) else x)
 
     def flow(self) -> Flow:
         """Return what maps (N, B, E, S) EMG to log-probabilities as it arrives.
@@ -123,13 +136,15 @@ class Network(nn.Module):
         """
         features = self.spectrogram
         kernel = max(features.n_fft, features.hop)
-        flows = [Valid(features, kernel, features.hop, dim=3), self.norm.flow(), Flow(self.mlp)]
+        flows = [Valid(features, kernel, features.hop, dim=3), self.norm.flow()]
+        flows += [Flow(self._apart), Flow(self.mlp)]
         for (name, _), stage in zip(self.config.encoder.stages(), self._stages(), strict=True):
             try:
                 flows.append(stage.flow())
             except ValueError as problem:
                 raise ValueError(f"the {name} stage cannot be streamed: {problem}") from None
-        return Chain([*flows, Flow(self._classify)])
+        joined = len(flows) - len(self.stages) + self.shared
+        return Chain([*flows[:joined], Flow(self._joined), *flows[joined:], Flow(self._classify)])
 
     @property
     def lookahead_ms(self) -> float:
@@ -191,11 +206,26 @@ class Network(nn.Module):
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of that many frames by learned weights."""
         electrodes = self.config.bands * self.config.electrodes
-        total = self.spectrogram.macs(electrodes, frames) + self.mlp.macs(frames)
-        for stage in self._stages():
-            total += stage.macs(frames)
+        total = self.spectrogram.macs(electrodes, frames) + self.hands * self.mlp.macs(frames)
+        for index, stage in enumerate(self._stages()):
+            total += stage.macs(frames) * (self.hands if index < self.shared else 1)
             frames = stage.output_length(frames)
         return total + frames * self.head.weight.numel()
+
+    def _apart(self, features: Tensor) -> Tensor:
+        """Map (N, B, E, T, F) to (N B, 1, E, T, F) where each hand is encoded alone."""
+        if self.hands == 1:
+            return features
+        left, right = features.unbind(1)
+        if self.config.mirror_left:
+            left = left.index_select(1, self.mirror)
+        return torch.stack([left, right], 1).flatten(0, 1)[:, None]
+
+    def _joined(self, x: Tensor) -> Tensor:
+        """Map (N B, T, D) to (N, T, B D), the hands of a window side by side."""
+        if self.hands == 1:
+            return x
+        return x.unflatten(0, (-1, self.hands)).transpose(1, 2).flatten(2)
 
     def _classify(self, x: Tensor) -> Tensor:
         # In float32 also under autocast: CTC sums thousands of these.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -85,15 +86,26 @@ def _stage_rows(
     if filters := _parameters(model.spectrogram):
         samples = (*shape[:2], model.spectrogram.samples(frames))
         rows.insert(0, ("learned filters", samples, shape, filters))
-    out: tuple[int, ...] = (frames, model.mlp.width)
+    hands = (model.hands,) if model.hands > 1 else ()
+    out: tuple[int, ...] = (*hands, frames, model.mlp.width)
     rows.append(("rotation-invariant MLP", shape, out, _parameters(model.mlp)))
-    for (name, _), stage in zip(config.encoder.stages(), model._stages(), strict=True):
+    for index, ((name, _), stage) in enumerate(
+        zip(config.encoder.stages(), model._stages(), strict=True)
+    ):
+        if index == model.shared:
+            out = _joined(out)
         shape, frames = out, stage.output_length(frames)
-        out = (frames, stage.width)
+        out = (*shape[:-2], frames, stage.width)
         bridged = f" (bridge to {stage.width})" if stage.bridge is not None else ""
         rows.append((name + bridged, shape, out, _parameters(stage)))
+    out = _joined(out)
     rows.append(("head", out, (frames, NUM_CLASSES), _parameters(model.head)))
     return tuple(rows)
+
+
+def _joined(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of frames of both hands side by side, (T, D) as it is."""
+    return (shape[1], math.prod(shape) // shape[1]) if len(shape) == 3 else shape
 
 
 def _parameters(module: nn.Module) -> int:

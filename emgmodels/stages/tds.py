@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,33 @@ class TimeConv(nn.Conv2d):
         return nn.functional.conv2d(planes, kernel, self.bias).transpose(2, 3)
 
 
+class SideBySide(nn.Module):
+    """Convolutions of several widths on the same channels, each of which makes some of them.
+
+    All end with the same frame, as the skip connection beside them does (Szegedy et al. 2015).
+    """
+
+    def __init__(self, channels: int, kernels: Sequence[int]) -> None:
+        super().__init__()
+        self.kernels = tuple(kernels)
+        shares = [(channels + i) // len(kernels) for i in range(len(kernels))]
+        self.parts = nn.ModuleList(
+            TimeConv(channels, share, kernel_size=(1, kernel))
+            for share, kernel in zip(shares, kernels, strict=True)
+        )
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Map (N, c, w, T) to (N, c, w, T - widest kernel + 1)."""
+        widest = max(self.kernels)
+        return torch.cat(
+            [
+                part(planes[..., widest - kernel :])
+                for part, kernel in zip(self.parts, self.kernels, strict=True)
+            ],
+            1,
+        )
+
+
 class TDSBlock(nn.Module):
     """One time-depth-separable block, Hannun et al. 2019 (arXiv:1904.02619).
 
@@ -35,10 +63,14 @@ class TDSBlock(nn.Module):
     connection carries the newest frame under the kernel.
     """
 
-    def __init__(self, width: int, channels: int, kernel: int) -> None:
+    def __init__(self, width: int, channels: int, *kernels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.conv = TimeConv(channels, channels, kernel_size=(1, kernel))
+        self.conv: nn.Module
+        if len(kernels) == 1:
+            self.conv = TimeConv(channels, channels, kernel_size=(1, *kernels))
+        else:
+            self.conv = SideBySide(channels, kernels)
         self.conv_norm = nn.LayerNorm(width)
         self.fc = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.fc_norm = nn.LayerNorm(width)
@@ -56,7 +88,7 @@ class ConvStage(Stage):
     """A stack of TDS blocks."""
 
     def __init__(self, width: int, config: ConvConfig) -> None:
-        self.channels, self.kernel = config.of_each("channels"), config.kernel
+        self.channels, self.kernel = config.of_each("channels"), max(config.kernels)
         if max(self.channels) > width:
             raise ValueError(
                 f"conv: {max(self.channels)} channels of the {width} features that it is offered: "
@@ -64,11 +96,11 @@ class ConvStage(Stage):
             )
         super().__init__(width, multiple_of=math.lcm(*self.channels))
         self.blocks = nn.ModuleList(
-            TDSBlock(self.width, channels, config.kernel) for channels in self.channels
+            TDSBlock(self.width, channels, *config.kernels) for channels in self.channels
         )
         # One tenth of the context from the future: 0.1 s of 1 s with four blocks of 32 frames.
-        future = 0 if config.causal else (config.kernel - 1) // 10
-        self.left = config.layers * (config.kernel - 1 - future)
+        future = 0 if config.causal else (self.kernel - 1) // 10
+        self.left = config.layers * (self.kernel - 1 - future)
         self.right = config.layers * future
         self.lookahead = self.right
 
@@ -86,7 +118,10 @@ class ConvStage(Stage):
     def macs(self, frames: int) -> int:
         """Return the multiply-accumulates of one window of that many input frames."""
         total = frames * self.bridge.weight.numel() if self.bridge is not None else 0
-        for channels in self.channels:
+        for block in self.blocks:
             frames = max(0, frames - self.kernel + 1)
-            total += frames * self.width * (channels * self.kernel + 2 * self.width)
+            assert isinstance(block, TDSBlock)
+            # Each of the width's features is a row of the convolution's weights.
+            weights = sum(p.numel() for n, p in block.conv.named_parameters() if "weight" in n)
+            total += frames * self.width * (weights // block.channels + 2 * self.width)
         return total

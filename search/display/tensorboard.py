@@ -260,7 +260,7 @@ def _is_number(name: str) -> bool:
     kind: type[Frozen] = Config
     *sections, leaf = name.split(".")
     for section in sections:
-        if section not in kind.model_fields:
+        if kind.field_of(section) is None:
             return False
         kind = section_kind(kind, section) or kind
     schema = kind.model_json_schema()["properties"][leaf]

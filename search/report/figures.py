@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emgmodels.config.stage_names import stage_of
 from search.display.plot import (
     CER_CEILING,
     COLUMN,
@@ -197,7 +198,8 @@ def orders(run: Run) -> Plot:
     """Draw CER by the order of stages, best order first."""
     groups: dict[str, list[Trial]] = {}
     for trial in run.ranked:
-        stages = str(trial.values.get("model.encoder.order", "")).split()
+        names = str(trial.values.get("model.encoder.order", "")).split()
+        stages = [stage_of(name, {*names} - {name}) for name in names]
         groups.setdefault(" → ".join(stages) or "no stage", []).append(trial)
     if len(groups) < 2:
         raise ValueError("the effect of order needs trials of several orders")

@@ -134,7 +134,7 @@ def as_published(run: Run, trial: Trial) -> bool:
         model = parse_notation(trial.architecture)
     except ValueError:  # a stage of the user's own, which the report did not train
         return False
-    stages = [name for name, _ in model.encoder.stages()]
+    stages = model.encoder.kinds()
     transformer, recurrent = model.encoder.transformer, model.encoder.recurrent
     conv, pretrained = model.encoder.conv, model.encoder.pretrained
     # Trials with the same stages but another kind of front end would be put beside figures that

@@ -35,6 +35,7 @@ from search.results.record import (
 from search.results.session_files import is_synthetic
 from search.results.trial_row import TrialRow, facts_of
 from search.space import Space, load_space
+from search.space.merging import is_distribution
 from search.space.objectives import COLUMNS, on_front
 
 HIGHLIGHTED = 5
@@ -324,10 +325,11 @@ def _arrivals(journal: Path) -> dict[tuple[int, int], float]:
 def _find_distributions(value: Any, path: str, found: dict[str, str]) -> None:
     if not isinstance(value, dict):
         return
-    if value.keys() & {"choice", "int", "float", "permutation"}:
+    if is_distribution(value):
         text = write_yaml_line(value)
         if len(text) > _LONGEST_VALUES:
-            text = f"one of {len(value['choice'])}, in the space file"
+            options = value.get("choice")
+            text = f"one of {len(options)}, in the space file" if options else "in the space file"
         found[path] = text
         return
     for key, inner in value.items():

@@ -161,7 +161,7 @@ def _drawn(space: Space, train: Sequence[Recording], val: Sequence[Recording]) -
     """Yield architectures of a space, from few operations to many."""
     works = []
     for config in drawn(space, _DRAWN):
-        if "pretrained" not in config.model.encoder.order:
+        if "pretrained" not in config.model.encoder.kinds():
             seconds = config.training.window_seconds
             windows = sum(recording.samples for recording in train) / SAMPLE_RATE / seconds
             tested = sum(recording.samples for recording in val) / SAMPLE_RATE

@@ -8,6 +8,7 @@ value stands there, a distribution may stand instead:
     {int: [1, 4]}                      integers, both ends included; with log: true or step: 2
     {float: [1e-4, 3e-3], log: true}   real numbers
     {permutation: [recurrent, conv]}   any order of these, each once
+    {sequence: {of: [recurrent, conv], length: {int: [2, 4]}}}   any sequence of these
 
 ``constraints``, ``search`` and ``typist`` are fixed; ``demo`` holds what is different where no data
 is given; ``extends: base.yaml`` takes the keys of a file beside or below this one as defaults.

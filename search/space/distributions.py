@@ -8,9 +8,7 @@ of the path: ``training.aligned_start.choice[1].epochs``.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +56,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Fixed(Node):
-    """A value that does not vary: a scalar, or a tuple of them."""
+    """A value that does not vary: a scalar, or a tuple of them.
+
+    A value may be written in several ways: ``means`` has the one of the configuration, if it is
+    another.
+    """
 
     value: Any
+    means: tuple[Any, ...] = ()
 
     @override
     def draw(self, trial: Draw, path: str) -> Any:
@@ -72,7 +75,8 @@ class Fixed(Node):
 
     @override
     def params(self, target: Any, path: str) -> dict[str, Any]:
-        if (tuple(target) if isinstance(target, list) else target) != self.value:
+        target = tuple(target) if isinstance(target, list) else target
+        if target not in (self.value, *self.means):
             raise OutsideError(path, target, f"only {flow(self.plain())}")
         return {}
 
@@ -191,49 +195,6 @@ class FloatRange(Node):
     @override
     def continuous(self, path: str) -> str | None:
         return path if math.isinf(self.count()) else None
-
-
-@dataclass(frozen=True)
-class Permutation(Node):
-    """Any order of some names, each once.
-
-    Orders are one categorical parameter. Where some of the names are absent, only the order of
-    the others is drawn, under a name that says which: ``model.encoder.order[recurrent conv]``. So
-    a sampler learns which order is good, and the same architecture has one name only.
-    """
-
-    items: tuple[str, ...]
-
-    @override
-    def draw(self, trial: Draw, path: str) -> Any:
-        return self.draw_among(self.items, trial, path)
-
-    def draw_among(self, present: Sequence[str], trial: Draw, path: str) -> list[str]:
-        """Return an order of those items that are present."""
-        # Only stages that are present count, since orders that differ in where absent ones stand
-        # are the same architecture.
-        items = [item for item in self.items if item in present]
-        if len(items) < 2:
-            return items
-        # One categorical instead of a rank for each stage: a sampler can learn that one order is
-        # good. Ranks would have many names for the same order.
-        orders = [" ".join(order) for order in itertools.permutations(items)]
-        return trial.suggest_categorical(f"{path}[{' '.join(items)}]", orders).split(" ")
-
-    @override
-    def plain(self) -> Any:
-        return {"permutation": list(self.items)}
-
-    @override
-    def params(self, target: Any, path: str) -> dict[str, Any]:
-        if not isinstance(target, list | tuple) or not set(target) <= set(self.items):
-            raise OutsideError(path, target, flow(self.plain()))
-        items = [item for item in self.items if item in target]
-        return {f"{path}[{' '.join(items)}]": " ".join(target)} if len(items) > 1 else {}
-
-    @override
-    def count(self) -> float:
-        return math.factorial(len(self.items))
 
 
 def flow(value: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from emgmodels.config import EncoderConfig, Frozen, ModelConfig, section_kind, validated
+from emgmodels.config.stage_names import stage_of
 from emgmodels.notation import parse_notation
 from search.space.parsing import DISTRIBUTIONS, shown
 from search.space.sections import default_node, join, stages_of
@@ -74,7 +75,7 @@ class _Merging:
         """Return a mapping with the keys of a later one."""
         merged = dict(base)
         for key, value in later.items():
-            known = key in kind.model_fields
+            known = kind.field_of(str(key)) is not None
             here = join(path, str(key))
             merged[key] = self._value(base.get(key), value, kind, key, here) if known else value
         return merged
@@ -142,11 +143,13 @@ def _fitting(option: dict[str, Any], later: dict[str, Any], kind: type[Frozen]) 
     """Return those of the later keys that an option has a place for: no stage that it lacks."""
     fitting = {}
     for key, value in later.items():
-        inner = section_kind(kind, key) if key in kind.model_fields else None
+        inner = section_kind(kind, key) if kind.field_of(str(key)) else None
         there = option.get(key)
-        if issubclass(kind, EncoderConfig) and key in stages_of(kind):
+        if issubclass(kind, EncoderConfig) and inner is not None:
             order = later.get("order", option.get("order", EncoderConfig().order))
-            if key not in set(_names(order)):
+            # A sequence has repeats of the stages that it names.
+            named = {key, stage_of(key, stages_of(kind)) if is_distribution(order) else key}
+            if not named & set(_names(order)):
                 continue
         elif inner and isinstance(value, dict) and not (is_distribution(value or there)):
             value = _fitting(there if isinstance(there, dict) else {}, value, inner)

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, Union, get_args
 from pydantic import BeforeValidator, Field, create_model
 
 from emgmodels.config import (
+    STAGE_NAMES,
     AugmentationConfig,
     ConvConfig,
     EncoderConfig,
@@ -34,6 +35,7 @@ from emgmodels.config import (
     settings_of,
     stage_name,
 )
+from emgmodels.config.stage_names import stage_of
 from emgmodels.notation import RESERVED
 from emgmodels.own_code import (
     FOLDER,
@@ -144,10 +146,11 @@ def take_own(layers: Sequence[Layer], path: Path, imports: bool = True) -> tuple
         found.setdefault(key, entry)
     parts: list[tuple[str, str, OwnCode]] = []
     codes: dict[str, Code] = {}
+    stages = {*STAGE_NAMES, *(name for section, name in found if section == "stages")}
     refused: dict[Path, list[str]] = {}
     for (section, name), entry in found.items():
         try:
-            _check_name(section, name)
+            _check_name(section, name, stages)
             reference = Reference.read(entry.text)
             if not imports:
                 parts.append((section, name, _unread(section, name, reference, values)))
@@ -210,11 +213,13 @@ def _words(values: Any) -> set[str]:
     return set(re.findall(r"\w+", values)) if isinstance(values, str) else set()
 
 
-def _check_name(section: str, name: str) -> None:
+def _check_name(section: str, name: str, stages: set[str]) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise CodeError("the name must be a letter, then letters, digits and underscores")
     if _is_taken(section, name):
         raise CodeError("the name has a meaning of its own already: take another")
+    if section == "stages" and (first := stage_of(name, stages - {name})) != name:
+        raise CodeError(f"the name means a second {first}: take another")
 
 
 def _is_taken(section: str, name: str) -> bool:
@@ -244,7 +249,8 @@ def _used(values: Any, holder: str, name: str) -> set[str]:
     if not isinstance(values, dict):
         return set()
     found = set().union(*(_used(value, holder, name) for value in values.values()))
-    for inner in (values.get(name), values.get(holder)):
+    repeats = (v for key, v in values.items() if stage_of(str(key), [name]) == name)
+    for inner in (*repeats, values.get(holder)):
         options = inner.get("choice", [inner]) if isinstance(inner, dict) else []
         for option in options if isinstance(options, list) else []:
             found |= set(option) if isinstance(option, dict) else set()

@@ -6,20 +6,24 @@ bound and every integer of a range is validated by pydantic against that field.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from emgmodels.config import (
+    EncoderConfig,
     Frozen,
     ModelConfig,
+    PositiveInt,
     TrainingConfig,
     section_kind,
     unknown_key,
     validated,
 )
+from emgmodels.config.stage_names import stage_of
 from emgmodels.notation import parse_notation
 from search.space.distributions import (
     Choice,
@@ -27,10 +31,10 @@ from search.space.distributions import (
     FloatRange,
     IntRange,
     Node,
-    Permutation,
     flow,
     on_step,
 )
+from search.space.orders import Permutation, StageSequence
 from search.space.sections import CODE, EncoderSection, Section, join, section
 
 DISTRIBUTIONS = {
@@ -38,6 +42,7 @@ DISTRIBUTIONS = {
     "int": ("log", "step"),
     "float": ("log", "step"),
     "permutation": (),
+    "sequence": (),
 }
 """The distributions of the grammar and the options each takes."""
 
@@ -79,21 +84,33 @@ def parse_section(
     entries = {}
     for key, value in raw.items():
         here = join(path, str(key))
-        if key in kind.model_fields and key != CODE:
+        if kind.field_of(str(key)) is not None and key != CODE:
             entries[key] = _parse_field(value, kind, key, here, mistakes, searched)
         else:
             allowed = [name for name in kind.model_fields if name != CODE]
             mistakes.append(f"{here}: {unknown_key(key, allowed)}")
-    return section(kind, {name: entries[name] for name in kind.model_fields if name in entries})
+    ordered = dict.fromkeys((*kind.model_fields, *entries))
+    return section(kind, {name: entries[name] for name in ordered if name in entries})
 
 
 def misplaced_stages(node: Node, path: str) -> Iterator[str]:
-    """Yield a mistake for each stage that is configured and stands in no order."""
+    """Yield a mistake for each stage that has a section and no order, or a repeat without one."""
     if isinstance(node, EncoderSection):
+        for name in node.without_section():
+            stage = stage_of(name, node.kind.model_fields)
+            yield (
+                f"{join(path, 'order')}: {name} has no section: add {join(path, name)}: {{...}} "
+                f"with its settings, as {join(path, stage)} has them"
+            )
         for name in node.misplaced():
             yield (
                 f"{join(path, name)}: stage '{name}' is configured and is not in order: add it to "
                 f"{join(path, 'order')}, give it 'layers: 0', or remove its section"
+            )
+        for name in node.always_absent():
+            yield (
+                f"{join(path, name)}: has 0 layers, and stands in a sequence, where each stage has "
+                f"some: give it layers, or leave it out of {join(path, 'order')}"
             )
     if isinstance(node, Section):
         for name, entry in node.entries.items():
@@ -150,9 +167,27 @@ def _parse_field(
         keys = ", ".join(inner.model_fields)
         mistakes.append(f"{path}: {shown(raw)} is not allowed: must be a mapping of {keys}")
     else:
-        hint = "; to choose, write {choice: [...]}" if isinstance(raw, list) and searched else ""
+        choosing = isinstance(raw, list) and searched and not issubclass(kind, EncoderConfig)
+        hint = "; to choose, write {choice: [...]}" if choosing else ""
         _check(raw, kind, name, path, mistakes, hint)
+    if searched and isinstance(raw, bool | str):
+        return Fixed(raw, _meaning(raw, kind, name))
     return Fixed(tuple(raw) if isinstance(raw, list) else raw)
+
+
+def _meaning(value: bool | str, kind: type[Frozen], name: str) -> tuple[Any, ...]:
+    """Return how a configuration has a value that is written in another way."""
+    try:
+        found = _field(kind, name).validate_python(value)
+    except (KeyError, ValidationError):  # a section, or a mistake
+        return ()
+    return (found,) if found != value else ()
+
+
+@functools.lru_cache(maxsize=1024)
+def _field(kind: type[Frozen], name: str) -> TypeAdapter[Any]:
+    field = kind.model_fields[name]
+    return TypeAdapter(Annotated[(field.annotation, *field.metadata, None)])
 
 
 def _parse_distribution(
@@ -167,6 +202,8 @@ def _parse_distribution(
         if key not in (what, *DISTRIBUTIONS[what]):
             known = [what, *DISTRIBUTIONS[what]]
             mistakes.append(f"{join(path, str(key))}: {unknown_key(key, known)}")
+    if what == "sequence":
+        return _parse_sequence(raw[what], kind, name, path, mistakes)
     if not isinstance(raw[what], list):
         example = "[low, high]" if what in ("int", "float") else "[a, b, ...]"
         mistakes.append(f"{path}.{what}: {shown(raw[what])} is not allowed: must be {example}")
@@ -207,6 +244,48 @@ def _parse_permutation(
     else:
         _check(items, kind, name, here, mistakes)
         return Permutation(tuple(items))
+    return Fixed(())
+
+
+class _Sequence(Frozen):
+    """What a sequence of stages is written with."""
+
+    of: tuple[str, ...] = ()
+    length: PositiveInt = 1
+
+
+def _parse_sequence(
+    raw: Any, kind: type[Frozen], name: str, path: str, mistakes: list[str]
+) -> Node:
+    here, found = f"{path}.sequence", len(mistakes)
+    form = "{of: [conv, recurrent], length: {int: [2, 4]}}"
+    if not (issubclass(kind, EncoderConfig) and name == "order"):
+        mistakes.append(f"{here}: stands for the order of an encoder's stages only")
+    elif not (isinstance(raw, dict) and {"of", "length"} <= raw.keys()):
+        mistakes.append(f"{here}: {shown(raw)} is not allowed: must be {form}")
+    elif unknown := [key for key in raw if key not in _Sequence.model_fields]:
+        mistakes += [f"{here}.{key}: {unknown_key(key, ['of', 'length'])}" for key in unknown]
+    elif not isinstance(raw["of"], list) or not raw["of"]:
+        mistakes.append(f"{here}.of: {shown(raw['of'])} is not allowed: must be [a, b, ...]")
+    elif len({*map(str, raw["of"])}) < len(raw["of"]):
+        mistakes.append(
+            f"{here}.of: {shown(raw['of'])} is not allowed: name each stage once, since repeats "
+            f"come of themselves"
+        )
+    else:
+        _check(raw["of"], kind, name, f"{here}.of", mistakes)
+        for stage in map(str, raw["of"]):
+            if stage not in kind.model_fields and len(mistakes) == found:
+                first = stage_of(stage, kind.model_fields)
+                mistakes.append(
+                    f"{here}.of: {stage} is not allowed: name {first}, whose repeats come of "
+                    f"themselves; {join(path.rpartition('.')[0], stage)} may have a section"
+                )
+        length = _parse_field(raw["length"], _Sequence, "length", f"{here}.length", mistakes, True)
+        if len(mistakes) == found:
+            node = StageSequence(tuple(raw["of"]), length)
+            mistakes += node.mistakes(here)
+            return node
     return Fixed(())
 
 
@@ -277,8 +356,13 @@ def _check(
     if any(_is_infinite(v) for v in (value if isinstance(value, list) else [value])):
         problem = "must be a finite number"
     else:
+        given = {name: value}
+        if issubclass(kind, EncoderConfig) and isinstance(value, list | tuple):
+            # Whether a repeat has its section is seen when all files are read.
+            names = [each for each in value if isinstance(each, str)]
+            given |= {n: {} for n in names if stage_of(n, kind.model_fields) != n}
         try:
-            validated(kind, {name: value})
+            validated(kind, given)
         except ValidationError as error:
             problem = rule(error)
         except TypeError:  # what YAML can say and JSON cannot

@@ -102,7 +102,8 @@ def _allowed(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(map(_allowed, schema["anyOf"])))
     if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
+        shown = (v if isinstance(v, str) else json.dumps(v) for v in schema["enum"])
+        return ", ".join(f"`{value}`" for value in shown)
     if schema.get("type") == "array":
         return f"list of: {_allowed(schema['items'])}" if "items" in schema else "list"
     if schema.get("type") not in _TYPES:  # of code of the user's own

@@ -28,7 +28,7 @@ from search.space.own import Own
 from search.space.parsing import (
     SpaceError,
 )
-from search.space.sections import Section, join
+from search.space.sections import EncoderSection, Section, join
 from search.space.session_limits import Sessions
 from search.space.settings import Constraints, SearchConfig, TypistConfig
 
@@ -237,9 +237,9 @@ class Space:
         found: dict[str, PretrainedConfig] = {}
         for _, values in self._samples(samples, seed):
             with contextlib.suppress(ValueError):
-                stage = self._config(values).model.encoder.pretrained
-                if stage is not None and stage.weights == "pretrained":
-                    found.setdefault(stage.name, stage)
+                for _, stage in self._config(values).model.encoder.stages():
+                    if isinstance(stage, PretrainedConfig) and stage.weights == "pretrained":
+                        found.setdefault(stage.name, stage)
         return list(found.values())
 
     @property
@@ -389,7 +389,13 @@ class _Tried:
 
 def _varying(node: Node, path: str, chosen: bool = False) -> Iterator[str]:
     """Yield the names of what varies below a node; inside a choice, of everything."""
-    if isinstance(node, Section):
+    if isinstance(node, EncoderSection):
+        # Repeats that a sequence draws have no entry of their own.
+        stages = {name: node.stage(name) for name in node.stages()}
+        for name, entry in {"order": node.entries.get("order"), **stages}.items():
+            if entry is not None:
+                yield from _varying(entry, join(path, name), chosen)
+    elif isinstance(node, Section):
         for name, entry in node.entries.items():
             yield from _varying(entry, join(path, name), chosen)
     elif isinstance(node, Choice):

@@ -95,7 +95,7 @@ def test_a_case_that_fails_is_noted_and_the_next_one_runs(tmp_path):
 
 def test_every_stage_and_setting_is_tried(tmp_path):
     configs = [config for _, config in small_configs(tmp_path, short=False)]
-    stages = {name for config in configs for name, _ in config.model.encoder.stages()}
+    stages = {name for config in configs for name in config.model.encoder.kinds()}
     assert stages == set(STAGE_NAMES)
     for kind, pick, known in (
         (ModelConfig, lambda config: config.model, {"mlp_features", "encoder"}),

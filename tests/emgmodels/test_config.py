@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -47,6 +49,45 @@ def test_stages_of_zero_layers_are_absent():
     assert [name for name, _ in other.stages()] == ["recurrent"]
 
 
+def test_repeats_are_numbered_from_input_to_output_whichever_are_absent():
+    plain = EncoderConfig.model_validate(
+        {"order": ["recurrent", "conv", "recurrent_2"], "conv": {}, "recurrent_2": {"layers": 2}}
+    )
+    other = EncoderConfig.model_validate(
+        {
+            "order": ["conv", "recurrent", "conv_2", "recurrent_2", "recurrent_3"],
+            "conv": {"layers": 0},
+            "conv_2": {"layers": 4},
+            "recurrent_2": {"layers": 2},
+            "recurrent_3": {"layers": 0},
+        }
+    )
+    assert plain == other
+    assert hash(plain) == hash(other)
+    assert other.order == ("recurrent", "conv", "recurrent_2")
+    assert other.kinds() == ["recurrent", "conv", "recurrent"]
+
+
+def test_a_repeat_is_written_read_and_travels(tmp_path):
+    values = {
+        "order": ["conv", "recurrent", "conv_2"],
+        "conv_2": {"layers": 2, "channels": [8, 16], "kernel": "32+8"},
+    }
+    config = Config.model_validate({"model": {"encoder": values}})
+    (tmp_path / "c.yaml").write_text(dump_config(config))
+    read = load_config(tmp_path / "c.yaml")
+    assert read == config == pickle.loads(pickle.dumps(config))
+    assert Config.model_validate_json(config.model_dump_json()) == share_sections(config)
+    assert read.model.encoder.conv_2 == ConvConfig(layers=2, channels=(8, 16), kernel="8+32")
+    assert read.model.encoder.conv_2.kernels == (8, 32)
+
+
+def test_what_earlier_versions_wrote_means_what_it_did():
+    old = ModelConfig.model_validate_json('{"share_bands": true, "encoder": {"order": ["conv"]}}')
+    assert old == ModelConfig.model_validate({"share_bands": "mlp"})
+    assert ConvConfig(kernel="8+8") == ConvConfig(kernel=8)
+
+
 def test_a_stage_in_order_without_a_section_has_defaults():
     assert EncoderConfig.model_validate({"order": ["conv"]}).conv == ConvConfig()
 
@@ -54,7 +95,19 @@ def test_a_stage_in_order_without_a_section_has_defaults():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"encoder": {"order": ["conv", "conv"]}}, "names a stage twice"),
+        ({"encoder": {"order": ["conv", "conv"]}}, "names a stage twice.* a second conv is conv_2"),
+        ({"encoder": {"order": ["conv", "conv_2"]}}, "no section of that name: add conv_2"),
+        ({"encoder": {"order": ["s4", "conv_2"], "conv_2": {}}}, "conv_2 and no conv before it"),
+        (
+            {"encoder": {"order": ["conv"], "conv_2": {}}},
+            "'conv_2' is configured and is not in ord",
+        ),
+        (
+            {"encoder": {"order": ["conv", "s4", "conv_2"], "conv_2": {"kernl": 3}}},
+            r"encoder.conv_2.kernl\n.*Extra inputs",
+        ),
+        ({"encoder": {"order": ["conv_1"]}}, "'s4' or 'pretrained'"),
+        ({"encoder": {"conv": {"kernel": [8, 32]}}}, r"several side by side, as in 8\+32"),
         ({"encoder": {"order": ["conv"], "recurrent": {}}}, "is not in order"),
         ({"encoder": {"order": ["wavelet"]}}, "transformer"),
         ({"electrodes": 17}, "less than or equal to 16"),

@@ -28,6 +28,9 @@ GRAPHS = {
     "gru:2(hidden=6,bidirectional=false) "
     "conformer:1(heads=2,feedforward=8,width=8,kernel=5,stride=3) "
     "s4:1(width=12,states=6) mlp:6 mlp_layers:2 filters:learned bins:7 hop:20 @3ch:right",
+    "hands apart, stages twice, kernels side by side": "conv:1(channels=4,kernel=3+6) "
+    "gru:1(hidden=6) conv:1(channels=3,kernel=4) gru:1(hidden=4) mlp:6 "
+    "share_bands:encoder_but_last hop:32 @4ch",
     "a language model": "pretrained:1(name=GPT2) mlp:6 hop:32 @2ch:contiguous",
 }
 

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from emgmodels.config import ModelConfig
+from emgmodels.config.electrodes import mirrored_places
 from emgmodels.factory import build
+from emgmodels.network.network import Network
 from emgmodels.network.show import summary
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation, parse_notation
 from emgmodels.stages.registry import STAGES
+from emgmodels.stages.tds import TDSBlock
 
 STAGE_NOTATIONS = {
     "transformer": [
@@ -29,6 +32,7 @@ STAGE_NOTATIONS = {
         "conv:3(channels=4,kernel=12)",
         "conv:2(channels=5,kernel=12,causal=true)",
         "conv:2(channels=4/10,kernel=3)",
+        "conv:2(channels=5,kernel=3+12)",
     ],
     "conv1d": [
         "conv1d:2(channels=12,kernel=5)",
@@ -68,6 +72,13 @@ MIXED = [
     "none mlp:5 filters:learned bins:7 hop:20 @5ch:contiguous",
     "lstm:1(hidden=6,bidirectional=false) mlp:5 mlp_layers:2 @4ch:right",
     "none mlp:5 norm:rolling filters:learned hop:200 @2ch",
+    "conv:1(channels=5,kernel=4) gru:1(hidden=9) conv:2(channels=3,kernel=2+6) lstm:1(hidden=4) "
+    "mlp:10 @2ch",
+    "gru:1(hidden=6,bidirectional=false) conv:1(channels=4,kernel=12) mlp:6 mlp_layers:2 "
+    "share_bands:encoder norm:bin bins:6 @4ch",
+    "conv1d:1(channels=8,kernel=3,stride=2) transformer:1(heads=2) s4:1(width=6,states=4) mlp:6 "
+    "share_bands:encoder_but_last @3ch:contiguous",
+    "none mlp:5 share_bands:encoder mirror_left:false @2ch",
 ]
 CASES = [f"{text} mlp:10 @2ch" for texts in STAGE_NOTATIONS.values() for text in texts] + MIXED
 
@@ -204,18 +215,18 @@ def test_multiply_accumulates_agree_with_counted_ones(parse, text):
             total += output.numel() * module.weight.shape[0]
         elif isinstance(module, torch.nn.GRU | torch.nn.LSTM):
             matrices = sum(p.numel() for n, p in module.named_parameters() if "weight" in n)
-            total += inputs[0].shape[1] * matrices
+            total += inputs[0].shape[0] * inputs[0].shape[1] * matrices
         elif kind in ("SelfAttention", "GPT2Attention", "BertSelfAttention"):
-            total += 2 * inputs[0].shape[1] ** 2 * inputs[0].shape[2]
+            total += 2 * inputs[0].shape[0] * inputs[0].shape[1] ** 2 * inputs[0].shape[2]
         elif kind == "DiagonalStateSpace":  # the recurrence, not the FFT that trains it
-            total += inputs[0].shape[2] * module.output.numel() * 3
+            total += inputs[0].shape[0] * inputs[0].shape[2] * module.output.numel() * 3
 
     for module in model.modules():
         if module not in in_mlp:
             module.register_forward_hook(count)
     model(features(config, frames, windows=1))
     electrodes = config.bands * config.electrodes
-    front = model.mlp.macs(frames) + model.spectrogram.macs(electrodes, frames)
+    front = model.hands * model.mlp.macs(frames) + model.spectrogram.macs(electrodes, frames)
     assert model.macs(frames) == total + front
 
 
@@ -290,3 +301,70 @@ def test_a_space_is_not_taken_for_a_model(tmp_path):
     (tmp_path / "space.yaml").write_text("search: {trials: 3}")
     with pytest.raises(ValueError, match="is a space file, which holds many models"):
         load_config(tmp_path / "space.yaml")
+
+
+def at_the_head(model: Network, x: torch.Tensor) -> torch.Tensor:
+    seen = []
+    with model.head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])):
+        model(x)
+    return seen[0]
+
+
+@pytest.mark.parametrize("electrodes", ["@16ch", "@4ch", "@5ch:contiguous"])
+def test_hands_that_share_an_encoder_look_alike_to_it(electrodes):
+    """What a left hand does gives what its mirror image gives of a right hand, hands swapped."""
+    text = f"conv:1(channels=4,kernel=5) gru:1(hidden=5) mlp:6 share_bands:encoder {electrodes}"
+    model = build(parse_notation(text)).eval()
+    x = features(model.config, 30)
+    places = mirrored_places(model.config.electrodes, model.config.electrode_choice)
+    left, right = x.unbind(1)
+    swapped = torch.stack([right[:, places], left[:, places]], 1)
+    out, other = at_the_head(model, x), at_the_head(model, swapped)
+    half = out.shape[-1] // 2
+    assert not torch.allclose(out[..., :half], out[..., half:])
+    torch.testing.assert_close(out, other.roll(half, -1))
+    alone = x.clone()
+    alone[:, 1] = 0  # the right hand, of which the left one's half says nothing
+    torch.testing.assert_close(at_the_head(model, alone)[..., :half], out[..., :half])
+
+
+def test_mirrored_electrodes_are_reversed_and_few_have_their_nearest():
+    assert mirrored_places(16) == list(range(16))[::-1]
+    assert mirrored_places(8) == list(range(8))[::-1]
+    assert mirrored_places(4) == [0, 3, 2, 1]  # at 0, 4, 8, 12, whose images are 15, 11, 7, 3
+    assert mirrored_places(4, "contiguous") == [3, 2, 1, 0]
+
+
+def test_the_last_stage_may_see_both_hands():
+    model = build(parse_notation("gru:1(hidden=4) conv:1(channels=4) mlp:6 @2ch"))
+    shared = parse_notation("gru:1(hidden=4) conv:1(channels=4) mlp:6 share_bands:encoder @2ch")
+    last = parse_notation(
+        "gru:1(hidden=4) conv:1(channels=4) mlp:6 share_bands:encoder_but_last @2ch"
+    )
+    widths = [
+        [stage.width for stage in each.stages] for each in (model, build(shared), build(last))
+    ]
+    assert widths == [[8, 8], [8, 8], [8, 16]]
+    rows = {name: (shape, out) for name, shape, out, _ in describe(last).stages}
+    assert rows["recurrent"] == ((2, 531, 6), (2, 531, 8))
+    assert rows["conv"] == ((531, 16), (500, 16))
+
+
+def test_kernels_side_by_side_each_make_a_share_of_the_channels():
+    """Against the same convolution with one wide kernel whose weights are zero elsewhere."""
+    config = parse_notation("conv:1(channels=5,kernel=3+8) mlp:5 @1ch")
+    narrow, wide = build(config).stages[0].blocks[0].conv.parts
+    assert (narrow.out_channels, wide.out_channels) == (2, 3)
+    block = TDSBlock(10, 5, 3, 8)
+    plain = TDSBlock(10, 5, 8)
+    state = block.state_dict()
+    parts = {k: v for k, v in state.items() if k.startswith("conv.")}
+    weights = [parts["conv.parts.0.weight"], parts["conv.parts.1.weight"]]
+    weights[0] = torch.nn.functional.pad(weights[0], (5, 0))
+    state = {k: v for k, v in state.items() if k not in parts} | {
+        "conv.weight": torch.cat(weights),
+        "conv.bias": torch.cat([parts["conv.parts.0.bias"], parts["conv.parts.1.bias"]]),
+    }
+    plain.load_state_dict(state)
+    x = torch.randn(2, 20, 10)
+    torch.testing.assert_close(block(x), plain(x), rtol=1e-5, atol=1e-6)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emgmodels.config import STAGE_NAMES, ModelConfig
@@ -121,7 +121,8 @@ models = st.fixed_dictionaries(
         "electrode_choice": st.sampled_from(["spaced", "contiguous", "left", "right"]),
         "mlp_features": sizes,
         "mlp_layers": st.integers(1, 4),
-        "share_bands": st.booleans(),
+        "share_bands": st.sampled_from([False, True, "mlp", "encoder", "encoder_but_last"]),
+        "mirror_left": st.booleans(),
         "features": st.fixed_dictionaries(
             {},
             optional={
@@ -132,7 +133,10 @@ models = st.fixed_dictionaries(
         ),
         "norm": st.sampled_from(["electrode", "bin", "rolling"]),
         "encoder": st.permutations(list(STAGES)).flatmap(
-            lambda order: st.fixed_dictionaries({"order": st.just(order), **STAGES})
+            lambda order: st.fixed_dictionaries(
+                {"order": st.just([*order, f"{order[0]}_2"]), **STAGES}
+                | {f"{order[0]}_2": STAGES[order[0]]}
+            )
         ),
     }
 ).map(ModelConfig.model_validate)
@@ -142,11 +146,13 @@ def test_every_stage_is_in_the_round_trip():
     assert set(STAGES) == set(STAGE_NAMES)
 
 
+@settings(deadline=None)
 @given(models)
 def test_round_trip(model):
     assert parse_notation(notation(model)) == model
 
 
+@settings(deadline=None)
 @given(models)
 def test_brief_notation_names_the_same_stages(model):
     brief = parse_notation(notation(model, brief=True))
@@ -169,7 +175,10 @@ def test_the_reports_winner():
     [
         "conv1d:3(channels=512/1024/1024,kernel=3,stride=2,residual=true) lstm:2 @16ch",
         "transformer:4(heads=6,width=384,positions=rotary,right_context=8) @16ch",
-        "conformer:8(stride=2) norm:rolling share_bands:true hop:32 @16ch",
+        "conformer:8(stride=2) norm:rolling share_bands:mlp hop:32 @16ch",
+        "conv:2 gru:3 conv:2(kernel=8) gru:1 conv:1 @16ch",
+        "gru:2 lstm:2(hidden=128) @16ch",
+        "conv:2 conv:2(channels=24/48,kernel=8+32) share_bands:encoder mirror_left:false @8ch",
         "s4:8(bidirectional=false) mlp:528 filters:learned @8ch:contiguous",
         "conv:4(causal=true) pretrained:12(train_first=1,train_last=1) @16ch:left",
     ],
@@ -187,7 +196,10 @@ def test_no_stage_at_all():
     [
         ("gru", "name:layers"),
         ("wavelet:3", "is not known"),
-        ("gru:2 lstm:2", "twice"),
+        ("conv:2(kernel=8/32)", r"side by side, as in 8\+32"),
+        ("conv:2(channels=2,kernel=3+4+5)", "3 convolutions for 2 channels"),
+        ("conv:2 conv_2:2", "conv_2' is not known"),
+        ("conv:2 share_bands:both", "'mlp', 'encoder' or 'encoder_but_last'"),
         ("gru:2(hidden:3)", "key=value"),
         ("gru:2(hiden=3)", "hiden"),
         ("conv:4 @17ch", "electrodes"),

@@ -60,6 +60,10 @@ CASES += [
     "conv1d:1(channels=8,stride=2) transformer:1(heads=2,left_context=9,right_context=1) "
     "conv:1(channels=4,kernel=5) mlp:10 hop:24 norm:bin bins:6 @3ch:contiguous",
     "none mlp:10 norm:rolling hop:200 @2ch:right",
+    "conv:1(channels=5,kernel=2+6) gru:1(hidden=6,bidirectional=false) "
+    "conv:1(channels=4,kernel=11) mlp:6 share_bands:encoder_but_last @3ch",
+    "conv1d:1(channels=8,stride=2,norm=layer) conv:1(channels=4,kernel=5) mlp:6 "
+    "share_bands:encoder norm:rolling hop:24 @3ch",
     "conv1d:1(channels=8,norm=layer) mlp:10 filters:learned bins:7 hop:40 n_fft:32 @2ch",
 ]
 SHORT = TrainingConfig(past_seconds=0.3, future_seconds=0.05)

@@ -61,13 +61,21 @@ def test_training_learns_what_can_be_learnt(data):
     assert results[-1].val_loss < results[0].val_loss
 
 
-@pytest.mark.parametrize("stage", ["recurrent", "transformer"])
+@pytest.mark.parametrize("stage", ["recurrent", "transformer", "conv"])
 def test_a_resumed_training_has_the_numbers_of_an_uninterrupted_one(data, tmp_path, stage):
     values = {**SMALL, "model": {**SMALL["model"]}}
     if stage == "transformer":
         values["model"]["encoder"] = {
             "order": ["transformer"],
             "transformer": {"layers": 1, "heads": 2, "feedforward": 16, "dropout": 0.2},
+        }
+    if stage == "conv":
+        values["model"]["share_bands"] = "encoder_but_last"
+        values["model"]["encoder"] = {
+            "order": ["conv", "recurrent", "conv_2"],
+            "conv": {"layers": 1, "channels": 4, "kernel": "2+5"},
+            "recurrent": {"layers": 1, "hidden": 8},
+            "conv_2": {"layers": 1, "channels": 2, "kernel": 3},
         }
     config = Config.model_validate(values)
     whole = []

@@ -36,27 +36,35 @@ def choices_of(strategy):
     return strategy | several.map(lambda v: {"choice": v})
 
 
-STAGES = {
-    "transformer": mappings(layers=numbers(0, 3), heads=numbers(1, 8)),
-    "recurrent": mappings(
-        layers=numbers(0, 3),
-        cell=st.sampled_from(["gru", "lstm", {"choice": ["gru", "lstm"]}]),
-        bidirectional=st.booleans() | st.just({"choice": [True, False]}),
-    ),
-    "conv": mappings(layers=numbers(0, 3), kernel=numbers(1, 9)),
-}
+def stages(least):
+    """Return sections of stages; in a sequence none has 0 layers alone."""
+    return {
+        "transformer": mappings(layers=numbers(least, 3), heads=numbers(1, 8)),
+        "recurrent": mappings(
+            layers=numbers(least, 3),
+            cell=st.sampled_from(["gru", "lstm", {"choice": ["gru", "lstm"]}]),
+            bidirectional=st.booleans() | st.just({"choice": [True, False]}),
+        ),
+        "conv": mappings(layers=numbers(least, 3), kernel=numbers(1, 9)),
+    }
 
 
 @st.composite
 def encoders(draw):
-    names = draw(st.permutations(sorted(STAGES)))[: draw(st.integers(1, 3))]
-    order = draw(st.sampled_from(["list", "permutation", "choice"]))
-    orders = {"list": names, "permutation": {"permutation": names},
-              "choice": {"choice": [names, names[:1]] if len(names) > 1 else [names]}}  # fmt: skip
-    encoder = {"order": orders[order]}
+    names = draw(st.permutations(sorted(stages(0))))[: draw(st.integers(1, 3))]
+    order = draw(st.sampled_from(["list", "permutation", "choice", "sequence"]))
+    again = f"{names[0]}_2"
+    twice = [*names, again] if draw(st.booleans()) else names
+    length = draw(numbers(1, 1 if len(names) == 1 else 4))
+    orders = {"list": twice, "permutation": {"permutation": twice},
+              "choice": {"choice": [twice, names[:1]] if len(twice) > 1 else [names]},
+              "sequence": {"sequence": {"of": names, "length": length}}}  # fmt: skip
+    encoder, sections = {"order": orders[order]}, stages(int(order == "sequence"))
+    if order != "sequence" and again in twice:
+        encoder[again] = draw(choices_of(sections[names[0]]))
     for name in names:
         if draw(st.booleans()):
-            encoder[name] = draw(choices_of(STAGES[name]))
+            encoder[name] = draw(choices_of(sections[name]))
     return encoder
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -129,6 +130,32 @@ def test_a_stage_of_ones_own_is_drawn_built_and_counted(space):
         assert out.shape == (1, 5 if halved else 9, NUM_CLASSES)
     [long, *_] = [each for each in configs if each.model.encoder.order[0] == "half"]
     assert re.match(r"half:[12](\(sizes=8\))? gru:1", notation(long.model))
+
+
+def test_a_stage_of_ones_own_may_stand_in_an_order_twice(space):
+    overrides = [
+        "model.encoder.order={choice: [[half, recurrent, half_2], {sequence: {of: [half, "
+        "recurrent], length: 3}}]}",
+        "model.encoder.half_2={layers: 1, sizes: 6}",
+        "search.start_with=['half:2 gru:1(hidden=4) half:1(sizes=6)']",
+    ]
+    loaded, rng = load_space(space, overrides=overrides), np.random.default_rng(0)
+    assert loaded.check().share == 1
+    for config in [loaded.suggest(RandomDraw(rng)) for _ in range(12)]:
+        encoder = config.model.encoder
+        halvings = encoder.kinds().count("half")
+        assert encoder.kinds()[::2] == ["half" if halvings == 2 else "recurrent"] * 2
+        assert Config.model_validate_json(config.model_dump_json()) == config
+        assert loaded.suggest(optuna.trial.FixedTrial(loaded.params_of(config))) == config
+        assert describe(config.model).frame_rate == 62.5 / 2**halvings
+        if halvings == 2:
+            assert encoder.half_2.code == encoder.half.code
+            assert "half:1(sizes=6" in notation(config.model)
+    assert loaded.start_points()[0]["model.encoder.half.layers"] == 2
+    unread = load_space(space, overrides=overrides, imports=False)
+    assert unread.parameters() == loaded.parameters()
+    with pytest.raises(SpaceError, match="half_2: the name means a second half: take another"):
+        load_space(space, overrides=["stages.half_2=blocks.py:Plain"])
 
 
 def test_a_space_is_read_without_its_code(space):

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from emgmodels.config import Config
+from emgmodels.config.stage_names import numbered
 from emgmodels.network.memory_estimate import training_bytes
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
@@ -128,10 +129,12 @@ def test_results_that_ray_repeats_are_recorded_once(space_of, journal):
 
 # What is suggested
 
+RATES = "training.learning_rate={choice: [1e-4, 1e-3, 1e-2]}"
+
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_equal_seeds_suggest_equally(space_of, name):
-    rate = "training.learning_rate={choice: [1e-4, 1e-3, 1e-2]}"
+    rate = RATES
 
     def suggested(seed):
         space = space_of(SPACE, f"search.sampler={name}", f"search.seed={seed}", rate)
@@ -305,6 +308,35 @@ def test_tpe_learns_which_order_is_good_from_ended_and_from_paused_trials(
             sampler.on_trial_complete(str(index), result(9 if ending == "complete" else 3, cer))
     assert orders[:10].count(("conv", "recurrent")) <= 9
     assert orders[30:].count(("conv", "recurrent")) >= 24
+
+
+SEQUENCES = "model.encoder.order={sequence: {of: [conv, recurrent], length: {int: [1, 4]}}}"
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_every_sampler_draws_sequences_of_stages(space_of, name):
+    space = space_of(SPACE, f"search.sampler={name}", SEQUENCES, RATES)
+    sampler, drawn = OptunaSampler(space), set()
+    for index in range(24):
+        model = config_of(sampler.suggest(str(index))).model
+        drawn.add(model.encoder.order)
+        finish(sampler, str(index), cer=50 - len(model.encoder.order))
+    assert drawn <= {tuple(numbered(s)) for n in (1, 2, 3, 4) for s in alternating(n)}
+    assert len(drawn) > 3
+
+
+def alternating(length):
+    pair = ["conv", "recurrent"] * 2
+    return pair[:length], pair[::-1][:length]
+
+
+def test_tpe_learns_which_sequence_is_good(space_of):
+    sampler = OptunaSampler(space_of(SPACE, SEQUENCES))
+    wanted, orders = ("conv", "recurrent", "conv_2"), []
+    for index in range(60):
+        orders.append(config_of(sampler.suggest(str(index))).model.encoder.order)
+        finish(sampler, str(index), cer=20.0 if orders[-1] == wanted else 60.0)
+    assert orders[30:].count(wanted) >= 20
 
 
 NUMBERS = """

@@ -1,13 +1,15 @@
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+import yaml
 from helpers.spaces import DEEP, mistakes, samples
 
-from emgmodels.config import Config
-from emgmodels.notation import parse_notation
+from emgmodels.config import Config, ConvConfig
+from emgmodels.notation import brief_notation, notation, parse_notation
 from search.space import OutsideError, SpaceError, load_space
 
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("*.yaml"))
@@ -152,6 +154,109 @@ def test_a_null_option_of_a_stage_is_its_absence(space_of):
     }
 
 
+def test_a_stage_may_stand_in_an_order_twice(space_of):
+    space = space_of(
+        "model: {encoder: {order: {permutation: [conv, recurrent, conv_2]}, recurrent: {layers: 2},"
+        " conv: {layers: {int: [0, 1]}}, conv_2: {layers: {int: [0, 1]}, kernel: 8}}}"
+    )
+    found = {brief_notation(notation(config.model)) for config in space.grid()}
+    once = ["gru:2", "conv:1 gru:2", "gru:2 conv:1"]
+    twice = ["conv:1 conv:1 gru:2", "conv:1 gru:2 conv:1", "gru:2 conv:1 conv:1"]
+    assert found == {f"{text} @16ch" for text in (*once, *twice)}
+    # A conv before or behind, of either kernel: the section says which, and not the number.
+    assert space.size == 1 + 2 * 2 + 3
+    for config, params in samples(space):
+        assert space.params_of(config) == params
+
+
+SEQUENCE = """
+model:
+  encoder:
+    order: {sequence: {of: [transformer, recurrent, conv], length: {int: [2, 4]}}}
+    transformer: {layers: {choice: [0, 1, 2]}, heads: 4}
+    recurrent: {layers: {int: [0, 2]}, cell: {choice: [gru, lstm]}}
+    conv: {layers: {int: [1, 4]}, kernel: {choice: [8, 16]}}
+    conv_2: {layers: 3, kernel: 2+5}
+"""
+
+
+def test_a_sequence_is_one_parameter_without_equal_neighbours(space_of):
+    space = space_of(SEQUENCE)
+    sequences, kernels = set(), set()
+    for config, params in samples(space, 400):
+        encoder = config.model.encoder
+        sequences.add(" ".join(encoder.kinds()))
+        assert params["model.encoder.order"] == " ".join(encoder.kinds())
+        assert all(a != b for a, b in pairwise(encoder.kinds()))
+        assert all(stage.layers > 0 for _, stage in encoder.stages())
+        named = {name.split(".")[2] for name in params} - {"order"}
+        assert named == set(encoder.order) - {"conv_2"}
+        assert space.params_of(config) == params
+        kernels |= {(n, s.kernel) for n, s in encoder.stages() if isinstance(s, ConvConfig)}
+    assert len(sequences) == 3 * 2 + 3 * 2**2 + 3 * 2**3
+    assert kernels == {("conv", 8), ("conv", 16), ("conv_2", "2+5")}
+    assert "model.encoder.recurrent_2.cell" in space.parameters()
+    assert space_of(yaml.safe_dump(space.resolved())) == space
+
+
+def test_repeats_draw_values_of_their_own(space_of):
+    order = "model.encoder.order={sequence: {of: [recurrent, conv], length: 3}}"
+    space = space_of(SEQUENCE, overrides=[order, "model.encoder.transformer=null"])
+    pairs = {
+        (config.model.encoder.recurrent.layers, config.model.encoder.recurrent_2.layers)
+        for config, _ in samples(space, 100)
+        if config.model.encoder.order[0] == "recurrent"
+    }
+    assert pairs == {(1, 1), (1, 2), (2, 1), (2, 2)}
+
+
+def test_a_sequence_may_be_one_of_several_orders(space_of):
+    order = "{choice: [[recurrent], {sequence: {of: [conv, recurrent], length: 3}}]}"
+    gone = "model.encoder.transformer=null"
+    space = space_of(SEQUENCE, overrides=[f"model.encoder.order={order}", gone])
+    found = {" ".join(config.model.encoder.kinds()) for config, _ in samples(space, 60)}
+    assert found == {"recurrent", "conv recurrent conv", "recurrent conv recurrent"}
+
+
+def test_a_grid_has_every_sequence_once(space_of):
+    space = space_of(
+        "model: {encoder: {order: {sequence: {of: [conv, recurrent], length: {int: [1, 3]}}},"
+        " conv: {layers: {int: [1, 2]}, kernel: 8}, recurrent: {hidden: 8}}}"
+    )
+    grid = [config.model for config in space.grid()]
+    assert space.size == space.model.count() == len(set(grid)) == 2 + 1 + 2 * 2 + 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("conv:2(kernel=8) gru:1 conv:3(kernel=2+5)", None),
+        (
+            "gru:1 conv:2(kernel=8) gru:2 lstm:1",
+            "order: [recurrent, conv, recurrent_2, recurrent_3",
+        ),
+        ("conv:2(kernel=8) gru:1 conv:2(kernel=2+5)", "conv_2.layers: 2 is not in the space"),
+    ],
+)
+def test_a_start_point_of_a_sequence(space_of, start, expected):
+    override = f"search.start_with=['{start}']"
+    if expected is None:
+        [params] = space_of(SEQUENCE, overrides=[override]).start_points()
+        assert params["model.encoder.order"] == "conv recurrent conv"
+    else:
+        [line] = mistakes(space_of, SEQUENCE, overrides=[override])
+        assert expected in line
+
+
+def test_a_value_written_in_another_way_is_found(space_of):
+    space = space_of(
+        "model: {share_bands: {choice: [false, true, encoder]}, encoder: {conv: {kernel: {choice:"
+        " [32+8, 8]}}}}"
+    )
+    for config, params in samples(space, 20):
+        assert space.params_of(config) == params
+
+
 def test_grid_names_what_is_continuous(space_of):
     with pytest.raises(ValueError, match=r"training\.learning_rate is continuous"):
         next(space_of(DEEP).grid())
@@ -215,6 +320,59 @@ def test_grid_names_what_is_continuous(space_of):
         ),
         ("model: {encoder: {order: {permutation: [conv, conv]}}}", "names a stage twice"),
         ("model: {encoder: {order: {choice: [[conv, conv]]}}}", "names a stage twice"),
+        (
+            "model: {encoder: {order: [conv, recurrent, conv_2]}}",
+            "model.encoder.order: conv_2 has no section: add model.encoder.conv_2: {...}",
+        ),
+        (
+            "model: {encoder: {order: {permutation: [conv_2, conv]}, conv_2: {}}}",
+            "order has conv_2 and no conv before it",
+        ),
+        ("model: {encoder: {order: [conv], conv_2: {}}}", "'conv_2' is configured and is not in"),
+        (
+            "model: {encoder: {order: [conv, s4, conv_2], conv_2: {kernal: 3}}}",
+            "model.encoder.conv_2.kernal: unknown key; did you mean 'kernel'?",
+        ),
+        (
+            "model: {encoder: {order: [conv, s4, conv_2], conv_2: {kernel: {choice: [4, 0]}}}}",
+            "model.encoder.conv_2.kernel.choice[1]: 0 is not allowed",
+        ),
+        ("model: {encoder: {order: {sequence: [conv]}}}", "must be {of: [conv, recurrent], len"),
+        ("model: {encoder: {order: {sequence: {of: [conv]}}}}", "must be {of: [conv, recurrent]"),
+        (
+            "model: {encoder: {order: {sequence: {of: [conv], length: {int: [2, 3]}}}}}",
+            "sequence.length: {int: [2, 3]} is not allowed: neighbours are never the same stage",
+        ),
+        (
+            "model: {encoder: {order: {sequence: {of: [conv, conv], length: 2}}}}",
+            "name each stage once",
+        ),
+        (
+            "model: {encoder: {order: {sequence: {of: [conv, conv_2], length: 2}}}}",
+            "sequence.of: conv_2 is not allowed: name conv",
+        ),
+        (
+            "model: {encoder: {order: {sequence: {of: [conv, s4], length: {int: [0, 2]}}}}}",
+            "sequence.length.int: 0 is not allowed: must be greater than 0",
+        ),
+        (
+            "model: {encoder: {order: {sequence: {of: [conv, s4], len: 2, length: 2}}}}",
+            "sequence.len: unknown key; did you mean 'length'?",
+        ),
+        (
+            "model: {encoder: {order: {sequence: {of: [conv, s4, conv1d, recurrent, conformer],"
+            " length: {int: [2, 6]}}}}}",
+            "6,820 sequences of 5 stages are more than 2,000: name fewer stages",
+        ),
+        (
+            "model: {mlp_features: {sequence: {of: [4, 8], length: 2}}}",
+            "model.mlp_features.sequence: stands for the order of an encoder's stages only",
+        ),
+        (
+            "model: {encoder: {order: {sequence: {of: [conv, s4], length: 2}}, s4: {layers: 0}}}",
+            "model.encoder.s4: has 0 layers, and stands in a sequence",
+        ),
+        ("model: {share_bands: both}", "both is not allowed: must be False, 'mlp', 'encoder' or"),
         (
             "model: {encoder: {order: [conv], recurrent: {layers: {int: [0, 2]}}}}",
             "stage 'recurrent' is configured and is not in order",
