@@ -30,6 +30,7 @@ from emgmodels.config.files import (
 )
 from emgmodels.config.model import FeaturesConfig, ModelConfig
 from emgmodels.config.own import SOURCES, OwnPart, code_of, own_sections, settings_of, with_sources
+from emgmodels.config.recipes import RECIPES, RecipeName, defaults_of, displaced
 from emgmodels.config.stages import (
     STAGE_NAMES,
     ConformerConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "BANDS",
     "BAND_ELECTRODES",
     "LEAST_FRAME_RATE",
+    "RECIPES",
     "SAMPLE_RATE",
     "SOURCES",
     "STAGE_NAMES",
@@ -72,6 +74,7 @@ __all__ = [
     "PositiveInt",
     "PretrainedConfig",
     "Probability",
+    "RecipeName",
     "RecurrentConfig",
     "S4Config",
     "StageConfig",
@@ -81,6 +84,8 @@ __all__ = [
     "Whole",
     "YamlError",
     "code_of",
+    "defaults_of",
+    "displaced",
     "dump_config",
     "explain",
     "load_config",

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from emgmodels.config.base import BAND_ELECTRODES, Count, Frozen, PositiveInt, Whole
 from emgmodels.config.model import ModelConfig
 from emgmodels.config.own import OwnPart, names_code
+from emgmodels.config.recipes import RecipeName, with_recipe
 
 
 class OwnAugmentation(OwnPart):
@@ -37,6 +38,11 @@ class AugmentationConfig(Frozen):
     """SpecAugment: up to this many masks in frequency, per window."""
     frequency_mask_bins: Count = 4
     """Widest frequency mask (bins)."""
+    mask_scope: Literal["window", "band", "electrode"] = "window"
+    """What shares one draw of the masks' places and widths. How many masks there are is drawn once
+    a window."""
+    mask_fill: Literal["mean", "zero"] = "mean"
+    """What masked cells take: the window's mean, or 0."""
     window_jitter: bool = True
     """Training windows start anywhere, not on a grid."""
     random_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -71,6 +77,11 @@ class AlignedStart(Frozen):
 class TrainingConfig(Frozen):
     """How a model is trained."""
 
+    recipe: Annotated[RecipeName | None, Field(exclude=True)] = None
+    """Published settings as a whole: each key that they have and this section leaves out. What is
+    written to disk has these keys in its place. ``emg2qwerty``: masks of zeros for each electrode,
+    Adam at 1e-3 without clipping, by epoch from 1e-8 over 10 epochs and along a cosine to 1e-6,
+    windows of 4 s, batches of 32, 150 epochs. ``report``: the same with 50 epochs."""
     epochs: PositiveInt = 50
     """Passes over the training windows."""
     batch_size: PositiveInt = 32
@@ -79,8 +90,22 @@ class TrainingConfig(Frozen):
     """Adam (Kingma and Ba 2015), or with decoupled weight decay."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Peak learning rate."""
-    warmup_steps: Count = 1000
-    """Optimiser steps of linear warm-up, at most half of all; a cosine to zero follows."""
+    schedule: Literal["cosine", "one_cycle", "constant", "step", "warmup_stable_decay"] = "cosine"
+    """What follows the warm-up: a cosine (Loshchilov and Hutter 2017); ``one_cycle``: a cosine in
+    the warm-up too (Smith and Topin 2019); the peak to the end; ``step``: a tenth of it after half
+    of the training, a hundredth after three quarters; ``warmup_stable_decay``: the peak, and in the
+    last fifth a straight line down (Hu et al. 2024)."""
+    schedule_by: Literal["step", "epoch"] = "step"
+    """The learning rate changes at every optimiser step, or stays the same for an epoch."""
+    warmup_steps: Count | None = 1000
+    """Optimiser steps of linear warm-up, at most half of all. null: ``warmup_epochs``, or none."""
+    warmup_epochs: Count | None = None
+    """Epochs of linear warm-up, in place of ``warmup_steps``."""
+    start_learning_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Learning rate of the first step or epoch; null: the warm-up's first share of the peak."""
+    final_learning_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Learning rate of the last step or epoch; null: falls as if to reach 0 one step or epoch after
+    the last. ``step`` falls no lower, and ``constant`` has no use for it."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay."""
     gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
@@ -104,6 +129,54 @@ class TrainingConfig(Frozen):
     aligned_start: AlignedStart | None = None
     """Framewise loss in the first epochs; null: CTC alone."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written_plainly(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = with_recipe(values)
+        steps, epochs = values.get("warmup_steps"), values.get("warmup_epochs")
+        if steps is not None and epochs is not None:
+            raise ValueError(
+                f"warmup_steps {steps} and warmup_epochs {epochs} are two warm-ups: leave one of "
+                f"them out, or make it null"
+            )
+        if epochs is not None:
+            values["warmup_steps"] = None
+        return values
+
+    @model_validator(mode="after")
+    def _check_what_is_given(self) -> TrainingConfig:
+        # A space is checked key by key: there the other keys are not those of the training.
+        if problems := self.contradictions(given_only=True):
+            raise ValueError("; ".join(problems))
+        return self
+
+    def contradictions(self, given_only: bool = False) -> list[str]:
+        """Return which settings contradict each other, and what would be right.
+
+        Args:
+            given_only: leave out what contradicts a default.
+        """
+        found = []
+
+        def is_meant(*names: str) -> bool:
+            return not given_only or set(names) <= self.model_fields_set
+
+        warmup, epochs, peak = self.warmup_epochs, self.epochs, self.learning_rate
+        if is_meant("epochs") and warmup is not None and warmup > epochs:
+            found.append(
+                f"warmup_epochs: {warmup} epochs of warm-up are more than the training's {epochs}: "
+                f"take at most {epochs}, or more epochs"
+            )
+        for name in ("start_learning_rate", "final_learning_rate"):
+            rate = getattr(self, name)
+            if is_meant("learning_rate") and rate is not None and rate > peak:
+                found.append(
+                    f"{name}: {rate:g} is above the peak, learning_rate {peak:g}: take at most that"
+                )
+        return found
+
 
 class Config(Frozen):
     """One training: an architecture, how it is trained, and the seed of all its randomness."""
@@ -116,3 +189,9 @@ class Config(Frozen):
     """The architecture."""
     training: TrainingConfig = TrainingConfig()
     """The training."""
+
+    @model_validator(mode="after")
+    def _check_training(self) -> Config:
+        if problems := self.training.contradictions():
+            raise ValueError("; ".join(f"training.{problem}" for problem in problems))
+        return self

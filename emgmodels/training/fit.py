@@ -30,6 +30,7 @@ from emgmodels.outputs import mark_of
 from emgmodels.reading.sessions import stitched_emissions
 from emgmodels.training.augmentation import OwnAugmentations
 from emgmodels.training.feed import Feed
+from emgmodels.training.learning_rate import learning_rate
 from emgmodels.windows.batches import window_starts
 from emgmodels.windows.cut import Batch, milliseconds
 from emgmodels.windows.device import recordings_on
@@ -200,7 +201,7 @@ class _Run:
 
     def train_epoch(self, epoch: int, recordings: Sequence[Recording]) -> float:
         """Train one epoch and return its mean loss; stop early where it is not finite."""
-        training, feed = self.config.training, self.feed
+        feed = self.feed
         # From seed and epoch alone. A resumed training draws what it would have drawn, and no
         # generator's state needs saving.
         rng = np.random.default_rng([self.config.seed, epoch])
@@ -216,17 +217,21 @@ class _Run:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**62)))
             for batch in feed.batches(recordings, windows, prompts, rng):
-                self._set_learning_rate(steps)
+                self._set_learning_rate(epoch, steps)
                 loss = self._loss(batch.to(self.device), epoch, generator)
                 # Freed gradients spare a step the writing of zeros.
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
-                if training.gradient_clip is not None:
-                    torch.nn.utils.clip_grad_norm_(self.trained, training.gradient_clip)
-                self.optimizer.step()
-                self.step += 1
+                self.update()
                 total += loss.detach() * len(batch.emg)
         return float(total) / (len(windows) + len(prompts))
+
+    def update(self) -> None:
+        """Take a step along the gradients there are."""
+        if (largest := self.config.training.gradient_clip) is not None:
+            torch.nn.utils.clip_grad_norm_(self.trained, largest)
+        self.optimizer.step()
+        self.step += 1
 
     @torch.inference_mode()
     def validate(
@@ -357,19 +362,8 @@ class _Run:
             log_probs = self.forward(features)
         return log_probs[:, framing.first : framing.first + framing.frames]
 
-    def _set_learning_rate(self, steps_per_epoch: int) -> None:
-        """Linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017)."""
-        training = self.config.training
-        total = steps_per_epoch * training.epochs
-        # In a short training the warm-up would otherwise take all of its steps.
-        warmup = min(training.warmup_steps, total // 2)
-        if self.step < warmup:
-            factor = (self.step + 1) / warmup
-        else:
-            # Groups of prompts vary in number by an epoch, so that steps may pass the total.
-            done = min(self.step, total) - warmup
-            factor = 0.5 * (1 + math.cos(math.pi * done / (total - warmup)))
-        self.learning_rate = training.learning_rate * factor
+    def _set_learning_rate(self, epoch: int, steps: int) -> None:
+        self.learning_rate = learning_rate(self.config.training, epoch, self.step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
 

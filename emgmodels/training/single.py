@@ -117,6 +117,8 @@ def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
 
 def _with_options(config: Config, epochs: int | None, seed: int | None) -> Config:
     training = config.training.model_copy(update={} if epochs is None else {"epochs": epochs})
+    if problems := training.contradictions():  # a copy is not validated
+        raise ValueError("; ".join(f"training.{problem}" for problem in problems))
     return config.model_copy(
         update={"training": training, **({} if seed is None else {"seed": seed})}
     )
