@@ -28,7 +28,6 @@ from search.space.sections import section
 from search.space.settings import Constraints, TypistConfig
 from search.space.space import LARGEST_GRID, Space, partial
 
-
 _TRAININGS = 20
 """Trainings of a space that are tried for contradictions."""
 

@@ -1,6 +1,7 @@
 """The learning rate of a training, held to its formulas."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -40,9 +41,7 @@ def test_the_published_schedule_epoch_by_epoch(recipe, epochs):
     """Linear from 1e-8 to 1e-3 in epochs 1 to 10, then a cosine to 1e-6 at the last."""
     found = by_epoch(recipe=recipe)
     rising = [1e-8 + (1e-3 - 1e-8) * (epoch - 1) / 9 for epoch in range(1, 11)]
-    falling = [
-        cosine((epoch - 10) / (epochs - 10), final=1e-6) for epoch in range(11, epochs + 1)
-    ]
+    falling = [cosine((epoch - 10) / (epochs - 10), final=1e-6) for epoch in range(11, epochs + 1)]
     assert found == pytest.approx([*rising, *falling], rel=1e-9)
     assert (found[0], found[9], found[-1]) == pytest.approx((1e-8, 1e-3, 1e-6))
 
@@ -70,9 +69,9 @@ def test_every_schedule_begins_peaks_and_ends_where_it_is_told(schedule, by):
     warmup = 4 if by == "epoch" else 4 * STEPS
     assert units[0] == pytest.approx(1e-5)
     assert units[warmup - 1] == max(units) == pytest.approx(1e-3)
-    assert all(a < b for a, b in zip(units[:warmup], units[1:warmup], strict=False))
+    assert all(a < b for a, b in pairwise(units[:warmup]))
     falling = units[warmup - 1 :]
-    assert all(a >= b for a, b in zip(falling, falling[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(falling))
     assert units[-1] == pytest.approx(1e-3 if schedule == "constant" else 1e-4)
 
 
