@@ -70,6 +70,9 @@ TRAININGS: dict[str, dict[str, object]] = {
     "much rotation and jitter": {"augmentation": {"rotation": 8, "band_jitter_ms": 500}},
     "aligned start": {"aligned_start": {"epochs": 2}},
     "no clipping": {"gradient_clip": None},
+    "exponential average": {"average": {"ema": 0.9}},
+    "mean of the last epochs": {"average": {"last_epochs": 1}},
+    "intermediate ctc": {"intermediate_ctc": {"after": ["conv"]}},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.01},
     "dropout": {},
 }

@@ -46,7 +46,14 @@ from emgmodels.config.stages import (
     TransformerConfig,
     stage_name,
 )
-from emgmodels.config.training import AlignedStart, AugmentationConfig, Config, TrainingConfig
+from emgmodels.config.training import (
+    AlignedStart,
+    AugmentationConfig,
+    Average,
+    Config,
+    IntermediateCtc,
+    TrainingConfig,
+)
 from emgmodels.config.yaml_text import YamlError, read_yaml, write_yaml, write_yaml_line
 
 __all__ = [
@@ -59,6 +66,7 @@ __all__ = [
     "STAGE_NAMES",
     "AlignedStart",
     "AugmentationConfig",
+    "Average",
     "Config",
     "ConformerConfig",
     "Conv1dConfig",
@@ -67,6 +75,7 @@ __all__ = [
     "EncoderConfig",
     "FeaturesConfig",
     "Frozen",
+    "IntermediateCtc",
     "ModelConfig",
     "OwnPart",
     "OwnStage",

@@ -38,6 +38,8 @@ _EMG2QWERTY: dict[str, Any] = {
         "random_crop": 1.0,
     },
     "aligned_start": None,
+    "average": None,
+    "intermediate_ctc": None,
 }
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -45,8 +47,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "report": {**_EMG2QWERTY, "epochs": 50},
 }
 """Recipes by name: keys of a ``training`` section."""
-ALTERNATIVES = (("warmup_steps", "warmup_epochs"),)
-"""Keys of a ``training`` section of which one is given: two ways to say the same thing."""
+ALTERNATIVES = (("warmup_steps", "warmup_epochs"), ("ema", "last_epochs"))
+"""Keys of a ``training`` section, or of one in it, that say the same thing: one is given."""
 
 
 def displaced(given: Mapping[str, Any]) -> set[str]:

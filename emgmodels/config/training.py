@@ -74,6 +74,44 @@ class AlignedStart(Frozen):
     """Weight of frames away from every key, whose target is the blank."""
 
 
+class Average(Frozen):
+    """Weights averaged over the training: these are validated, kept, exported and read with.
+
+    The batch statistics are averaged with the weights. One of the keys is given.
+    """
+
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Part that an exponential average keeps of itself at each optimiser step, less in the first
+    steps: 0.999 looks back about a thousand of them."""
+    last_epochs: PositiveInt | None = None
+    """The mean of what the last epochs ended with; before these the weights stand for
+    themselves."""
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Average:
+        if self.ema is not None and self.last_epochs is not None:
+            raise ValueError("ema and last_epochs are two averages: leave one of them out")
+        return self
+
+
+class IntermediateCtc(Frozen):
+    """CTC with heads of their own behind stages in the middle (Lee and Watanabe 2021).
+
+    The heads are trained with the model, and are no part of it.
+    """
+
+    after: tuple[str, ...] = ()
+    """Stages of the order that have a head: ``[recurrent]``."""
+    weight: Annotated[float, Field(gt=0)] = 0.3
+    """Weight of the mean of the heads' losses; the model's own has weight 1."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> IntermediateCtc:
+        if len(set(self.after)) < len(self.after):
+            raise ValueError("after must name each stage once")
+        return self
+
+
 class TrainingConfig(Frozen):
     """How a model is trained."""
 
@@ -128,6 +166,11 @@ class TrainingConfig(Frozen):
     """Random changes of training windows."""
     aligned_start: AlignedStart | None = None
     """Framewise loss in the first epochs; null: CTC alone."""
+    average: Average | None = None
+    """Average of the weights: ``{ema: 0.999}`` or ``{last_epochs: 10}``; null: the weights of each
+    epoch as they are."""
+    intermediate_ctc: IntermediateCtc | None = None
+    """CTC behind stages in the middle of the encoder as well; null: at its end alone."""
 
     @model_validator(mode="before")
     @classmethod
@@ -175,6 +218,17 @@ class TrainingConfig(Frozen):
                 found.append(
                     f"{name}: {rate:g} is above the peak, learning_rate {peak:g}: take at most that"
                 )
+        if self.intermediate_ctc is not None and not self.intermediate_ctc.after:
+            found.append("intermediate_ctc.after: names no stage: name one of the order")
+        average = self.average
+        if average is not None and average.ema is None and average.last_epochs is None:
+            found.append("average: says not how: give it ema: 0.999 or last_epochs: 10, or null")
+        last = None if average is None else average.last_epochs
+        if is_meant("epochs") and last is not None and last > epochs:
+            found.append(
+                f"average.last_epochs: {last} are more than the training's {epochs}: take at most "
+                f"{epochs}, or more epochs"
+            )
         return found
 
 
@@ -192,6 +246,15 @@ class Config(Frozen):
 
     @model_validator(mode="after")
     def _check_training(self) -> Config:
-        if problems := self.training.contradictions():
+        problems = self.training.contradictions()
+        middle = self.training.intermediate_ctc
+        names = [name for name, _ in self.model.encoder.stages()]
+        for name in middle.after if middle else ():
+            if name not in names:
+                problems.append(
+                    f"intermediate_ctc.after: {name!r} is not among the stages of the encoder: "
+                    f"name one of {', '.join(names)}"
+                )
+        if problems:
             raise ValueError("; ".join(f"training.{problem}" for problem in problems))
         return self

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,11 @@ from emgmodels.network.network import Framing
 from emgmodels.outputs import mark_of
 from emgmodels.reading.sessions import stitched_emissions
 from emgmodels.training.augmentation import OwnAugmentations
+from emgmodels.training.averaging import WeightAverage
 from emgmodels.training.feed import Feed
+from emgmodels.training.intermediate import IntermediateHeads
 from emgmodels.training.learning_rate import learning_rate
+from emgmodels.training.result import EpochResult
 from emgmodels.windows.batches import window_starts
 from emgmodels.windows.cut import Batch, milliseconds
 from emgmodels.windows.device import recordings_on
@@ -38,52 +40,6 @@ from emgmodels.windows.prompts import prompt_windows
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
 
 CHECKPOINT_MARK = mark_of("checkpoint")
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """What an epoch of training came to.
-
-    Losses are per label and averaged over windows; rates are percentages of validation characters.
-    """
-
-    epoch: int
-    """Epochs trained, the first is 1."""
-    train_loss: float
-    """Loss that was minimised, the aligned start's part included."""
-    val_loss: float
-    """CTC loss of the validation windows."""
-    val_cer: float
-    """Character error rate, greedy decoding, 4 s windows or whole prompts (%)."""
-    val_ier: float
-    """Insertions (%)."""
-    val_der: float
-    """Deletions (%)."""
-    val_ser: float
-    """Substitutions (%)."""
-    best_val_cer: float
-    """Lowest validation CER so far (%)."""
-    best_epoch: int
-    """Epoch that had it; 0 before there is one."""
-    learning_rate: float
-    """Learning rate of the last step."""
-    seconds: float
-    """Time that the epoch took (s)."""
-    best_windows: np.ndarray = field(repr=False, compare=False)
-    """(W, 2) edits and characters of each validation window in the best epoch, in order of time,
-    prompts last; W is 0 before there is one."""
-    best_weights: str = field(repr=False, compare=False)
-    """Hash of the weights that the best epoch had; empty before there is one."""
-    readings: tuple[tuple[str, str], ...] = field(repr=False, compare=False)
-    """Text of each validation window, typed and read."""
-    save: Callable[[Path], None] = field(repr=False, compare=False)
-    """Write a checkpoint from which ``fit`` goes on after this epoch. Valid until the next epoch
-    is asked for."""
-
-    def metrics(self) -> dict[str, float]:
-        """Return every number, by name."""
-        left_out = ("best_windows", "best_weights", "readings", "save")
-        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 def fit(
@@ -131,12 +87,13 @@ def fit(
         # The compiler chooses its own matrix products, and cannot look into ours.
         with nullcontext() if config.training.compile else fast_products(run.device):
             train_loss = run.train_epoch(epoch, train)
-            val_loss, readings = run.validate(val)
-        windows = [count_edits(read, typed) for typed, read in readings]
-        edits = sum(windows, EditCounts())
-        # The weights are broken then, even if the texts of this epoch are not.
-        cer = edits.cer if math.isfinite(train_loss) else math.nan
-        run.finish_epoch(epoch, cer, windows)
+            with run.average.in_place():
+                val_loss, readings = run.validate(val)
+                windows = [count_edits(read, typed) for typed, read in readings]
+                edits = sum(windows, EditCounts())
+                # The weights are broken then, even if the texts of this epoch are not.
+                cer = edits.cer if math.isfinite(train_loss) else math.nan
+                run.finish_epoch(epoch, cer, windows)
         yield EpochResult(
             epoch=epoch,
             train_loss=train_loss,
@@ -173,8 +130,10 @@ class _Run:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.model = build(config.model, config.seed).to(device)
         training = config.training
+        self.model = build(config.model, config.seed)
+        heads = IntermediateHeads(self.model, training.intermediate_ctc, config.seed)
+        self.model, self.heads = self.model.to(device), heads.to(device)
         self.forward: Callable[[Tensor], Tensor] = self.model
         if training.compile:
             torch.compiler.reset()  # of a process's earlier models, which count against a limit
@@ -184,6 +143,8 @@ class _Run:
         self.own_augmentations = OwnAugmentations(training.augmentation)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.trained += self.heads.parameters()
+        self.average = WeightAverage(self.model, training.average, training.epochs)
         self.optimizer = optimizer(
             self.trained,
             lr=training.learning_rate,
@@ -224,6 +185,7 @@ class _Run:
                 loss.backward()
                 self.update()
                 total += loss.detach() * len(batch.emg)
+        self.average.after_epoch(epoch)
         return float(total) / (len(windows) + len(prompts))
 
     def update(self) -> None:
@@ -231,6 +193,7 @@ class _Run:
         if (largest := self.config.training.gradient_clip) is not None:
             torch.nn.utils.clip_grad_norm_(self.trained, largest)
         self.optimizer.step()
+        self.average.after_step()
         self.step += 1
 
     @torch.inference_mode()
@@ -277,6 +240,8 @@ class _Run:
             "best_windows": torch.from_numpy(self.best_windows),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state(),
+            "heads": self.heads.state_dict(),
         }
         state |= with_sources(self.config.model)
         with whole(path) as scratch, scratch.open("wb") as file:
@@ -303,7 +268,9 @@ class _Run:
         self.best_windows = state["best_windows"].cpu().numpy()
         try:
             load_weights(self.model, state["model"])
+            load_weights(self.heads, state.get("heads", {}))
             self.optimizer.load_state_dict(state["optimizer"])
+            self.average.load(state.get("average", {"count": 0, "weights": {}}))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -345,6 +312,9 @@ class _Run:
         framing, frames = self.feed.framing_of(batch)
         log_probs = self._emissions(features, framing)
         loss = ctc_loss(log_probs, batch.labels, batch.label_lengths, frames)
+        if (middle := training.intermediate_ctc) is not None:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+                loss = loss + middle.weight * self.heads.loss(batch, framing)
         start = training.aligned_start
         # A prompt has no key times to align to.
         if start is None or epoch > start.epochs or batch.lengths is not None:

@@ -16,7 +16,8 @@ from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.outputs import check_output
 from emgmodels.sessions import find_split
-from emgmodels.training.fit import CHECKPOINT_MARK, EpochResult, fit
+from emgmodels.training.fit import CHECKPOINT_MARK, fit
+from emgmodels.training.result import EpochResult
 from emgmodels.windows.cache import open_split
 from emgmodels.windows.prompts import prompt_windows
 from emgmodels.windows.recording import Recording

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from emgmodels.config import (
+    Average,
     EncoderConfig,
     Frozen,
     ModelConfig,
@@ -80,7 +81,7 @@ class _Merging:
         self, base: dict[str, Any], later: dict[str, Any], kind: type[Frozen], path: str
     ) -> dict[str, Any]:
         """Return a mapping with the keys of a later one."""
-        gone = displaced(later) if issubclass(kind, TrainingConfig) else set()
+        gone = displaced(later) if issubclass(kind, TrainingConfig | Average) else set()
         merged = {key: value for key, value in base.items() if key not in gone}
         for key, value in later.items():
             known = key in kind.model_fields

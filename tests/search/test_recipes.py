@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers.spaces import mistakes, samples
 
 from emgmodels.config import TrainingConfig
@@ -80,10 +81,21 @@ def test_recipes_to_choose_from_are_whole_sections(space_of):
         ("{warmup_epochs: 9, epochs: 8}", "more than the training's 8: take at most 8"),
         ("{warmup_steps: 9, warmup_epochs: 8}", "two warm-ups: leave one of them out"),
         ("{recipe: report, epochs: {choice: [4, 6]}}", "10 epochs of warm-up are more than"),
+        ("{epochs: 5, average: {last_epochs: 6}}", "average.last_epochs: 6 are more than"),
+        ("{average: {ema: 0.9, last_epochs: 6}}", "two averages"),
+        ("{average: {}}", "says not how"),
+        ("{intermediate_ctc: {after: [gru]}}", "'gru' is not among the stages of the encoder"),
+        ("{intermediate_ctc: {weight: 0.1}}", "names no stage: name one of the order"),
     ],
 )
 def test_what_contradicts_itself_in_every_training_is_refused_at_once(space_of, training, message):
     assert all(message in line for line in mistakes(space_of, f"training: {training}"))
+
+
+def test_another_way_to_average_takes_the_place_of_the_one_there_was(space_of):
+    text = "training: {average: {ema: 0.9}}"
+    average = first(space_of(text, overrides=["training.average.last_epochs=5"])).training.average
+    assert (average.ema, average.last_epochs) == (None, 5)
 
 
 def test_what_contradicts_a_default_alone_is_no_mistake(space_of):
@@ -94,12 +106,16 @@ def test_what_contradicts_a_default_alone_is_no_mistake(space_of):
 
 def test_all_of_it_can_be_searched(space_of):
     space = space_of(
-        "training: {epochs: 20, schedule: {choice: [cosine, one_cycle, constant, step]},"
+        "{training: {epochs: 20, schedule: {choice: [cosine, one_cycle, constant, step]},"
         " schedule_by: {choice: [step, epoch]}, warmup_epochs: {int: [1, 5]},"
         " start_learning_rate: {choice: [null, 1.0e-8]},"
         " final_learning_rate: {float: [1.0e-7, 1.0e-5], log: true},"
         " augmentation: {mask_scope: {choice: [window, band, electrode]},"
-        " mask_fill: {choice: [mean, zero]}}}"
+        " mask_fill: {choice: [mean, zero]}},"
+        " average: {choice: [null, {ema: {choice: [0.99, 0.999]}}, {last_epochs: {int: [2, 9]}}]},"
+        " intermediate_ctc: {choice: [null, {after: {choice: [[conv], [recurrent, conv]]}}]}},"
+        " model: {encoder: {order: [recurrent, conv]}}}"
     )
+    assert space_of(yaml.safe_dump(space.resolved())) == space
     for config, params in samples(space, 20):
         assert space.params_of(config) == params
