@@ -69,10 +69,15 @@ TRAININGS: dict[str, dict[str, object]] = {
         }
     },
     "wide masks": {"augmentation": {"time_masks": 8, "frequency_masks": 4}},
+    "masks of each band": {"augmentation": {"mask_scope": "band"}},
+    "masks of each electrode": {"augmentation": {"mask_scope": "electrode", "mask_fill": "zero"}},
     "random crops": {"augmentation": {"random_crop": 0.5}},
     "much rotation and jitter": {"augmentation": {"rotation": 8, "band_jitter_ms": 500}},
     "aligned start": {"aligned_start": {"epochs": 2}},
     "no clipping": {"gradient_clip": None},
+    "exponential average": {"average": {"ema": 0.9}},
+    "mean of the last epochs": {"average": {"last_epochs": 1}},
+    "intermediate ctc": {"intermediate_ctc": {"after": ["conv"]}},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.01},
     "dropout": {},
 }

@@ -14,7 +14,8 @@ from benchmarks.gpu_check import data
 from benchmarks.gpu_check.check import Check, Values
 from benchmarks.gpu_check.configs import config
 from emgmodels.config import Config
-from emgmodels.training.fit import EpochResult, fit
+from emgmodels.training.fit import fit
+from emgmodels.training.result import EpochResult
 from emgmodels.windows.recording import Recording
 
 MODELS = {

@@ -30,6 +30,7 @@ from emgmodels.config.files import (
 )
 from emgmodels.config.model import FeaturesConfig, ModelConfig
 from emgmodels.config.own import SOURCES, OwnPart, code_of, own_sections, settings_of, with_sources
+from emgmodels.config.recipes import RECIPES, RecipeName, defaults_of, displaced
 from emgmodels.config.stages import (
     STAGE_NAMES,
     ConformerConfig,
@@ -45,18 +46,27 @@ from emgmodels.config.stages import (
     TransformerConfig,
     stage_name,
 )
-from emgmodels.config.training import AlignedStart, AugmentationConfig, Config, TrainingConfig
+from emgmodels.config.training import (
+    AlignedStart,
+    AugmentationConfig,
+    Average,
+    Config,
+    IntermediateCtc,
+    TrainingConfig,
+)
 from emgmodels.config.yaml_text import YamlError, read_yaml, write_yaml, write_yaml_line
 
 __all__ = [
     "BANDS",
     "BAND_ELECTRODES",
     "LEAST_FRAME_RATE",
+    "RECIPES",
     "SAMPLE_RATE",
     "SOURCES",
     "STAGE_NAMES",
     "AlignedStart",
     "AugmentationConfig",
+    "Average",
     "Config",
     "ConformerConfig",
     "Conv1dConfig",
@@ -65,6 +75,7 @@ __all__ = [
     "EncoderConfig",
     "FeaturesConfig",
     "Frozen",
+    "IntermediateCtc",
     "ModelConfig",
     "OwnPart",
     "OwnStage",
@@ -72,6 +83,7 @@ __all__ = [
     "PositiveInt",
     "PretrainedConfig",
     "Probability",
+    "RecipeName",
     "RecurrentConfig",
     "S4Config",
     "StageConfig",
@@ -81,6 +93,8 @@ __all__ = [
     "Whole",
     "YamlError",
     "code_of",
+    "defaults_of",
+    "displaced",
     "dump_config",
     "explain",
     "load_config",

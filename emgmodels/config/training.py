@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from emgmodels.config.base import BAND_ELECTRODES, Count, Frozen, PositiveInt, Whole
 from emgmodels.config.model import ModelConfig
 from emgmodels.config.own import OwnPart, names_code
+from emgmodels.config.recipes import RecipeName, with_recipe
 
 
 class OwnAugmentation(OwnPart):
@@ -37,6 +38,11 @@ class AugmentationConfig(Frozen):
     """SpecAugment: up to this many masks in frequency, per window."""
     frequency_mask_bins: Count = 4
     """Widest frequency mask (bins)."""
+    mask_scope: Literal["window", "band", "electrode"] = "window"
+    """What shares one draw of the masks' places and widths. How many masks there are is drawn once
+    a window."""
+    mask_fill: Literal["mean", "zero"] = "mean"
+    """What masked cells take: the window's mean, or 0."""
     window_jitter: bool = True
     """Training windows start anywhere, not on a grid."""
     random_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -68,9 +74,52 @@ class AlignedStart(Frozen):
     """Weight of frames away from every key, whose target is the blank."""
 
 
+class Average(Frozen):
+    """Weights averaged over the training: these are validated, kept, exported and read with.
+
+    The batch statistics are averaged with the weights. One of the keys is given.
+    """
+
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Part that an exponential average keeps of itself at each optimiser step, less in the first
+    steps: 0.999 looks back about a thousand of them."""
+    last_epochs: PositiveInt | None = None
+    """The mean of what the last epochs ended with; before these the weights stand for
+    themselves."""
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Average:
+        if self.ema is not None and self.last_epochs is not None:
+            raise ValueError("ema and last_epochs are two averages: leave one of them out")
+        return self
+
+
+class IntermediateCtc(Frozen):
+    """CTC with heads of their own behind stages in the middle (Lee and Watanabe 2021).
+
+    The heads are trained with the model, and are no part of it.
+    """
+
+    after: tuple[str, ...] = ()
+    """Stages of the order that have a head: ``[recurrent]``."""
+    weight: Annotated[float, Field(gt=0)] = 0.3
+    """Weight of the mean of the heads' losses; the model's own has weight 1."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> IntermediateCtc:
+        if len(set(self.after)) < len(self.after):
+            raise ValueError("after must name each stage once")
+        return self
+
+
 class TrainingConfig(Frozen):
     """How a model is trained."""
 
+    recipe: Annotated[RecipeName | None, Field(exclude=True)] = None
+    """Published settings as a whole: each key that they have and this section leaves out. What is
+    written to disk has these keys in its place. ``emg2qwerty``: masks of zeros for each electrode,
+    Adam at 1e-3 without clipping, by epoch from 1e-8 over 10 epochs and along a cosine to 1e-6,
+    windows of 4 s, batches of 32, 150 epochs. ``report``: the same with 50 epochs."""
     epochs: PositiveInt = 50
     """Passes over the training windows."""
     batch_size: PositiveInt = 32
@@ -79,8 +128,22 @@ class TrainingConfig(Frozen):
     """Adam (Kingma and Ba 2015), or with decoupled weight decay."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Peak learning rate."""
-    warmup_steps: Count = 1000
-    """Optimiser steps of linear warm-up, at most half of all; a cosine to zero follows."""
+    schedule: Literal["cosine", "one_cycle", "constant", "step", "warmup_stable_decay"] = "cosine"
+    """What follows the warm-up: a cosine (Loshchilov and Hutter 2017); ``one_cycle``: a cosine in
+    the warm-up too (Smith and Topin 2019); the peak to the end; ``step``: a tenth of it after half
+    of the training, a hundredth after three quarters; ``warmup_stable_decay``: the peak, and in the
+    last fifth a straight line down (Hu et al. 2024)."""
+    schedule_by: Literal["step", "epoch"] = "step"
+    """The learning rate changes at every optimiser step, or stays the same for an epoch."""
+    warmup_steps: Count | None = 1000
+    """Optimiser steps of linear warm-up, at most half of all. null: ``warmup_epochs``, or none."""
+    warmup_epochs: Count | None = None
+    """Epochs of linear warm-up, in place of ``warmup_steps``."""
+    start_learning_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Learning rate of the first step or epoch; null: the warm-up's first share of the peak."""
+    final_learning_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Learning rate of the last step or epoch; null: falls as if to reach 0 one step or epoch after
+    the last. ``step`` falls no lower, and ``constant`` has no use for it."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay."""
     gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
@@ -103,6 +166,70 @@ class TrainingConfig(Frozen):
     """Random changes of training windows."""
     aligned_start: AlignedStart | None = None
     """Framewise loss in the first epochs; null: CTC alone."""
+    average: Average | None = None
+    """Average of the weights: ``{ema: 0.999}`` or ``{last_epochs: 10}``; null: the weights of each
+    epoch as they are."""
+    intermediate_ctc: IntermediateCtc | None = None
+    """CTC behind stages in the middle of the encoder as well; null: at its end alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written_plainly(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = with_recipe(values)
+        steps, epochs = values.get("warmup_steps"), values.get("warmup_epochs")
+        if steps is not None and epochs is not None:
+            raise ValueError(
+                f"warmup_steps {steps} and warmup_epochs {epochs} are two warm-ups: leave one of "
+                f"them out, or make it null"
+            )
+        if epochs is not None:
+            values["warmup_steps"] = None
+        return values
+
+    @model_validator(mode="after")
+    def _check_what_is_given(self) -> TrainingConfig:
+        # A space is checked key by key: there the other keys are not those of the training.
+        if problems := self.contradictions(given_only=True):
+            raise ValueError("; ".join(problems))
+        return self
+
+    def contradictions(self, given_only: bool = False) -> list[str]:
+        """Return which settings contradict each other, and what would be right.
+
+        Args:
+            given_only: leave out what contradicts a default.
+        """
+        found = []
+
+        def is_meant(*names: str) -> bool:
+            return not given_only or set(names) <= self.model_fields_set
+
+        warmup, epochs, peak = self.warmup_epochs, self.epochs, self.learning_rate
+        if is_meant("epochs") and warmup is not None and warmup > epochs:
+            found.append(
+                f"warmup_epochs: {warmup} epochs of warm-up are more than the training's {epochs}: "
+                f"take at most {epochs}, or more epochs"
+            )
+        for name in ("start_learning_rate", "final_learning_rate"):
+            rate = getattr(self, name)
+            if is_meant("learning_rate") and rate is not None and rate > peak:
+                found.append(
+                    f"{name}: {rate:g} is above the peak, learning_rate {peak:g}: take at most that"
+                )
+        if self.intermediate_ctc is not None and not self.intermediate_ctc.after:
+            found.append("intermediate_ctc.after: names no stage: name one of the order")
+        average = self.average
+        if average is not None and average.ema is None and average.last_epochs is None:
+            found.append("average: says not how: give it ema: 0.999 or last_epochs: 10, or null")
+        last = None if average is None else average.last_epochs
+        if is_meant("epochs") and last is not None and last > epochs:
+            found.append(
+                f"average.last_epochs: {last} are more than the training's {epochs}: take at most "
+                f"{epochs}, or more epochs"
+            )
+        return found
 
 
 class Config(Frozen):
@@ -116,3 +243,18 @@ class Config(Frozen):
     """The architecture."""
     training: TrainingConfig = TrainingConfig()
     """The training."""
+
+    @model_validator(mode="after")
+    def _check_training(self) -> Config:
+        problems = self.training.contradictions()
+        middle = self.training.intermediate_ctc
+        names = [name for name, _ in self.model.encoder.stages()]
+        for name in middle.after if middle else ():
+            if name not in names:
+                problems.append(
+                    f"intermediate_ctc.after: {name!r} is not among the stages of the encoder: "
+                    f"name one of {', '.join(names)}"
+                )
+        if problems:
+            raise ValueError("; ".join(f"training.{problem}" for problem in problems))
+        return self

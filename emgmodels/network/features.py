@@ -177,13 +177,14 @@ def make_features(config: FeaturesConfig) -> Framed:
 class SpecAugment(nn.Module):
     """Masks in time and frequency, drawn for each window (Park et al. 2019).
 
-    A mask covers all electrodes of both bands, since a distinction between electrodes is left to
-    the electrode rotation. Masked cells take the window's mean, so that a mask is neutral whatever
-    the amplifier's scale.
+    How many masks there are is drawn once a window. Where they lie and how wide they are is drawn
+    once for all electrodes, for each band, or for each electrode. Masked cells take the window's
+    mean, so that a mask is neutral whatever the amplifier's scale, or 0.
     """
 
     def __init__(self, config: AugmentationConfig, hop: int) -> None:
         super().__init__()
+        self.scope, self.fill = config.mask_scope, config.mask_fill
         self.time_masks = config.time_masks
         # In milliseconds in the configuration, so that a mask means the same at every hop.
         self.time_width = round(config.time_mask_ms * SAMPLE_RATE / 1000 / hop)
@@ -197,21 +198,26 @@ class SpecAugment(nn.Module):
             features: (N, B, E, T, F) log power.
             generator: CPU generator of the mask positions.
         """
-        n, _, _, frames, bins = features.shape
-        in_time = _masked(n, frames, self.time_masks, self.time_width, generator)  # (N, T)
-        in_frequency = _masked(n, bins, self.frequency_masks, self.frequency_width, generator)
+        n, bands, electrodes, frames, bins = features.shape
+        # What shares a draw has one entry: (n, 1, 1), (n, B, 1) or (n, B, E) draws.
+        draws = (
+            *(n, 1 if self.scope == "window" else bands),
+            electrodes if self.scope == "electrode" else 1,
+        )
+        in_time = _masked(draws, frames, self.time_masks, self.time_width, generator)
+        in_frequency = _masked(draws, bins, self.frequency_masks, self.frequency_width, generator)
+        # No `float(mean)` here: reading a number back would make the step wait for the GPU.
+        fill = features.new_zeros(n) if self.fill == "zero" else features.mean((1, 2, 3, 4))
         # Rows in place instead of a mask as large as the features.
         if features.device.type == "cpu" and not features.requires_grad:
-            for window, rows, columns in zip(features, in_time, in_frequency, strict=True):
-                fill = float(window.mean())
-                window.index_fill_(2, rows.nonzero().flatten(), fill)
-                window.index_fill_(3, columns.nonzero().flatten(), fill)
+            for rows, covered in ((features, in_time), (features.transpose(3, 4), in_frequency)):
+                at = covered.expand(n, bands, electrodes, -1).nonzero(as_tuple=True)
+                rows[at] = fill[at[0], None]
             return features
-        mask = in_time[:, :, None] | in_frequency[:, None, :]  # (N, T, F)
-        mask = sent(mask[:, None, None], features.device)
-        # No `float(mean)` here: reading a number back would make the step wait for the GPU.
-        mean = features.mean((1, 2, 3, 4), keepdim=True)
-        return torch.where(mask, mean, features)
+        # Put together there, since the whole mask has as many cells as the features.
+        rows, columns = (sent(each, features.device) for each in (in_time, in_frequency))
+        mask = rows[..., :, None] | columns[..., None, :]  # (N, 1 or B, 1 or E, T, F)
+        return torch.where(mask, fill[:, None, None, None, None], features)
 
 
 def _fourier_basis(n_fft: int, frequencies: np.ndarray) -> np.ndarray:
@@ -235,13 +241,19 @@ def _bands(frequencies: int, bins: int) -> np.ndarray:
     return weights
 
 
-def _masked(n: int, size: int, masks: int, width: int, generator: torch.Generator) -> Tensor:
-    """Return (n, size) booleans: covered by one of up to ``masks`` spans of up to ``width``."""
+def _masked(
+    draws: tuple[int, int, int], size: int, masks: int, width: int, generator: torch.Generator
+) -> Tensor:
+    """Return (*draws, size) booleans: covered by one of up to ``masks`` spans of up to ``width``.
+
+    The number of spans is that of a window, the first of the draws' dimensions.
+    """
     if masks == 0 or width == 0:
-        return torch.zeros(n, size, dtype=torch.bool)
-    active = torch.randint(0, masks + 1, (n, 1, 1), generator=generator)
-    active = torch.arange(masks)[None, :, None] < active  # (n, masks, 1)
-    length = torch.randint(0, min(width, size) + 1, (n, masks, 1), generator=generator)
-    start = (torch.rand(n, masks, 1, generator=generator) * (size - length + 1)).long()
+        return torch.zeros(*draws, size, dtype=torch.bool)
+    active = torch.randint(0, masks + 1, (draws[0], 1, 1, 1, 1), generator=generator)
+    active = torch.arange(masks)[:, None] < active  # (n, 1, 1, masks, 1)
+    shape = (*draws, masks, 1)
+    length = torch.randint(0, min(width, size) + 1, shape, generator=generator)
+    start = (torch.rand(shape, generator=generator) * (size - length + 1)).long()
     position = torch.arange(size)
-    return (active & (position >= start) & (position < start + length)).any(1)
+    return (active & (position >= start) & (position < start + length)).any(-2)

@@ -66,9 +66,10 @@ def training_bytes(config: Config, prompt_seconds: float = 0.0) -> int:
                     config.model_copy(update={"training": training.model_copy(update=longer)})
                 )
             )
+    per_parameter = _BYTES_PER_PARAMETER + (0 if training.average is None else 4)
     return max(
         # The largest of both, since batches of windows and of prompts take turns.
-        found.parameters * _BYTES_PER_PARAMETER + found.inputs + round(_WORKING * found.kept)
+        found.parameters * per_parameter + found.inputs + round(_WORKING * found.kept)
         for found in steps
     )
 

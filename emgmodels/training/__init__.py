@@ -13,14 +13,15 @@ from emgmodels.lazy import offered
 
 if TYPE_CHECKING:
     from emgmodels.compute.devices import best_device
-    from emgmodels.training.fit import EpochResult, fit
+    from emgmodels.training.fit import fit
+    from emgmodels.training.result import EpochResult
 
 __all__ = ["EpochResult", "best_device", "fit"]
 
 __getattr__ = offered(
     __name__,
     {
-        "EpochResult": "emgmodels.training.fit",
+        "EpochResult": "emgmodels.training.result",
         "best_device": "emgmodels.compute.devices",
         "fit": "emgmodels.training.fit",
     },

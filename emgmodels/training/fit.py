@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,11 @@ from emgmodels.network.network import Framing
 from emgmodels.outputs import mark_of
 from emgmodels.reading.sessions import stitched_emissions
 from emgmodels.training.augmentation import OwnAugmentations
+from emgmodels.training.averaging import WeightAverage
 from emgmodels.training.feed import Feed
+from emgmodels.training.intermediate import IntermediateHeads
+from emgmodels.training.learning_rate import learning_rate
+from emgmodels.training.result import EpochResult
 from emgmodels.windows.batches import window_starts
 from emgmodels.windows.cut import Batch, milliseconds
 from emgmodels.windows.device import recordings_on
@@ -38,52 +41,6 @@ from emgmodels.windows.prompts import prompt_windows
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
 
 CHECKPOINT_MARK = mark_of("checkpoint")
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """What an epoch of training came to.
-
-    Losses are per label and averaged over windows; rates are percentages of validation characters.
-    """
-
-    epoch: int
-    """Epochs trained, the first is 1."""
-    train_loss: float
-    """Loss that was minimised, the aligned start's part included."""
-    val_loss: float
-    """CTC loss of the validation windows."""
-    val_cer: float
-    """Character error rate, greedy decoding, 4 s windows or whole prompts (%)."""
-    val_ier: float
-    """Insertions (%)."""
-    val_der: float
-    """Deletions (%)."""
-    val_ser: float
-    """Substitutions (%)."""
-    best_val_cer: float
-    """Lowest validation CER so far (%)."""
-    best_epoch: int
-    """Epoch that had it; 0 before there is one."""
-    learning_rate: float
-    """Learning rate of the last step."""
-    seconds: float
-    """Time that the epoch took (s)."""
-    best_windows: np.ndarray = field(repr=False, compare=False)
-    """(W, 2) edits and characters of each validation window in the best epoch, in order of time,
-    prompts last; W is 0 before there is one."""
-    best_weights: str = field(repr=False, compare=False)
-    """Hash of the weights that the best epoch had; empty before there is one."""
-    readings: tuple[tuple[str, str], ...] = field(repr=False, compare=False)
-    """Text of each validation window, typed and read."""
-    save: Callable[[Path], None] = field(repr=False, compare=False)
-    """Write a checkpoint from which ``fit`` goes on after this epoch. Valid until the next epoch
-    is asked for."""
-
-    def metrics(self) -> dict[str, float]:
-        """Return every number, by name."""
-        left_out = ("best_windows", "best_weights", "readings", "save")
-        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 def fit(
@@ -131,12 +88,13 @@ def fit(
         # The compiler chooses its own matrix products, and cannot look into ours.
         with nullcontext() if config.training.compile else fast_products(run.device):
             train_loss = run.train_epoch(epoch, train)
-            val_loss, readings = run.validate(val)
-        windows = [count_edits(read, typed) for typed, read in readings]
-        edits = sum(windows, EditCounts())
-        # The weights are broken then, even if the texts of this epoch are not.
-        cer = edits.cer if math.isfinite(train_loss) else math.nan
-        run.finish_epoch(epoch, cer, windows)
+            with run.average.in_place():
+                val_loss, readings = run.validate(val)
+                windows = [count_edits(read, typed) for typed, read in readings]
+                edits = sum(windows, EditCounts())
+                # The weights are broken then, even if the texts of this epoch are not.
+                cer = edits.cer if math.isfinite(train_loss) else math.nan
+                run.finish_epoch(epoch, cer, windows)
         yield EpochResult(
             epoch=epoch,
             train_loss=train_loss,
@@ -173,8 +131,10 @@ class _Run:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.model = build(config.model, config.seed).to(device)
         training = config.training
+        self.model = build(config.model, config.seed)
+        heads = IntermediateHeads(self.model, training.intermediate_ctc, config.seed)
+        self.model, self.heads = self.model.to(device), heads.to(device)
         self.forward: Callable[[Tensor], Tensor] = self.model
         if training.compile:
             torch.compiler.reset()  # of a process's earlier models, which count against a limit
@@ -183,6 +143,8 @@ class _Run:
         self.augment = SpecAugment(training.augmentation, config.model.features.hop)
         self.own_augmentations = OwnAugmentations(training.augmentation)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.trained += self.heads.parameters()
+        self.average = WeightAverage(self.model, training.average, training.epochs)
         self.optimizer = OPTIMIZERS[training.optimizer](
             self.trained,
             lr=training.learning_rate,
@@ -200,7 +162,7 @@ class _Run:
 
     def train_epoch(self, epoch: int, recordings: Sequence[Recording]) -> float:
         """Train one epoch and return its mean loss; stop early where it is not finite."""
-        training, feed = self.config.training, self.feed
+        feed = self.feed
         # From seed and epoch alone. A resumed training draws what it would have drawn, and no
         # generator's state needs saving.
         rng = np.random.default_rng([self.config.seed, epoch])
@@ -216,17 +178,23 @@ class _Run:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**62)))
             for batch in feed.batches(recordings, windows, prompts, rng):
-                self._set_learning_rate(steps)
+                self._set_learning_rate(epoch, steps)
                 loss = self._loss(batch.to(self.device), epoch, generator)
                 # Freed gradients spare a step the writing of zeros.
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
-                if training.gradient_clip is not None:
-                    torch.nn.utils.clip_grad_norm_(self.trained, training.gradient_clip)
-                self.optimizer.step()
-                self.step += 1
+                self.update()
                 total += loss.detach() * len(batch.emg)
+        self.average.after_epoch(epoch)
         return float(total) / (len(windows) + len(prompts))
+
+    def update(self) -> None:
+        """Take a step along the gradients there are."""
+        if (largest := self.config.training.gradient_clip) is not None:
+            torch.nn.utils.clip_grad_norm_(self.trained, largest)
+        self.optimizer.step()
+        self.average.after_step()
+        self.step += 1
 
     @torch.inference_mode()
     def validate(
@@ -272,6 +240,8 @@ class _Run:
             "best_windows": torch.from_numpy(self.best_windows),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state(),
+            "heads": self.heads.state_dict(),
         }
         state |= with_sources(self.config.model)
         with whole(path) as scratch, scratch.open("wb") as file:
@@ -298,7 +268,9 @@ class _Run:
         self.best_windows = state["best_windows"].cpu().numpy()
         try:
             load_weights(self.model, state["model"])
+            load_weights(self.heads, state.get("heads", {}))
             self.optimizer.load_state_dict(state["optimizer"])
+            self.average.load(state.get("average", {"count": 0, "weights": {}}))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -340,6 +312,9 @@ class _Run:
         framing, frames = self.feed.framing_of(batch)
         log_probs = self._emissions(features, framing)
         loss = ctc_loss(log_probs, batch.labels, batch.label_lengths, frames)
+        if (middle := training.intermediate_ctc) is not None:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+                loss = loss + middle.weight * self.heads.loss(batch, framing)
         start = training.aligned_start
         # A prompt has no key times to align to.
         if start is None or epoch > start.epochs or batch.lengths is not None:
@@ -357,19 +332,8 @@ class _Run:
             log_probs = self.forward(features)
         return log_probs[:, framing.first : framing.first + framing.frames]
 
-    def _set_learning_rate(self, steps_per_epoch: int) -> None:
-        """Linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017)."""
-        training = self.config.training
-        total = steps_per_epoch * training.epochs
-        # In a short training the warm-up would otherwise take all of its steps.
-        warmup = min(training.warmup_steps, total // 2)
-        if self.step < warmup:
-            factor = (self.step + 1) / warmup
-        else:
-            # Groups of prompts vary in number by an epoch, so that steps may pass the total.
-            done = min(self.step, total) - warmup
-            factor = 0.5 * (1 + math.cos(math.pi * done / (total - warmup)))
-        self.learning_rate = training.learning_rate * factor
+    def _set_learning_rate(self, epoch: int, steps: int) -> None:
+        self.learning_rate = learning_rate(self.config.training, epoch, self.step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
 

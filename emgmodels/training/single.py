@@ -16,7 +16,8 @@ from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.outputs import check_output
 from emgmodels.sessions import find_split
-from emgmodels.training.fit import CHECKPOINT_MARK, EpochResult, fit
+from emgmodels.training.fit import CHECKPOINT_MARK, fit
+from emgmodels.training.result import EpochResult
 from emgmodels.windows.cache import open_split
 from emgmodels.windows.prompts import prompt_windows
 from emgmodels.windows.recording import Recording
@@ -117,6 +118,8 @@ def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
 
 def _with_options(config: Config, epochs: int | None, seed: int | None) -> Config:
     training = config.training.model_copy(update={} if epochs is None else {"epochs": epochs})
+    if problems := training.contradictions():  # a copy is not validated
+        raise ValueError("; ".join(f"training.{problem}" for problem in problems))
     return config.model_copy(
         update={"training": training, **({} if seed is None else {"seed": seed})}
     )

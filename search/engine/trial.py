@@ -23,7 +23,8 @@ from emgmodels.compute.devices import best_device
 from emgmodels.config import Config
 from emgmodels.metrics import count_confusions
 from emgmodels.own_code import Code, install
-from emgmodels.training.fit import EpochResult, fit
+from emgmodels.training.fit import fit
+from emgmodels.training.result import EpochResult
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording
 from search.engine.failures import FIRST_EPOCH, PassingError, explain, may_pass

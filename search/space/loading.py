@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
-from emgmodels.config import ModelConfig, TrainingConfig, validated
+from emgmodels.config import Config, ModelConfig, TrainingConfig, validated
 from search.space.distributions import OutsideError
+from search.space.draws import RandomDraw
 from search.space.files import Layer, merged, read_layers
 from search.space.own import take_own
 from search.space.parsing import (
@@ -21,9 +23,13 @@ from search.space.parsing import (
     read_notation,
     rule,
 )
+from search.space.recipes import with_recipes
 from search.space.sections import section
 from search.space.settings import Constraints, TypistConfig
 from search.space.space import LARGEST_GRID, Space, partial
+
+_TRAININGS = 20
+"""Trainings of a space that are tried for contradictions."""
 
 
 def load_space(
@@ -49,6 +55,7 @@ def load_space(
     path = Path(path)
     overrides = [overrides] if isinstance(overrides, str) else overrides
     own, layers = take_own(read_layers(path, overrides), path, imports)
+    layers = with_recipes(layers)
     merge = merged(layers, demo, own.file)
     mistakes = []
     for layer in layers:
@@ -90,6 +97,8 @@ def load_space(
         )
         space = _narrowed(space, layers)
         mistakes += _search_mistakes(space)
+        if imports:  # else parts of the user's own cannot be validated
+            mistakes += _contradictions(space)
     if mistakes:
         raise SpaceError(f"{path}: {mistake}" for mistake in mistakes)
     return space
@@ -141,6 +150,30 @@ def _search_mistakes(space: Space) -> Iterator[str]:
                 f"search.sampler: grid: the space has {space.size:,} configurations, more than "
                 f"{LARGEST_GRID:,}: take tpe, random or quasirandom"
             )
+
+
+def _contradictions(space: Space) -> list[str]:
+    """Return which settings contradict each other in every training of a space."""
+    rng = np.random.default_rng(0)
+    found: list[str] = []
+    for _ in range(_TRAININGS):
+        draw = RandomDraw(rng)
+        values = {"model": space.model.draw(draw, "model")}
+        values["training"] = space.training.draw(draw, "training")
+        try:
+            Config.model_validate(values)
+        except ValidationError as error:
+            # Of what is wrong with architectures, Space.check knows more.
+            items = [item for item in error.errors() if item["loc"][:1] != ("model",)]
+            if not items:
+                return []
+            for item in items:
+                path = ".".join(map(str, item["loc"]))
+                text = item["msg"].removeprefix("Value error, ")
+                found.append(f"{path}: {text}" if path else text)
+        else:
+            return []
+    return found
 
 
 def _file_name(path: Path) -> str:

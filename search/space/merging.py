@@ -15,7 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from emgmodels.config import EncoderConfig, Frozen, ModelConfig, section_kind, validated
+from emgmodels.config import (
+    Average,
+    EncoderConfig,
+    Frozen,
+    ModelConfig,
+    TrainingConfig,
+    displaced,
+    section_kind,
+    validated,
+)
 from emgmodels.config.stage_names import stage_of
 from emgmodels.notation import parse_notation
 from search.space.parsing import DISTRIBUTIONS, shown
@@ -73,7 +82,8 @@ class _Merging:
         self, base: dict[str, Any], later: dict[str, Any], kind: type[Frozen], path: str
     ) -> dict[str, Any]:
         """Return a mapping with the keys of a later one."""
-        merged = dict(base)
+        gone = displaced(later) if issubclass(kind, TrainingConfig | Average) else set()
+        merged = {key: value for key, value in base.items() if key not in gone}
         for key, value in later.items():
             known = kind.field_of(str(key)) is not None
             here = join(path, str(key))

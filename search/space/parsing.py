@@ -193,6 +193,12 @@ def _field(kind: type[Frozen], name: str) -> TypeAdapter[Any]:
 def _parse_distribution(
     raw: dict[str, Any], kind: type[Frozen], name: str, path: str, mistakes: list[str]
 ) -> Node:
+    if issubclass(kind, TrainingConfig) and name == "recipe":
+        mistakes.append(
+            f"{path}: {shown(raw)} is not allowed: a recipe is a whole section: to choose, write "
+            f"training: {{choice: [{{recipe: emg2qwerty}}, {{...}}]}}"
+        )
+        return Fixed(None)
     named = [key for key in raw if key in DISTRIBUTIONS]
     if len(named) > 1:
         mistakes.append(f"{path}: write one of {' and '.join(named)}, not both")

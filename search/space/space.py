@@ -19,6 +19,7 @@ from emgmodels.config import (
     ModelConfig,
     PretrainedConfig,
     TrainingConfig,
+    displaced,
     explain,
 )
 from emgmodels.notation import parse_notation
@@ -118,6 +119,9 @@ class Space:
         """
         if isinstance(target, Config):
             target = target.model_dump(include={"model", "training"})
+            # What stands in the place of a default, such as another kind of warm-up.
+            for name in displaced(target["training"]):
+                del target["training"][name]
         parts = {"model": self.model, "training": self.training}
         found: dict[str, Any] = {}
         for name, node in parts.items():

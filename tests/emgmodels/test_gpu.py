@@ -133,6 +133,33 @@ def test_a_step_waits_for_ctc_alone(gpu, recordings, monkeypatch, is_resident, k
     assert (recordings_on(GPU, tuple(chosen)) is not None) == is_resident
 
 
+@pytest.mark.parametrize("kind", ["windows", "prompts"])
+@pytest.mark.parametrize("average", [{"ema": 0.9}, {"last_epochs": 2}])
+def test_averages_masks_and_heads_are_there_as_here(recordings, kind, average):
+    chosen = recordings[:2] if kind == "windows" else recordings[2:] * 2
+    settings = config(
+        batch_size=2,
+        average=average,
+        intermediate_ctc={"after": ["transformer"]},
+        augmentation={"mask_scope": "electrode", "mask_fill": "zero"},
+        schedule_by="epoch",
+    )
+    here = _Run(settings, torch.device("cpu"))
+    loss = here.train_epoch(1, chosen)
+    with FakeGpu() as gpu:
+        run = _Run(settings, GPU)
+        waits = waits_by_step(run, gpu, chosen)
+        for step in waits[:-1]:
+            where = {wait.partition(" in ")[0] for wait in step}
+            assert where == {"ctc_loss"}
+        again = _Run(settings, GPU)
+        assert again.train_epoch(1, chosen) == pytest.approx(loss, rel=0.02)
+        with here.average.in_place(), again.average.in_place():
+            for name, value in here.model.state_dict().items():
+                there = again.model.state_dict()[name].cpu()
+                torch.testing.assert_close(there, value, rtol=0.05, atol=0.01)
+
+
 def test_a_share_of_a_gpu_bounds_what_is_resident(gpu, recordings):
     assert recordings_on(GPU, tuple(recordings)).emg.is_cuda
     windows_device._loaded.cache_clear()

@@ -1,0 +1,121 @@
+"""Recipes of training in space files, and in the spaces that are shipped."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers.spaces import mistakes, samples
+
+from emgmodels.config import TrainingConfig
+from search.space import load_space
+
+SPACES = Path(__file__).parents[2] / "spaces"
+REPORT = ("baseline", "report", "cnn_transformer", "bilstm_cnn", "gru_cnn", "gpt2", "electrodes")
+PUBLISHED = TrainingConfig(recipe="report")
+
+
+def first(space):
+    return next(config for config, _ in samples(space, 1))
+
+
+@pytest.mark.parametrize("name", REPORT)
+def test_the_reports_spaces_train_by_its_recipe_on_real_data(name):
+    for config, params in samples(load_space(SPACES / f"{name}.yaml"), 5):
+        rate = config.training.learning_rate
+        assert config.training == PUBLISHED.model_copy(update={"learning_rate": rate})
+        assert rate == 1e-3 or "training.learning_rate" in params
+    demo = first(load_space(SPACES / f"{name}.yaml", demo=True)).training
+    assert (demo.schedule_by, demo.gradient_clip, demo.start_learning_rate) == ("step", 1.0, None)
+    assert demo.augmentation.mask_scope == "window"
+
+
+def test_augmentations_are_left_out_of_the_published_recipe_one_by_one():
+    found = [c.training for c in load_space(SPACES / "augmentation.yaml").grid()]
+    assert found[0] == PUBLISHED
+    assert {t.augmentation.mask_scope for t in found} == {"electrode"}
+    assert [t.augmentation.rotation for t in found].count(0) == 2
+
+
+def test_keys_beside_a_recipe_and_below_a_choice_win(space_of):
+    space = space_of(
+        "training: {recipe: emg2qwerty, batch_size: {choice: [16, 32]}, warmup_steps: 9,"
+        " augmentation: {choice: [{time_masks: 0}, {mask_fill: mean}]}}"
+    )
+    found = [config.training for config in space.grid()]
+    assert [t.batch_size for t in found] == [16, 16, 32, 32]
+    assert {(t.epochs, t.warmup_steps, t.warmup_epochs) for t in found} == {(150, 9, None)}
+    kinds = {(a.time_masks, a.mask_fill, a.mask_scope) for a in (t.augmentation for t in found)}
+    assert kinds == {(0, "zero", "electrode"), (3, "mean", "electrode")}
+    assert "recipe" not in space.resolved()["training"]
+    for config in space.grid():
+        assert space.params_of(config)["training.batch_size"] == config.training.batch_size
+
+
+def test_a_recipe_wins_over_what_it_extends_and_gives_way_to_what_comes_later(space_of, tmp_path):
+    (tmp_path / "base.yaml").write_text(
+        "training: {epochs: 7, warmup_steps: 3, compile: true, aligned_start: {epochs: 2}}"
+    )
+    text = "{extends: base.yaml, training: {recipe: report}, demo: {training: {warmup_steps: 20}}}"
+    assert first(space_of(text)).training == PUBLISHED.model_copy(update={"compile": True})
+    demo = first(space_of(text, demo=True)).training
+    assert (demo.warmup_steps, demo.warmup_epochs) == (20, None)
+    for overrides in (
+        ["training.recipe=emg2qwerty", "training.epochs=70"],
+        ["training.epochs=70", "training.recipe=emg2qwerty"],
+    ):
+        assert first(space_of(text, overrides=overrides)).training.epochs == 70
+
+
+def test_recipes_to_choose_from_are_whole_sections(space_of):
+    space = space_of("training: {choice: [{recipe: report}, {epochs: 50, recipe: null}]}")
+    assert [c.training for c in space.grid()] == [PUBLISHED, TrainingConfig()]
+    [line] = mistakes(space_of, "training: {recipe: {choice: [report, emg2qwerty]}}")
+    assert "training: {choice: [{recipe: emg2qwerty}, {...}]}" in line
+    [line] = mistakes(space_of, "training: {recipe: reports}")
+    assert "training.recipe: reports is not allowed: must be 'emg2qwerty' or 'report'" in line
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ("{warmup_epochs: 9, epochs: 8}", "more than the training's 8: take at most 8"),
+        ("{warmup_steps: 9, warmup_epochs: 8}", "two warm-ups: leave one of them out"),
+        ("{recipe: report, epochs: {choice: [4, 6]}}", "10 epochs of warm-up are more than"),
+        ("{epochs: 5, average: {last_epochs: 6}}", "average.last_epochs: 6 are more than"),
+        ("{average: {ema: 0.9, last_epochs: 6}}", "two averages"),
+        ("{average: {}}", "says not how"),
+        ("{intermediate_ctc: {after: [gru]}}", "'gru' is not among the stages of the encoder"),
+        ("{intermediate_ctc: {weight: 0.1}}", "names no stage: name one of the order"),
+    ],
+)
+def test_what_contradicts_itself_in_every_training_is_refused_at_once(space_of, training, message):
+    assert all(message in line for line in mistakes(space_of, f"training: {training}"))
+
+
+def test_another_way_to_average_takes_the_place_of_the_one_there_was(space_of):
+    text = "training: {average: {ema: 0.9}}"
+    average = first(space_of(text, overrides=["training.average.last_epochs=5"])).training.average
+    assert (average.ema, average.last_epochs) == (None, 5)
+
+
+def test_what_contradicts_a_default_alone_is_no_mistake(space_of):
+    space = space_of("training: {epochs: 90, warmup_epochs: 60, start_learning_rate: 0.01,"
+                     " learning_rate: 0.02}")  # fmt: skip
+    assert first(space).training.warmup_epochs == 60
+
+
+def test_all_of_it_can_be_searched(space_of):
+    space = space_of(
+        "{training: {epochs: 20, schedule: {choice: [cosine, one_cycle, constant, step]},"
+        " schedule_by: {choice: [step, epoch]}, warmup_epochs: {int: [1, 5]},"
+        " start_learning_rate: {choice: [null, 1.0e-8]},"
+        " final_learning_rate: {float: [1.0e-7, 1.0e-5], log: true},"
+        " augmentation: {mask_scope: {choice: [window, band, electrode]},"
+        " mask_fill: {choice: [mean, zero]}},"
+        " average: {choice: [null, {ema: {choice: [0.99, 0.999]}}, {last_epochs: {int: [2, 9]}}]},"
+        " intermediate_ctc: {choice: [null, {after: {choice: [[conv], [recurrent, conv]]}}]}},"
+        " model: {encoder: {order: [recurrent, conv]}}}"
+    )
+    assert space_of(yaml.safe_dump(space.resolved())) == space
+    for config, params in samples(space, 20):
+        assert space.params_of(config) == params
