@@ -122,9 +122,9 @@ class Network(nn.Module):
         """
         x = self.mlp(self._apart(self.norm(features)))
         for index, stage in enumerate(self.stages):
-            x = self._joined(x) if index == self.shared else x
+            x = self.joined(x) if index == self.shared else x
             x = stage(x)
-        return self._classify(self._joined(x) if self.shared == len(self.stages) else x)
+        return self._classify(self.joined(x) if self.shared == len(self.stages) else x)
 
     def flow(self) -> Flow:
         """Return what maps (N, B, E, S) EMG to log-probabilities as it arrives.
@@ -144,7 +144,7 @@ class Network(nn.Module):
             except ValueError as problem:
                 raise ValueError(f"the {name} stage cannot be streamed: {problem}") from None
         joined = len(flows) - len(self.stages) + self.shared
-        return Chain([*flows[:joined], Flow(self._joined), *flows[joined:], Flow(self._classify)])
+        return Chain([*flows[:joined], Flow(self.joined), *flows[joined:], Flow(self._classify)])
 
     @property
     def lookahead_ms(self) -> float:
@@ -221,7 +221,7 @@ class Network(nn.Module):
             left = left.index_select(1, self.mirror)
         return torch.stack([left, right], 1).flatten(0, 1)[:, None]
 
-    def _joined(self, x: Tensor) -> Tensor:
+    def joined(self, x: Tensor) -> Tensor:
         """Map (N B, T, D) to (N, T, B D), the hands of a window side by side."""
         if self.hands == 1:
             return x

@@ -41,14 +41,18 @@ class IntermediateHeads(nn.Module):
         left, stride = 0, 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for (name, _), stage in zip(model.config.encoder.stages(), model.stages, strict=True):
+            names = [name for name, _ in model.config.encoder.stages()]
+            for index, (name, stage) in enumerate(zip(names, model.stages, strict=True)):
                 assert isinstance(stage, Stage)
                 left, stride = left + stage.left * stride, stride * stage.stride
                 if name in config.after:
                     number = len(self.heads)
-                    self.heads.append(nn.Linear(stage.width, NUM_CLASSES))
+                    # Which keys were pressed only both hands together say.
+                    hands = model.hands if index < model.shared else 1
+                    self.heads.append(nn.Linear(hands * stage.width, NUM_CLASSES))
                     self._places.append((left, stride))
-                    stage.register_forward_hook(self._noting(number))
+                    join = model.joined if hands > 1 else None
+                    stage.register_forward_hook(self._noting(number, join))
 
     def loss(self, batch: Batch, framing: Framing) -> Tensor:
         """Return the mean CTC loss of the heads, per label.
@@ -72,9 +76,11 @@ class IntermediateHeads(nn.Module):
             losses.append(ctc_loss(log_probs, batch.labels, batch.label_lengths, frames))
         return torch.stack(losses).mean()
 
-    def _noting(self, number: int) -> Callable[[nn.Module, object, Tensor], None]:
+    def _noting(
+        self, number: int, join: Callable[[Tensor], Tensor] | None
+    ) -> Callable[[nn.Module, object, Tensor], None]:
         def note(stage: nn.Module, _: object, output: Tensor) -> None:
             if stage.training:
-                self._outputs[number] = output
+                self._outputs[number] = join(output) if join else output
 
         return note

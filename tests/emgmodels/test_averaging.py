@@ -160,6 +160,14 @@ def test_intermediate_ctc_changes_the_loss_and_trains_its_heads(data):
     assert all(not torch.equal(a, b) for a, b in zip(*runs[1][1:], strict=True))
 
 
+def test_heads_behind_stages_that_each_hand_goes_through_read_both_hands(data):
+    model = parse_notation(TINY).model_copy(update={"share_bands": "encoder", "bands": 2})
+    settings = config(epochs=1, intermediate_ctc={"after": ["conv1d"]})
+    run = _Run(settings.model_copy(update={"model": model}), torch.device("cpu"))
+    assert run.heads.heads[0].in_features == 2 * run.model.stages[0].width
+    assert np.isfinite(run.train_epoch(1, data[0]))
+
+
 def test_compiled_models_have_heads_too(data, monkeypatch):
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", lambda model: compiled(model, backend="eager"))
