@@ -86,7 +86,9 @@ class ModelConfig(Frozen):
     def stages_by_hand(self) -> int:
         """Stages, the first ones, that each hand goes through alone."""
         stages = len(self.encoder.order)
-        return {"encoder": stages, "encoder_but_last": max(0, stages - 1)}.get(self.share_bands, 0)
+        if self.share_bands == "encoder_but_last":
+            return max(0, stages - 1)
+        return stages if self.share_bands == "encoder" else 0
 
     @property
     def is_around(self) -> bool:

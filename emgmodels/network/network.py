@@ -60,6 +60,8 @@ class Network(nn.Module):
         longest: feature frames that it can take at once; infinite where any number will do.
     """
 
+    mirror: Tensor
+
     def __init__(
         self, config: ModelConfig, make_stage: Callable[[str, int, Frozen], Stage] | None = None
     ) -> None:

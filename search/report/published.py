@@ -147,7 +147,8 @@ def as_published(run: Run, trial: Trial) -> bool:
         or (transformer and (transformer.width or transformer.positions != "sinusoidal"))
         or (transformer and (transformer.left_context, transformer.right_context) != (None, None))
         or (recurrent and not recurrent.bidirectional)
-        or (conv and (conv.causal or len(set(conv.of_each("channels"))) > 1))
+        or (conv and (conv.causal or len(conv.kernels) > 1))
+        or (conv and len(set(conv.of_each("channels"))) > 1)
         or (pretrained and (pretrained.weights != "pretrained" or not pretrained.train_first))
     )
     if conv is not None and stages == ["conv"] and conv.layers == 4 and not run.synthetic:

@@ -187,7 +187,8 @@ def _meaning(value: bool | str, kind: type[Frozen], name: str) -> tuple[Any, ...
 @functools.lru_cache(maxsize=1024)
 def _field(kind: type[Frozen], name: str) -> TypeAdapter[Any]:
     field = kind.model_fields[name]
-    return TypeAdapter(Annotated[(field.annotation, *field.metadata, None)])
+    kind_of_value: Any = Annotated[(field.annotation, *field.metadata, None)]
+    return TypeAdapter(kind_of_value)
 
 
 def _parse_distribution(

@@ -56,7 +56,7 @@ def emissions(reader, emg):
 
 
 def test_every_stage_is_exported():
-    stages = {name for text in GRAPHS.values() for name in parse_notation(text).encoder.order}
+    stages = {name for text in GRAPHS.values() for name in parse_notation(text).encoder.kinds()}
     assert stages == set(STAGES)
 
 
