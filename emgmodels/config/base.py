@@ -54,9 +54,11 @@ def _first_of_equals(section: Frozen) -> Frozen:
 
 
 def section_kind(kind: type[BaseModel], name: str) -> type[Frozen] | None:
-    """Return the class of a field that is a section of its own, or None for any other field."""
+    """Return the class of a key's section; None for any other key, and for one without a field."""
     field = kind.field_of(name) if issubclass(kind, Frozen) else name
-    annotation = kind.model_fields[field or name].annotation
+    if field is None:
+        return None
+    annotation = kind.model_fields[field].annotation
     for candidate in getattr(annotation, "__args__", (annotation,)):
         if isinstance(candidate, type) and issubclass(candidate, Frozen):
             return candidate

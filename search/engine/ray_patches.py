@@ -268,13 +268,16 @@ def frequent_snapshots() -> Iterator[None]:
     f"{_CONTROLLER}.resume(self, resume_config)",
     f"{_CONTROLLER}._storage",
     f"{_CONTROLLER}._search_alg",
+    f"{_CONTROLLER}._cached_trial_decisions",
+    f"{_CONTROLLER}._queued_trial_decisions",
 )
 @contextlib.contextmanager
 def stored_here() -> Iterator[None]:
     """Let a resumed search store everything in the run folder that was named.
 
     Ray moves the trials of a snapshot there. Trials that follow it would store where the search
-    began, since their storage comes from the snapshot too.
+    began, since their storage comes from the snapshot too. Decisions that waited for a checkpoint
+    come from it as well: a trial that goes on from an older one would end after its next epoch.
     """
     tune_controller = _of(_CONTROLLER)
     restore, resume = tune_controller._restore_trials, tune_controller.resume
@@ -297,6 +300,8 @@ def stored_here() -> Iterator[None]:
             resume(controller, resume_config)
         except Exception as error:  # Ray would log it, and train everything again
             raise SnapshotError(str(error) or type(error).__name__) from error
+        controller._cached_trial_decisions.clear()
+        controller._queued_trial_decisions.clear()
         experiment = controller._search_alg._experiment
         experiment.storage = experiment.spec["storage"] = controller._storage
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -30,6 +31,16 @@ def command(*arguments: object) -> list[str]:
     return [*search_command(*arguments), "--quiet"]
 
 
+def end_while_saving(folder: Path) -> None:
+    """Write into the snapshot what it has where trials were about to end, and being saved."""
+    for path in (folder / ".ray").glob("experiment_state-*.json"):
+        state = json.loads(path.read_text())
+        trials = (json.loads(trial) for trial, _ in state["trial_data"])
+        running = [trial["trial_id"] for trial in trials if trial["status"] == "RUNNING"]
+        state["runner_data"]["_cached_trial_decisions"] = dict.fromkeys(running, "STOP")
+        path.write_text(json.dumps(state))
+
+
 @pytest.mark.parametrize(
     "moments",
     [(14,), pytest.param((1, 8, 20), marks=pytest.mark.slow)],
@@ -44,6 +55,7 @@ def test_a_search_killed_at_any_moment_comes_to_what_an_uninterrupted_one_does(
     for epochs in moments:  # before the first snapshot, and with trials that ended since the last
         with killed(start):
             wait_for_epochs(folder, epochs)
+        end_while_saving(folder)
         start = command("--resume", folder)
     run.resume(folder, quiet=True)
     assert results(folder) == whole
