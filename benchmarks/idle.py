@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from ray import cloudpickle, tune
 from rich.console import Console
 
+from emgmodels.training.fit import CHECKPOINT_MARK
 from search.engine.ray_session import engine
 from search.engine.recorder import Recorder
 from search.engine.resources import Resources
@@ -37,10 +38,11 @@ class IdleTrial(EmgTrial):
         return {**made_up, "epoch": self.epoch, "best_epoch": self.epoch, "done": last}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        (Path(checkpoint_dir) / CHECKPOINT).write_text(str(self.epoch))
+        # With its mark: files without one are taken for a user's own, and never deleted.
+        (Path(checkpoint_dir) / CHECKPOINT).write_text(f"{self.epoch} {CHECKPOINT_MARK}")
 
     def load_checkpoint(self, checkpoint_dir: Any) -> None:
-        self.epoch = int((Path(checkpoint_dir) / CHECKPOINT).read_text())
+        self.epoch = int((Path(checkpoint_dir) / CHECKPOINT).read_text().split()[0])
 
     def _start(self, checkpoint: Path | None) -> None:
         self.epoch = 0
