@@ -260,13 +260,15 @@ class Space:
 
     @property
     def epochs(self) -> int:
-        """Epochs of a whole training.
+        """Epochs of a whole training; of the longest one where all are trained to their end.
 
         Raises:
-            ValueError: they vary.
+            ValueError: they vary, and trials are stopped on the way.
         """
         # Rungs stand at epochs, so trials of different lengths cannot be compared at them.
         found = _fixed_value(self.training, "epochs", TrainingConfig().epochs)
+        if self.search.scheduler.name == "none" and all(isinstance(each, int) for each in found):
+            return int(max(found))
         if len(found) > 1 or not isinstance(epochs := found.pop(), int):
             raise ValueError(
                 f"{self.name}: training.epochs varies: fix it, for example with --epochs 50, since "
