@@ -23,6 +23,7 @@ WAYS = [
     {"average": {"ema": 0.9}},
     {"average": {"last_epochs": 2}},
     {"intermediate_ctc": {"after": ["conv1d"]}},
+    {"augmentation": {"time_stretch": 0.2, "noise_jitter": 0.2, "mask_scope": "electrode"}},
     {"average": {"ema": 0.9}, "intermediate_ctc": {"after": ["conv1d"], "weight": 0.5}},
 ]
 
@@ -94,7 +95,7 @@ def test_the_mean_of_the_last_epochs_is_that_of_their_weights_and_statistics(dat
             assert not torch.equal(value, states[2][name]) or value.numel() == 0
 
 
-@pytest.mark.parametrize("training", [WAYS[0], WAYS[3]])
+@pytest.mark.parametrize("training", [WAYS[0], WAYS[-1]])
 def test_what_is_validated_kept_and_exported_is_the_average(data, tmp_path, training):
     settings = config(**training)
     run = _Run(settings, torch.device("cpu"))
