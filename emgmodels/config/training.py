@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from emgmodels.config.base import BAND_ELECTRODES, Count, Frozen, PositiveInt, Probability, Whole
+from emgmodels.config.base import (
+    BAND_ELECTRODES,
+    Count,
+    Frozen,
+    PositiveInt,
+    Probability,
+    Whole,
+    as_tuple,
+)
 from emgmodels.config.model import ModelConfig
 from emgmodels.config.own import OwnPart, names_code
 from emgmodels.config.recipes import RecipeName, with_recipe
@@ -109,7 +117,7 @@ class IntermediateCtc(Frozen):
     The heads are trained with the model, and are no part of it.
     """
 
-    after: tuple[str, ...] = ()
+    after: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """Stages of the order that have a head: ``[recurrent]``."""
     weight: Annotated[float, Field(gt=0)] = 0.3
     """Weight of the mean of the heads' losses; the model's own has weight 1."""
