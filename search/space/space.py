@@ -276,6 +276,13 @@ class Space:
             )
         return epochs
 
+    @cached_property
+    def mean_epochs(self) -> float:
+        """Epochs of a whole training on average, where they may differ from one to another."""
+        usual = TrainingConfig().epochs
+        drawn = [values["training"].get("epochs", usual) for _, values in self._samples(200, 0)]
+        return float(np.mean(drawn))
+
     def parameters(self) -> list[str]:
         """Return the dotted names of the settings that vary, as a flattened config has them."""
         found = [*_varying(self.model, "model"), *_varying(self.training, "training")]

@@ -205,3 +205,9 @@ def test_later_keys_win_over_an_architectures_own_training(space_of):
 )
 def test_a_mistake_in_a_whole_configuration_names_its_place(space_of, model, message):
     assert any(message in line for line in mistakes(space_of, f"model: {model}"))
+
+
+def test_trainings_of_different_lengths_are_forecast_by_their_mean(space_of):
+    space = space_of(CONFIGURATIONS)
+    assert space.mean_epochs == (9 + 50 + 50 + 9) / 4
+    assert space_of("training: {epochs: 7}").mean_epochs == 7
