@@ -73,6 +73,10 @@ TRAININGS: dict[str, dict[str, object]] = {
     "masks of each electrode": {"augmentation": {"mask_scope": "electrode", "mask_fill": "zero"}},
     "random crops": {"augmentation": {"random_crop": 0.5}},
     "much rotation and jitter": {"augmentation": {"rotation": 8, "band_jitter_ms": 500}},
+    "disturbed electrodes": {
+        "augmentation": {"electrode_dropout": 0.1, "gain_jitter_db": 3, "noise_jitter": 0.1}
+    },
+    "time stretch": {"augmentation": {"time_stretch": 0.1}},
     "aligned start": {"aligned_start": {"epochs": 2}},
     "no clipping": {"gradient_clip": None},
     "exponential average": {"average": {"ema": 0.9}},

@@ -84,7 +84,8 @@ def _check_per_layer(value: int | tuple[int, ...]) -> int | tuple[int, ...]:
     return value
 
 
-def _tuple(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
+    """Return a list as a tuple: strict validation of Python values takes no list for one."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -121,7 +122,7 @@ else:
 
 PerLayer = Annotated[
     PositiveInt | tuple[PositiveInt, ...],
-    BeforeValidator(_tuple),  # a list of YAML, also where no value may be turned into another
+    BeforeValidator(as_tuple),  # a list of YAML, also where no value may be turned into another
     AfterValidator(_check_per_layer),
 ]
 """One number for every layer of a stage, or a list with one for each."""

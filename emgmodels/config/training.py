@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from emgmodels.config.base import BAND_ELECTRODES, Count, Frozen, PositiveInt, Whole
+from emgmodels.config.base import (
+    BAND_ELECTRODES,
+    Count,
+    Frozen,
+    PositiveInt,
+    Probability,
+    Whole,
+    as_tuple,
+)
 from emgmodels.config.model import ModelConfig
 from emgmodels.config.own import OwnPart, names_code
 from emgmodels.config.recipes import RecipeName, with_recipe
@@ -43,6 +51,15 @@ class AugmentationConfig(Frozen):
     a window."""
     mask_fill: Literal["mean", "zero"] = "mean"
     """What masked cells take: the window's mean, or 0."""
+    electrode_dropout: Probability = 0.0
+    """How likely each electrode of a window is silent, as one that has lost contact."""
+    gain_jitter_db: Annotated[float, Field(ge=0, le=40)] = 0.0
+    """Each electrode of a window is made louder or quieter by up to this (dB)."""
+    noise_jitter: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """White noise on each electrode of a window: up to this, in deviations of its EMG."""
+    time_stretch: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Each batch is played faster or slower by up to this part, with its keys; prompts are not.
+    Frequencies move with it."""
     window_jitter: bool = True
     """Training windows start anywhere, not on a grid."""
     random_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -100,7 +117,7 @@ class IntermediateCtc(Frozen):
     The heads are trained with the model, and are no part of it.
     """
 
-    after: tuple[str, ...] = ()
+    after: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """Stages of the order that have a head: ``[recurrent]``."""
     weight: Annotated[float, Field(gt=0)] = 0.3
     """Weight of the mean of the heads' losses; the model's own has weight 1."""

@@ -150,4 +150,5 @@ class Feed:
             # frame.
             crops=min(int((cut.window - shortest) // framing.step), framing.frames - 1),
             step=framing.step,
+            stretch=change.time_stretch,
         )

@@ -30,6 +30,7 @@ from emgmodels.outputs import mark_of
 from emgmodels.reading.sessions import stitched_emissions
 from emgmodels.training.augmentation import OwnAugmentations
 from emgmodels.training.averaging import WeightAverage
+from emgmodels.training.disturbance import disturbed
 from emgmodels.training.feed import Feed
 from emgmodels.training.intermediate import IntermediateHeads
 from emgmodels.training.learning_rate import learning_rate
@@ -306,7 +307,8 @@ class _Run:
 
     def _loss(self, batch: Batch, epoch: int, generator: torch.Generator) -> Tensor:
         training = self.config.training
-        emg = self.own_augmentations.emg(batch.emg, generator)
+        emg = disturbed(batch.emg, training.augmentation, generator)
+        emg = self.own_augmentations.emg(emg, generator)
         features = self.augment(self.model.spectrogram(emg), generator)
         features = self.own_augmentations.features(features, generator)
         framing, frames = self.feed.framing_of(batch)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from emgmodels.config import BANDS
 from emgmodels.windows.cut import Batch, Cut, mirrored
@@ -122,12 +123,32 @@ def _cut(
         # middle.
         shift = np.stack([offset // 2, offset // 2 - offset], axis=1)
         windows, cut = _crop(windows, cut, rng)
+    wanted = cut.samples
+    if rng is not None and cut.stretch:
+        windows, cut = _stretched(recordings, windows, cut, rng)
     if device is None:
         # All random numbers were drawn above, on the CPU, so both ways give the same windows.
         emg = _copied(recordings, windows, cut, rotation, shift)
     else:
         emg = device.cut(windows, cut, rotation, shift)
+    if emg.shape[-1] != wanted:
+        played = interpolate(emg.flatten(1, 2), wanted, mode="linear", align_corners=True)
+        emg = played.unflatten(1, emg.shape[1:3])
     return emg, windows, cut
+
+
+def _stretched(
+    recordings: Sequence[Recording], windows: np.ndarray, cut: Cut, rng: np.random.Generator
+) -> tuple[np.ndarray, Cut]:
+    """Return longer or shorter windows around those given, and how to cut them."""
+    # One rate for the whole batch, because windows of a batch are of one length.
+    rate = float(rng.uniform(1 - cut.stretch, 1 + cut.stretch))
+    sizes = {name: round(getattr(cut, name) * rate) for name in ("window", "before", "samples")}
+    longer = replace(cut, rate=rate, **sizes)
+    index, start = windows.T
+    last = np.array([recording.samples for recording in recordings])[index] - longer.window
+    start = np.clip(start - (longer.window - cut.window) // 2, 0, np.maximum(last, 0))
+    return np.stack([index, start], axis=1), longer
 
 
 def _copied(
@@ -156,7 +177,9 @@ def _batch(emg: Tensor, recordings: Sequence[Recording], windows: np.ndarray, cu
     samples = np.full(labels.shape, -1, dtype=np.int64)
     for n, ((index, start), (low, high)) in enumerate(zip(windows.tolist(), spans, strict=True)):
         if recordings[index].has_key_times:
-            samples[n, : high - low] = recordings[index].first[low:high] - start
+            since = recordings[index].first[low:high] - start
+            # In samples of the window as it is played; those of one that is not stay as they are.
+            samples[n, : high - low] = since if cut.rate == 1 else since / cut.rate
     return Batch(emg, torch.from_numpy(labels), _lengths(spans), torch.from_numpy(samples))
 
 

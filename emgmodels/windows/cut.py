@@ -56,6 +56,8 @@ class Cut:
         band_jitter: training only: largest shift between the bands, in samples.
         crops: training only: a batch's windows are shortened by up to that many steps.
         step: samples of such a step: those between the model's output frames.
+        stretch: training only: largest part by which a batch is played faster or slower.
+        rate: samples of the recording for one of the window as it is played.
     """
 
     window: int
@@ -67,6 +69,8 @@ class Cut:
     band_jitter: int = 0
     crops: int = 0
     step: int = 1
+    stretch: float = 0.0
+    rate: float = 1.0
 
 
 def cut_for(model: Network, training: TrainingConfig, window: int) -> tuple[Framing, Cut]:

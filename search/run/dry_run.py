@@ -18,6 +18,7 @@ from search.results.folder import RunFolder
 from search.results.record import COMPLETE, FAILED, STOPPED
 from search.run.forecast import epochs_of_trial, slots_here
 from search.run.plan import Plan
+from search.space import Space
 from search.space.draws import drawn
 
 _DRAWN = 24
@@ -54,7 +55,7 @@ def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, st
     for text, config in itertools.islice(shown.items(), _SHOWN):
         yield "for example", _example(text, config)
     yield "scheduler", _scheduler(plan, schedule)
-    yield "epochs", _epochs(plan.trials - ended, schedule)
+    yield "epochs", _epochs(plan.trials - ended, schedule, plan.space)
     yield "memory", _memory(plan, configs)
     yield "slots", _slots(plan)
     for name, recordings in (("training", plan.opened.train), ("validation", plan.opened.val)):
@@ -115,14 +116,14 @@ def _scheduler(plan: Plan, schedule: Schedule) -> str:
     return text + front
 
 
-def _epochs(trials: int, schedule: Schedule) -> str:
+def _epochs(trials: int, schedule: Schedule, space: Space) -> str:
     most = trials * schedule.epochs
     text = f"{schedule.epochs} a trial, {most:,} in all at most"
     if schedule.rungs:
         each = epochs_of_trial(schedule)
         return f"{text}; expected {each:.1f} a trial, {round(trials * each):,} in all"
     if schedule.name == "none":
-        return f"{text}; expected {most:,}"
+        return f"{text}; expected {round(trials * space.mean_epochs):,}"
     return f"{text}; expected fewer: {schedule.name} ends trials by what others reach"
 
 

@@ -47,7 +47,7 @@ def tell_time(
         opened.train,
         opened.val,
         trials=space.search.trials * space.search.repeats,
-        epochs=epochs_of_trial(schedule),
+        epochs=space.mean_epochs if schedule.name == "none" else epochs_of_trial(schedule),
         threads=resources.threads,
         slots=slots_here(resources),
     )

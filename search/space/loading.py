@@ -15,6 +15,7 @@ from emgmodels.config import Config, ModelConfig, TrainingConfig, validated
 from search.space.distributions import OutsideError
 from search.space.draws import RandomDraw
 from search.space.files import Layer, merged, read_layers
+from search.space.merging import entries_of, has_entry
 from search.space.own import take_own
 from search.space.parsing import (
     SpaceError,
@@ -26,7 +27,7 @@ from search.space.parsing import (
 from search.space.recipes import with_recipes
 from search.space.sections import section
 from search.space.settings import Constraints, TypistConfig
-from search.space.space import LARGEST_GRID, Space, partial
+from search.space.space import LARGEST_GRID, Space, of_each, partial
 
 _TRAININGS = 20
 """Trainings of a space that are tried for contradictions."""
@@ -73,6 +74,9 @@ def load_space(
     if mistakes:
         raise SpaceError(mistakes)
     values = merge.values
+    together = has_entry(values.get("model"))
+    if together:
+        values["model"] = entries_of(values["model"], values.pop("training", {}), own.file)
     entries = parse_section(values, own.file, "", mistakes).entries
     mistakes += misplaced_stages(section(own.file, entries), "")
     known = values.get("search", {}).get("start_with") or ()
@@ -86,14 +90,17 @@ def load_space(
         where = [part for part in error.errors()[0]["loc"] if isinstance(part, str)]
         mistakes.append(f"{'.'.join(['search', *where])}: {rule(error)}")
     if not mistakes:
+        model = entries.get("model") or section(own.model, {})
+        training = entries.get("training") or section(TrainingConfig, {})
         space = Space(
             name=values.get("name") or _file_name(path),
-            model=entries.get("model") or section(own.model, {}),
-            training=entries.get("training") or section(TrainingConfig, {}),
+            model=of_each(model, "model") if together else model,
+            training=of_each(model, "training") if together else training,
             constraints=constraints,
             search=search,
             typist=typist,
             own=own,
+            together=model if together else None,
         )
         space = _narrowed(space, layers)
         mistakes += _search_mistakes(space)
@@ -157,11 +164,8 @@ def _contradictions(space: Space) -> list[str]:
     rng = np.random.default_rng(0)
     found: list[str] = []
     for _ in range(_TRAININGS):
-        draw = RandomDraw(rng)
-        values = {"model": space.model.draw(draw, "model")}
-        values["training"] = space.training.draw(draw, "training")
         try:
-            Config.model_validate(values)
+            Config.model_validate(space.draw(RandomDraw(rng)))
         except ValidationError as error:
             # Of what is wrong with architectures, Space.check knows more.
             items = [item for item in error.errors() if item["loc"][:1] != ("model",)]

@@ -27,7 +27,7 @@ from emgmodels.config import (
 )
 from emgmodels.config.stage_names import stage_of
 from emgmodels.notation import parse_notation
-from search.space.parsing import DISTRIBUTIONS, shown
+from search.space.parsing import DISTRIBUTIONS, is_entry, shown
 from search.space.sections import default_node, join, stages_of
 from search.space.settings import SamplerConfig, SchedulerConfig, SpaceFile
 
@@ -56,7 +56,12 @@ class Merge:
             replaced: the path of a distribution of which one key is given only, if any.
         """
         merging = _Merging(replaced)
+        own = has_entry(self.values.get("model")) and not is_distribution(later.get("model"))
         self.values = merging.section(self.values, later, self.kind, "")
+        if own and "training" in later:
+            # What comes later wins over an architecture's own training as well.
+            model = merging.trained(self.values["model"], later["training"], self.kind)
+            self.values["model"] = model
         for path in merging.settled:
             for known in [k for k in self.mistakes if f"{k[1]}.".startswith(f"{path}.")]:
                 del self.mistakes[known]
@@ -90,6 +95,18 @@ class _Merging:
             merged[key] = self._value(base.get(key), value, kind, key, here) if known else value
         return merged
 
+    def trained(self, model: Any, later: Any, kind: type[Frozen]) -> Any:
+        """Return a choice of architectures whose own trainings have later keys."""
+        if isinstance(model, dict) and isinstance(model.get("choice"), list):
+            return {**model, "choice": [self.trained(o, later, kind) for o in model["choice"]]}
+        if not is_entry(model):
+            return model
+        return {**model, "training": self.training(model.get("training", {}), later, kind)}
+
+    def training(self, base: Any, later: Any, kind: type[Frozen]) -> Any:
+        """Return a training with the keys of a later one; ``kind`` is that of the file."""
+        return self._value(base, later, kind, "training", "training")
+
     def _value(self, base: Any, later: Any, kind: type[Frozen], name: str, path: str) -> Any:
         """Return what stands for a key: the later value, or what stood there with keys in it."""
         if not isinstance(later, dict) or is_distribution(later):
@@ -121,6 +138,11 @@ class _Merging:
             if is_distribution(option):
                 taken |= set(_leaves(later))
                 options.append(self._each_option(option, later, kind, here))
+            elif is_entry(option):
+                there = {"choice": [option.get("model", {})]}
+                [model] = self._each_option(there, later, kind, here)["choice"]
+                taken |= set(_leaves(later))
+                options.append({**option, "model": model})
             elif isinstance(option, dict):
                 fitting = _fitting(option, later, kind)
                 taken |= set(_leaves(fitting))
@@ -132,6 +154,29 @@ class _Merging:
                 f"{shown(base)} stands at {path}, and none of its options has that part"
             )
         return {**base, "choice": _each_once(options, kind)}
+
+
+def entries_of(model: Any, training: Any, kind: type[Frozen]) -> Any:
+    """Return a choice of architectures each of which has its whole training.
+
+    Args:
+        model: the choice, of which some options have their own training.
+        training: what these leave out.
+        kind: the class of the file.
+    """
+    if isinstance(model, dict) and isinstance(model.get("choice"), list):
+        options = [entries_of(option, training, kind) for option in model["choice"]]
+        return {**model, "choice": options}
+    if not is_entry(model):
+        return {"model": model, "training": training}
+    own = _Merging().training(training, model.get("training", {}), kind)
+    return {"model": model.get("model", {}), "training": own}
+
+
+def has_entry(model: Any) -> bool:
+    """Return whether a choice of architectures has one with its own training."""
+    options = model.get("choice") if isinstance(model, dict) else None
+    return isinstance(options, list) and any(is_entry(o) or has_entry(o) for o in options)
 
 
 def is_distribution(value: Any) -> bool:

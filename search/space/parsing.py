@@ -36,6 +36,7 @@ from search.space.distributions import (
 )
 from search.space.orders import Permutation, StageSequence
 from search.space.sections import CODE, EncoderSection, Section, join, section
+from search.space.settings import Entry
 
 DISTRIBUTIONS = {
     "choice": (),
@@ -158,6 +159,8 @@ def _parse_field(
         mistakes.append(
             f"{path}: {shown(raw)} is not allowed: distributions stand in model and training only"
         )
+    elif inner is not None and issubclass(inner, ModelConfig) and searched and is_entry(raw):
+        return _parse_entry(raw, kind, path, mistakes)
     elif isinstance(raw, dict) and inner is not None:
         return parse_section(raw, inner, path, mistakes, searched)
     elif isinstance(raw, str) and inner is not None and issubclass(inner, ModelConfig):
@@ -189,6 +192,30 @@ def _field(kind: type[Frozen], name: str) -> TypeAdapter[Any]:
     field = kind.model_fields[name]
     kind_of_value: Any = Annotated[(field.annotation, *field.metadata, None)]
     return TypeAdapter(kind_of_value)
+
+
+def is_entry(raw: Any) -> bool:
+    """Return whether an option among architectures is one with its own training."""
+    return isinstance(raw, dict) and bool(raw.keys() & {"model", "training"})
+
+
+def _parse_entry(raw: dict[str, Any], kind: type[Frozen], path: str, mistakes: list[str]) -> Node:
+    """Return the node of an architecture with its own training; ``kind`` is that of the file."""
+    if ".choice[" not in path:
+        mistakes.append(
+            f"{path}: {shown(raw)} is not allowed: an architecture with its own training is an "
+            f"option of {path}: {{choice: [...]}}"
+        )
+        return Fixed(None)
+    names = list(Entry.model_fields)
+    mistakes += [
+        f"{join(path, str(key))}: {unknown_key(key, names)}" for key in raw if key not in names
+    ]
+    entries = {
+        name: _parse_field(raw.get(name, {}), kind, name, join(path, name), mistakes, searched=True)
+        for name in names
+    }
+    return Section(Entry, entries)
 
 
 def _parse_distribution(

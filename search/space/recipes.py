@@ -13,7 +13,7 @@ from typing import Any
 
 from emgmodels.config import RECIPES, defaults_of
 from search.space.files import Layer
-from search.space.parsing import DISTRIBUTIONS
+from search.space.parsing import DISTRIBUTIONS, is_entry
 
 
 def with_recipes(layers: Sequence[Layer]) -> list[Layer]:
@@ -27,9 +27,20 @@ def _replaced(values: dict[str, Any]) -> dict[str, Any]:
     found = dict(values)
     if "training" in values:
         found["training"] = _expanded(values["training"])
+    if "model" in values:
+        found["model"] = _inside(values["model"])
     if isinstance(values.get("demo"), dict):
         found["demo"] = _replaced(values["demo"])
     return found
+
+
+def _inside(model: Any) -> Any:
+    """Return a choice of architectures whose own trainings have their recipe's keys."""
+    if isinstance(model, dict) and isinstance(model.get("choice"), list):
+        return {**model, "choice": [_inside(option) for option in model["choice"]]}
+    if is_entry(model) and "training" in model:
+        return {**model, "training": _expanded(model["training"])}
+    return model
 
 
 def _expanded(training: Any) -> Any:

@@ -305,6 +305,15 @@ class Sections(Frozen):
     """Synthetic data, used where none is given."""
 
 
+class Entry(Frozen):
+    """An option among architectures that brings its own training."""
+
+    model: ModelConfig = ModelConfig()
+    """The architecture, in compact notation or as a section."""
+    training: TrainingConfig = TrainingConfig()
+    """Its training; what is left out is that of the file."""
+
+
 Names = dict[str, str]
 """Code of the user's own by name, as ``search.space.own`` reads it."""
 

@@ -31,7 +31,7 @@ from search.space.parsing import (
 )
 from search.space.sections import EncoderSection, Section, join
 from search.space.session_limits import Sessions
-from search.space.settings import Constraints, SearchConfig, TypistConfig
+from search.space.settings import Constraints, Entry, SearchConfig, TypistConfig
 
 if TYPE_CHECKING:
     from emgmodels.network.summary import Summary
@@ -94,6 +94,16 @@ class Space:
     """What it is searched on, once that is known."""
     own: Own = field(default_factory=Own)
     """Stages, schedulers, samplers and augmentations of the user's own."""
+    together: Node | None = None
+    """A choice of architectures that bring their own training, where there is one; ``model`` and
+    ``training`` are then its parts."""
+
+    @property
+    def _root(self) -> tuple[Node, str]:
+        """What ``model`` and ``training`` are drawn from, as a mapping of both, and its path."""
+        if self.together is not None:
+            return self.together, "model"  # they are options of that choice
+        return Section(Entry, {"model": self.model, "training": self.training}), ""
 
     def suggest(self, trial: Draw) -> Config:
         """Return a configuration whose varying values are drawn by ``trial``.
@@ -104,7 +114,7 @@ class Space:
         Raises:
             ValueError: the values drawn do not make a configuration.
         """
-        return self._config(self._draw(trial))
+        return self._config(self.draw(trial))
 
     def params_of(self, target: Config | Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters under which ``suggest`` returns a configuration.
@@ -122,6 +132,8 @@ class Space:
             # What stands in the place of a default, such as another kind of warm-up.
             for name in displaced(target["training"]):
                 del target["training"][name]
+        if self.together is not None:
+            return self.together.params(dict(target), "model")
         parts = {"model": self.model, "training": self.training}
         found: dict[str, Any] = {}
         for name, node in parts.items():
@@ -142,7 +154,7 @@ class Space:
         # A start point may leave settings open. It is wrong only if no way to fill them works.
         rng, mistake = np.random.default_rng(seed), ""
         for _ in range(_COMPLETIONS):
-            if (reason := self._reason(self._draw(RandomDraw(rng, params)))) is None:
+            if (reason := self._reason(self.draw(RandomDraw(rng, params)))) is None:
                 return None
             mistake = reason[1]
         return mistake
@@ -164,7 +176,7 @@ class Space:
             )
         # Different parameters may lead to equal configurations, and each is trained once.
         seen: set[Config] = set()
-        for params, values in combinations(self._draw):
+        for params, values in combinations(self.draw):
             try:
                 config = self._config(values)
             except ValueError:
@@ -180,7 +192,7 @@ class Space:
         Exact up to ``LARGEST_GRID`` combinations; beyond, options of a choice that overlap are
         counted twice.
         """
-        count = self.model.count() * self.training.count()
+        count = self._root[0].count()
         if math.isinf(count):
             return None
         return sum(1 for _ in self.grid()) if count <= LARGEST_GRID else int(count)
@@ -248,19 +260,28 @@ class Space:
 
     @property
     def epochs(self) -> int:
-        """Epochs of a whole training.
+        """Epochs of a whole training; of the longest one where all are trained to their end.
 
         Raises:
-            ValueError: they vary.
+            ValueError: they vary, and trials are stopped on the way.
         """
         # Rungs stand at epochs, so trials of different lengths cannot be compared at them.
         found = _fixed_value(self.training, "epochs", TrainingConfig().epochs)
+        if self.search.scheduler.name == "none" and all(isinstance(each, int) for each in found):
+            return int(max(found))
         if len(found) > 1 or not isinstance(epochs := found.pop(), int):
             raise ValueError(
                 f"{self.name}: training.epochs varies: fix it, for example with --epochs 50, since "
                 f"trials are stopped on the way to it"
             )
         return epochs
+
+    @cached_property
+    def mean_epochs(self) -> float:
+        """Epochs of a whole training on average, where they may differ from one to another."""
+        usual = TrainingConfig().epochs
+        drawn = [values["training"].get("epochs", usual) for _, values in self._samples(200, 0)]
+        return float(np.mean(drawn))
 
     def parameters(self) -> list[str]:
         """Return the dotted names of the settings that vary, as a flattened config has them."""
@@ -273,21 +294,22 @@ class Space:
         search["scheduler"] = _given(self.search.scheduler)
         sampler = _given(self.search.sampler)
         search["sampler"] = sampler if len(sampler) > 1 else sampler["name"]
+        trained = {} if self.together else {"training": self.training.plain()}
         sections = {
             "name": self.name,
             **self.own.plain(),
-            "model": self.model.plain(),
-            "training": self.training.plain(),
+            "model": (self.together or self.model).plain(),
+            **trained,
             "constraints": _given(self.constraints),
             "search": search,
         }
         return sections | ({} if self.typist is None else {"typist": _given(self.typist)})
 
-    def _draw(self, trial: Draw) -> dict[str, Any]:
-        return {
-            "model": self.model.draw(trial, "model"),
-            "training": self.training.draw(trial, "training"),
-        }
+    def draw(self, trial: Draw) -> dict[str, Any]:
+        """Return the values that ``trial`` draws for ``model`` and ``training``, unchecked."""
+        root, path = self._root
+        drawn: dict[str, Any] = root.draw(trial, path)
+        return drawn
 
     def _config(self, values: dict[str, Any]) -> Config:
         try:
@@ -296,20 +318,21 @@ class Space:
             raise ValueError("; ".join(explain(error, "cannot be built"))) from None
 
     def _continuous(self) -> str | None:
-        return self.model.continuous("model") or self.training.continuous("training")
+        root, path = self._root
+        return root.continuous(path)
 
     def _is_small(self, samples: int) -> bool:
-        return self.model.count() * self.training.count() <= samples
+        return self._root[0].count() <= samples
 
     def _samples(self, samples: int, seed: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Yield parameters and values: all of a small space, else at random."""
         if self._is_small(samples):
-            yield from combinations(self._draw)
+            yield from combinations(self.draw)
             return
         rng = np.random.default_rng(seed)
         for _ in range(samples):
             draw = RandomDraw(rng)
-            values = self._draw(draw)
+            values = self.draw(draw)
             yield draw.params, values
 
     def _reason(self, values: dict[str, Any]) -> tuple[str, str] | None:
@@ -407,6 +430,14 @@ def _varying(node: Node, path: str, chosen: bool = False) -> Iterator[str]:
             yield from _varying(option, path, chosen or len(node.options) > 1)
     elif chosen or not isinstance(node, Fixed):
         yield path
+
+
+def of_each(node: Node, name: str) -> Node:
+    """Return a choice of the models alone, or of the trainings, of architectures with both."""
+    if isinstance(node, Choice):
+        return Choice(tuple(of_each(option, name) for option in node.options))
+    assert isinstance(node, Section)
+    return node.entries[name]
 
 
 def _fixed_value(node: Node, name: str, default: Any) -> set[Any]:

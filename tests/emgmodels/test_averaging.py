@@ -8,7 +8,7 @@ from torch import nn
 
 from emgmodels.checkpoints.exported import write_torch
 from emgmodels.checkpoints.loading import load
-from emgmodels.config import Average, Config, IntermediateCtc
+from emgmodels.config import Average, Config, IntermediateCtc, dump_config, load_config
 from emgmodels.factory import build
 from emgmodels.notation import parse_notation
 from emgmodels.training.averaging import WeightAverage
@@ -23,6 +23,7 @@ WAYS = [
     {"average": {"ema": 0.9}},
     {"average": {"last_epochs": 2}},
     {"intermediate_ctc": {"after": ["conv1d"]}},
+    {"augmentation": {"time_stretch": 0.2, "noise_jitter": 0.2, "mask_scope": "electrode"}},
     {"average": {"ema": 0.9}, "intermediate_ctc": {"after": ["conv1d"], "weight": 0.5}},
 ]
 
@@ -55,6 +56,12 @@ def test_a_resumed_training_has_the_numbers_of_an_uninterrupted_one(
     rest = list(fit(settings, *data, resume=tmp_path / "c.pt"))
     assert numbers(rest) == numbers(result for result, _ in whole[epoch:])
     assert [r.best_weights for r in rest] == [weights for _, weights in whole[epoch:]]
+
+
+@pytest.mark.parametrize("training", WAYS)
+def test_a_configuration_is_read_as_it_was_written(tmp_path, training):
+    (tmp_path / "c.yaml").write_text(dump_config(config(**training)))
+    assert load_config(tmp_path / "c.yaml") == config(**training)
 
 
 def test_an_exponential_average_is_the_sum_of_its_parts():
@@ -94,7 +101,7 @@ def test_the_mean_of_the_last_epochs_is_that_of_their_weights_and_statistics(dat
             assert not torch.equal(value, states[2][name]) or value.numel() == 0
 
 
-@pytest.mark.parametrize("training", [WAYS[0], WAYS[3]])
+@pytest.mark.parametrize("training", [WAYS[0], WAYS[-1]])
 def test_what_is_validated_kept_and_exported_is_the_average(data, tmp_path, training):
     settings = config(**training)
     run = _Run(settings, torch.device("cpu"))

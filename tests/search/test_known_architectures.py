@@ -84,7 +84,8 @@ def test_beyond_holds_whatever_did_well():
     public = yaml.safe_load((SPACES / "published.yaml").read_text())["model"]["choice"]
     beyond = load_space(SPACES / "beyond.yaml")
     outside = []
-    for architecture in [*public, "transformer:2 gru:4 conv:4"]:
+    models = [each["model"] if isinstance(each, dict) else each for each in public]
+    for architecture in [*models, "transformer:2 gru:4 conv:4"]:
         try:
             beyond.params_of({"model": partial(architecture)})
         except OutsideError:

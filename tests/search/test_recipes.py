@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from helpers.spaces import mistakes, samples
 
 from emgmodels.config import TrainingConfig
+from emgmodels.notation import notation
 from search.space import load_space
+from search.space.draws import RandomDraw
 
 SPACES = Path(__file__).parents[2] / "spaces"
 REPORT = ("baseline", "report", "cnn_transformer", "bilstm_cnn", "gru_cnn", "gpt2", "electrodes")
@@ -119,3 +122,92 @@ def test_all_of_it_can_be_searched(space_of):
     assert space_of(yaml.safe_dump(space.resolved())) == space
     for config, params in samples(space, 20):
         assert space.params_of(config) == params
+
+
+def test_public_systems_bring_their_own_training():
+    """What is known of each, and emg2qwerty's settings where nothing is."""
+    space = load_space(SPACES / "published.yaml")
+    found = {notation(c.model): c.training for c in space.grid()}
+    assert len(found) == space.size == 18
+    assert found["lstm:2(hidden=384) @16ch"] == PUBLISHED
+    slow = found["conv:4 gru:3(hidden=384) @16ch"]
+    assert slow == PUBLISHED.model_copy(update={"batch_size": 16, "learning_rate": 3e-4})
+    assert {t.epochs for t in found.values()} == {50, 100, 250}
+    assert space.epochs == 250
+    assert [t.optimizer for t in found.values()].count("adamw") == 1
+    assert [t.window_seconds for t in found.values()].count(16.0) == 1
+    assert [t.augmentation.time_masks for t in found.values()].count(1) == 6
+    demo = load_space(SPACES / "published.yaml", demo=True)
+    assert (demo.size, demo.epochs, demo.together) == (9, 12, None)
+
+
+CONFIGURATIONS = """
+model:
+  choice:
+    - "gru:1(hidden=8)"
+    - {model: "gru:1(hidden=8)", training: {recipe: report, batch_size: {choice: [4, 8]}}}
+    - {model: {encoder: {order: [conv]}}, training: {warmup_epochs: 2}}
+training: {epochs: 9, warmup_steps: 5, optimizer: adamw}
+search: {scheduler: none}
+demo: {training: {batch_size: 3}}
+"""
+
+
+def test_options_among_architectures_may_be_whole_configurations(space_of):
+    space = space_of(CONFIGURATIONS)
+    found = [c.training for c in space.grid()]
+    assert [(t.epochs, t.batch_size, t.optimizer) for t in found] == [
+        (9, 32, "adamw"),
+        (50, 4, "adam"),
+        (50, 8, "adam"),
+        (9, 32, "adamw"),
+    ]
+    assert [t.warmup_epochs for t in found] == [None, 10, 10, 2]
+    assert space.size == 4
+    assert space.epochs == 50
+    again = space_of(yaml.safe_dump(space.resolved()))
+    assert again == space
+    assert list(again.grid()) == list(space.grid())
+    for params, config in space.grid_points():
+        assert space.params_of(config) == params
+        assert again.suggest(RandomDraw(np.random.default_rng(0), params)) == config
+    assert "training.batch_size" in space.parameters()
+    with pytest.raises(ValueError, match=r"training\.epochs varies"):
+        _ = space_of(CONFIGURATIONS.replace("none", "asha")).epochs
+
+
+def test_later_keys_win_over_an_architectures_own_training(space_of):
+    demo = space_of(CONFIGURATIONS, demo=True, overrides=["training.epochs=12"])
+    assert {(t.batch_size, t.epochs) for t in (c.training for c in demo.grid())} == {(3, 12)}
+    narrow = space_of(CONFIGURATIONS, overrides=["model.electrodes=4"])
+    assert [c.model.electrodes for c in narrow.grid()] == [4] * 4
+    assert [c.training for c in narrow.grid()] == [
+        c.training for c in space_of(CONFIGURATIONS).grid()
+    ]
+    other = space_of(CONFIGURATIONS, overrides=["model={choice: [gru:1, gru:2]}"])
+    assert {c.training.epochs for c in other.grid()} == {9}
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("{choice: [{model: 'gru:1', trainings: {}}]}", "choice[0].trainings: unknown key"),
+        ("{choice: [{model: 'gru:1', training: {epochs: 0}}]}", "choice[0].training.epochs: 0"),
+        ("{choice: [{model: 'gro:1', training: {}}]}", "choice[0].model: "),
+        ("{choice: [{training: 5}]}", "choice[0].training: 5 is not allowed: must be a mapping"),
+        ("{choice: [{training: {recipe: x}}]}", "choice[0].training.recipe: x is not allowed"),
+        ("{model: 'gru:1', training: {}}", "is an option of model: {choice: [...]}"),
+        (
+            "{choice: [{model: 'gru:1', training: {epochs: 3, warmup_epochs: 5}}]}",
+            "more than the training's 3",
+        ),
+    ],
+)
+def test_a_mistake_in_a_whole_configuration_names_its_place(space_of, model, message):
+    assert any(message in line for line in mistakes(space_of, f"model: {model}"))
+
+
+def test_trainings_of_different_lengths_are_forecast_by_their_mean(space_of):
+    space = space_of(CONFIGURATIONS)
+    assert space.mean_epochs == (9 + 50 + 50 + 9) / 4
+    assert space_of("training: {epochs: 7}").mean_epochs == 7
