@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from emgmodels.network.network import Network
 from emgmodels.own_code import CodeError, asks_for_code, unpack
 from emgmodels.reading.reader import FORMAT, Origin, Reader
 
+BEST, CHECKPOINTS = "best.pt", "checkpoints"
+"""The best model of a search, and the folder of its run folder that holds it."""
+
 
 @asks_for_code
 def load(
@@ -34,7 +38,7 @@ def load(
 
     Args:
         path: a training's checkpoint (its best epoch is taken), a file of ``emgmodels.export``, or
-            a checkpoint of emg2qwerty's baseline.
+            a checkpoint of emg2qwerty's baseline. Of a search's run folder its best model is taken.
         device: where to compute.
         allow_code: import code that the file names and carries.
 
@@ -42,7 +46,7 @@ def load(
         CodeError: it names code that nobody has allowed, or that it lacks.
         ValueError: the file is missing or is none of these, or there is no such device.
     """
-    path = Path(path)
+    path = find_model(Path(path))
     where = find_device(device)
     state = read_state(path, otherwise=load_inert)
     try:
@@ -76,6 +80,30 @@ def load(
         raise ValueError(f"{path}: {error}") from None
     reader.model.to(where)
     return reader
+
+
+def find_model(path: Path) -> Path:
+    """Return the file of a model; of a run folder, or its ``checkpoints/``, that of its best.
+
+    Raises:
+        ValueError: the folder holds no model.
+    """
+    if not path.is_dir():
+        return path
+    folder = path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
+    if (folder / BEST).is_file():
+        return folder / BEST
+    found = {file: read_state(file, otherwise=load_inert) for file in sorted(folder.glob("*.pt"))}
+    # A folder of an older search, which named none of its files the best.
+    trained = {file: state for file, state in found.items() if state.get("best")}
+    if not trained:
+        is_run = (path / "space.yaml").is_file()
+        raise ValueError(
+            f"{path}: holds no model: "
+            + ("no trial of this search has saved weights" if is_run else "expected a run folder")
+            + ": name a checkpoint, or a run folder with a best.pt in its checkpoints/"
+        )
+    return min(trained, key=lambda file: trained[file].get("best_cer", math.inf))
 
 
 def _from_training(state: dict[str, Any]) -> Reader:

@@ -35,7 +35,8 @@ class Target(enum.StrEnum):
 )
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Checkpoint of a training or a search, or an exported model.")
+        Path,
+        typer.Argument(help="Checkpoint or exported model, or a run folder: its best."),
     ],
     to: Annotated[Target, typer.Option(help="What to write.")],
     out: Annotated[
@@ -50,10 +51,11 @@ def export(
     emg2qwerty: a Lightning checkpoint for its TDS convolution module.
     """
     from emgmodels.checkpoints.emg2qwerty import settings_there
-    from emgmodels.checkpoints.loading import load
+    from emgmodels.checkpoints.loading import find_model, load
     from emgmodels.export.targets import TARGETS
     from emgmodels.outputs import check_output
 
+    checkpoint = find_model(checkpoint)
     suffix, write, mark = TARGETS[to]
     path = out or checkpoint.with_name(checkpoint.stem + suffix)
     check_output(path, mark, [checkpoint])

@@ -6,10 +6,17 @@ which sessions of a folder are for training, validation and test. To look at fil
     python -m emgmodels.sessions inspect FILE_OR_FOLDER...
 """
 
-from emgmodels.sessions.files import SessionError, read_info, read_session, write_session
-from emgmodels.sessions.finding import find_session_files, session_paths
-from emgmodels.sessions.session import Keystroke, Labels, Prompt, Session, SessionInfo
-from emgmodels.sessions.splits import Split, apart, find_split, split_files, split_text
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emgmodels.lazy import offered
+
+if TYPE_CHECKING:
+    from emgmodels.sessions.files import SessionError, read_info, read_session, write_session
+    from emgmodels.sessions.finding import find_session_files, session_paths
+    from emgmodels.sessions.session import Keystroke, Labels, Prompt, Session, SessionInfo
+    from emgmodels.sessions.splits import Split, apart, find_split, split_files, split_text
 
 __all__ = [
     "Keystroke",
@@ -29,3 +36,13 @@ __all__ = [
     "split_text",
     "write_session",
 ]
+
+_PLACES = {
+    "files": ("SessionError", "read_info", "read_session", "write_session"),
+    "finding": ("find_session_files", "session_paths"),
+    "session": ("Keystroke", "Labels", "Prompt", "Session", "SessionInfo"),
+    "splits": ("Split", "apart", "find_split", "split_files", "split_text"),
+}
+__getattr__ = offered(
+    __name__, {name: f"{__name__}.{file}" for file, names in _PLACES.items() for name in names}
+)
