@@ -263,3 +263,29 @@ def test_the_column_of_the_worked_example_stands_in_every_ranking(extended, run_
     )
     assert found == ["┃", "┃", "|", "|", "</th>", ""], "console twice, Markdown twice, HTML, CSV"
     assert len(re.findall(r"\b12\.5\b(?! to)", done.stdout)) >= 6
+
+
+def test_the_readme_is_short_and_has_its_words_first():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 125
+    for word in ("session", "trial", "stage", "rung", "CER", "look-ahead"):
+        assert f"\n| {word} | " in text
+    for author in ("Ayush Agrawal", "Sundaram", "Sivakumar", "Zhirong Lu"):
+        assert author in " ".join(text.split())
+    prose = re.sub(r"```.*?```|`[^`]*`|report\.html|\[.*?\]|\(docs.*?\)", "", text, flags=re.S)
+    called = re.findall(r"\S+\s+report\b", prose)
+    assert called
+    assert all(" ".join(each.split()) == "technical report" for each in called), called
+
+
+def test_figures_that_the_readme_compares_are_those_that_were_measured():
+    """Each figure of a row stands in the section that the row links to."""
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| .* \| (.*) \| (.*) \| \[.*\]\(([^)#]+)#([^)]+)\) \|$", text, re.M)
+    assert len(rows) == 5
+    for *compared, page, anchor in rows:
+        sections = re.split(r"^## ", (ROOT / page).read_text(), flags=re.M)
+        heads = [re.sub(r"[^\w -]", "", part.partition("\n")[0].lower()) for part in sections]
+        section = sections[[head.replace(" ", "-") for head in heads].index(anchor)]
+        for figure in re.findall(r"\d+\.\d+", " ".join(compared)):
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", section), (figure, anchor)

@@ -93,17 +93,28 @@ def find_model(path: Path) -> Path:
     folder = path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
     if (folder / BEST).is_file():
         return folder / BEST
-    found = {file: read_state(file, otherwise=load_inert) for file in sorted(folder.glob("*.pt"))}
     # A folder of an older search, which named none of its files the best.
-    trained = {file: state for file, state in found.items() if state.get("best")}
-    if not trained:
+    found = {file: _cer_of(file) for file in sorted(folder.glob("*.pt"))}
+    known = {file: cer for file, cer in found.items() if cer is not None}
+    if not known:
         is_run = (path / "space.yaml").is_file()
         raise ValueError(
             f"{path}: holds no model: "
             + ("no trial of this search has saved weights" if is_run else "expected a run folder")
             + ": name a checkpoint, or a run folder with a best.pt in its checkpoints/"
         )
-    return min(trained, key=lambda file: trained[file].get("best_cer", math.inf))
+    return min(known, key=lambda file: known[file])
+
+
+def _cer_of(path: Path) -> float | None:
+    """Return the validation CER that a model's file tells of its weights; None: it has no model."""
+    state = read_state(path, otherwise=load_inert)
+    if state.get("best"):
+        return float(state["best_cer"])
+    if "card" not in state:
+        return None
+    cer = json.loads(state["card"]).get("origin", {}).get("val_cer")
+    return math.inf if cer is None else float(cer)
 
 
 def _from_training(state: dict[str, Any]) -> Reader:

@@ -93,14 +93,14 @@ def _say_where(console: Console, folder: RunFolder) -> None:
     say(console, "\n".join([f"Everything is in {folder.path}:", *lines]))
     if not (folder.path / "best.yaml").exists():
         return
-    lines = [f"{python} -m search.report {run}    the page with all of it, report.html"]
+    lines = ["Next, the page with all of it, report.html:", f"    {python} -m search.report {run}"]
     if any((folder.path / "checkpoints").glob("*.pt")):
-        lines.append(f"{python} -m search.evaluate {run}    the winner on whole sessions")
-        lines.append(_using(folder, python))
-    say(console, "\n    ".join(["Next:", *lines]))
+        lines += ["the winner on whole sessions:", f"    {python} -m search.evaluate {run}"]
+        lines += _using(folder, python)
+    say(console, "\n".join(lines))
 
 
-def _using(folder: RunFolder, python: str) -> str:
+def _using(folder: RunFolder, python: str) -> list[str]:
     """Return a command that reads with a model of the search: live, if one was kept that can."""
     for trial in folder.ranking():
         path = folder.path / "checkpoints" / f"{trial.slug}.pt"
@@ -109,9 +109,9 @@ def _using(folder: RunFolder, python: str) -> str:
                 session = session_files(folder.path, folder.read_environment(), "val")[0]
                 played = f"{shlex.quote(str(path))} {shlex.quote(session)} --seconds 20"
                 name = notation(trial.config.model, brief=True)
-                return f"{python} -m emgmodels.stream {played}    {name} reads live"
+                return [f"{name} as it reads live:", f"    {python} -m emgmodels.stream {played}"]
     load = f"import emgmodels; print(emgmodels.load({str(folder.path)!r}).card())"
-    return f"{python} -c {shlex.quote(load)}    the winner, from Python"
+    return ["the winner, from Python:", f"    {python} -c {shlex.quote(load)}"]
 
 
 def _front(folder: RunFolder, ranking: Sequence[TrialRecord]) -> list[TrialRow]:
