@@ -15,6 +15,7 @@ from torch import Tensor
 from emgmodels.charset import CLASSES
 from emgmodels.checkpoints.emg2qwerty import from_emg2qwerty
 from emgmodels.checkpoints.inert_unpickler import load_inert
+from emgmodels.checkpoints.shared import WEIGHTS, read_folder
 from emgmodels.checkpoints.weights import load_weights, read_state
 from emgmodels.compute.devices import find_device
 from emgmodels.config import SOURCES, Config, ModelConfig, code_of
@@ -37,8 +38,9 @@ def load(
     or where the checkpoint lies in a run below the current folder that keeps the same source.
 
     Args:
-        path: a training's checkpoint (its best epoch is taken), a file of ``emgmodels.export``, or
-            a checkpoint of emg2qwerty's baseline. Of a search's run folder its best model is taken.
+        path: a training's checkpoint (its best epoch is taken), a file or folder of
+            ``emgmodels.export``, or a checkpoint of emg2qwerty's baseline. Of a search's run folder
+            its best model is taken.
         device: where to compute.
         allow_code: import code that the file names and carries.
 
@@ -48,7 +50,8 @@ def load(
     """
     path = find_model(Path(path))
     where = find_device(device)
-    state = read_state(path, otherwise=load_inert)
+    is_shared = path.name == WEIGHTS
+    state = read_folder(path) if is_shared else read_state(path, otherwise=load_inert)
     try:
         # Told apart by what they hold, not by their names, which people change.
         if {"config", "model", "best"} <= set(state):
@@ -85,11 +88,15 @@ def load(
 def find_model(path: Path) -> Path:
     """Return the file of a model; of a run folder, or its ``checkpoints/``, that of its best.
 
+    A folder of ``emgmodels.export`` has one model.
+
     Raises:
         ValueError: the folder holds no model.
     """
     if not path.is_dir():
         return path
+    if (path / WEIGHTS).is_file():
+        return path / WEIGHTS
     folder = path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
     if (folder / BEST).is_file():
         return folder / BEST
