@@ -47,8 +47,9 @@ Reads typed keys from electromyography (EMG) of both wrists: 2 bands of 16 elect
 | --- | --- |
 {table}
 
-CER is 100 x (insertions + deletions + substitutions) / characters typed, summed before dividing. It was
-measured on the validation sessions, which also chose the epoch and the model. So it flatters the model.
+CER is 100 x (insertions + deletions + substitutions) / characters typed, summed before dividing.
+It was measured on the validation sessions, which also chose the epoch and the model. So it
+flatters the model.
 
 ```python
 import emgmodels
