@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import io
+import json
 import re
 import shlex
 import shutil
@@ -17,6 +19,7 @@ import typer
 from conftest import make_session
 from typer.testing import CliRunner
 
+from benchmarks.pictures import RECORD, captioned
 from emgmodels.checkpoints.exported import write_torch
 from emgmodels.config import Config
 from emgmodels.factory import build
@@ -101,8 +104,23 @@ def test_links_and_pictures_are_there(page):
 
 
 def test_pictures_are_small():
-    for picture in (ROOT / "docs" / "images").iterdir():
+    for picture in (ROOT / "docs" / "images").glob("*.png"):
         assert picture.stat().st_size < 300_000, picture.name
+
+
+def test_pictures_are_of_one_search_and_captioned_by_its_numbers():
+    """``make pictures`` draws them, and writes both the record and the README's block."""
+    facts = json.loads(RECORD.read_text())
+    hashes = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (ROOT / "docs" / "images").glob("*.png")
+    }
+    assert facts["pictures"] == hashes
+    readme = (ROOT / "README.md").read_text()
+    assert captioned(readme, facts) == readme
+    assert captioned(readme, {**facts, "epochs": facts["epochs"] + 1}) != readme
+    shown = "".join(page.read_text() for page in PAGES)
+    assert set(re.findall(r"images/([\w-]+\.png)", shown)) == set(hashes)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

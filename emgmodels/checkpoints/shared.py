@@ -9,9 +9,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
 from emgmodels.atomic import whole
 from emgmodels.checkpoints.exported import carried_state
 from emgmodels.outputs import mark_of, write_text
@@ -25,6 +22,9 @@ FOLDER_MARK = mark_of("shared model")
 
 def write_folder(reader: Reader, folder: Path) -> None:
     """Write weights and description, which ``emgmodels.load`` reads from the folder."""
+    # Here, since a machine that only measures its GPU may lack it.
+    from safetensors.torch import save_file
+
     state = carried_state(reader)
     # Tensors that share memory are refused, and the file has no place for where they lie.
     weights = {name: tensor.contiguous().clone() for name, tensor in state.pop("model").items()}
@@ -44,6 +44,9 @@ def read_folder(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: a file is missing or damaged.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     beside = path.with_name(DESCRIPTION)
     try:
         state = json.loads(beside.read_text(encoding="utf-8"))

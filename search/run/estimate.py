@@ -72,22 +72,6 @@ class _Work:
     macs: float
 
 
-def expected_epochs(
-    last: int, rungs: Sequence[int], eta: float, done: int = 0, is_compared: bool = False
-) -> float:
-    """Return the epochs that a trial of successive halving still trains, on average.
-
-    Args:
-        last: epochs of a whole training.
-        rungs: epochs of comparison, ascending.
-        eta: one in so many passes each.
-        done: epochs that it has trained.
-        is_compared: whether it waits at a rung to be told if it passes.
-    """
-    ends = np.array([done, *(rung for rung in rungs if rung > done), max(last, done)])
-    return float(sum(np.diff(ends) / eta ** np.arange(is_compared, len(ends) - 1 + is_compared)))
-
-
 def estimate(
     space: Space,
     train: Sequence[Recording],

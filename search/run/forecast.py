@@ -12,10 +12,10 @@ from rich.console import Console
 
 from search.display.words import duration, say
 from search.engine.resources import Machine, Resources
-from search.halving.rungs import Schedule
+from search.halving.rungs import Schedule, expected_epochs
 from search.results.pulse import Pulse
 from search.results.record import PAUSED, RUNNING, UNFINISHED, TrialRecord
-from search.run.estimate import Estimate, estimate, expected_epochs, in_words, that_fit
+from search.run.estimate import Estimate, estimate, in_words, that_fit
 from search.run.sessions import Opened
 from search.space import Space
 

@@ -15,11 +15,11 @@ from emgmodels.config import Config
 from search.display import words
 from search.display.console import Progress
 from search.engine.resources import Machine, Resources, in_words
-from search.halving.rungs import resolve
+from search.halving.rungs import expected_epochs, resolve
 from search.results.growing_tables import CURVE_METRICS
 from search.results.pulse import Pulse
 from search.results.record import COMPLETE, PAUSED, RUNNING, STOPPED, WAITING, TrialRecord
-from search.run.estimate import Estimate, expected_epochs, that_fit
+from search.run.estimate import Estimate, that_fit
 from search.run.forecast import TimeLeft
 from search.run.searching import _names_trials
 
