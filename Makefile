@@ -2,6 +2,8 @@
 # make test     every behaviour, in minutes; WORKERS=4 for more than two processes at once
 # make test-all       also kills at random, hundreds of trials, faults again and again
 # make test-cluster   machines on one machine, with faults: needs root, sshd, rsync, tmux
+# make docs     the documentation as a site, in site/: open site/index.html
+# make pictures the pictures of README and docs, from one search: half an hour on two cores
 # make check    lint, format, types, make test-all: what CI runs, beside make test-cluster
 PYTHON ?= python3
 WORKERS ?= 2
@@ -15,8 +17,9 @@ READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.test-ready
 LINT_READY := $(VENV)/.lint-ready
 CLUSTER_READY := $(VENV)/.cluster-ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: search test test-all test-cluster check lint format setup cluster-setup clean
+.PHONY: search test test-all test-cluster check lint format docs pictures setup cluster-setup clean
 
 search: $(READY)
 	$(BIN)/python -m search.run spaces/deep.yaml
@@ -40,6 +43,13 @@ lint: $(LINT_READY)
 format: $(LINT_READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The documentation is in site/: open site/index.html"
+
+pictures: $(READY)
+	$(BIN)/python -m benchmarks.pictures
 
 setup: $(LINT_READY)
 
@@ -68,10 +78,15 @@ $(LINT_READY): $(TEST_READY)
 	$(PIP) -e '.[dev]'
 	@touch $@
 
+$(DOCS_READY): $(READY)
+	@echo "Adding what the site needs, about 50 MB on disk ..."
+	$(PIP) -e '.[docs]'
+	@touch $@
+
 # No tests, no linters; Ray's dashboard and cloud clients.
 $(CLUSTER_READY): $(READY)
 	$(PIP) -e '.[cluster]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache

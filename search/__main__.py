@@ -35,8 +35,9 @@ COMMANDS = {
     "stream": ("emgmodels.stream.__main__", "Play a session and read it as if it were live."),
 }
 """Name, module with an ``app``, and what it is for: a module is imported when its command is."""
-_NAMES = {module.removesuffix(".__main__"): name for name, (module, _) in COMMANDS.items()}
-_NAMES["emgmodels.factory"] = "factory"
+NAMES = {module.removesuffix(".__main__"): name for name, (module, _) in COMMANDS.items()}
+# What is typed after ``python -m`` where the module with the app is another one.
+NAMES |= {"search.run": "run", "emgmodels.factory": "factory"}
 _MODULE = re.compile(r"\bpython -m ([\w.]*\w)")
 
 
@@ -53,15 +54,16 @@ class _Commands(Group):
 
 def _rename(command: Any) -> None:
     """Write a command's help, and that of commands of its own, with the names of this one."""
-    for attribute in ("help", "epilog"):
-        if text := getattr(command, attribute):
-            setattr(command, attribute, _MODULE.sub(_called, text))
+    for part in (command, *command.params):
+        for attribute in ("help", "epilog", "short_help"):
+            if text := getattr(part, attribute, None):
+                setattr(part, attribute, _MODULE.sub(_called, text))
     for own in getattr(command, "commands", {}).values():
         _rename(own)
 
 
 def _called(match: re.Match[str]) -> str:
-    return f"emgsearch {_NAMES[match[1]]}" if match[1] in _NAMES else match[0]
+    return f"emgsearch {NAMES[match[1]]}" if match[1] in NAMES else match[0]
 
 
 def _placeholder() -> None:

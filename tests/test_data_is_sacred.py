@@ -255,7 +255,8 @@ def test_only_losers_checkpoints_are_deleted(run, tmp_path):
     (folder / "sub").mkdir()
     BestCheckpoints(run.path, 1).keep(run.trials.values())
     left = {path.name for path in folder.iterdir()}
-    assert left == {names[0], *others, "sub"}
+    assert left == {names[0], *others, "sub", "best.pt"}
+    assert (folder / "best.pt").read_text() == (folder / names[0]).read_text()
     (folder / names[1]).write_text("mine")
     trial = run.trials[0]
     trial.checkpoint = StoredFile(pa.fs.LocalFileSystem(), str(folder / "notes.txt"))
@@ -264,6 +265,10 @@ def test_only_losers_checkpoints_are_deleted(run, tmp_path):
     assert (folder / names[0]).read_text() == "mine too"
     assert (folder / names[1]).read_text() == "mine"
     assert trial.kept is None, "it is shown to have no checkpoint"
+    assert not (folder / "best.pt").exists(), "it would be of weights that nobody kept"
+    (folder / "best.pt").write_text("mine as well")
+    BestCheckpoints(run.path, 1).keep(run.trials.values())
+    assert (folder / "best.pt").read_text() == "mine as well"
 
 
 def test_a_run_folder_may_lie_in_a_folder_that_is_named_like_a_checkpoint(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import io
+import json
 import re
 import shlex
 import shutil
@@ -17,6 +19,7 @@ import typer
 from conftest import make_session
 from typer.testing import CliRunner
 
+from benchmarks.pictures import RECORD, captioned
 from emgmodels.checkpoints.exported import write_torch
 from emgmodels.config import Config
 from emgmodels.factory import build
@@ -101,8 +104,23 @@ def test_links_and_pictures_are_there(page):
 
 
 def test_pictures_are_small():
-    for picture in (ROOT / "docs" / "images").iterdir():
+    for picture in (ROOT / "docs" / "images").glob("*.png"):
         assert picture.stat().st_size < 300_000, picture.name
+
+
+def test_pictures_are_of_one_search_and_captioned_by_its_numbers():
+    """``make pictures`` draws them, and writes both the record and the README's block."""
+    facts = json.loads(RECORD.read_text())
+    hashes = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (ROOT / "docs" / "images").glob("*.png")
+    }
+    assert facts["pictures"] == hashes
+    readme = (ROOT / "README.md").read_text()
+    assert captioned(readme, facts) == readme
+    assert captioned(readme, {**facts, "epochs": facts["epochs"] + 1}) != readme
+    shown = "".join(page.read_text() for page in PAGES)
+    assert set(re.findall(r"images/([\w-]+\.png)", shown)) == set(hashes)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -263,3 +281,29 @@ def test_the_column_of_the_worked_example_stands_in_every_ranking(extended, run_
     )
     assert found == ["┃", "┃", "|", "|", "</th>", ""], "console twice, Markdown twice, HTML, CSV"
     assert len(re.findall(r"\b12\.5\b(?! to)", done.stdout)) >= 6
+
+
+def test_the_readme_is_short_and_has_its_words_first():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 125
+    for word in ("session", "trial", "stage", "rung", "CER", "look-ahead"):
+        assert f"\n| {word} | " in text
+    for author in ("Ayush Agrawal", "Sundaram", "Sivakumar", "Zhirong Lu"):
+        assert author in " ".join(text.split())
+    prose = re.sub(r"```.*?```|`[^`]*`|report\.html|\[.*?\]|\(docs.*?\)", "", text, flags=re.S)
+    called = re.findall(r"\S+\s+report\b", prose)
+    assert called
+    assert all(" ".join(each.split()) == "technical report" for each in called), called
+
+
+def test_figures_that_the_readme_compares_are_those_that_were_measured():
+    """Each figure of a row stands in the section that the row links to."""
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| .* \| (.*) \| (.*) \| \[.*\]\(([^)#]+)#([^)]+)\) \|$", text, re.M)
+    assert len(rows) == 5
+    for *compared, page, anchor in rows:
+        sections = re.split(r"^## ", (ROOT / page).read_text(), flags=re.M)
+        heads = [re.sub(r"[^\w -]", "", part.partition("\n")[0].lower()) for part in sections]
+        section = sections[[head.replace(" ", "-") for head in heads].index(anchor)]
+        for figure in re.findall(r"\d+\.\d+", " ".join(compared)):
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", section), (figure, anchor)

@@ -21,15 +21,22 @@ EMG2QWERTY_MARK = mark_of("checkpoint for emg2qwerty")
 
 def write_torch(reader: Reader, path: Path) -> None:
     """Write weights and card to one file, which ``emgmodels.load`` reads."""
-    state: dict[str, Any] = {"writer": TORCH_MARK}
-    state |= {"card": json.dumps(reader.card(), ensure_ascii=False), "model": _weights(reader)}
+    _save({"writer": TORCH_MARK, **carried_state(reader)}, path)
+
+
+def carried_state(reader: Reader) -> dict[str, Any]:
+    """Return what a model is made of again: card as JSON, weights, code and shape of its own."""
+    state: dict[str, Any] = {
+        "card": json.dumps(reader.card(), ensure_ascii=False),
+        "model": _weights(reader),
+    }
     state |= with_sources(reader.config.model)
     for stage in reader.model.stages:
         if isinstance(stage, PretrainedStage):
             # With the shape inside, the language model's folder is not needed where the file
             # goes.
             state["shape"] = stage.model.config.to_json_string(use_diff=False)
-    _save(state, path)
+    return state
 
 
 def write_emg2qwerty(reader: Reader, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from emgmodels.charset import CLASSES
 from emgmodels.checkpoints.emg2qwerty import from_emg2qwerty
 from emgmodels.checkpoints.inert_unpickler import load_inert
+from emgmodels.checkpoints.shared import WEIGHTS, read_folder
 from emgmodels.checkpoints.weights import load_weights, read_state
 from emgmodels.compute.devices import find_device
 from emgmodels.config import SOURCES, Config, ModelConfig, code_of
@@ -21,6 +23,9 @@ from emgmodels.factory import build
 from emgmodels.network.network import Network
 from emgmodels.own_code import CodeError, asks_for_code, unpack
 from emgmodels.reading.reader import FORMAT, Origin, Reader
+
+BEST, CHECKPOINTS = "best.pt", "checkpoints"
+"""The best model of a search, and the folder of its run folder that holds it."""
 
 
 @asks_for_code
@@ -33,8 +38,9 @@ def load(
     or where the checkpoint lies in a run below the current folder that keeps the same source.
 
     Args:
-        path: a training's checkpoint (its best epoch is taken), a file of ``emgmodels.export``, or
-            a checkpoint of emg2qwerty's baseline.
+        path: a training's checkpoint (its best epoch is taken), a file or folder of
+            ``emgmodels.export``, or a checkpoint of emg2qwerty's baseline. Of a search's run folder
+            its best model is taken.
         device: where to compute.
         allow_code: import code that the file names and carries.
 
@@ -42,9 +48,10 @@ def load(
         CodeError: it names code that nobody has allowed, or that it lacks.
         ValueError: the file is missing or is none of these, or there is no such device.
     """
-    path = Path(path)
+    path = find_model(Path(path))
     where = find_device(device)
-    state = read_state(path, otherwise=load_inert)
+    is_shared = path.name == WEIGHTS
+    state = read_folder(path) if is_shared else read_state(path, otherwise=load_inert)
     try:
         # Told apart by what they hold, not by their names, which people change.
         if {"config", "model", "best"} <= set(state):
@@ -76,6 +83,45 @@ def load(
         raise ValueError(f"{path}: {error}") from None
     reader.model.to(where)
     return reader
+
+
+def find_model(path: Path) -> Path:
+    """Return the file of a model; of a run folder, or its ``checkpoints/``, that of its best.
+
+    A folder of ``emgmodels.export`` has one model.
+
+    Raises:
+        ValueError: the folder holds no model.
+    """
+    if not path.is_dir():
+        return path
+    if (path / WEIGHTS).is_file():
+        return path / WEIGHTS
+    folder = path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
+    if (folder / BEST).is_file():
+        return folder / BEST
+    # A folder of an older search, which named none of its files the best.
+    found = {file: _cer_of(file) for file in sorted(folder.glob("*.pt"))}
+    known = {file: cer for file, cer in found.items() if cer is not None}
+    if not known:
+        is_run = (path / "space.yaml").is_file()
+        raise ValueError(
+            f"{path}: holds no model: "
+            + ("no trial of this search has saved weights" if is_run else "expected a run folder")
+            + ": name a checkpoint, or a run folder with a best.pt in its checkpoints/"
+        )
+    return min(known, key=lambda file: known[file])
+
+
+def _cer_of(path: Path) -> float | None:
+    """Return the validation CER that a model's file tells of its weights; None: it has no model."""
+    state = read_state(path, otherwise=load_inert)
+    if state.get("best"):
+        return float(state["best_cer"])
+    if "card" not in state:
+        return None
+    cer = json.loads(state["card"]).get("origin", {}).get("val_cer")
+    return math.inf if cer is None else float(cer)
 
 
 def _from_training(state: dict[str, Any]) -> Reader:

@@ -27,6 +27,7 @@ class Target(enum.StrEnum):
     TORCH = "torch"
     ONNX = "onnx"
     EMG2QWERTY = "emg2qwerty"
+    FOLDER = "folder"
 
 
 @app.command(
@@ -35,11 +36,16 @@ class Target(enum.StrEnum):
 )
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Checkpoint of a training or a search, or an exported model.")
+        Path,
+        typer.Argument(help="Checkpoint or exported model, or a run folder: its best."),
     ],
     to: Annotated[Target, typer.Option(help="What to write.")],
     out: Annotated[
-        Path | None, typer.Option(help="File to write; default: beside the checkpoint.")
+        Path | None, typer.Option(help="What to write to; default: beside the checkpoint.")
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--license", help="Of a folder: licence of the weights, such as cc-by-4.0."),
     ] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
 ) -> None:
@@ -48,12 +54,24 @@ def export(
     torch: weights and all that is needed to use them, for emgmodels.load.
     onnx: one graph from EMG to log-probabilities, described in its metadata.
     emg2qwerty: a Lightning checkpoint for its TDS convolution module.
+    folder: to share: weights as safetensors, a model card for people, the configuration.
     """
     from emgmodels.checkpoints.emg2qwerty import settings_there
-    from emgmodels.checkpoints.loading import load
+    from emgmodels.checkpoints.loading import find_model, load
     from emgmodels.export.targets import TARGETS
     from emgmodels.outputs import check_output
 
+    run, checkpoint = checkpoint, find_model(checkpoint)
+    if to is Target.FOLDER:
+        from emgmodels.export.folder import export_folder
+
+        name = run.absolute().name if run.is_dir() else checkpoint.stem
+        place = out or (run if run.is_dir() else checkpoint).absolute().with_name(f"{name}-shared")
+        reader = export_folder(checkpoint, place, licence, allow_code=allow_code)
+        typer.echo(f"{place}: {_describe(reader)}")
+        return
+    if licence is not None:
+        raise ValueError("--license stands in a model card: take --to folder")
     suffix, write, mark = TARGETS[to]
     path = out or checkpoint.with_name(checkpoint.stem + suffix)
     check_output(path, mark, [checkpoint])

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from emgmodels.command import CommandLine
-from emgmodels.language.estimate import ARPA_MARK, ORDERS, typed_lines, write_arpa
+from emgmodels.language.orders import ORDERS
 
 app = CommandLine(no_args_is_help=True)
 
@@ -54,6 +54,7 @@ def build(
     validation and test are not opened. KenLM reads the file, and so does
     python -m search.evaluate --lm.
     """
+    from emgmodels.language.estimate import ARPA_MARK, typed_lines, write_arpa
     from emgmodels.outputs import check_output
 
     check_output(out, ARPA_MARK, [*(texts or []), *([split] if split else [])])

@@ -15,10 +15,10 @@ import numpy as np
 
 from emgmodels.atomic import whole
 from emgmodels.charset import BLANK, encode, key_of, label_of
+from emgmodels.language.orders import ORDERS
 from emgmodels.outputs import mark_of
 
 ARPA_MARK = mark_of("language model")
-ORDERS = range(2, 7)
 """Lengths of n-grams that KenLM's Python package reads."""
 _UNKNOWN, _BEGIN, _END = BLANK, BLANK + 1, BLANK + 2
 _BASE = BLANK + 3

@@ -6,6 +6,8 @@ which sessions of a folder are for training, validation and test. To look at fil
     python -m emgmodels.sessions inspect FILE_OR_FOLDER...
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from emgmodels.lazy import offered
@@ -35,24 +37,12 @@ __all__ = [
     "write_session",
 ]
 
+_PLACES = {
+    "files": ("SessionError", "read_info", "read_session", "write_session"),
+    "finding": ("find_session_files", "session_paths"),
+    "session": ("Keystroke", "Labels", "Prompt", "Session", "SessionInfo"),
+    "splits": ("Split", "apart", "find_split", "split_files", "split_text"),
+}
 __getattr__ = offered(
-    __name__,
-    {
-        "Keystroke": "emgmodels.sessions.session",
-        "Labels": "emgmodels.sessions.session",
-        "Prompt": "emgmodels.sessions.session",
-        "Session": "emgmodels.sessions.session",
-        "SessionError": "emgmodels.sessions.files",
-        "SessionInfo": "emgmodels.sessions.session",
-        "Split": "emgmodels.sessions.splits",
-        "apart": "emgmodels.sessions.splits",
-        "find_session_files": "emgmodels.sessions.finding",
-        "find_split": "emgmodels.sessions.splits",
-        "read_info": "emgmodels.sessions.files",
-        "read_session": "emgmodels.sessions.files",
-        "session_paths": "emgmodels.sessions.finding",
-        "split_files": "emgmodels.sessions.splits",
-        "split_text": "emgmodels.sessions.splits",
-        "write_session": "emgmodels.sessions.files",
-    },
+    __name__, {name: f"{__name__}.{file}" for file, names in _PLACES.items() for name in names}
 )

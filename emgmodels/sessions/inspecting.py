@@ -1,8 +1,7 @@
-"""What ``python -m emgmodels.sessions inspect`` shows of session files."""
+"""What session files hold, printed: a table, remarks, and a picture of signal and keys."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -41,22 +40,12 @@ _PIPED_WIDTH = 200
 _TEXT_SHOWN = 40
 
 
-def inspect_sessions(
-    files: Sequence[Path], plot: Path | None, start: float, seconds: float
-) -> bool:
-    """Print a row a session, what to know of each, and the files that can't be read.
-
-    Args:
-        files: session files, or folders of them.
-        plot: draws the one session to this picture.
-        start: where the picture begins (s).
-        seconds: how much it shows (s).
-
-    Returns:
-        Whether all could be read.
+def inspect_sessions(files: list[Path], plot: Path | None, start: float, seconds: float) -> None:
+    """Print what session files hold; the arguments are the command's.
 
     Raises:
-        ValueError: a picture is asked for of several sessions, or may not be written there.
+        ValueError: several sessions are named for one picture, or it can't be written.
+        Exit: a file could not be read; the others were shown.
     """
     rows: list[list[Text]] = []
     remarks: list[str] = []
@@ -83,10 +72,11 @@ def inspect_sessions(
         typer.echo(remark)
     for problem in problems:
         typer.echo(f"error: {told(problem)}", err=True)
-    return not problems
+    if problems:
+        raise typer.Exit(2)
 
 
-def _expand(files: Sequence[Path]) -> list[Path]:
+def _expand(files: list[Path]) -> list[Path]:
     """Return the files, with the session files of a folder in its place."""
     paths: list[Path] = []
     for file in files:

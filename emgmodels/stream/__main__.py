@@ -21,7 +21,9 @@ app = CommandLine()
     "python -m emgmodels.stream BEST.pt session.hdf5 --chunk-ms 20 --fast"
 )
 def stream(
-    checkpoint: Annotated[Path, typer.Argument(help="A model that emgmodels.load reads.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A model, or the run folder of a search: its best.")
+    ],
     session: Annotated[Path, typer.Argument(help="Session file (.hdf5).")],
     chunk_ms: Annotated[float, typer.Option(min=0.5, help="EMG that arrives at once (ms).")] = 50,
     seconds: Annotated[

@@ -1,6 +1,6 @@
 """Trains one model on one machine, without the search.
 
-python -m emgmodels.training runs/deep-001/best.yaml --data data/
+python -m emgmodels.training runs/deep-001/best.yaml               on the sessions of its search
 python -m emgmodels.training best.yaml --data data/ --subject 89335547 --epochs 100 --out model.pt
 """
 
@@ -17,7 +17,10 @@ from emgmodels.own_code import code_allowed
 
 def train(
     config: Annotated[Path, typer.Argument(help="A training's YAML, such as a run's best.yaml.")],
-    data: Annotated[Path, typer.Option(help="Folder with session files.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with session files; of a run's best.yaml: else its own."),
+    ] = None,
     subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
     split: Annotated[Path | None, typer.Option(help="Split file: user, dataset.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, instead of its own.")] = None,

@@ -50,6 +50,7 @@ def fit(
     val: Sequence[Recording],
     resume: Path | None = None,
     device: str | torch.device = "cpu",
+    tell: Callable[[int, float], None] | None = None,
 ) -> Iterator[EpochResult]:
     """Train a model and yield the result of each epoch.
 
@@ -63,6 +64,8 @@ def fit(
         val: recordings to validate on.
         resume: checkpoint to go on from, written by ``EpochResult.save``.
         device: where to train.
+        tell: told after each step the epoch and the share of it that is trained, for a person
+            who waits.
 
     Raises:
         ValueError: a recording set holds no window or no key in its windows, the model takes none
@@ -82,13 +85,13 @@ def fit(
     run.sessions = {"train": [r.name for r in train], "val": [r.name for r in val]}
     if resume is not None:
         run.load(resume)
-    # A generator: a scheduler stops a training by not asking for the next epoch. Nothing calls
-    # back into the loop.
+    # A generator: a scheduler stops a training by not asking for the next epoch. What is told
+    # within an epoch decides nothing.
     for epoch in range(run.epoch + 1, config.training.epochs + 1):
         begin = time.perf_counter()
         # The compiler chooses its own matrix products, and cannot look into ours.
         with nullcontext() if config.training.compile else fast_products(run.device):
-            train_loss = run.train_epoch(epoch, train)
+            train_loss = run.train_epoch(epoch, train, tell)
             with run.average.in_place():
                 val_loss, readings = run.validate(val)
                 windows = [count_edits(read, typed) for typed, read in readings]
@@ -161,7 +164,12 @@ class _Run:
         self.best_windows = _window_table([])
         self.feed = Feed(self.model, config, device)
 
-    def train_epoch(self, epoch: int, recordings: Sequence[Recording]) -> float:
+    def train_epoch(
+        self,
+        epoch: int,
+        recordings: Sequence[Recording],
+        tell: Callable[[int, float], None] | None = None,
+    ) -> float:
         """Train one epoch and return its mean loss; stop early where it is not finite."""
         feed = self.feed
         # From seed and epoch alone. A resumed training draws what it would have drawn, and no
@@ -178,7 +186,7 @@ class _Run:
         # notebook, keeps its own numbers.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**62)))
-            for batch in feed.batches(recordings, windows, prompts, rng):
+            for done, batch in enumerate(feed.batches(recordings, windows, prompts, rng), 1):
                 self._set_learning_rate(epoch, steps)
                 loss = self._loss(batch.to(self.device), epoch, generator)
                 # Freed gradients spare a step the writing of zeros.
@@ -186,6 +194,8 @@ class _Run:
                 loss.backward()
                 self.update()
                 total += loss.detach() * len(batch.emg)
+                if tell is not None:
+                    tell(epoch, min(1.0, done / steps))
         self.average.after_epoch(epoch)
         return float(total) / (len(windows) + len(prompts))
 

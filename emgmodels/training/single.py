@@ -15,8 +15,8 @@ from emgmodels.network.network import Network
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.outputs import check_output
-from emgmodels.sessions import find_split
 from emgmodels.training.fit import CHECKPOINT_MARK, fit
+from emgmodels.training.own_sessions import choose_sessions
 from emgmodels.training.result import EpochResult
 from emgmodels.windows.cache import open_split
 from emgmodels.windows.prompts import prompt_windows
@@ -28,7 +28,7 @@ _OF_SEARCHES = ("checkpoints", "confirm", ".ray")
 
 def train_one(
     config: Path,
-    data: Path,
+    data: Path | None,
     subject: str | None,
     split: Path | None,
     epochs: int | None,
@@ -51,19 +51,20 @@ def train_one(
     _check_out(out, [config, *([split] if split else [])])
     where = find_device(device)
     settings = _with_options(load_config(config), epochs, seed)
-    chosen = find_split(data, subject, split)
+    chosen = choose_sessions(config, data, subject, split)
     recordings, validation, warnings = open_split(chosen)
     console.print(
         f"{notation(settings.model)}: {describe(settings.model).parameters:,} parameters; "
         f"{len(recordings)} training and {len(validation)} validation sessions of "
         f"{chosen.subject} ({chosen.origin})",
         highlight=False,
+        soft_wrap=True,
         markup=False,
     )
     if any(not recording.has_key_times for recording in recordings):
         warnings += _prompt_notes(settings, recordings)
     for warning in warnings:
-        console.print(f"note: {warning}", highlight=False, markup=False)
+        console.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
     last = _train(console, settings, recordings, validation, out, resume, where)
     if last is not None and not last.best_epoch:
         raise ValueError(
@@ -73,7 +74,7 @@ def train_one(
     if last is None:
         console.print(f"{resume} has all {settings.training.epochs} epochs already.")
         return
-    console.print(_outcome(last, out), highlight=False, markup=False)
+    console.print(_outcome(last, out), highlight=False, markup=False, soft_wrap=True)
 
 
 def _outcome(last: EpochResult, out: Path) -> str:
@@ -151,6 +152,6 @@ def _train(
                 f"epoch {last.epoch}: train loss {last.train_loss:.3f}, validation loss "
                 f"{last.val_loss:.3f}, CER {last.val_cer:.2f} % ({last.seconds:.1f} s)"
             )
-            console.print(line, highlight=False, markup=False)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
             progress.update(task, completed=last.epoch)
     return last

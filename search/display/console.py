@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -15,10 +16,16 @@ from rich.text import Text
 from search.display.ranking import About, View, ranking
 from search.display.table import Table
 from search.display.words import duration
-from search.results.record import TrialRecord
+from search.results.pulse import Pulse
+from search.results.record import RUNNING, TrialRecord
 from search.results.trial_row import rows_of
 
 _SHOWN = 12
+_FIRST_SHOWN = 5
+_AT_WORK = 6
+"""Trials whose epoch is shown at most."""
+_FIRST = 60.0
+"""Seconds after which a first ranking is printed where there is no live table."""
 _CELL_WIDTH = 110
 _CELL = '<pre style="white-space:pre;overflow-x:auto;line-height:normal">{code}</pre>'
 _REFRESH = 0.5
@@ -35,6 +42,11 @@ class Progress:
         trials: trials that the search may train; None: unknown.
         time_budget: seconds that the search may take; None: unlimited.
         verbose: write a line for each epoch too.
+
+    Attributes:
+        pulse: how far trials on this machine are within an epoch; kept as long as it is shown.
+        time_left: says how many seconds the search still takes, from the trials that have begun
+            and the seconds since it began; None: unknown.
     """
 
     def __init__(
@@ -49,9 +61,16 @@ class Progress:
         self._begin = time.monotonic()
         self._drawn = 0.0
         self._live: Live | _Cell | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._is_ranking_shown = False
+        self.pulse = Pulse(None)
+        self.time_left: Callable[[Sequence[TrialRecord], float], float | None] = _unknown
 
     def __enter__(self) -> Progress:
         self._begin = self._drawn = time.monotonic()
+        if not self.console.quiet:
+            self._scratch = tempfile.TemporaryDirectory(prefix="emgsearch-")
+            self.pulse = Pulse(self._scratch.name)
         if self.console.is_terminal:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
@@ -63,18 +82,27 @@ class Progress:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch, self.pulse = None, Pulse(None)
 
     def update(self, ranking: Callable[[], list[TrialRecord]]) -> None:
         """Show the trials, best first, if it is time to."""
         now = time.monotonic()
         wait = _REFRESH if self._live is not None else _HEARTBEAT
+        if self._is_first_due(now) and (known := ranking()) and known[0].best:
+            self._is_ranking_shown = True
+            title = f"Ranking after {duration(now - self._begin)} of searching"
+            table = trials_table(known[:_FIRST_SHOWN], self.console.width)
+            self.console.print(table.rich(title))
         if now - self._drawn < wait:
             return
         self._drawn = now
         if self._live is not None:
             self._live.update(self._view(ranking()), refresh=True)
         else:
-            self._print(self._status(ranking()))
+            known = ranking()
+            self._print("; ".join([self._status(known), *self._at_work(known, brief=True)]))
 
     def reported(self, trial: TrialRecord) -> None:
         """Show an epoch, where the user asked for every one."""
@@ -101,7 +129,24 @@ class Progress:
 
     def _view(self, ranking: list[TrialRecord]) -> Group:
         table = trials_table(ranking[:_SHOWN], self.console.width).rich(None)
-        return Group(table, Text(self._status(ranking), style="bold"))
+        lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in self._at_work(ranking)]
+        return Group(table, *lines, Text(self._status(ranking), style="bold"))
+
+    def _is_first_due(self, now: float) -> bool:
+        waits = self._live is None and not self.console.quiet and not self._is_ranking_shown
+        return waits and now - self._begin >= _FIRST
+
+    def _at_work(self, trials: Sequence[TrialRecord], brief: bool = False) -> list[str]:
+        """Return how far the running trials are within their epochs, those of this machine."""
+        said = []
+        for trial in sorted(trials, key=lambda trial: trial.number):
+            beat = self.pulse.read(trial.number) if trial.state == RUNNING else None
+            if beat is not None and beat.epoch > trial.epoch:
+                name = f"{trial.number:03d}" if brief else trial.name
+                whole = trial.config.training.epochs
+                said.append(f"{name}: epoch {beat.epoch}/{whole}, {beat.share:.0%} of it")
+        more = len(said) - _AT_WORK
+        return [*said[:_AT_WORK], *([f"and {more} more"] if more > 0 else [])]
 
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -112,10 +157,20 @@ class Progress:
         begun = (
             f"{len(ranking)} of {self.trials} trials" if self.trials else f"{len(ranking)} trials"
         )
-        elapsed = duration(time.monotonic() - self._begin)
-        left = f" of {duration(self.time_budget)}" if self.time_budget else ""
+        elapsed = time.monotonic() - self._begin
+        left = self.time_left(ranking, elapsed)
+        rest = self.time_budget - elapsed if self.time_budget else None
+        if left is not None and rest is not None:
+            left = min(left, max(0.0, rest))
+        parts = [] if left is None else [f"about {duration(left)} left"]
+        parts += [f"budget {duration(self.time_budget)}"] if self.time_budget else []
+        clock = ", ".join([duration(elapsed), *parts])
         best = f"; best {_score(ranking[0])}" if ranking and ranking[0].best else ""
-        return f"{elapsed}{left}; {begun} ({counts or 'none yet'}){best}"
+        return f"{clock}; {begun} ({counts or 'none yet'}){best}"
+
+
+def _unknown(trials: Sequence[TrialRecord], elapsed: float) -> None:
+    return None
 
 
 class _Cell:

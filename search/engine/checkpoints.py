@@ -8,13 +8,15 @@ deleted, and all of a trial that ended, but not before a snapshot that says so i
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import heapq
 import math
 import os
+import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ import pyarrow.fs
 from ray.tune.experiment import Trial
 
 from emgmodels.atomic import whole
+from emgmodels.checkpoints.loading import BEST, CHECKPOINTS
 from emgmodels.outputs import is_own
 from emgmodels.training.fit import CHECKPOINT_MARK
 from search.results.record import TrialRecord
@@ -38,8 +41,9 @@ class BestCheckpoints:
     """Keeps the checkpoints of the best few trials in ``checkpoints/`` of a run folder."""
 
     def __init__(self, run: Path, count: int) -> None:
-        self._folder, self._count = run / "checkpoints", count
+        self._folder, self._count = run / CHECKPOINTS, count
         self._sources: dict[Path, str] = {}
+        self._named: tuple[object, ...] = ()  # what ``best.pt`` was found to be
         # Until the few places are taken, every trial is among the best.
         self._last = (math.inf, sys.maxsize)
 
@@ -86,6 +90,40 @@ class BestCheckpoints:
         for trial in trials:
             if trial.kept and self._folder / f"{trial.slug}.pt" not in wanted:
                 trial.kept = None
+        self._name_best(wanted)
+
+    def _name_best(self, wanted: Mapping[Path, TrialRecord]) -> None:
+        """Copy the file with the lowest CER of those kept to ``best.pt``.
+
+        It is the CER of the weights in the file that counts, and not what its trial is ranked by:
+        the weights of a trial's best epoch may be lost where a search ended in a hurry.
+        """
+        named = self._folder / BEST
+        if os.path.lexists(named) and not _is_ours(named):
+            return  # the user's own
+        there = {path: trial for path, trial in wanted.items() if _is_ours(path)}
+        best = min(there, key=lambda path: _kept_key(there[path]), default=None)
+        if best is None:
+            named.unlink(missing_ok=True)
+            return
+        with contextlib.suppress(OSError):  # what can't be named now is named the next time
+            # Compared by content once: copies of a folder may all have the same times.
+            known = named.exists() and self._named == (best, _state(best), _state(named))
+            if not known and not (named.exists() and filecmp.cmp(named, best, shallow=False)):
+                with whole(named) as scratch:
+                    shutil.copyfile(best, scratch)  # a link would change with what it names
+            self._named = (best, _state(best), _state(named))
+
+
+def _kept_key(trial: TrialRecord) -> tuple[float, int]:
+    """Return what ranks the file of a trial: the CER of its weights, as far as it is known."""
+    return (trial.kept.cer, trial.number) if trial.kept else trial.sort_key
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """Return what changes when a file is replaced."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _is_ours(path: Path) -> bool:

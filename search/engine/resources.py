@@ -107,6 +107,32 @@ def resources_asked(
     return cpus, gpus
 
 
+def in_words(trial: Resources, trials: int, cluster: bool) -> str:
+    """Return how many trials run at once, on how many cores and on which GPUs.
+
+    Args:
+        trial: what each is given.
+        trials: trials of the search.
+        cluster: ask the cluster what it has, instead of this machine.
+    """
+    machines = _machines(cluster)
+    slots = min(trials, sum(machine.slots(trial) for machine in machines))
+    cores = sum(machine.cpus for machine in machines)
+    gpus = sum(machine.gpus for machine in machines)
+    each = f"{trial.cpus:g} core{'s' * (trial.cpus != 1)} each"
+    each += f" and {trial.gpus:g} of a GPU" if 0 < trial.gpus < 1 else ""
+    each += " and a GPU" if trial.gpus == 1 else ""
+    where = f" of {len(machines)} nodes" if cluster else ""
+    found = f"{slots} trial{'s' * (slots != 1)} at once on {cores:g} cores{where}, {each}"
+    if not gpus:
+        return f"{found}; no GPU was found."
+    names = f"{gpus:g} GPU{'s' * (gpus != 1)}"
+    if not cluster:
+        known = {torch.cuda.get_device_name(index) for index in range(int(gpus))}
+        names = f"{names} ({', '.join(sorted(known))})"
+    return f"{found}; {names}{'' if trial.gpus else ', not used'}."
+
+
 def trials_ahead(trial: Resources) -> int:
     """Return how many trials may wait for a slot.
 

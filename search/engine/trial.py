@@ -28,6 +28,7 @@ from emgmodels.training.result import EpochResult
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording
 from search.engine.failures import FIRST_EPOCH, PassingError, explain, may_pass
+from search.results.pulse import Pulse
 from search.storage import SessionStore, local_file
 
 CHECKPOINT = "checkpoint.pt"
@@ -69,6 +70,7 @@ class EmgTrial(tune.Trainable):
         gpus: float | None = None,
         save_every: float = 600.0,
         patience: float = FIRST_EPOCH,
+        pulse: str | None = None,
     ) -> None:
         """Start the training of a suggestion.
 
@@ -82,6 +84,7 @@ class EmgTrial(tune.Trainable):
             save_every: seconds of training that a lost node may cost; scheduler and end of the
                 trial ask for checkpoints of their own.
             patience: seconds after which a process that is not ready to train ends itself.
+            pulse: folder of the driver's machine in which it notes how far an epoch is.
         """
         assert data is not None, "given by tune.with_parameters"
         for each in code:
@@ -96,6 +99,7 @@ class EmgTrial(tune.Trainable):
             # A trial that outgrows its share runs out of memory itself, instead of its neighbour.
             torch.cuda.set_per_process_memory_fraction(gpus)  # its neighbours keep theirs
         self.data, self.save_every, self.patience = data, save_every, patience
+        self.pulse = Pulse(pulse)
         self.result: EpochResult | None = None
         self.results: Iterator[EpochResult] = iter(())
         self.resumed: tempfile.TemporaryDirectory[str] | None = None
@@ -107,6 +111,7 @@ class EmgTrial(tune.Trainable):
         """Start the next trial in the same process."""
         # The configuration comes as text: of a mapping Ray would keep statistics for each number.
         self.suggestion = Config.model_validate_json(new_config["config"])
+        self.number = new_config.get("number", 0)
         with _ending_after(self.patience):
             self._start(None)
         return True
@@ -187,7 +192,14 @@ class EmgTrial(tune.Trainable):
         self.epoch = self.reported = 0
         train, val = recordings(self.data)
         # Nothing runs before the first step: a generator starts when it is asked.
-        self.results = fit(self.suggestion, train, val, resume=checkpoint, device=self.device)
+        self.results = fit(
+            self.suggestion,
+            train,
+            val,
+            resume=checkpoint,
+            device=self.device,
+            tell=functools.partial(self.pulse.beat, self.number),
+        )
 
 
 @contextlib.contextmanager

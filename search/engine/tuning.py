@@ -35,6 +35,7 @@ from search.engine.searcher import OptunaSampler
 from search.engine.trial import EmgTrial, TrialData
 from search.halving.ending import Ending, Why
 from search.results.folder import RunFolder
+from search.results.pulse import Pulse
 from search.space import SearchConfig
 from search.storage import ENGINE_FOLDER
 
@@ -49,7 +50,7 @@ def run_trials(
 ) -> None:
     """Run a search's trials to their end; Ctrl-C ends it early, with nothing lost."""
     tuner = tune.Tuner(
-        _trainable(trainable, data, resources, sampler.settings),
+        _trainable(trainable, data, resources, sampler.settings, recorder.progress.pulse),
         tune_config=tune.TuneConfig(
             metric="val_cer",
             mode="min",
@@ -95,7 +96,7 @@ def resume_trials(
     their last checkpoint. Where the space now asks for more trials, they follow.
     """
     path = _storage(recorder.folder, ENGINE_FOLDER)
-    trainable = _trainable(EmgTrial, data, resources, sampler.settings)
+    trainable = _trainable(EmgTrial, data, resources, sampler.settings, recorder.progress.pulse)
     try:
         tuner = tune.Tuner.restore(path, trainable)
     except Exception as error:  # whatever a damaged pickle raises
@@ -142,7 +143,11 @@ class Suggestions(SearchGenerator):
 
 
 def _trainable(
-    trial: type[EmgTrial], data: TrialData, resources: Resources, settings: SearchConfig
+    trial: type[EmgTrial],
+    data: TrialData,
+    resources: Resources,
+    settings: SearchConfig,
+    pulse: Pulse,
 ) -> Any:
     return tune.with_resources(
         tune.with_parameters(
@@ -153,6 +158,7 @@ def _trainable(
             gpus=resources.gpus,
             save_every=settings.save_every,
             patience=settings.hang_after or FIRST_EPOCH,
+            pulse=None if pulse.folder is None else str(pulse.folder),
         ),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -62,6 +63,23 @@ class Schedule:
     rank_by: str
     rungs: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def expected_epochs(
+    last: int, rungs: Sequence[int], eta: float, done: int = 0, is_compared: bool = False
+) -> float:
+    """Return the epochs that a trial of successive halving still trains, on average.
+
+    Args:
+        last: epochs of a whole training.
+        rungs: epochs of comparison, ascending.
+        eta: one in so many passes each.
+        done: epochs that it has trained.
+        is_compared: whether it waits at a rung to be told if it passes.
+    """
+    ends = [done, *(rung for rung in rungs if rung > done), max(last, done)]
+    lengths = (end - begin for begin, end in itertools.pairwise(ends))
+    return float(sum(length / eta**passed for passed, length in enumerate(lengths, is_compared)))
 
 
 def resolve(

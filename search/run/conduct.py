@@ -25,7 +25,7 @@ from search.engine.fixed_list import ListedConfigs
 from search.engine.patching import left_out
 from search.engine.ray_session import engine
 from search.engine.recorder import Recorder
-from search.engine.resources import Resources, choose_resources
+from search.engine.resources import Resources, choose_resources, in_words
 from search.engine.schedulers import scheduler_from
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import EmgTrial
@@ -34,6 +34,7 @@ from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.own_files import unshare
 from search.results.session_files import is_synthetic
+from search.run.forecast import TimeLeft
 from search.run.plan import Plan, schedule_of
 from search.run.ranking import print_ranking, send
 from search.space import Space
@@ -87,6 +88,7 @@ def conduct(
         with running(opened.path), watch:
             _write(plan, opened, resources, console)
             if plan.listed is None:
+                say(console, in_words(resources, plan.trials, plan.address is not None))
                 begins = "Going on with" if folder else f"Searching {plan.space.name} into"
                 say(console, f"{begins} {opened.path}; Ctrl-C ends it with a ranking.")
             goes_on = folder and folder.trials and plan.listed is None
@@ -156,7 +158,9 @@ def _train(
     boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
     listed = {number for number, _ in plan.listed or ()}
     done = len(folder.trials.keys() - listed) if listed else 0
-    with Progress(console, source.trials + done, space.search.time_budget, verbose) as progress:
+    trials = source.trials + done
+    with Progress(console, trials, space.search.time_budget, verbose) as progress:
+        progress.time_left = TimeLeft(plan.schedule, trials, progress.pulse, plan.seconds)
         # A fixed list is trained whole: winners that are confirmed are no search.
         settings = space.search.model_copy(update={"stop": None} if plan.listed else {})
         recording = recorder(folder, boards, progress, scheduler, settings)

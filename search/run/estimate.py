@@ -27,13 +27,17 @@ _DRAWN = 24
 """Architectures that are drawn; the middle of their epochs is called typical."""
 _PROCESSOR, _CLOCK = 2.0, 5.0
 """Seconds, of each thread and by the clock, after which no other architecture is begun."""
-_LONG = 0.7
+_LONG = 2.0
 """Seconds of an epoch in which what is done once, at the start, hardly shows."""
 _STEP = 0.25
 """Seconds that a measured epoch should take; a clock says little of less."""
 _FORWARD = 1 / 3
 """What a window costs in validation, of what it costs in training: no gradients."""
 _KEYS_A_SECOND = 4
+_USED = 0.6
+"""Part of a demo's budget that its trials should take by the estimate."""
+_FEWEST = 4
+"""Trials of a demo, however slow the machine is."""
 _LEAST = 60.0
 """Searches that take less, by a rough guess, are not measured (s)."""
 _ROUGH_MACS, _ROUGH_WINDOW = 10e9, 5e-3
@@ -66,19 +70,6 @@ class _Work:
     config: Config
     windows: float
     macs: float
-
-
-def expected_epochs(last: int, rungs: Sequence[int], eta: float) -> float:
-    """Return the epochs that a trial of successive halving trains on average.
-
-    Args:
-        last: epochs of a whole training.
-        rungs: epochs of comparison, ascending.
-        eta: one in so many passes each.
-    """
-    ends = [*rungs, last]
-    lengths = np.diff([0, *ends])
-    return float(sum(length / eta**passed for passed, length in enumerate(lengths)))
 
 
 def estimate(
@@ -131,6 +122,21 @@ def estimate(
         search=trials * epochs * float(seconds.mean()) / min(slots, trials),
         slots=min(slots, trials),
     )
+
+
+def that_fit(found: Estimate, trials: int, budget: float) -> int:
+    """Return how many trials a search that shows what the program does should train.
+
+    Estimates are wrong, and a machine may be busier later, so that a good part of the budget is
+    left over. A few trials are trained in any case: less would be no search.
+
+    Args:
+        found: the estimate for all of them.
+        trials: all of them.
+        budget: seconds that the search may take.
+    """
+    most = math.floor(trials * _USED * budget / found.search)
+    return min(trials, max(_FEWEST, most))
 
 
 def in_words(found: Estimate, budget: float | None) -> list[str]:
@@ -195,15 +201,19 @@ def _seconds_a_window(config: Config) -> float:
 
 
 def _epoch(config: Config, windows: int) -> float:
-    """Return what a window takes in an epoch of that many: the second, as the first warms up."""
-    short = config.training.model_copy(update={"epochs": 2, "compile": False})
+    """Return what a window takes in an epoch of that many.
+
+    The first epoch warms up. Of the next two the shorter counts, as others may use the machine.
+    """
+    short = config.training.model_copy(update={"epochs": 3, "compile": False})
     config = config.model_copy(update={"training": short})
     train = [_noise(windows, config.training.window_seconds)]
+    seconds = []
     for result in fit(config, train, [_noise(1, VALIDATION_SECONDS)]):
-        seconds = result.seconds
-        if seconds > _LONG:
+        seconds.append(result.seconds)
+        if seconds[-1] > _LONG:
             break
-    return seconds / (windows + _FORWARD)
+    return min(seconds[1:] or seconds) / (windows + _FORWARD)
 
 
 def _noise(windows: int, seconds: float) -> Recording:

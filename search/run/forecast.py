@@ -1,25 +1,36 @@
-"""Tells, before a search begins, how many epochs it trains and how long it takes."""
+"""Tells how many epochs a search trains and how long it takes: before it begins, and as it runs."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from rich.console import Console
 
-from search.display.words import say
+from search.display.words import duration, say
 from search.engine.resources import Machine, Resources
-from search.halving.rungs import Schedule
-from search.run.estimate import estimate, expected_epochs, in_words
+from search.halving.rungs import Schedule, expected_epochs
+from search.results.pulse import Pulse
+from search.results.record import PAUSED, RUNNING, UNFINISHED, TrialRecord
+from search.run.estimate import Estimate, estimate, in_words, that_fit
 from search.run.sessions import Opened
 from search.space import Space
 
 
-def epochs_of_trial(schedule: Schedule) -> float:
-    """Return the epochs that a trial trains on average, all where its scheduler has no rungs."""
+def epochs_of_trial(schedule: Schedule, done: int = 0, is_compared: bool = False) -> float:
+    """Return the epochs that a trial still trains on average, all where there are no rungs.
+
+    Args:
+        schedule: which trials end early.
+        done: epochs that it has trained.
+        is_compared: whether it waits at a rung.
+    """
     if not schedule.rungs or schedule.eta is None:
-        return float(schedule.epochs)
-    return expected_epochs(schedule.epochs, schedule.rungs, schedule.eta)
+        return float(max(0, schedule.epochs - done))
+    return expected_epochs(schedule.epochs, schedule.rungs, schedule.eta, done, is_compared)
 
 
 def slots_here(resources: Resources) -> int:
@@ -28,29 +39,89 @@ def slots_here(resources: Resources) -> int:
     return Machine(float(os.cpu_count() or 1), gpus).slots(resources)
 
 
+@dataclass(frozen=True)
+class TimeLeft:
+    """Says how long a running search still takes, from what its epochs took so far.
+
+    Attributes:
+        schedule: which of its trials end early.
+        trials: trials that it trains in all.
+        pulse: how far its trials are within their epochs.
+        before: seconds that it takes in all by an estimate made before it began; None: unknown.
+    """
+
+    schedule: Schedule
+    trials: int
+    pulse: Pulse
+    before: float | None = None
+
+    def __call__(self, begun: Sequence[TrialRecord], elapsed: float) -> float | None:
+        """Return seconds; None where nothing is known.
+
+        Args:
+            begun: the trials that have begun.
+            elapsed: seconds since the search began.
+        """
+        paces = {t.number: t.seconds / len(t.curve) for t in begun if t.curve}
+        if not paces:
+            return None if self.before is None else max(0.0, self.before - elapsed)
+        pace = float(np.mean(list(paces.values())))
+        left = max(0, self.trials - len(begun)) * epochs_of_trial(self.schedule) * pace
+        for trial in begun:
+            if trial.state in UNFINISHED:
+                epochs = epochs_of_trial(self.schedule, trial.epoch, trial.state == PAUSED)
+                beat = self.pulse.read(trial.number) if trial.state == RUNNING else None
+                if beat is not None and beat.epoch == trial.epoch + 1:
+                    epochs = max(0.0, epochs - beat.share)
+                left += epochs * paces.get(trial.number, pace)
+        return left / max(1, sum(trial.state == RUNNING for trial in begun))
+
+
 def tell_time(
-    console: Console, space: Space, opened: Opened, schedule: Schedule, resources: Resources
-) -> None:
+    console: Console,
+    space: Space,
+    opened: Opened,
+    schedule: Schedule,
+    resources: Resources,
+    fits: bool = False,
+) -> tuple[Space, Estimate | None]:
     """Print how long epochs and search take on this machine; GPUs are not measured.
 
     Args:
-        console: where; a quiet one is told nothing, and nothing is measured.
+        console: where; for a quiet one nothing is measured, unless the search has to fit.
         space: what is searched.
         opened: its sessions.
         schedule: which of its trials end early.
         resources: of each trial.
+        fits: train fewer trials where all of them would take longer than the time budget.
+
+    Returns:
+        The space, with as many trials as fit, and the estimate for it; None: nothing is known.
     """
-    if console.quiet or resources.gpus:
-        return
+    budget = space.search.time_budget
+    fits = fits and budget is not None
+    if resources.gpus or (console.quiet and not fits):
+        return space, None
+    trials = space.search.trials
     found = estimate(
         space,
         opened.train,
         opened.val,
-        trials=space.search.trials * space.search.repeats,
+        trials=trials * space.search.repeats,
         epochs=space.mean_epochs if schedule.name == "none" else epochs_of_trial(schedule),
         threads=resources.threads,
         slots=slots_here(resources),
     )
-    if found is not None:
-        for line in in_words(found, space.search.time_budget):
-            say(console, line)
+    if found is None:
+        return space, None
+    if fits and budget is not None and (fitting := that_fit(found, trials, budget)) < trials:
+        say(
+            console,
+            f"This demo trains {fitting} of its {trials} trials, so that it ends within "
+            f"{duration(budget)} on this machine; --trials {trials} trains all.",
+        )
+        space = replace(space, search=space.search.model_copy(update={"trials": fitting}))
+        found = replace(found, search=found.search * fitting / trials)
+    for line in in_words(found, budget):
+        say(console, line)
+    return space, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,7 @@ class Plan:
         earlier: trials of other searches to learn from.
         listed: number and configuration of each trial, where no sampler suggests them.
         split: what ``split.yaml`` says from now on; empty: what it says already.
+        seconds: that the search takes by an estimate; None: unknown.
     """
 
     space: Space
@@ -77,6 +79,7 @@ class Plan:
     earlier: Sequence[FrozenTrial] = ()
     listed: Sequence[tuple[int, Config]] | None = None
     split: str = ""
+    seconds: float | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -136,6 +139,7 @@ def plan_search(
     results: tuple[Path, Place | None],
     warm_start: Sequence[str | Path],
     writes: bool,
+    fits: bool = False,
 ) -> Plan:
     """Decide all of a search, and tell what a user should know before it begins.
 
@@ -151,6 +155,7 @@ def plan_search(
         results: where run folders are made, and where they are copied to.
         warm_start: folders of earlier searches to learn from.
         writes: fill the cache of recordings; otherwise nothing is written.
+        fits: train fewer trials of a larger space, where all would not fit into the time budget.
 
     Raises:
         ValueError: something cannot be had; the message says what.
@@ -167,8 +172,11 @@ def plan_search(
     if warning := space.check(seed=space.search.seed).warning:
         say(console, f"note: {warning}")
     asked, given = share_gpus(space, opened, resources, given, console)
+    found = None
     if given is not None:
-        tell_time(console, space, opened, schedule_of(space), given)
+        # Of a list of architectures none is left out: that would be another question.
+        fits = fits and space.search.repeats == 1 and (space.size or math.inf) > space.search.trials
+        space, found = tell_time(console, space, opened, schedule_of(space), given, fits)
     earlier = [
         trial for run in map(local_path, warm_start) for trial in learn(space, run, chosen, console)
     ]
@@ -187,6 +195,7 @@ def plan_search(
         earlier=earlier,
         # Without writing, sessions of a synthetic typist may not be there to be read.
         split=split_text(chosen, store.info_of if store else read_info) if writes else "",
+        seconds=found.search if found else None,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import shlex
 from collections.abc import Sequence
 
@@ -11,13 +13,14 @@ from emgmodels.notation import notation
 from search.display import seed_table
 from search.display.console import trials_table
 from search.display.table import Table
-from search.display.words import say
+from search.display.words import python_here, say
 from search.results import seeds
 from search.results.facts import training_command
 from search.results.folder import RunFolder
 from search.results.growing_tables import objectives_of
 from search.results.reading import read_trials
 from search.results.record import CUT_OFF, STOPPED, TrialRecord
+from search.results.session_files import session_files
 from search.results.trial_row import TrialRow, rows_of
 from search.space.objectives import COLUMNS
 
@@ -29,7 +32,8 @@ _FORMATS = {"val_cer": ".2f"}
 def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     """Print the best trials, what the search cost, and what to do next."""
     ranking = folder.ranking()
-    again = f"    python -m search.run --resume {shlex.quote(str(folder.path))}"
+    python = python_here()
+    again = f"    {python} -m search.run --resume {shlex.quote(str(folder.path))}"
     if not ranking:
         say(console, f"The search ended before its first trial began; to go on with it\n{again}")
         return
@@ -73,10 +77,12 @@ def _say_cost(console: Console, ranking: Sequence[TrialRecord]) -> None:
 
 
 def _say_where(console: Console, folder: RunFolder) -> None:
-    """Print where everything is, and what to do with it."""
+    """Print where everything is, and the commands that come next, as they can be pasted."""
+    python, run = python_here(), shlex.quote(str(folder.path))
+    boards = shlex.quote(str(folder.path / "tensorboard"))
     views = {
-        "best.yaml": training_command(folder.path),
-        "tensorboard": f"tensorboard --logdir {shlex.quote(str(folder.path / 'tensorboard'))}",
+        "best.yaml": training_command(folder.path).replace("python", python, 1),
+        "tensorboard": f"{python} -m tensorboard.main --logdir {boards}",
     }
     lines = [
         f"    {name:<12} {view}" for name, view in views.items() if (folder.path / name).exists()
@@ -85,6 +91,27 @@ def _say_where(console: Console, folder: RunFolder) -> None:
     there = ", ".join(name for name in tables if (folder.path / name).exists())
     lines.insert(0, f"    {there}    the tables")
     say(console, "\n".join([f"Everything is in {folder.path}:", *lines]))
+    if not (folder.path / "best.yaml").exists():
+        return
+    lines = ["Next, the page with all of it, report.html:", f"    {python} -m search.report {run}"]
+    if any((folder.path / "checkpoints").glob("*.pt")):
+        lines += ["the winner on whole sessions:", f"    {python} -m search.evaluate {run}"]
+        lines += _using(folder, python)
+    say(console, "\n".join(lines))
+
+
+def _using(folder: RunFolder, python: str) -> list[str]:
+    """Return a command that reads with a model of the search: live, if one was kept that can."""
+    for trial in folder.ranking():
+        path = folder.path / "checkpoints" / f"{trial.slug}.pt"
+        if path.is_file() and math.isfinite(trial.facts()["lookahead_ms"]):
+            with contextlib.suppress(ValueError):
+                session = session_files(folder.path, folder.read_environment(), "val")[0]
+                played = f"{shlex.quote(str(path))} {shlex.quote(session)} --seconds 20"
+                name = notation(trial.config.model, brief=True)
+                return [f"{name} as it reads live:", f"    {python} -m emgmodels.stream {played}"]
+    load = f"import emgmodels; print(emgmodels.load({str(folder.path)!r}).card())"
+    return ["the winner, from Python:", f"    {python} -c {shlex.quote(load)}"]
 
 
 def _front(folder: RunFolder, ranking: Sequence[TrialRecord]) -> list[TrialRow]:

@@ -126,6 +126,8 @@ def search(
         results=(parent, place),
         warm_start=several(warm_start),
         writes=not dry_run,
+        # A demo shows what the program does, and has to end while somebody waits.
+        fits=data is None and trials is None and not _names_trials(overrides),
     )
     if dry_run:
         show(console, plan)
@@ -202,6 +204,10 @@ def resume(
         show(console, plan, folder)
         return pa.table({})
     return read_trials(conduct(plan, console, folder, verbose=verbose).path)
+
+
+def _names_trials(overrides: str | Sequence[str]) -> bool:
+    return any(text.startswith("search.trials") for text in several(overrides))
 
 
 def _time_left(folder: RunFolder) -> float | None:

@@ -101,7 +101,8 @@ def open_sessions(split: Split, space: Space, console: Console, opener: Opener =
         console,
         f"Data: {_minutes(train)} of training in {len(train)} sessions, {_minutes(val)} of "
         f"validation in {len(val)}, subject {split.subject}; sessions kept for "
-        f"testing and not touched: {len(split.test)}. Split: {split.origin}.",
+        f"testing and not touched: {len(split.test)}. Split: {split.origin}. They lie in "
+        f"{os.path.commonpath([os.path.abspath(path.parent) for path in paths])}.",
     )
     prompted = [sum(not recording.has_key_times for recording in each) for each in (train, val)]
     if prompted[0] and space.training.plain().get("aligned_start") is not None:

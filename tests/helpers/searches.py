@@ -93,18 +93,21 @@ def checkpoints_of_ray(folder: Path) -> list[str]:
 
 
 def assert_ranked_by_what_is_kept(folder: Path, count: int = 2) -> None:
-    """The best trials' checkpoints have the weights, epoch and CER of their rows."""
+    """The best trials' checkpoints have the weights, epoch and CER of their rows, best.pt too."""
     rows = [row for row in read_trials(folder).to_pylist() if row["val_cer"] is not None][:count]
     assert rows
     trials = RunFolder.open(folder).trials
     files = {path.name for path in (folder / "checkpoints").iterdir()}
-    assert files == {f"{trials[row['trial']].slug}.pt" for row in rows}
+    assert files == {f"{trials[row['trial']].slug}.pt" for row in rows} | {"best.pt"}
     for row in rows:
         path = folder / "checkpoints" / f"{trials[row['trial']].slug}.pt"
         state = torch.load(path, weights_only=True)
         assert (state["best_epoch"], state["best_cer"]) == (row["best_epoch"], row["val_cer"])
         assert (row["kept_epoch"], row["kept_cer"]) == (row["best_epoch"], row["val_cer"])
         assert weights_hash(load(path).model.state_dict()) == row["weights"]
+    best = load(folder)
+    assert weights_hash(best.model.state_dict()) == rows[0]["weights"]
+    assert best.origin.val_cer == rows[0]["val_cer"]
 
 
 def refused(space: Path, *arguments: object, tmp_path: Path) -> str:

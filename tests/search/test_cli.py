@@ -6,10 +6,12 @@ import importlib
 import subprocess
 import sys
 
+import pytest
 import typer
+from conftest import ROOT
 from typer.testing import CliRunner
 
-from search.__main__ import COMMANDS, app
+from search.__main__ import COMMANDS, NAMES, app
 
 COMPLETE = """
 import os, sys
@@ -20,12 +22,12 @@ from search.__main__ import app
 try:
     app(prog_name="emgsearch")
 finally:
-    print("torch" in sys.modules, file=sys.stderr)
+    print(bool({"torch", "ray", "numpy", "rich"} & sys.modules.keys()), file=sys.stderr)
 """
 
 
 def completed(words: str, position: int) -> tuple[list[str], bool]:
-    """Return what bash is offered after these words, and whether torch was imported for it."""
+    """Return what bash is offered after these words, and whether anything slow was imported."""
     program = COMPLETE % position
     done = subprocess.run(
         [sys.executable, "-c", program, words], capture_output=True, text=True, check=False
@@ -47,6 +49,35 @@ def test_a_command_runs_with_its_own_options_and_errors(tmp_path):
     assert "give the folder of a search" in refused.stderr
 
 
+def test_every_runnable_module_is_a_command_of_it():
+    """``python -m`` runs a package with a ``__main__`` and a module that ends with an app."""
+    packages = {
+        path.parent
+        for root in ("search", "emgmodels")
+        for path in ROOT.glob(f"{root}/*/__main__.py")
+    }
+    modules = [path for root in ("search", "emgmodels") for path in ROOT.glob(f"{root}/*.py")]
+    runnable = {path.with_suffix("") for path in modules if "if __name__" in path.read_text()}
+    typed = {".".join(path.relative_to(ROOT).parts) for path in packages | runnable}
+    assert typed - {"search.__main__"} <= set(NAMES), "has no name in emgsearch"
+    assert set(NAMES.values()) == set(COMMANDS)
+
+
+def helps(command, path=()) -> list[tuple[str, ...]]:
+    below = getattr(command, "commands", {})
+    return [path, *(each for name, own in below.items() for each in helps(own, (*path, name)))]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_its_own_name_and_no_other(name):
+    command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+    for path in helps(command, (name,)):
+        shown = CliRunner().invoke(app, [*path, "--help"], prog_name="emgsearch").stdout
+        assert f"emgsearch {' '.join(path)}" in " ".join(shown.split())
+        assert "python -m" not in shown
+        assert "<bool>" not in shown
+
+
 def test_help_lists_the_commands():
     shown = CliRunner().invoke(app, ["--help"]).stdout
     assert all(name in shown for name in COMMANDS)
@@ -56,8 +87,9 @@ def test_completion_offers_commands_without_importing_them_and_options_of_one():
     names, heavy = completed("emgsearch ru", 1)
     assert names == ["run", "runs"]
     assert not heavy
-    options, _ = completed("emgsearch simulate --sch", 2)
+    options, heavy = completed("emgsearch simulate --sch", 2)
     assert options == ["--scheduler"]
+    assert not heavy
 
 
 HELP = """
@@ -68,7 +100,8 @@ from search.__main__ import COMMANDS
 for module, _ in COMMANDS.values():
     shown = CliRunner().invoke(importlib.import_module(module).app, ["--help"])
     assert shown.exit_code == 0, module
-print(sorted({"torch", "ray", "optuna", "pyarrow", "pydantic", "h5py"} & set(sys.modules)))
+large = {"torch", "ray", "numpy", "matplotlib", "optuna", "pyarrow", "pydantic", "h5py"}
+print(sorted(large & set(sys.modules)))
 """
 
 

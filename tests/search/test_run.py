@@ -190,9 +190,9 @@ class TestFinishedSearch:
 
     def test_as_many_checkpoints_are_kept_as_the_space_says(self, finished):
         folder, _ = finished
-        kept = sorted(path.name[:3] for path in (folder / "checkpoints").iterdir())
-        best = sorted(f"{n:03d}" for n in read_trials(folder)["trial"].to_pylist()[:2])
-        assert kept == best
+        kept = sorted(path.name[:4] for path in (folder / "checkpoints").iterdir())
+        best = sorted(f"{n:03d}-" for n in read_trials(folder)["trial"].to_pylist()[:2])
+        assert kept == [*best, "best"]
 
     def test_what_was_printed(self, finished):
         folder, printed = finished

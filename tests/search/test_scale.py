@@ -79,5 +79,5 @@ class TestManyTrials:
         assert set(read_trials(folder.path)["trial"].to_pylist()[:3]) <= set(saved)
 
     def test_only_the_best_few_keep_a_checkpoint(self, folder):
-        kept = sorted(int(path.name[:3]) for path in (folder.path / "checkpoints").iterdir())
+        kept = sorted(int(path.name[:3]) for path in (folder.path / "checkpoints").glob("[0-9]*"))
         assert kept == sorted(read_trials(folder.path)["trial"].to_pylist()[:3])

@@ -1,0 +1,51 @@
+"""Writes a model as a folder to share: weights, description, model card, configuration."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from emgmodels.checkpoints.loading import load
+from emgmodels.checkpoints.shared import (
+    CARD,
+    CONFIG,
+    DESCRIPTION,
+    FOLDER_MARK,
+    WEIGHTS,
+    write_folder,
+)
+from emgmodels.config import dump_config
+from emgmodels.export.model_card import model_card
+from emgmodels.outputs import check_output, write_text
+from emgmodels.reading.reader import Reader
+
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+
+
+def export_folder(
+    checkpoint: Path, folder: Path, licence: str | None = None, *, allow_code: bool = False
+) -> Reader:
+    """Write a model to a folder, which ``emgmodels.load`` reads, and return it.
+
+    Args:
+        checkpoint: file of the model.
+        folder: where; files there that this did not write are never replaced.
+        licence: identifier of the weights' licence, as the hub has it.
+        allow_code: import code that the file names and carries.
+
+    Raises:
+        ValueError: the folder can't be written, or holds such a file; the licence is no identifier.
+    """
+    if licence is not None and not _LICENCE.fullmatch(licence):
+        raise ValueError(
+            f"--license {licence}: expected an identifier such as apache-2.0, cc-by-4.0 or other"
+        )
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ValueError(f"{folder}: is there and is no folder: name another --out")
+    for name in (WEIGHTS, DESCRIPTION, CARD, CONFIG):
+        check_output(folder / name, FOLDER_MARK, [checkpoint])
+    reader = load(checkpoint, allow_code=allow_code)
+    write_folder(reader, folder)
+    write_text(folder / CONFIG, f"# {FOLDER_MARK}\n{dump_config(reader.config)}")
+    write_text(folder / CARD, model_card(reader, checkpoint, folder.absolute().name, licence))
+    return reader

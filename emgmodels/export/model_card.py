@@ -1,0 +1,148 @@
+"""The model card of a shared model: what a person should know, as Hugging Face's hub reads it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emgmodels.bootstrap import cer_intervals
+from emgmodels.checkpoints.shared import CONFIG, FOLDER_MARK
+from emgmodels.checkpoints.weights import read_state
+from emgmodels.config import write_yaml
+from emgmodels.network.summary import describe
+from emgmodels.notation import notation
+from emgmodels.reading.reader import Reader
+
+_SYNTHETIC = "The typist is synthetic: its error rates say nothing about people."
+
+
+def model_card(reader: Reader, checkpoint: Path, name: str, licence: str | None) -> str:
+    """Return the card: front matter in YAML, then Markdown.
+
+    Args:
+        reader: the model.
+        checkpoint: its file; of a training's the interval of its CER is known, and of one in a run
+            folder the command of its search.
+        name: of the folder.
+        licence: identifier such as ``cc-by-4.0``; None: not stated.
+    """
+    facts = _facts_of(checkpoint)
+    values = _values(reader, checkpoint, facts)
+    front = write_yaml(_front(reader, name, licence, facts))
+    table = "\n".join(f"| {label} | {value} |" for label, value in values)
+    return f"""---
+{front}---
+
+# {name}
+
+Reads typed keys from electromyography (EMG) of both wrists: 2 bands of 16 electrodes at 2 kHz.
+{_SYNTHETIC if facts.get("synthetic") else ""}
+
+| | |
+| --- | --- |
+{table}
+
+CER is 100 x (insertions + deletions + substitutions) / characters typed, summed before dividing.
+It was measured on the validation sessions, which also chose the epoch and the model. So it
+flatters the model.
+
+```python
+import emgmodels
+
+reader = emgmodels.load("{name}")
+text = reader(emg)  # (samples, 2, 16), left band first
+```
+
+## How it was trained
+
+{_training(facts)}
+
+`{CONFIG}` has the architecture and all settings of the training. To train it again:
+
+```
+python -m emgmodels.training {CONFIG} --data DIR
+```
+
+<!-- {FOLDER_MARK} -->
+"""
+
+
+def _front(reader: Reader, name: str, licence: str | None, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the front matter, by the hub's keys."""
+    front: dict[str, Any] = {"library_name": "emgsearch", "license": licence or "other"}
+    if licence is None:
+        front["license_name"] = "not-stated"
+    front |= {"tags": ["emg", "ctc", "typing", "wrist"], "metrics": ["cer"]}
+    if reader.origin.val_cer is not None:
+        dataset = {"name": _data_name(facts), "type": "emg2qwerty", "split": "validation"}
+        result = {
+            "task": {"type": "other", "name": "typing from EMG"},
+            "dataset": dataset,
+            "metrics": [{"type": "cer", "value": round(reader.origin.val_cer, 2)}],
+        }
+        front["model-index"] = [{"name": name, "results": [result]}]
+    return front
+
+
+def _values(reader: Reader, checkpoint: Path, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what the table says: a label and a value a row."""
+    origin, summary = reader.origin, describe(reader.config.model)
+    lookahead = summary.lookahead_ms
+    live = f"{lookahead:g} ms, so it reads live" if math.isfinite(lookahead) else "the whole window"
+    return [
+        ("architecture", f"`{notation(reader.config.model)}`"),
+        ("parameters", f"{summary.parameters:,}"),
+        ("data", _data_name(facts)),
+        ("trained on", f"{len(origin.train)} sessions: {_listed(origin.train)}"),
+        ("validated on", f"{len(origin.val)} sessions: {_listed(origin.val)}"),
+        ("validation CER", _cer(reader, checkpoint)),
+        ("decoding", "greedy, in windows of 4 s; whole prompts where keys have no times"),
+        ("look-ahead", live),
+    ]
+
+
+def _cer(reader: Reader, checkpoint: Path) -> str:
+    """Return the CER with its interval over validation windows, as far as they are known."""
+    origin = reader.origin
+    if origin.val_cer is None:
+        return "unknown"
+    text = f"{origin.val_cer:.2f} %"
+    windows = read_state(checkpoint).get("best_windows") if checkpoint.suffix == ".pt" else None
+    if windows is not None and len(windows):
+        edits, characters = np.asarray(windows, dtype=np.int64).T
+        low, high = cer_intervals(edits[None], characters, np.random.default_rng(0))[0].tolist()
+        text += f", 95 % bootstrap interval over {len(edits)} windows {low:.1f} to {high:.1f} %"
+    return f"{text}, after epoch {origin.epoch}"
+
+
+def _facts_of(checkpoint: Path) -> dict[str, Any]:
+    """Return what the run folder of a checkpoint says of its search; empty where it has none."""
+    try:
+        facts = json.loads((checkpoint.absolute().parent.parent / "environment.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _data_name(facts: dict[str, Any]) -> str:
+    if facts.get("synthetic"):
+        return "a synthetic typist of emgmodels.synthetic"
+    subject = facts.get("subject")
+    return f"session files of subject {subject}" if subject else "session files"
+
+
+def _training(facts: dict[str, Any]) -> str:
+    """Return how the search was started, where that is known."""
+    command = facts.get("command")
+    if not isinstance(command, list) or not command:
+        return "It is not known which command trained it."
+    return f"By a search:\n\n```\n{shlex.join(map(str, command))}\n```"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "unknown"

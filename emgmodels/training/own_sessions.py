@@ -1,0 +1,89 @@
+"""The sessions of a training: those that are named, else those of the run that its file lies in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from emgmodels.sessions import Split, apart, find_split
+from emgmodels.sessions.splits import SUBSETS
+
+_FACTS, _SPLIT = "environment.json", "split.yaml"
+"""Files of a run folder: what a search ran on, and which sessions trained and validated."""
+
+
+def choose_sessions(
+    config: Path, data: Path | None, subject: str | None, split: Path | None
+) -> Split:
+    """Return the sessions to train and validate on.
+
+    Args:
+        config: a training's YAML; of a run's ``best.yaml`` the run's own sessions are taken.
+        data: folder with session files; None: where the run's sessions were.
+        subject: whose sessions, instead of the run's.
+        split: split file, instead of the run's.
+
+    Raises:
+        ValueError: no sessions are named, or they are not where they were.
+    """
+    run = config.absolute().parent
+    if data is None:
+        files = _files_of(run)
+        if files is None:
+            raise ValueError(
+                f"--data: name a folder with session files: {config} does not lie in the folder of "
+                f"a search, whose sessions would be taken"
+            )
+        if subject is None and split is None:
+            return _there(run, files)
+        return find_split(_folder(run, files), subject, split)
+    if subject is None and split is None and (run / _SPLIT).is_file():
+        try:
+            return find_split(data, None, run / _SPLIT)
+        except ValueError:  # others than the run's: they are divided as everywhere
+            return find_split(data)
+    return find_split(data, subject, split)
+
+
+def _files_of(run: Path) -> dict[str, Any] | None:
+    """Return what a run folder says of its sessions; None: it is none, or says nothing."""
+    try:
+        facts = json.loads((run / _FACTS).read_text(encoding="utf-8"))
+        split = {name: tuple(map(str, facts["split"].get(name, ()))) for name in SUBSETS}
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError(
+            f"{run / _FACTS}: does not say which sessions the search had: name them with --data"
+        ) from None
+    if not (split["train"] and split["val"]):
+        return None
+    return {**split, "subject": str(facts.get("subject", "unknown"))}
+
+
+def _there(run: Path, files: dict[str, Any]) -> Split:
+    """Return the sessions of a run, all of which have to be where they were."""
+    needed = [*files["train"], *files["val"]]
+    if stored := [file for file in needed if "://" in file]:
+        raise ValueError(
+            f"{run}: its sessions lie in an object store ({stored[0]}): bring them to this machine "
+            f"and name their folder with --data"
+        )
+    if gone := [file for file in needed if not Path(file).is_file()]:
+        raise ValueError(
+            f"{run}: {len(gone)} of its {len(needed)} sessions are not where they were "
+            f"({gone[0]}): name their folder with --data; those of a demo are written again by "
+            f"python -m search.evaluate"
+        )
+    paths = {name: tuple(map(Path, files[name])) for name in SUBSETS}
+    chosen = Split(files["subject"], **paths, origin=f"as {run.name} searched")
+    return apart(chosen, ("train", "val"))
+
+
+def _folder(run: Path, files: dict[str, Any]) -> Path:
+    """Return the folder of a run's sessions, to choose others from."""
+    folders = {Path(file).parent for file in (*files["train"], *files["val"])}
+    if len(folders) != 1:
+        raise ValueError(f"{run}: its sessions lie in several folders: name one with --data")
+    return folders.pop()
