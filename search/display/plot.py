@@ -63,6 +63,10 @@ MARK = mark_of("report")
 """By which a report's files are known when it is written again."""
 
 
+class NothingToDrawError(ValueError):
+    """A figure has too little to show; the message says what it lacks, as the end of a sentence."""
+
+
 @dataclass(frozen=True)
 class Plot:
     """A figure, with what to say under it."""

@@ -29,7 +29,7 @@ def over_seeds(rows: Sequence[Mapping[str, Any]], *, brief: bool = False) -> Tab
         "± sd": ["–" if row["sd"] is None else f"{row['sd']:.2f}" for row in rows],
         "range": [f"{row['lowest_cer']:.2f} to {row['highest_cer']:.2f}" for row in rows],
         "above the best": [_distance(row) for row in rows],
-        "p": ["–" if row["p_best"] is None else f"{row['p_best']:.3f}" for row in rows],
+        "p": [_chance(row) for row in rows],
         "seeds": [str(row["trainings"]) for row in rows],
         "95 % of the mean": [_interval(row["cer_low"], row["cer_high"]) for row in rows],
     }
@@ -61,6 +61,11 @@ def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> Non
 def _distance(row: Mapping[str, Any]) -> str:
     """Return how far a configuration is above the best, which is not above itself."""
     return "–" if row["rank"] == 1 else _interval(row["apart_low"], row["apart_high"])
+
+
+def _chance(row: Mapping[str, Any]) -> str:
+    """Return the p of a configuration; of the best itself there is no question."""
+    return "–" if row["rank"] == 1 or row["p_best"] is None else f"{row['p_best']:.3f}"
 
 
 def _interval(low: float | None, high: float | None) -> str:

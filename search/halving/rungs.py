@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -62,6 +63,19 @@ class Schedule:
     rank_by: str
     rungs: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def expected_epochs(last: int, rungs: Sequence[int], eta: float) -> float:
+    """Return the epochs that a trial of successive halving trains on average.
+
+    Args:
+        last: epochs of a whole training.
+        rungs: epochs of comparison, ascending.
+        eta: one in so many passes each.
+    """
+    ends = [*rungs, last]
+    lengths = (end - begin for begin, end in itertools.pairwise([0, *ends]))
+    return float(sum(length / eta**passed for passed, length in enumerate(lengths)))
 
 
 def resolve(

@@ -19,6 +19,8 @@ CATEGORIES = 8
 """Numbers of more different values than this stand on a scale, not side by side."""
 ABSENT = "–"
 """Stands for the setting of a stage that a trial does not have."""
+NO_STAGE = "no stage"
+"""Stands for the order of an encoder without any stage."""
 _RASTERIZED = 150
 """Grey curves from which on a vector figure keeps them as a picture."""
 _LOGARITHMIC = 5.0
@@ -32,7 +34,10 @@ def line(trial: Trial, run: Run) -> dict[str, Any]:
     """Return how a trial's line is drawn: the best few coloured, the others grey."""
     if trial.rank <= HIGHLIGHTED:
         zorder = 3 + 0.1 * (HIGHLIGHTED - trial.rank)
-        return {"color": SERIES[trial.rank - 1], "zorder": zorder, "label": trial.name}
+        place = trial.rank - 1
+        # A mark at its end: without one, nothing is seen of a curve of one epoch.
+        look = {"marker": MARKERS[place], "markevery": [-1], "markersize": 4}
+        return {"color": SERIES[place], "zorder": zorder, "label": trial.name, **look}
     count = len(run.ranked)
     # Hundreds of opaque grey curves would be one grey area.
     alpha = min(0.8, max(0.12, 60 / count))
@@ -105,6 +110,8 @@ def legend_of_marks(figure: Figure, run: Run, columns: int = 1) -> None:
 def cut(axes: Axes, curves: Iterable[np.ndarray], ceiling: float | None = None) -> None:
     """Limit the vertical axis to the curves below a ceiling; without one, show decades as such."""
     values = np.concatenate([curve[np.isfinite(curve)] for curve in curves])
+    if not len(values):  # as of a loss that an older version did not write
+        return
     low, high = float(values.min()), float(values.max())
     if ceiling is None and low > 0 and high / low >= _WIDE:
         plain_log(axes, [low, high], "y")
@@ -208,6 +215,8 @@ def _text(value: Any) -> str:
     if isinstance(value, int | float):
         return short(value)
     words = str(value).split()
+    if not words:
+        return NO_STAGE
     return "·".join(word[:4] for word in words) if len(words) > 1 else str(value)
 
 

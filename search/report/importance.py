@@ -19,6 +19,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
+from search.display.plot import NothingToDrawError
 from search.report.run import Run
 
 LEAST_TRIALS = 12
@@ -48,19 +49,21 @@ def importances(run: Run) -> list[Importance]:
     """Return the importance of every searched setting, highest first.
 
     Raises:
-        ValueError: there are too few trials, or no journal; the message says so in words.
+        NothingToDrawError: there are too few trials, or no journal; the message says so in words.
     """
     # Ranks and not CERs: most trials were stopped early, and how far their CERs are apart says
     # little.
     order = {trial.number: trial.rank for trial in run.ranked}
     if len(order) < LEAST_TRIALS:
-        raise ValueError(
+        raise NothingToDrawError(
             f"importance needs at least {LEAST_TRIALS} trials with a validation CER, and this run "
             f"has {len(order)}"
         )
     suggested = [trial for trial in _suggested(run.path) if trial.number in order]
     if len(suggested) < LEAST_TRIALS:
-        raise ValueError(f"importance needs the study's journal, {run.path / 'study.journal'}")
+        raise NothingToDrawError(
+            f"importance needs the study's journal, {run.path / 'study.journal'}"
+        )
     evaluator = PedAnovaImportanceEvaluator(target_quantile=_share(len(order)))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.add_trials(
@@ -71,7 +74,7 @@ def importances(run: Run) -> list[Importance]:
     found = _evaluate(evaluator, study, ranks)
     total = sum(found.values())
     if not total:
-        raise ValueError("importance can't be told: the best trials look like all others")
+        raise NothingToDrawError("importance can't be told: the best trials look like all others")
     rng = np.random.default_rng(run.space.search.seed)
     # With few trials some setting always seems to matter. Random rankings show how much of that
     # is chance.

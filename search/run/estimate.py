@@ -68,19 +68,6 @@ class _Work:
     macs: float
 
 
-def expected_epochs(last: int, rungs: Sequence[int], eta: float) -> float:
-    """Return the epochs that a trial of successive halving trains on average.
-
-    Args:
-        last: epochs of a whole training.
-        rungs: epochs of comparison, ascending.
-        eta: one in so many passes each.
-    """
-    ends = [*rungs, last]
-    lengths = np.diff([0, *ends])
-    return float(sum(length / eta**passed for passed, length in enumerate(lengths)))
-
-
 def estimate(
     space: Space,
     train: Sequence[Recording],

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from search.display.words import say
 from search.engine.resources import Machine, Resources
-from search.halving.rungs import Schedule
-from search.run.estimate import estimate, expected_epochs, in_words
+from search.halving.rungs import Schedule, expected_epochs
+from search.run.estimate import estimate, in_words
 from search.run.sessions import Opened
 from search.space import Space
 
