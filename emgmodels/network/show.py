@@ -18,6 +18,7 @@ from emgmodels.config import ModelConfig, load_config
 from emgmodels.notation import notation, parse_notation
 from emgmodels.own_code import code_allowed
 from emgmodels.paths import local_path
+from emgmodels.saying import say
 
 app = CommandLine()
 
@@ -59,11 +60,11 @@ def print_summary(config: ModelConfig) -> None:
     console = Console()
     console.print(table)
     look = "the whole window" if math.isinf(found.lookahead_ms) else f"{found.lookahead_ms:g} ms"
-    console.print(f"parameters              {found.parameters:,}")
-    console.print(f"multiply-accumulates    {found.macs_per_second / 1e6:,.1f} M per second of EMG")
-    console.print(f"look-ahead              {look}")
-    console.print(f"context consumed        {found.context_ms:g} ms")
-    console.print(f"frame rate              {found.frame_rate:g} frames a second")
+    say(console, f"parameters              {found.parameters:,}")
+    say(console, f"multiply-accumulates    {found.macs_per_second / 1e6:,.1f} M per second of EMG")
+    say(console, f"look-ahead              {look}")
+    say(console, f"context consumed        {found.context_ms:g} ms")
+    say(console, f"frame rate              {found.frame_rate:g} frames a second")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

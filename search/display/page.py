@@ -24,10 +24,10 @@ _THEMED = {
     FAINT: ("#b4bac2", "#59636f"),
     PAPER: ("#fefefe", "#14181d"),
     SERIES[0]: ("#0072b2", "#3d97d8"),
-    SERIES[1]: ("#c75300", "#ee7d33"),
-    SERIES[2]: ("#00875f", "#2bb98c"),
-    SERIES[3]: ("#b4588b", "#d98bb9"),
-    SERIES[4]: ("#a06f00", "#e0a526"),
+    SERIES[1]: ("#b84c00", "#ee7d33"),
+    SERIES[2]: ("#007d58", "#2bb98c"),
+    SERIES[3]: ("#a84a7f", "#d98bb9"),
+    SERIES[4]: ("#8a6000", "#e0a526"),
     SERIES[5]: ("#2f86b8", "#6cc0ee"),
 }
 """What a figure's colours become on a light ground and on a dark one, as in ``page.css``: lines

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emgmodels.drawing import own_style
 from emgmodels.outputs import mark_of, marked, save_figure
+from search.display.pdf_fonts import cut_once
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +81,7 @@ class Plot:
     def save(self, stem: Path) -> None:
         """Write ``<stem>.png`` and ``<stem>.pdf``."""
         for kind in KINDS:
-            with _styled():
+            with _styled(), cut_once():
                 path = stem.with_name(f"{stem.name}.{kind}")
                 save_figure(self.figure, path, MARK, facecolor="white")
 

@@ -30,20 +30,39 @@ _WIDE = 20.0
 _JITTER = 0.16
 
 
-def line(trial: Trial, run: Run) -> dict[str, Any]:
-    """Return how a trial's line is drawn: the best few coloured, the others grey."""
-    if trial.rank <= HIGHLIGHTED:
-        zorder = 3 + 0.1 * (HIGHLIGHTED - trial.rank)
+def lines(axes: Axes, trials: Sequence[Trial], curves: Iterable[tuple[Any, Any]]) -> None:
+    """Draw a line for each trial: the best few coloured and marked, the others grey.
+
+    Args:
+        axes: where.
+        trials: which.
+        curves: horizontal and vertical places of each.
+    """
+    from matplotlib.collections import LineCollection
+
+    grey = []
+    for trial, (x, y) in zip(trials, curves, strict=True):
+        if trial.rank > HIGHLIGHTED:
+            grey.append(np.column_stack([x, y]))
+            continue
         place = trial.rank - 1
-        # A mark at its end: without one, nothing is seen of a curve of one epoch.
-        look = {"marker": MARKERS[place], "markevery": [-1], "markersize": 4}
-        return {"color": SERIES[place], "zorder": zorder, "label": trial.name, **look}
-    count = len(run.ranked)
+        axes.plot(
+            *(x, y),
+            color=SERIES[place],
+            zorder=3 + 0.1 * (HIGHLIGHTED - trial.rank),
+            label=trial.name,
+            # Without a mark at its end, nothing would be seen of a curve of one epoch.
+            marker=MARKERS[place],
+            markevery=[-1] if len(x) else [],
+            markersize=4,
+        )
     # Hundreds of opaque grey curves would be one grey area.
-    alpha = min(0.8, max(0.12, 60 / count))
-    # A PDF of thousands of vector curves is slow to open.
-    many = count > _RASTERIZED
-    return {"color": FAINT, "linewidth": 0.5, "zorder": 2, "alpha": alpha, "rasterized": many}
+    alpha = min(0.8, max(0.12, 60 / len(trials)))
+    # As one collection: a thousand lines of their own take a minute. A PDF of thousands of vector
+    # curves is slow to open.
+    many = len(trials) > _RASTERIZED
+    look: dict[str, Any] = {"colors": FAINT, "linewidths": 0.5, "alpha": alpha, "zorder": 2}
+    axes.add_collection(LineCollection(grey, rasterized=many, **look))
 
 
 def dots(axes: Axes, trials: Sequence[Trial], x: Sequence[float], y: Sequence[float]) -> None:

@@ -32,7 +32,7 @@ from search.report.drawing import (
     is_scale,
     legend,
     legend_of_marks,
-    line,
+    lines,
     ordered,
     plain_log,
     short,
@@ -61,8 +61,8 @@ def learning_curves(run: Run) -> Plot:
         for axes, (column, label) in zip(panels, columns.items(), strict=True):
             for rung in run.rungs:
                 axes.axvline(rung, color=FAINT, linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
-            for trial in reversed(run.ranked):
-                axes.plot(trial.curve["epoch"], trial.curve[column], **line(trial, run))
+            curves = [(trial.curve["epoch"], trial.curve[column]) for trial in run.ranked]
+            lines(axes, run.ranked, curves)
             axes.set(xlabel="epoch", ylabel=label, xlim=(0, run.max_epochs * 1.02))
             axes.xaxis.get_major_locator().set_params(integer=True)
             ceiling = CER_CEILING if column == "val_cer" else None
@@ -145,13 +145,14 @@ def parallel_coordinates(run: Run) -> Plot:
         scales = [Scale([_value(trial, name) for trial in run.ranked]) for name in names]
         cer = Scale([min(trial.val_cer, CER_CEILING) for trial in run.ranked], flipped=True)
         rng = np.random.default_rng(0)
-        for trial in reversed(run.ranked):
+        through: list[tuple[Any, Any]] = []
+        for trial in run.ranked:
             places = [
                 scale(_value(trial, name)) + rng.uniform(-0.012, 0.012)
                 for scale, name in zip(scales, names, strict=True)
             ]
-            places.append(cer(min(trial.val_cer, CER_CEILING)))
-            axes.plot(range(len(places)), places, **line(trial, run))
+            through.append((range(len(names) + 1), [*places, cer(min(trial.val_cer, CER_CEILING))]))
+        lines(axes, run.ranked, through)
         for place, scale in enumerate([*scales, cer]):
             scale.draw(axes, place)
         axes.set_xticks(

@@ -7,6 +7,7 @@ unless the notation says otherwise.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import NamedTuple
@@ -69,6 +70,7 @@ PUBLISHED = (
 """Every architecture of the report that the compact notation can name."""
 
 
+@functools.lru_cache(maxsize=4)  # each drawn line asks
 def scale(run: Run) -> int:
     """Return by what a run's layers are fewer than the report's: 1, or 2 in a small demo.
 
@@ -154,11 +156,13 @@ def as_published(run: Run, trial: Trial) -> bool:
 
 
 def _matches(run: Run, by: int) -> list[tuple[Published, Trial]]:
+    names = {scaled(published.architecture, by) for published in PUBLISHED}
     best: dict[str, Trial] = {}
     for trial in run.ranked:
-        if as_published(run, trial):
-            # Trials come best first, so the first one of an architecture stands for it.
-            best.setdefault(trial.label, trial)
+        # Trials come best first, so the first one of an architecture stands for it. Reading its
+        # notation takes long, for thousands of trials.
+        if trial.label in names and trial.label not in best and as_published(run, trial):
+            best[trial.label] = trial
     return [
         (published, best[scaled(published.architecture, by)])
         for published in PUBLISHED

@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,10 +97,13 @@ class Run:
     over_seeds: list[dict[str, Any]]
     """Rows of ``seeds.table`` where configurations were trained with several seeds, else none."""
 
+    called: str = ""
+    """What sets it apart from another of the same name; empty: nothing needs to."""
+
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.path.resolve().name
+        """The folder's name; beside others of that name, with the folders that differ."""
+        return self.called or self.path.resolve().name
 
     @property
     def synthetic(self) -> bool:
@@ -296,6 +299,20 @@ def read_run(path: str | Path) -> Run:
     over_seeds = seeds.table(groups).to_pylist()
     environment = _read_environment(path / "environment.json")
     return Run(path, space, environment, trials, again, over_seeds)
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """Return runs whose names differ: equal ones with as many folders above as it takes."""
+    found = []
+    for run in runs:
+        parts = run.path.resolve().parts
+        others = [each.path.resolve().parts for each in runs if each.path != run.path]
+        alike = [other for other in others if other[-1] == parts[-1]]
+        depth = 1
+        while depth < len(parts) and any(o[-depth:] == parts[-depth:] for o in alike):
+            depth += 1
+        found.append(replace(run, called="/".join(parts[-depth:])) if alike else run)
+    return found
 
 
 def searched(run: Run) -> dict[str, str]:

@@ -12,7 +12,7 @@ from search.display.ranking import View
 from search.display.words import say
 from search.report.files import write_comparison, write_report
 from search.report.published import basis, compared, side_by_side
-from search.report.run import Run, read_run
+from search.report.run import Run, read_run, told_apart
 from search.report.tables import comparison, ranking
 from search.report.wording import cautions, outcome
 from search.storage import local_run
@@ -73,10 +73,10 @@ def read_all(console: Console, runs: Sequence[str]) -> list[Run]:
         raise ValueError("\n".join(["no run can be compared:", *why]))
     for line in why:
         say(console, f"note: {line}")
-    return list(read.values())
+    return told_apart(list(read.values()))
 
 
 def beside(runs: list[Run]) -> Path:
     """Return the folder of a comparison: beside the first run."""
-    names = "-".join(run.name for run in runs)
+    names = "-".join(run.name.replace("/", "-") for run in runs)
     return runs[0].path.resolve().parent / f"comparison-{names[:100]}"

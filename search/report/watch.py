@@ -25,7 +25,10 @@ _SHARE = 0.01
 
 
 def watch(
-    console: Console, path: Path, out: Path, sleep: Callable[[float], None] = time.sleep
+    console: Console,
+    path: Path,
+    out: Path,
+    close: Callable[[Console, Run, Path], None] = report,
 ) -> None:
     """Write the page of a search again and again until the search ends, then its whole report.
 
@@ -33,7 +36,7 @@ def watch(
         console: told where the page is.
         path: the run folder.
         out: the report's folder.
-        sleep: waits so many seconds.
+        close: writes and tells the whole report, once the search has ended.
 
     Raises:
         ValueError: it is not a run folder, or ``out`` holds a page that is not a report's.
@@ -53,13 +56,13 @@ def watch(
                     said = True
                     say(console, f"Open {page.absolute().as_uri()} in a browser: it stays fresh.")
                     say(console, "Ctrl-C ends watching, not the search.")
-            sleep(wait)
+            time.sleep(wait)
     except KeyboardInterrupt:
         if (run := _read(path)) is not None:
             write_text(page, report_page(run, {}, ()))
         say(console, f"Watched no longer: {page} is as it stands now.")
         return
-    report(console, read_run(path), out)
+    close(console, read_run(path), out)
 
 
 def _read(path: Path) -> Run | None:

@@ -158,7 +158,11 @@ def _train(
     done = len(folder.trials.keys() - listed) if listed else 0
     with Progress(console, source.trials + done, space.search.time_budget, verbose) as progress:
         recording = recorder(folder, boards, progress, scheduler, space.search)
-        run(source, scheduler, plan.data, resources, recording)
+        try:
+            run(source, scheduler, plan.data, resources, recording)
+        finally:
+            if isinstance(source, OptunaSampler):
+                source.rest()
     if source.exhausted:
         say(console, f"note: no more trials: {source.exhausted}")
     return recording

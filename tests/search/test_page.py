@@ -16,7 +16,7 @@ from helpers.reports import SPACE, fixed, made_up_curve, make_run
 
 from search.display.chart import Curve, chart
 from search.display.shared import shared_settings, without
-from search.report.files import write_report
+from search.report import files
 from search.report.page import report_page
 from search.report.run import Run, read_run
 from search.report.wording import cautions, outcome
@@ -166,7 +166,7 @@ def test_resources_and_times_are_words(path):
 
 
 @pytest.mark.parametrize("lacks", ["val_loss", "val_cer"])
-@pytest.mark.parametrize("trials", [1, 2])
+@pytest.mark.parametrize("trials", [1, 3])
 def test_small_and_half_measured_runs_have_a_report_in_words(lacks, trials, tmp_path):
     def curve(config, rng):
         rows = made_up_curve(config, rng)[:1]
@@ -178,7 +178,11 @@ def test_small_and_half_measured_runs_have_a_report_in_words(lacks, trials, tmp_
         trials=trials,
         curve=curve,
     )
-    for note in write_report(read_run(path), tmp_path / "out"):
+    run = read_run(path)
+    plots, notes = files._draw(run)
+    assert text_of(report_page(run, {}, notes))
+    assert bool(plots) == bool(run.ranked)
+    for note in notes:
         assert not re.search(r"zero-size|empty|array|reduction|NoneType|index", note), note
 
 

@@ -355,6 +355,15 @@ def test_runs_that_cannot_be_read_hide_no_others_from_a_comparison(run, tmp_path
         assert CliRunner().invoke(app, [str(path)]).exit_code == 2
 
 
+def test_runs_of_one_name_are_told_apart_in_a_comparison(copy, tmp_path):
+    other = shutil.copytree(copy, tmp_path / "elsewhere" / copy.name)
+    result = CliRunner().invoke(app, [str(copy), str(other), "--out", str(tmp_path / "both")])
+    assert result.exit_code == 0, result.output
+    for text in (result.output, (tmp_path / "both" / "comparison.md").read_text()):
+        assert f"elsewhere/{copy.name}" in text
+        assert f"{copy.parent.name}/{copy.name}" in text
+
+
 def test_searches_on_the_same_sessions_compare_without_warning(run, copy, tmp_path):
     assert write_comparison([read_run(run), read_run(copy)], tmp_path / "out") == []
 
