@@ -22,7 +22,7 @@ ABSENT = "–"
 NO_STAGE = "no stage"
 """Stands for the order of an encoder without any stage."""
 _RASTERIZED = 150
-"""Grey curves from which on a vector figure keeps them as a picture."""
+"""Grey curves, or marks, from which on a vector figure keeps them as a picture."""
 _LOGARITHMIC = 5.0
 """Ratio of largest to smallest value from which on a scale is logarithmic."""
 _WIDE = 20.0
@@ -84,6 +84,7 @@ def dots(axes: Axes, trials: Sequence[Trial], x: Sequence[float], y: Sequence[fl
             markeredgewidth=0.6 if background else 0.9,
             linestyle="none",
             zorder=2 if background else 4,
+            rasterized=len(places) > _RASTERIZED,
         )
 
 

@@ -150,7 +150,9 @@ def test_a_search_that_died_is_not_called_running(copy):
 def test_only_people_are_compared_with_the_published_figures(tmp_path):
     text = fixed("conv:4 @16ch", "gru:4 conv:4 @16ch")
     pages = {
-        synthetic: text_of(page_of(make_run(tmp_path / str(synthetic), text, synthetic=synthetic)))
+        synthetic: text_of(
+            page_of(make_run(tmp_path / str(synthetic), text, trials=2, synthetic=synthetic))
+        )
         for synthetic in (True, False)
     }
     assert "Beside the technical report" not in pages[True]
