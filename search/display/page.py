@@ -108,6 +108,14 @@ class Page:
         """Add a drawing of ``search.display.chart``."""
         self._parts.append(_captioned(svg, caption))
 
+    def pair(self, heading: str, text: str, tables: Iterable[tuple[str, Table]]) -> None:
+        """Add a section of one sentence and of small tables side by side, each with its name."""
+        parts = "".join(f"<div><h3>{escaped(n)}</h3>{each.html()}</div>" for n, each in tables)
+        inner = f"{self._heading(heading)}<p>{escaped(text)}</p>"
+        self._parts.append(
+            f'<section class="tight">{inner}<div class="beside">{parts}</div></section>'
+        )
+
     def beside(
         self, heading: str, table: Table, notes: Iterable[str], chart: tuple[str, str, str]
     ) -> None:

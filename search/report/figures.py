@@ -200,8 +200,8 @@ def importance(run: Run) -> Plot:
         title,
         f"PED-ANOVA: how far the values of the best {best} of {len(run.ranked)} trials are from "
         f"those of all. 95 % of random rankings of the same trials stay left of the black mark; "
-        f"a blue bar passes it, a grey one says nothing. optuna-dashboard may show another order: it "
-        f"counts complete trials alone, and their CERs.",
+        f"a blue bar passes it, a grey one says nothing. optuna-dashboard may show another order: "
+        f"it counts complete trials alone, and their CERs.",
     )
 
 

@@ -95,8 +95,8 @@ def _end(run: Run, at: float) -> str:
     states = [trial.state for trial in run.trials]
     planned = run.space.search.trials * run.space.search.repeats
     begun = (
-        f"{states.count(RUNNING)} trials run, {states.count(PAUSED)} are paused at a rung, "
-        f"{states.count(WAITING)} wait; {len(states)} of {planned} have begun."
+        f"Trials: {states.count(RUNNING)} running, {states.count(PAUSED)} paused at a rung, "
+        f"{states.count(WAITING)} waiting; {len(states)} of {planned} have begun."
     )
     # What has passed since the last epoch was written counts too.
     since = max(0.0, at - _changed(run))

@@ -53,12 +53,8 @@ def report_page(
 def _add_now(page: Page, run: Run) -> None:
     """Say what runs where, what was given up and why, and when the search is expected to end."""
     state = now(run)
-    page.section("Now")
-    page.text(state.end)
-    if state.running.rows:
-        page.table(state.running)
-    if state.given_up.rows:
-        page.folded("what was given up, and why", state.given_up.html(), is_open=True)
+    found = (("What runs where", state.running), ("What was given up, and why", state.given_up))
+    page.pair("Now", state.end, [(name, table) for name, table in found if table.rows])
 
 
 def _add_first_screen(page: Page, run: Run) -> None:

@@ -283,7 +283,9 @@ def read_run(path: str | Path) -> Run:
     tested = tested_by_trial(path)
     order = np.argsort(columns["trial"], kind="stable")
     numbers, begins = np.unique(columns["trial"][order], return_index=True)
-    places = dict(zip(numbers.tolist(), np.split(order, begins[1:]), strict=True))
+    # Of no epoch at all, np.split would still make one part.
+    parts = np.split(order, begins[1:]) if len(order) else []
+    places = dict(zip(numbers.tolist(), parts, strict=True))
     nothing = np.empty(0, dtype=int)
     trials = []
     for row in rows:

@@ -60,7 +60,9 @@ def _check_objectives(names: tuple[Objective, ...]) -> tuple[Objective, ...]:
 
 def _one_or_more(value: Any) -> Any:
     """Return names as a list, also where one stands alone."""
-    return [value] if isinstance(value, str) else () if value is None else value
+    if value is None or isinstance(value, str):
+        return () if value is None else (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _check_named_once(names: tuple[str, ...]) -> tuple[str, ...]:
