@@ -57,8 +57,8 @@ _COLUMNS = 4
 screen of 1,400 pixels."""
 _FIRST = ("model.encoder.order", "model.electrodes", "training.learning_rate")
 """Settings that have one before others."""
-_FURTHER = "further settings"
-"""The column of all others."""
+_FURTHER = "~further settings"
+"""The column of all others. TensorBoard orders columns by name, and this one is the last."""
 _SHOWN = 20
 _DRAWING_REST = 120.0
 """Seconds between two drawings of leaderboard and figures, at least."""
@@ -263,7 +263,7 @@ def _heading(name: str) -> str:
     for prefix in ("model.encoder.", "model.", "training."):
         if name.startswith(prefix):
             return name.removeprefix(prefix)
-    return name
+    return name.removeprefix("~")
 
 
 def _in_sight(parameters: Sequence[str]) -> list[str]:

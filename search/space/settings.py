@@ -62,7 +62,9 @@ def _one_or_more(value: Any) -> Any:
     """Return names as a list, also where one stands alone."""
     if value is None or isinstance(value, str):
         return () if value is None else (value,)
-    return tuple(value) if isinstance(value, list) else value
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be wandb, mlflow, or a list of both")
+    return tuple(value)
 
 
 def _check_named_once(names: tuple[str, ...]) -> tuple[str, ...]:

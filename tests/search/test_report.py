@@ -213,7 +213,7 @@ def test_of_several_objectives_the_front_is_that_of_all_of_them(tmp_path):
     assert re.findall(r"^\| \d+ \| (\d{3}) \|", section, re.M) == [f"{n:03d}" for n in front]
     assert {"electrodes", "MMAC/s"} <= set(re.findall(r"[\w/]+", section))
     assert text.split("## Pareto front")[0].count("●") == len(front)
-    assert "all that was minimised" in files._page(run, {"pareto": pareto(run)}, [])
+    assert "all that was minimised" in report_page(run, {"pareto": pareto(run)}, [])
 
 
 def test_of_several_objectives_a_search_ends_with_its_front(tmp_path):

@@ -163,6 +163,43 @@ return text(document.body);
 """
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Address of a TensorBoard of trials with seven searched settings."""
+    folder = tmp_path_factory.mktemp("many") / "tensorboard"
+    names = (*PARAMETERS, "training.learning_rate", "training.batch_size")
+    writer = TrialBoards(folder, names, "synthetic data")
+    for trial in (record(0, [80.0, 40.0], RUNNING), record(1, [70.0, 20.0], COMPLETE)):
+        values = flatten(trial.config.model.model_dump(mode="json"), "model")
+        values |= flatten(trial.config.training.model_dump(mode="json"), "training")
+        writer.start(trial.slug, values)
+        for row in trial.curve:
+            writer.report(trial.slug, row)
+    writer.search.update([], elapsed=1.0)
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
+    process, address = start(command, "/data/runs", b"search")
+    yield address
+    end(process)
+
+
+EDGE = """
+const inner = node => [...(node.shadowRoot?.children ?? []), ...node.children];
+const all = node => [node, ...inner(node).flatMap(all)];
+const heads = all(document.body).filter(node => node.textContent.trim() === "best CER (%)"
+  && node.children.length === 0 && node.getBoundingClientRect().width > 0);
+return Math.max(...heads.map(node => node.getBoundingClientRect().right), 0);
+"""
+
+
+def test_the_best_cer_of_many_settings_is_in_sight(driver, many):
+    driver.open(f"{many}/#hparams")
+    deadline = time.monotonic() + 40
+    while not 500 < (edge := driver.run(EDGE)) <= 1400:
+        assert time.monotonic() < deadline, f"its column ends at {edge} of 1,400 pixels"
+        time.sleep(0.5)
+    assert "recurrent.hidden 64" in driver.run(TEXT)
+
+
 @pytest.mark.parametrize(
     ("view", "shown"),
     {
