@@ -20,6 +20,7 @@ import math
 import os
 import platform
 import shlex
+import shutil
 import sys
 import tempfile
 import traceback
@@ -32,6 +33,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from emgmodels.paths import local_path, refuse_pointer
 from emgmodels.redaction import redact
+from emgmodels.saying import wrapped
 
 WRONG, FAULT, INTERRUPTED = 2, 1, 130
 """Exit codes: a user's mistake, a fault of the program, Ctrl-C."""
@@ -231,6 +233,8 @@ def _say(message: str) -> None:
     if message:
         with contextlib.suppress(OSError):
             shown = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
+            if sys.stderr.isatty():
+                shown = wrapped(shown, shutil.get_terminal_size().columns)
             typer.echo(shown, err=True)
 
 

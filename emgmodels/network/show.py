@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emgmodels.command import ALLOW_CODE, CommandLine
+from emgmodels.saying import say
 
 if TYPE_CHECKING:
     from emgmodels.config import ModelConfig
@@ -65,11 +66,11 @@ def print_summary(config: ModelConfig) -> None:
     console = Console()
     console.print(table)
     look = "the whole window" if math.isinf(found.lookahead_ms) else f"{found.lookahead_ms:g} ms"
-    console.print(f"parameters              {found.parameters:,}")
-    console.print(f"multiply-accumulates    {found.macs_per_second / 1e6:,.1f} M per second of EMG")
-    console.print(f"look-ahead              {look}")
-    console.print(f"context consumed        {found.context_ms:g} ms")
-    console.print(f"frame rate              {found.frame_rate:g} frames a second")
+    say(console, f"parameters              {found.parameters:,}")
+    say(console, f"multiply-accumulates    {found.macs_per_second / 1e6:,.1f} M per second of EMG")
+    say(console, f"look-ahead              {look}")
+    say(console, f"context consumed        {found.context_ms:g} ms")
+    say(console, f"frame rate              {found.frame_rate:g} frames a second")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -15,6 +15,7 @@ from emgmodels.network.network import Network
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.outputs import check_output
+from emgmodels.saying import say
 from emgmodels.training.fit import CHECKPOINT_MARK, fit
 from emgmodels.training.own_sessions import choose_sessions
 from emgmodels.training.result import EpochResult
@@ -53,18 +54,16 @@ def train_one(
     settings = _with_options(load_config(config), epochs, seed)
     chosen = choose_sessions(config, data, subject, split)
     recordings, validation, warnings = open_split(chosen)
-    console.print(
+    say(
+        console,
         f"{notation(settings.model)}: {describe(settings.model).parameters:,} parameters; "
         f"{len(recordings)} training and {len(validation)} validation sessions of "
         f"{chosen.subject} ({chosen.origin})",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
     )
     if any(not recording.has_key_times for recording in recordings):
         warnings += _prompt_notes(settings, recordings)
     for warning in warnings:
-        console.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {warning}")
     last = _train(console, settings, recordings, validation, out, resume, where)
     if last is not None and not last.best_epoch:
         raise ValueError(
@@ -72,9 +71,9 @@ def train_one(
             f"training.learning_rate; {out} holds the weights of that epoch"
         )
     if last is None:
-        console.print(f"{resume} has all {settings.training.epochs} epochs already.")
+        say(console, f"{resume} has all {settings.training.epochs} epochs already.")
         return
-    console.print(_outcome(last, out), highlight=False, markup=False, soft_wrap=True)
+    say(console, _outcome(last, out))
 
 
 def _outcome(last: EpochResult, out: Path) -> str:
@@ -152,6 +151,6 @@ def _train(
                 f"epoch {last.epoch}: train loss {last.train_loss:.3f}, validation loss "
                 f"{last.val_loss:.3f}, CER {last.val_cer:.2f} % ({last.seconds:.1f} s)"
             )
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            say(console, line)
             progress.update(task, completed=last.epoch)
     return last

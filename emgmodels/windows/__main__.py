@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from emgmodels.command import CommandLine
+from emgmodels.saying import say
 
 app = CommandLine(
     no_args_is_help=True,
@@ -51,16 +52,16 @@ def list_recordings() -> None:
     if found:
         console.print(table)
     total = sum(entry.bytes for entry in found) / 1e9
-    console.print(
+    say(
+        console,
         f"{len(found)} recordings, {total:.2f} GB of {cache.cache_limit() / 1e9:g} GB "
         f"(EMGSEARCH_CACHE_GB), in {folder}",
-        soft_wrap=True,
     )
     if beside:
-        console.print(
+        say(
+            console,
             f"beside them {beside / 1e9:.2f} GB of session files and run folders from object "
             f"stores, and of synthetic sessions; these have no limit, clear removes them",
-            soft_wrap=True,
         )
 
 

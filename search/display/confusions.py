@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from search.display.plot import COLUMN, Plot, drawing
+from search.display.plot import Plot, drawing
 
-_KEYS = 14
-_COLUMNS = 16
+_KEYS = 10
+_COLUMNS = 10
+_WIDTH = 2.4
+"""Inches: TensorBoard shows a picture 350 pixels wide, and letters are to be read there."""
 _NAMES = {" ": "␣", "": "–"}
 """What stands for keys that would not be seen."""
 _WRITTEN = 0.1
@@ -34,8 +36,8 @@ def confusions(counts: Mapping[tuple[str, str], int], data: str) -> Plot:
     shares = np.array(
         [[counts.get((true, read), 0) / typed[true] for read in columns] for true in keys]
     ).reshape(len(keys), len(columns))
-    title = "Keys that were misread most, and as what"
-    with drawing(title, data, COLUMN, 1.1 + 0.18 * max(4, len(keys))) as figure:
+    title = "Misread most, and as what"
+    with drawing(title, data, _WIDTH, 1.2 + 0.17 * max(4, len(keys))) as figure:
         axes = figure.subplots()
         if keys:
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -53,7 +55,7 @@ def confusions(counts: Mapping[tuple[str, str], int], data: str) -> Plot:
             range(len(keys)), [f"{_NAMES.get(key, key)}  {typed[key]}×" for key in keys]
         )
         axes.tick_params(length=0)
-        axes.set(xlabel="read as (%; –: not at all)", ylabel="typed, and how often")
+        axes.set(xlabel="read as (%; –: not at all)", ylabel="typed, how often")
     return Plot(
         figure,
         title,

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from search.display.ranking import About, View, ranking
 from search.display.table import Table
-from search.display.words import duration
+from search.display.words import duration, say
 from search.results.pulse import Pulse
 from search.results.record import RUNNING, TrialRecord
 from search.results.trial_row import rows_of
@@ -102,29 +102,31 @@ class Progress:
             self._live.update(self._view(ranking()), refresh=True)
         else:
             known = ranking()
-            self._print("; ".join([self._status(known), *self._at_work(known, brief=True)]))
+            say(self.console, "; ".join([self._status(known), *self._at_work(known, brief=True)]))
 
     def reported(self, trial: TrialRecord) -> None:
         """Show an epoch, where the user asked for every one."""
         if self.verbose:
             row = trial.curve[-1]
-            self._print(
+            say(
+                self.console,
                 f"{trial.name}: epoch {trial.epoch}/{trial.config.training.epochs}, "
                 f"CER {row['val_cer']:.2f} %, loss {row['train_loss']:.3f} in training and "
-                f"{row['val_loss']:.3f} in validation, {duration(row['seconds'])} on {trial.node}"
+                f"{row['val_loss']:.3f} in validation, {duration(row['seconds'])} on {trial.node}",
             )
 
     def ended(self, trial: TrialRecord) -> None:
         """Show that a trial ended, where there is no live table that does."""
         if self._live is None:
             self._drawn = time.monotonic()
-            self._print(f"{trial.name}: {_score(trial)}; {trial.reason}")
+            say(self.console, f"{trial.name}: {_score(trial)}; {trial.reason}")
 
     def ending(self, why: str) -> None:
         """Say at once that the search ends before its time, and what is waited for."""
-        self._print(
+        say(
+            self.console,
             f"Ending, since {why}: saving the weights of the best trials, and the tables. Ctrl-C "
-            f"leaves out what takes longer."
+            f"leaves out what takes longer.",
         )
 
     def _view(self, ranking: list[TrialRecord]) -> Group:
@@ -147,9 +149,6 @@ class Progress:
                 said.append(f"{name}: epoch {beat.epoch}/{whole}, {beat.share:.0%} of it")
         more = len(said) - _AT_WORK
         return [*said[:_AT_WORK], *([f"and {more} more"] if more > 0 else [])]
-
-    def _print(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _status(self, ranking: list[TrialRecord]) -> str:
         states = Counter(trial.state for trial in ranking)

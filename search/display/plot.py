@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emgmodels.drawing import own_style
 from emgmodels.outputs import mark_of, marked, save_figure
+from search.display.pdf_fonts import cut_once
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,6 +64,10 @@ MARK = mark_of("report")
 """By which a report's files are known when it is written again."""
 
 
+class NothingToDrawError(ValueError):
+    """A figure has too little to show; the message says what it lacks, as the end of a sentence."""
+
+
 @dataclass(frozen=True)
 class Plot:
     """A figure, with what to say under it."""
@@ -76,7 +81,7 @@ class Plot:
     def save(self, stem: Path) -> None:
         """Write ``<stem>.png`` and ``<stem>.pdf``."""
         for kind in KINDS:
-            with _styled():
+            with _styled(), cut_once():
                 path = stem.with_name(f"{stem.name}.{kind}")
                 save_figure(self.figure, path, MARK, facecolor="white")
 

@@ -5,13 +5,16 @@ A new column is one entry in ``COLUMNS``: console, TensorBoard, Markdown, HTML a
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from search.display.table import Table
+from search.display.chart import mark
+from search.display.shared import beyond_name
+from search.display.table import Cell, Table
 from search.display.words import duration, lookahead
 from search.results.record import COMPLETE, FAILED, PAUSED, RUNNING, STOPPED
 from search.results.trial_row import TrialRow
@@ -24,6 +27,8 @@ class View(Enum):
     """In a terminal or notebook, while a search runs and when it ends."""
     BOARD = auto()
     """TensorBoard's leaderboard."""
+    TOP = auto()
+    """The first screen of a report's page."""
     PAGE = auto()
     """A report's Markdown and HTML."""
     BRIEF = auto()
@@ -43,6 +48,7 @@ class About:
         is_evaluated: whether the test CER of any trial is known.
         has_front: whether trials are marked that are on a Pareto front.
         width: characters of a terminal.
+        marked: trials that figures colour, the best first.
     """
 
     view: View
@@ -51,6 +57,7 @@ class About:
     is_evaluated: bool = False
     has_front: bool = False
     width: int = 96
+    marked: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Column:
         text: a value as a person reads it.
         is_text: it holds words: they stand to the left, and are wrapped where they are long.
         when: whether a ranking has it.
+        markup: its HTML on a page, of the trial, the text and what the ranking is about.
     """
 
     header: str | Mapping[View, str]
@@ -70,20 +78,25 @@ class Column:
     text: Callable[[Any], str] = str
     is_text: bool = False
     when: Callable[[About], bool] = lambda about: True
+    markup: Callable[[TrialRow, str, About], str] | None = None
 
     def header_in(self, about: About) -> str | None:
         """Return the header; None where a ranking does without the column."""
         known = self.header if isinstance(self.header, str) else self.header.get(about.view)
         return known if known is not None and self.when(about) else None
 
-    def cell(self, trial: TrialRow, view: View) -> Any:
+    def cell(self, trial: TrialRow, about: About) -> Any:
         """Return what it says of a trial: a value in a file, else a text."""
         value = self.value(trial)
-        if view is View.FILE:
+        if about.view is View.FILE:
             return value
         if value is None or value != value:
-            return "" if view is View.LIVE else "–"
-        return self.text(value)
+            return "" if about.view is View.LIVE else "–"
+        text = self.text(value)
+        if about.view not in (View.TOP, View.PAGE):
+            return text
+        key = float(value) if isinstance(value, int | float) else None
+        return Cell(text, self.markup(trial, text, about) if self.markup else "", key)
 
 
 def _in(header: str, *views: View, file: str = "") -> dict[View, str]:
@@ -109,14 +122,61 @@ def _progress(trial: TrialRow) -> str:
     return f"{trial.epochs}/{trial.max_epochs}"
 
 
+def _marked_rank(trial: TrialRow, text: str, about: About) -> str:
+    """Return a rank with the mark that the trial has in the figures."""
+    return f"{mark(trial.rank - 1)}{text}" if trial.rank <= about.marked else text
+
+
+def _name_and_settings(trial: TrialRow, text: str, about: About) -> str:
+    """Return an architecture's name, and below it the settings that it does not share."""
+    more = beyond_name(trial.architecture)
+    below = f'<span class="more">{html.escape(more)}</span>' if more else ""
+    return html.escape(text) + below
+
+
+def _flagged(trial: TrialRow, text: str, about: About) -> str:
+    """Return how a trial ended; what is not over, or ended by no merit of others, stands out."""
+    if trial.state in (COMPLETE, STOPPED):
+        return html.escape(text)
+    more = f" {trial.reason}" if trial.reason else ""
+    return f'<span class="tag">{trial.state}</span>{html.escape(more)}'
+
+
+def _flagged_progress(trial: TrialRow, text: str, about: About) -> str:
+    """Return epochs trained, with the state below where the trial is not over."""
+    over = trial.state in (COMPLETE, STOPPED)
+    return text if over else f'{text}<br><span class="tag">{trial.state}</span>'
+
+
+def _cer_with_doubts(trial: TrialRow, text: str, about: About) -> str:
+    """Return a CER, with its interval on a first screen; marked where other weights are kept."""
+    if about.view is View.TOP and math.isfinite(trial.val_cer_low):
+        low, high = trial.val_cer_low, trial.val_cer_high
+        text += f'<span class="more">{low:.1f} to {high:.1f}</span>'
+    if trial.kept_note:
+        said = html.escape(trial.kept_note, quote=True)
+        text += f'<br><span class="tag" title="{said}">other weights kept</span>'
+    return text
+
+
 _WIDE, _NARROW = 96, 72
 """Characters below which a live table has no room for losses, and none for intervals."""
 _LIVE, _BOARD, _PAGE, _BRIEF = View.LIVE, View.BOARD, View.PAGE, View.BRIEF
+_TOP = View.TOP
 COLUMNS = (
-    Column(_in("#", _LIVE, _BOARD) | _in("rank", _PAGE, _BRIEF, file="rank"), lambda t: t.rank),
-    Column(_in("trial", _LIVE, _PAGE, _BRIEF, file="trial"), lambda t: t.number, "{:03d}".format),
+    Column(
+        _in("#", _LIVE, _BOARD) | _in("rank", _TOP, _PAGE, _BRIEF, file="rank"),
+        lambda t: t.rank,
+        markup=_marked_rank,
+    ),
+    Column(
+        _in("trial", _LIVE, _TOP, _PAGE, _BRIEF, file="trial"),
+        lambda t: t.number,
+        "{:03d}".format,
+    ),
     Column(_in("trial", _BOARD), lambda t: t.name, is_text=True),
     Column(_in("architecture", _LIVE, _BRIEF), lambda t: t.label, is_text=True),
+    Column(_in("architecture", _TOP), lambda t: t.label, is_text=True, markup=_name_and_settings),
     Column(_in("architecture", _PAGE, file="architecture"), lambda t: t.architecture, is_text=True),
     Column(_in("epoch", _LIVE), _progress),
     Column(
@@ -126,9 +186,10 @@ COLUMNS = (
         when=lambda about: about.width >= _WIDE,
     ),
     Column(
-        _in("CER %", _LIVE, _BOARD) | _in("val CER %", _PAGE, _BRIEF, file="val_cer"),
+        _in("CER %", _LIVE, _BOARD) | _in("val CER %", _TOP, _PAGE, _BRIEF, file="val_cer"),
         lambda t: t.val_cer,
         "{:.2f}".format,
+        markup=_cer_with_doubts,
     ),
     Column(
         _in("95 %", _LIVE) | _in("95 % interval", _PAGE, _BRIEF),
@@ -139,7 +200,7 @@ COLUMNS = (
     Column(_in("", file="val_cer_low"), lambda t: t.val_cer_low),
     Column(_in("", file="val_cer_high"), lambda t: t.val_cer_high),
     Column(
-        _in("test CER %", _PAGE, _BRIEF, file="test_cer"),
+        _in("test CER %", _TOP, _PAGE, _BRIEF, file="test_cer"),
         lambda t: t.test_cer,
         "{:.2f}".format,
         when=lambda about: about.view is View.FILE or about.is_evaluated,
@@ -152,7 +213,9 @@ COLUMNS = (
     Column(_in("", file="reason"), lambda t: t.reason),
     Column(_in("epochs", _BOARD, _PAGE, _BRIEF), _progress),
     Column(
-        _in("parameters", _PAGE, _BRIEF, file="parameters"), lambda t: t.parameters, "{:,}".format
+        _in("parameters", _TOP, _PAGE, _BRIEF, file="parameters"),
+        lambda t: t.parameters,
+        "{:,}".format,
     ),
     Column(
         _in("MMAC/s", _PAGE, _BRIEF, file="macs_per_second"),
@@ -178,7 +241,13 @@ COLUMNS = (
     Column(_in("time", _PAGE), lambda t: t.seconds, duration),
     Column(_in("state", _LIVE, _BOARD, _BRIEF), lambda t: t.state, is_text=True),
     Column(_in("how it ended", _BOARD), lambda t: t.reason, is_text=True),
-    Column(_in("how it ended", _PAGE), lambda t: t.reason or t.state, is_text=True),
+    Column(_in("epochs", _TOP), _progress, markup=_flagged_progress),
+    Column(
+        _in("how it ended", _PAGE),
+        lambda t: t.reason or t.state,
+        is_text=True,
+        markup=_flagged,
+    ),
 )
 """Every column, in the order in which a table has them."""
 _STYLES = {RUNNING: "cyan", PAUSED: "dim", COMPLETE: "green", STOPPED: "dim", FAILED: "red"}
@@ -191,9 +260,10 @@ def ranking(about: About) -> Table:
     is_live = about.view is View.LIVE
     return Table(
         headers=[header for header, _ in shown],
-        rows=[[column.cell(trial, about.view) for _, column in shown] for trial in about.trials],
+        rows=[[column.cell(trial, about) for _, column in shown] for trial in about.trials],
         left=[header for header, column in shown if column.is_text],
         unbroken=("state",) if is_live else (),
         widest="architecture" if is_live else "",
         styles=_STYLES if is_live else {},
+        trials=[trial.number for trial in about.trials],
     )

@@ -13,6 +13,24 @@ if TYPE_CHECKING:
     import rich.table
 
 
+class Cell(str):
+    """A cell's text, with what a page shows in its place and sorts it by.
+
+    Attributes:
+        markup: HTML instead of the text, already escaped; empty: the text.
+        key: a number by which a page sorts it; None: its text.
+    """
+
+    markup: str
+    key: float | None
+
+    def __new__(cls, text: str, markup: str = "", key: float | None = None) -> Cell:
+        """Return a cell."""
+        cell = super().__new__(cls, text)
+        cell.markup, cell.key = markup, key
+        return cell
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of text under headers; what goes into a CSV alone may be numbers."""
@@ -29,6 +47,8 @@ class Table:
     """How a terminal shows words, by the whole word."""
     parted: Collection[int] = ()
     """Rows, counted from 0, below which a terminal has a line."""
+    trials: Sequence[int] = ()
+    """The trial of each row, where each has one: a page lights up what belongs to it elsewhere."""
 
     @classmethod
     def of(cls, columns: Mapping[str, Sequence[str]], left: Collection[str] = ()) -> Table:
@@ -49,14 +69,27 @@ class Table:
         writer.writerows(self.rows)
         return written.getvalue()
 
-    def html(self) -> str:
-        """Return the table as HTML; it scrolls by itself where it is too wide."""
+    def html(self, *, sortable: bool = True) -> str:
+        """Return the table as HTML; it scrolls by itself where it is too wide.
+
+        Args:
+            sortable: the page's script lets a reader sort it by a click on a header.
+        """
         kinds = ["" if header in self.left else ' class="number"' for header in self.headers]
-        head = _html_row("th", self.headers, kinds)
-        body = "\n".join(_html_row("td", row, kinds) for row in self.rows)
+        head = "".join(
+            f'<th scope="col"{kind}>{html.escape(header)}</th>'
+            for header, kind in zip(self.headers, kinds, strict=True)
+        )
+        owners = [f' data-trial="{number}"' for number in self.trials] or [""] * len(self.rows)
+        body = "\n".join(
+            f"<tr{owner}>{''.join(map(_html_cell, row, kinds))}</tr>"
+            for owner, row in zip(owners, self.rows, strict=True)
+        )
+        # A table of one row has no order to choose.
+        kind = ' class="sortable"' if sortable and len(self.rows) > 1 else ""
         return (
-            f'<div class="table" tabindex="0"><table>\n<thead>{head}</thead>\n'
-            f"<tbody>\n{body}\n</tbody></table></div>"
+            f'<div class="table" tabindex="0" role="region" aria-label="table"><table{kind}>\n'
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
         )
 
     def rich(self, title: str | None, width: int | None = None) -> rich.table.Table:
@@ -110,8 +143,8 @@ def _in_markdown(cell: str) -> str:
     return cell.replace("|", "\\|").replace("\n", " ")
 
 
-def _html_row(tag: str, cells: Sequence[str], kinds: Sequence[str]) -> str:
-    inner = "".join(
-        f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True)
-    )
-    return f"<tr>{inner}</tr>"
+def _html_cell(cell: str, kind: str) -> str:
+    if not isinstance(cell, Cell):
+        return f"<td{kind}>{html.escape(cell)}</td>"
+    key = "" if cell.key is None or cell.key != cell.key else f' data-key="{cell.key:.10g}"'
+    return f"<td{kind}{key}>{cell.markup or html.escape(cell)}</td>"

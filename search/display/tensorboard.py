@@ -52,6 +52,13 @@ _METRICS = {
     "loss/validation": "validation loss",
 }
 _ABSENT = "–"
+_COLUMNS = 4
+"""Settings with a column of their own in HParams. With a fifth, the CER is beyond the edge of a
+screen of 1,400 pixels."""
+_FIRST = ("model.encoder.order", "model.electrodes", "training.learning_rate")
+"""Settings that have one before others."""
+_FURTHER = "~further settings"
+"""The column of all others. TensorBoard orders columns by name, and this one is the last."""
 _SHOWN = 20
 _DRAWING_REST = 120.0
 """Seconds between two drawings of leaderboard and figures, at least."""
@@ -62,7 +69,8 @@ class TrialBoards:
 
     Args:
         folder: the run's ``tensorboard`` folder.
-        parameters: dotted names of what is searched: the columns of HParams. A trial that does not
+        parameters: dotted names of what is searched: the columns of HParams, of more than four the
+            last of them together. A trial that does not
             have a setting shows 0 for a number and ``–`` for a word: TensorBoard neither sorts a
             column of both nor draws a trial that lacks a value.
         data: on which data, in words.
@@ -74,11 +82,14 @@ class TrialBoards:
     def __init__(self, folder: Path, parameters: Sequence[str], data: str) -> None:
         self.folder, self.search = folder, SearchBoard(folder / SEARCH, data)
         self.parameters = {name: _is_number(name) for name in parameters}
+        self._shown = _in_sight(parameters)
         kinds = {True: api_pb2.DATA_TYPE_FLOAT64, False: api_pb2.DATA_TYPE_STRING}
+        columns = {name: self.parameters[name] for name in self._shown}
+        columns |= {} if len(self._shown) == len(self.parameters) else {_FURTHER: False}
         experiment = api_pb2.Experiment(
             hparam_infos=[
                 api_pb2.HParamInfo(name=name, display_name=_heading(name), type=kinds[number])
-                for name, number in self.parameters.items()
+                for name, number in columns.items()
             ],
             metric_infos=[
                 api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=said)
@@ -95,6 +106,9 @@ class TrialBoards:
                 info.hparams[name].number_value = values.get(name, 0)
             else:
                 info.hparams[name].string_value = str(values.get(name, "")) or _ABSENT
+        further = (name for name in self.parameters if name not in self._shown and name in values)
+        text = ", ".join(f"{_heading(name)} {values[name]}" for name in further)
+        info.hparams[_FURTHER].string_value = text or _ABSENT
         append(
             self.folder / slug, _hparams(metadata.SESSION_START_INFO_TAG, session_start_info=info)
         )
@@ -249,7 +263,15 @@ def _heading(name: str) -> str:
     for prefix in ("model.encoder.", "model.", "training."):
         if name.startswith(prefix):
             return name.removeprefix(prefix)
-    return name
+    return name.removeprefix("~")
+
+
+def _in_sight(parameters: Sequence[str]) -> list[str]:
+    """Return the settings that have a column of their own."""
+    if len(parameters) <= _COLUMNS:
+        return list(parameters)
+    known = [name for name in _FIRST if name in parameters]
+    return [*known, *(name for name in parameters if name not in known)][: _COLUMNS - 1]
 
 
 def _is_number(name: str) -> bool:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from emgmodels.saying import say
+
 
 def setting(name: str) -> str:
     """Return a setting's dotted name as a reader says it: ``recurrent layers``."""
@@ -33,6 +35,15 @@ def lookahead(milliseconds: float) -> str:
     return f"{milliseconds:.0f} ms" if math.isfinite(milliseconds) else "whole window"
 
 
+__all__ = [
+    "duration",
+    "interval",
+    "lookahead",
+    "number",
+    "say",
+    "setting",
+    "with_room",
+]
 _PIPED_WIDTH = 140
 """Characters of a line where output goes into a file or a pipe, at least."""
 
@@ -43,11 +54,6 @@ def with_room(console: Console) -> Console:
         return console
     width = max(console.width, _PIPED_WIDTH)
     return Console(file=console.file, width=width, quiet=console.quiet)
-
-
-def say(console: Console, text: str) -> None:
-    """Print a line as it is: no wrapping, no colours, nothing read as markup."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -337,6 +337,10 @@ class Recorder(tune.Callback):
         self._failed.add(record.number)
         self._looked = -math.inf  # so that it is seen at once whether any can be trained
 
+    def record_of(self, trial: Trial) -> TrialRecord:
+        """Return what is known of a trial of Ray's."""
+        return self._record(trial)
+
     def _record(self, trial: Trial) -> TrialRecord:
         number = trial.config["number"]
         if number not in self.folder.trials:

@@ -20,14 +20,12 @@ from ray.tune.search import Searcher
 from emgmodels.config import Config
 from emgmodels.notation import notation
 from search.sampler.samplers import POINTS, make_sampler, planned_points, trial_seed
-from search.sampler.study import SearchStudy, open_study
+from search.sampler.study import RAY_TRIAL, SearchStudy, open_study
 from search.sampler.warm_start import EARLIER, TRAINED
 from search.space import SearchConfig, Space
 from search.space.draws import RandomDraw
 from search.space.objectives import objectives
 
-RAY_TRIAL = "trial_id"
-"""User attribute of a study's trial: Ray's name for it. Trials without it were never trained."""
 SKIPPED = "skipped"
 """User attribute of a suggestion that was not trained: why."""
 
@@ -100,6 +98,11 @@ class OptunaSampler(Searcher):
         study = self._study()
         with study.together():
             return self._suggest(study, trial_id)
+
+    def rest(self) -> None:
+        """Let the study say that what has not ended waits: the search is over, or goes on later."""
+        if self._opened is not None:  # what never opened it has left nothing under way
+            self._opened.rest()
 
     def _suggest(self, study: SearchStudy, trial_id: str) -> dict[str, Any] | str:
         # First the trials that Ray forgot: their numbers, and so their seeds, come before new
@@ -212,6 +215,7 @@ class OptunaSampler(Searcher):
             is_lost: tells by its number whether Ray has forgotten a trial.
         """
         study = self._opened = open_study(self.space, self.journal, self._sampler)
+        study.wake()
         study.add_trials(trials if trials or study.recorded() else self._earlier)
         self._running, self._numbers, self._trainings = {}, {}, Counter()
         self._lost = deque()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shlex
 import signal
 import threading
@@ -15,6 +16,8 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
 from emgmodels.own_code import installed
+from search.display.words import say
+from search.engine.elsewhere import loggers
 from search.engine.failures import FIRST_EPOCH, RETRIES, explain, is_disk_full
 from search.engine.fixed_list import ListedConfigs
 from search.engine.ray_patches import (
@@ -67,7 +70,7 @@ def run_trials(
         run_config=tune.RunConfig(
             name=ENGINE_FOLDER,
             storage_path=_storage(recorder.folder),
-            callbacks=[recorder],
+            callbacks=_callbacks(sampler.settings, recorder),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             # `num_to_keep` is not set either: each deletion by Ray would force a whole snapshot.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the recorder asks
@@ -107,7 +110,7 @@ def resume_trials(
     local._tune_config.search_alg = Suggestions(sampler)
     local._tune_config.scheduler = scheduler
     run_config = local.get_run_config()
-    run_config.callbacks = [recorder]
+    run_config.callbacks = _callbacks(sampler.settings, recorder)
     # Ray takes these from the path as if it were a URI: "#" and "?" would end it.
     run_config.name, run_config.storage_path = ENGINE_FOLDER, _storage(recorder.folder)
     _fit(tuner, recorder, resources)
@@ -162,6 +165,13 @@ def _trainable(
         ),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
+
+
+def _callbacks(settings: SearchConfig, recorder: Recorder) -> list[tune.Callback]:
+    """Return what hears of trials: the recorder first, so that the others find its records."""
+    console, folder = recorder.progress.console, recorder.folder.path
+    tell = functools.partial(say, console)
+    return [recorder, *loggers(settings.log_to, folder, recorder.record_of, tell)]
 
 
 def _storage(folder: RunFolder, name: str = "") -> str:

@@ -17,6 +17,7 @@ from emgmodels.atomic import whole
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.reading.sessions import STITCHED, WINDOWS, align
+from emgmodels.saying import say
 from search.display.table import Table
 from search.evaluate.evaluation import GREEDY, Evaluation, Row, reach
 from search.results.session_files import SETS
@@ -173,11 +174,9 @@ def _show_text(console: Console, evaluation: Evaluation, lines: int) -> None:
     session, found = evaluation.read(STITCHED, search)[0]
     rows = align(found.target, found.predicted)
     decoder = search.name if search else GREEDY
-    console.print(
+    say(
+        console,
         f"{session} from its beginning, {decoder}; S: another key, D: left out, I: one too many",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
     width = max(1, min(_COLUMNS, console.width - _MARGIN))
     for low in range(0, min(len(rows[0]), lines * width), width):

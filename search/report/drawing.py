@@ -19,8 +19,10 @@ CATEGORIES = 8
 """Numbers of more different values than this stand on a scale, not side by side."""
 ABSENT = "–"
 """Stands for the setting of a stage that a trial does not have."""
+NO_STAGE = "no stage"
+"""Stands for the order of an encoder without any stage."""
 _RASTERIZED = 150
-"""Grey curves from which on a vector figure keeps them as a picture."""
+"""Grey curves, or marks, from which on a vector figure keeps them as a picture."""
 _LOGARITHMIC = 5.0
 """Ratio of largest to smallest value from which on a scale is logarithmic."""
 _WIDE = 20.0
@@ -28,17 +30,39 @@ _WIDE = 20.0
 _JITTER = 0.16
 
 
-def line(trial: Trial, run: Run) -> dict[str, Any]:
-    """Return how a trial's line is drawn: the best few coloured, the others grey."""
-    if trial.rank <= HIGHLIGHTED:
-        zorder = 3 + 0.1 * (HIGHLIGHTED - trial.rank)
-        return {"color": SERIES[trial.rank - 1], "zorder": zorder, "label": trial.name}
-    count = len(run.ranked)
+def lines(axes: Axes, trials: Sequence[Trial], curves: Iterable[tuple[Any, Any]]) -> None:
+    """Draw a line for each trial: the best few coloured and marked, the others grey.
+
+    Args:
+        axes: where.
+        trials: which.
+        curves: horizontal and vertical places of each.
+    """
+    from matplotlib.collections import LineCollection
+
+    grey = []
+    for trial, (x, y) in zip(trials, curves, strict=True):
+        if trial.rank > HIGHLIGHTED:
+            grey.append(np.column_stack([x, y]))
+            continue
+        place = trial.rank - 1
+        axes.plot(
+            *(x, y),
+            color=SERIES[place],
+            zorder=3 + 0.1 * (HIGHLIGHTED - trial.rank),
+            label=trial.name,
+            # Without a mark at its end, nothing would be seen of a curve of one epoch.
+            marker=MARKERS[place],
+            markevery=[-1] if len(x) else [],
+            markersize=4,
+        )
     # Hundreds of opaque grey curves would be one grey area.
-    alpha = min(0.8, max(0.12, 60 / count))
-    # A PDF of thousands of vector curves is slow to open.
-    many = count > _RASTERIZED
-    return {"color": FAINT, "linewidth": 0.5, "zorder": 2, "alpha": alpha, "rasterized": many}
+    alpha = min(0.8, max(0.12, 60 / len(trials)))
+    # As one collection: a thousand lines of their own take a minute. A PDF of thousands of vector
+    # curves is slow to open.
+    many = len(trials) > _RASTERIZED
+    look: dict[str, Any] = {"colors": FAINT, "linewidths": 0.5, "alpha": alpha, "zorder": 2}
+    axes.add_collection(LineCollection(grey, rasterized=many, **look))
 
 
 def dots(axes: Axes, trials: Sequence[Trial], x: Sequence[float], y: Sequence[float]) -> None:
@@ -60,6 +84,7 @@ def dots(axes: Axes, trials: Sequence[Trial], x: Sequence[float], y: Sequence[fl
             markeredgewidth=0.6 if background else 0.9,
             linestyle="none",
             zorder=2 if background else 4,
+            rasterized=len(places) > _RASTERIZED,
         )
 
 
@@ -105,6 +130,8 @@ def legend_of_marks(figure: Figure, run: Run, columns: int = 1) -> None:
 def cut(axes: Axes, curves: Iterable[np.ndarray], ceiling: float | None = None) -> None:
     """Limit the vertical axis to the curves below a ceiling; without one, show decades as such."""
     values = np.concatenate([curve[np.isfinite(curve)] for curve in curves])
+    if not len(values):  # as of a loss that an older version did not write
+        return
     low, high = float(values.min()), float(values.max())
     if ceiling is None and low > 0 and high / low >= _WIDE:
         plain_log(axes, [low, high], "y")
@@ -208,6 +235,8 @@ def _text(value: Any) -> str:
     if isinstance(value, int | float):
         return short(value)
     words = str(value).split()
+    if not words:
+        return NO_STAGE
     return "·".join(word[:4] for word in words) if len(words) > 1 else str(value)
 
 

@@ -17,13 +17,15 @@ from search.display.plot import (
     MARKERS,
     PAGE,
     SERIES,
+    NothingToDrawError,
     Plot,
     cer_axis,
     drawing,
 )
-from search.display.words import setting
+from search.display.words import duration, setting
 from search.report.drawing import (
     ABSENT,
+    NO_STAGE,
     Scale,
     cut,
     dots,
@@ -31,7 +33,7 @@ from search.report.drawing import (
     is_scale,
     legend,
     legend_of_marks,
-    line,
+    lines,
     ordered,
     plain_log,
     short,
@@ -60,8 +62,8 @@ def learning_curves(run: Run) -> Plot:
         for axes, (column, label) in zip(panels, columns.items(), strict=True):
             for rung in run.rungs:
                 axes.axvline(rung, color=FAINT, linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
-            for trial in reversed(run.ranked):
-                axes.plot(trial.curve["epoch"], trial.curve[column], **line(trial, run))
+            curves = [(trial.curve["epoch"], trial.curve[column]) for trial in run.ranked]
+            lines(axes, run.ranked, curves)
             axes.set(xlabel="epoch", ylabel=label, xlim=(0, run.max_epochs * 1.02))
             axes.xaxis.get_major_locator().set_params(integer=True)
             ceiling = CER_CEILING if column == "val_cer" else None
@@ -83,6 +85,7 @@ def progress(run: Run) -> Plot:
     """Draw the best CER so far against epochs and hours, up to what whole trainings would cost."""
     history = run.history
     spent = len(history.best)
+    size, unit = _unit_of_time(max(history.whole_hours, float(history.hours[-1])))
     saved = 100 * (1 - spent / history.whole_epochs)
     title = f"Cost: {spent} epochs, where training every trial whole takes {history.whole_epochs}"
     if spent >= history.whole_epochs:
@@ -92,7 +95,12 @@ def progress(run: Run) -> Plot:
         epochs = np.arange(1, spent + 1)
         ways = (
             (epochs, history.whole_epochs, "epochs trained, all trials together", ".0f"),
-            (history.hours, history.whole_hours, "training time, all trials together (h)", ".3g"),
+            (
+                size * history.hours,
+                size * history.whole_hours,
+                f"training time, all trials together ({unit})",
+                ".3g",
+            ),
         )
         for axes, (cost, whole, label, digits) in zip(panels, ways, strict=True):
             axes.step(cost, history.best, where="post", color=SERIES[0])
@@ -117,11 +125,11 @@ def progress(run: Run) -> Plot:
         figure,
         title,
         f"The search found {_finite(history.best)[-1]:.2f} % in {spent} epochs"
-        f"{f', {run.elapsed / 3600:.3g} h' if math.isfinite(run.elapsed) else ''} and "
-        f"{history.hours[-1]:.3g} h of training time (added up over trials that may have run side "
-        f"by side). Training each of its {len(run.ranked)} trials to the last epoch takes "
-        f"{history.whole_epochs} epochs and about {history.whole_hours:.3g} h: {saved:.0f} % of "
-        f"the epochs were saved.",
+        f"{f', {duration(run.elapsed)}' if math.isfinite(run.elapsed) else ''} and "
+        f"{duration(3600 * history.hours[-1])} of training time (added up over trials that may "
+        f"have run side by side). Training each of its {len(run.ranked)} trials to the last epoch "
+        f"takes {history.whole_epochs} epochs and about {duration(3600 * history.whole_hours)}: "
+        f"{saved:.0f} % of the epochs were saved.",
     )
 
 
@@ -129,20 +137,23 @@ def parallel_coordinates(run: Run) -> Plot:
     """Draw every trial as a line through its settings."""
     names = _most_telling(run)[:_AXES_SHOWN]
     if not names:
-        raise ValueError("parallel coordinates need a setting of which trials had several values")
+        raise NothingToDrawError(
+            "parallel coordinates need a setting of which trials had several values"
+        )
     title = "Settings of the best trials among all others"
     with drawing(title, _about(run), PAGE, 3.3) as figure:
         axes = figure.subplots()
         scales = [Scale([_value(trial, name) for trial in run.ranked]) for name in names]
         cer = Scale([min(trial.val_cer, CER_CEILING) for trial in run.ranked], flipped=True)
         rng = np.random.default_rng(0)
-        for trial in reversed(run.ranked):
+        through: list[tuple[Any, Any]] = []
+        for trial in run.ranked:
             places = [
                 scale(_value(trial, name)) + rng.uniform(-0.012, 0.012)
                 for scale, name in zip(scales, names, strict=True)
             ]
-            places.append(cer(min(trial.val_cer, CER_CEILING)))
-            axes.plot(range(len(places)), places, **line(trial, run))
+            through.append((range(len(names) + 1), [*places, cer(min(trial.val_cer, CER_CEILING))]))
+        lines(axes, run.ranked, through)
         for place, scale in enumerate([*scales, cer]):
             scale.draw(axes, place)
         axes.set_xticks(
@@ -190,7 +201,8 @@ def importance(run: Run) -> Plot:
         title,
         f"PED-ANOVA: how far the values of the best {best} of {len(run.ranked)} trials are from "
         f"those of all. 95 % of random rankings of the same trials stay left of the black mark; "
-        f"a blue bar passes it, a grey one says nothing.",
+        f"a blue bar passes it, a grey one says nothing. optuna-dashboard may show another order: "
+        f"it counts complete trials alone, and their CERs.",
     )
 
 
@@ -200,9 +212,9 @@ def orders(run: Run) -> Plot:
     for trial in run.ranked:
         names = str(trial.values.get("model.encoder.order", "")).split()
         stages = [stage_of(name, {*names} - {name}) for name in names]
-        groups.setdefault(" → ".join(stages) or "no stage", []).append(trial)
+        groups.setdefault(" → ".join(stages) or NO_STAGE, []).append(trial)
     if len(groups) < 2:
-        raise ValueError("the effect of order needs trials of several orders")
+        raise NothingToDrawError("the effect of order needs trials of several orders")
     shown = dict(list(groups.items())[:_ORDERS_SHOWN])
     title = "Validation CER by order of stages"
     with drawing(title, _about(run), COLUMN, 1.7 + 0.2 * len(shown)) as figure:
@@ -225,7 +237,9 @@ def effects(run: Run) -> Plot:
     first = [name for name in names if name.endswith((".layers", ".electrodes"))]
     names = [*first, *(name for name in names if name not in first)][:_PANELS_SHOWN]
     if not names:
-        raise ValueError("the effect of settings needs one of which trials had several values")
+        raise NothingToDrawError(
+            "the effect of settings needs one of which trials had several values"
+        )
     title = "Validation CER by depth, electrodes and other settings"
     rows = math.ceil(len(names) / 3)
     with drawing(title, _about(run), PAGE, 0.95 + 1.75 * rows) as figure:
@@ -244,31 +258,36 @@ def comparison(runs: Sequence[Run]) -> Plot:
     """Draw the best CER so far of several searches against epochs and hours."""
     title = "Best validation CER so far, search by search"
     about = ", ".join(dict.fromkeys(run.data for run in runs))
+    size, unit = _unit_of_time(max(float(run.history.hours[-1]) for run in runs))
     with drawing(title, about, PAGE, 2.8) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         for place, run in enumerate(runs):
             history, colour = run.history, SERIES[place % len(SERIES)]
             for axes, cost in zip(
-                panels, (np.arange(1, len(history.best) + 1), history.hours), strict=True
+                panels, (np.arange(1, len(history.best) + 1), size * history.hours), strict=True
             ):
-                style = ("-", "--", ":")[place // len(SERIES) % 3]
                 axes.step(
-                    cost, history.best, where="post", color=colour, linestyle=style, label=run.name
-                )
-                axes.plot(
-                    cost[-1], history.best[-1], MARKERS[place % len(MARKERS)], color=colour, ms=4
+                    cost,
+                    history.best,
+                    where="post",
+                    color=colour,
+                    linestyle=("-", "--", ":")[place // len(SERIES) % 3],
+                    marker=MARKERS[place % len(MARKERS)],
+                    markevery=[-1],
+                    markersize=4,
+                    label=run.name,
                 )
         for axes in panels:
             axes.set_xlim(0, None)
         panels[0].set_xlabel("epochs trained, all trials together")
-        panels[1].set_xlabel("training time, all trials together (h)")
+        panels[1].set_xlabel(f"training time, all trials together ({unit})")
         cer_axis(panels[0], [cer for run in runs for cer in _finite(run.history.best)], "y")
         panels[0].set_ylabel("best validation CER so far (%)")
         legend(figure, panels[0])
     return Plot(
         figure,
         title,
-        "Each line ends where its search has got to. Hours are training time, added up over "
+        "Each line ends where its search has got to. Training time is added up over "
         "trials that may have run side by side.",
     )
 
@@ -282,7 +301,7 @@ FIGURES = {
     "parallel_coordinates": parallel_coordinates,
     "pareto": pareto,
 }
-"""Every figure of one search by its file's name; each raises ValueError where it has too little."""
+"""Every figure of one search by its file's name; each may raise ``NothingToDrawError``."""
 _STRIPS = f"One mark a trial, a bar at the median of each value. {WHOLE_OR_NOT}"
 
 
@@ -318,7 +337,7 @@ def _most_telling(run: Run) -> list[str]:
     """Return the settings that varied, the most important ones first where that is known."""
     try:
         shares = {item.name: item.share for item in importances(run)}
-    except ValueError:
+    except NothingToDrawError:
         return run.varied
     return sorted(run.varied, key=lambda name: -shares.get(name, 0.0))
 
@@ -334,6 +353,11 @@ def _best(run: Run) -> int:
 def _broken(name: str) -> str:
     """Return a setting's name over two lines or three."""
     return setting(name).replace(" ", "\n")
+
+
+def _unit_of_time(hours: float) -> tuple[float, str]:
+    """Return how many of a unit an hour is, and the unit: that in which a time has few digits."""
+    return (1.0, "h") if hours >= 3 else (60.0, "min") if hours >= 0.05 else (3600.0, "s")
 
 
 def _finite(values: np.ndarray) -> list[float]:

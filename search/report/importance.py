@@ -19,6 +19,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
+from search.display.plot import NothingToDrawError
 from search.report.run import Run
 
 LEAST_TRIALS = 12
@@ -28,7 +29,9 @@ LEAST_BEST = 5
 BEST_SHARE = 0.25
 """Share of trials that are the best. A tenth, which is usual, names the wrong setting in a search
 of 40 trials that one setting decides."""
-_SHUFFLES = 40
+_SHUFFLES, _LEAST_SHUFFLES = 40, 16
+_SHUFFLED = 16_000
+"""Trials in all shuffled rankings together, about: of many trials, fewer rankings say the same."""
 _CHANCE = 0.95
 
 
@@ -42,25 +45,27 @@ class Importance(NamedTuple):
     """What 95 % of random rankings of the same trials stay below, on the same scale."""
 
 
-# Three figures ask for it, and it evaluates forty shuffled rankings.
+# Three figures ask for it, and it evaluates many shuffled rankings.
 @functools.lru_cache(maxsize=4)
 def importances(run: Run) -> list[Importance]:
     """Return the importance of every searched setting, highest first.
 
     Raises:
-        ValueError: there are too few trials, or no journal; the message says so in words.
+        NothingToDrawError: there are too few trials, or no journal; the message says so in words.
     """
     # Ranks and not CERs: most trials were stopped early, and how far their CERs are apart says
     # little.
     order = {trial.number: trial.rank for trial in run.ranked}
     if len(order) < LEAST_TRIALS:
-        raise ValueError(
+        raise NothingToDrawError(
             f"importance needs at least {LEAST_TRIALS} trials with a validation CER, and this run "
             f"has {len(order)}"
         )
     suggested = [trial for trial in _suggested(run.path) if trial.number in order]
     if len(suggested) < LEAST_TRIALS:
-        raise ValueError(f"importance needs the study's journal, {run.path / 'study.journal'}")
+        raise NothingToDrawError(
+            f"importance needs the study's journal, {run.path / 'study.journal'}"
+        )
     evaluator = PedAnovaImportanceEvaluator(target_quantile=_share(len(order)))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.add_trials(
@@ -71,11 +76,12 @@ def importances(run: Run) -> list[Importance]:
     found = _evaluate(evaluator, study, ranks)
     total = sum(found.values())
     if not total:
-        raise ValueError("importance can't be told: the best trials look like all others")
+        raise NothingToDrawError("importance can't be told: the best trials look like all others")
     rng = np.random.default_rng(run.space.search.seed)
     # With few trials some setting always seems to matter. Random rankings show how much of that
     # is chance.
-    chances = [_evaluate(evaluator, study, rng.permutation(ranks)) for _ in range(_SHUFFLES)]
+    shuffles = min(_SHUFFLES, max(_LEAST_SHUFFLES, _SHUFFLED // len(ranks)))
+    chances = [_evaluate(evaluator, study, rng.permutation(ranks)) for _ in range(shuffles)]
     return [
         Importance(
             name,
@@ -105,7 +111,7 @@ def _suggested(path: Path) -> list[FrozenTrial]:
     backend = JournalFileBackend(str(journal))
     storage = optuna.storages.JournalStorage(backend)
     [study] = storage.get_all_studies()
-    return storage.get_all_trials(study._study_id)
+    return storage.get_all_trials(study._study_id, deepcopy=False)
 
 
 def _evaluate(

@@ -20,7 +20,7 @@ from search.display.plot import (
     drawing,
 )
 from search.report.drawing import cut, legend
-from search.report.published import PUBLISHED, as_published, scale, scaled
+from search.report.published import AUTHORS, PUBLISHED, as_published, scale, scaled
 from search.report.run import Run, Trial
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _curves(run: Run, family: Family, members: list[Trial]) -> Plot:
             axes.set(xlabel="epoch", ylabel=label)
             axes.xaxis.get_major_locator().set_params(integer=True)
         legend(figure, panels[0])
-    return Plot(figure, title, f"As figure {family.curves} of the technical report. {_EARLY}")
+    return Plot(figure, title, f"As figure {family.curves} of {AUTHORS}. {_EARLY}")
 
 
 def _bars(run: Run, family: Family, members: list[Trial]) -> Plot:
@@ -158,7 +158,7 @@ def _bar(axes: Axes, at: float, cer: float, trial: Trial, colour: str, halved: b
 
 
 def _mark_published(axes: Axes, run: Run, members: list[Trial]) -> None:
-    """Mark the report's own validation CERs, where they are of the same kind of data."""
+    """Mark the published validation CERs, where they are of the same kind of data."""
     known = {published.architecture: published.val_cer for published in PUBLISHED}
     above = 0.19 if run.is_evaluated else 0
     marks = [(known.get(t.label, math.nan), place + above) for place, t in enumerate(members)]
@@ -171,13 +171,13 @@ def _mark_published(axes: Axes, run: Run, members: list[Trial]) -> None:
             color=INK,
             markerfacecolor=PAPER,
             markersize=4.5,
-            label="the report's validation",
+            label="published validation",
         )
 
 
 def _bars_caption(run: Run, family: Family, tested: bool) -> str:
     test = "" if tested else "Test CERs appear once python -m search.evaluate measured them. "
-    return f"As figure {family.bars} of the technical report. {test}{_EARLY}"
+    return f"As figure {family.bars} of {AUTHORS}. {test}{_EARLY}"
 
 
 def _by_electrodes(run: Run) -> dict[str, list[Trial]]:
@@ -220,7 +220,7 @@ def _electrodes(run: Run, groups: dict[str, list[Trial]]) -> Plot:
     return Plot(
         figure,
         title,
-        "As figure 9 of the technical report: the best trial of each architecture at each number "
+        f"As figure 9 of {AUTHORS}: the best trial of each architecture at each number "
         "of electrodes. Hollow marks ended early and might have improved.",
     )
 
@@ -246,7 +246,7 @@ def _name(run: Run, trial: Trial) -> str:
 
 
 def _about(run: Run, figure: int) -> str:
-    return f"{run.data}, {run.name}; as the report's figure {figure}"
+    return f"{run.data}, {run.name}; as figure {figure} of Agrawal et al."
 
 
 def _stages_text(trial: Trial) -> str:

@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,13 @@ import numpy as np
 import pyarrow as pa
 
 from emgmodels.config import write_yaml_line
-from search.halving.rungs import aligned_epochs, resolve
+from search.display.shared import shared_settings
+from search.halving.rungs import Schedule, aligned_epochs, resolve
 from search.report.tested import test_cer_of, tested_by_trial
 from search.results import seeds
 from search.results.folder import RunFolder
 from search.results.growing_tables import read_parquet
+from search.results.lock import is_running
 from search.results.reading import read_curves, read_trials
 from search.results.record import (
     CUT_OFF,
@@ -49,6 +51,8 @@ _UNDER_WAY = (WAITING, RUNNING, PAUSED)
 class Trial(TrialRow):
     """One row of the trials table, with its settings and its learning curve."""
 
+    node: str
+    """Address of the machine that trains or trained it; empty: not known."""
     notes: list[str]
     """Where its checkpoint, or its test CER, is of other weights than it is ranked by."""
     values: dict[str, Any]
@@ -94,10 +98,13 @@ class Run:
     over_seeds: list[dict[str, Any]]
     """Rows of ``seeds.table`` where configurations were trained with several seeds, else none."""
 
+    called: str = ""
+    """What sets it apart from another of the same name; empty: nothing needs to."""
+
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.path.resolve().name
+        """The folder's name; beside others of that name, with the folders that differ."""
+        return self.called or self.path.resolve().name
 
     @property
     def synthetic(self) -> bool:
@@ -121,6 +128,16 @@ class Run:
         """Whether trials were still under way when the tables were written."""
         return any(trial.state in _UNDER_WAY for trial in self.trials)
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether trials were under way, and no search runs in the folder that could train them."""
+        return self.is_running and not is_running(self.path)
+
+    @property
+    def cut_off(self) -> list[Trial]:
+        """Trials that the end of the search cut off; they go on if it is resumed."""
+        return [trial for trial in self.trials if trial.state == CUT_OFF]
+
     @cached_property
     def ranked(self) -> list[Trial]:
         """Trials that have a validation CER, best first."""
@@ -134,6 +151,11 @@ class Run:
         points = [[getattr(trial, COLUMNS[name]) for name in names] for trial in self.ranked]
         found = on_front(np.array(points, float).reshape(-1, len(names)))
         return list(itertools.compress(self.ranked, found))
+
+    @cached_property
+    def shared(self) -> list[str]:
+        """Settings that all trials share, in the words of the compact notation."""
+        return shared_settings(sorted({trial.architecture for trial in self.trials}))
 
     @property
     def failed(self) -> list[Trial]:
@@ -167,12 +189,16 @@ class Run:
         return shlex.join(["python", "-m", "search.run", str(space), *data])
 
     @cached_property
-    def rungs(self) -> list[int]:
-        """Epochs at which the scheduler compared trials; none where it has no rungs."""
+    def schedule(self) -> Schedule:
+        """The scheduler with every option decided."""
         scheduler = self.space.search.scheduler
         aligned = aligned_epochs(self.space.training.plain())
-        schedule = resolve(scheduler.name, self.max_epochs, aligned, **scheduler.options)
-        return list(schedule.rungs)
+        return resolve(scheduler.name, self.max_epochs, aligned, **scheduler.options)
+
+    @property
+    def rungs(self) -> list[int]:
+        """Epochs at which the scheduler compared trials; none where it has no rungs."""
+        return list(self.schedule.rungs)
 
     @cached_property
     def varied(self) -> list[str]:
@@ -250,11 +276,21 @@ def read_run(path: str | Path) -> Run:
             f"{path}: its search has begun no trial yet, so there is nothing to report"
         )
     space = load_space(path / "space.yaml", imports=False)
-    columns = {name: curves[name].to_numpy() for name in curves.column_names}
+    # Of a chunked column, to_numpy() would import pandas, for a second of nothing.
+    columns = {
+        name: curves[name].combine_chunks().to_numpy(zero_copy_only=False)
+        for name in curves.column_names
+    }
     tested = tested_by_trial(path)
+    order = np.argsort(columns["trial"], kind="stable")
+    numbers, begins = np.unique(columns["trial"][order], return_index=True)
+    # Of no epoch at all, np.split would still make one part.
+    parts = np.split(order, begins[1:]) if len(order) else []
+    places = dict(zip(numbers.tolist(), parts, strict=True))
+    nothing = np.empty(0, dtype=int)
     trials = []
     for row in rows:
-        mine = columns["trial"] == row["trial"]
+        mine = places.get(row["trial"], nothing)
         curve = {name: column[mine] for name, column in columns.items()}
         trials.append(_trial(row, curve, tested.get(row["trial"], [])))
     confirmed = path / "confirm.parquet"
@@ -266,6 +302,20 @@ def read_run(path: str | Path) -> Run:
     over_seeds = seeds.table(groups).to_pylist()
     environment = _read_environment(path / "environment.json")
     return Run(path, space, environment, trials, again, over_seeds)
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """Return runs whose names differ: equal ones with as many folders above as it takes."""
+    found = []
+    for run in runs:
+        parts = run.path.resolve().parts
+        others = [each.path.resolve().parts for each in runs if each.path != run.path]
+        alike = [other for other in others if other[-1] == parts[-1]]
+        depth = 1
+        while depth < len(parts) and any(o[-depth:] == parts[-depth:] for o in alike):
+            depth += 1
+        found.append(replace(run, called="/".join(parts[-depth:])) if alike else run)
+    return found
 
 
 def searched(run: Run) -> dict[str, str]:
@@ -286,6 +336,7 @@ def _trial(
     return Trial(
         **facts,
         test_cer=test_cer,
+        node=row.get("node") or "",
         notes=[*([note] if note else []), *test_notes],
         values={
             name: value

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from search.display import ranking as columns
 from search.display.ranking import About, View
+from search.display.shared import without
 from search.display.table import Table
-from search.display.words import lookahead, number
-from search.report.run import Run, Trial
+from search.display.words import duration, lookahead, number
+from search.report.run import HIGHLIGHTED, Run, Trial
 
 
 def ranking(run: Run, trials: Sequence[Trial], view: View = View.PAGE) -> Table:
@@ -23,8 +24,11 @@ def ranking(run: Run, trials: Sequence[Trial], view: View = View.PAGE) -> Table:
     objectives = run.space.search.objectives
     front = {trial.number for trial in run.front}
     rows = [replace(trial, on_front=trial.number in front) for trial in trials]
+    if view in (View.TOP, View.PAGE):  # which say above or below it what all share
+        rows = [replace(row, architecture=without(row.architecture, run.shared)) for row in rows]
     several = len(objectives) > 1
-    return columns.ranking(About(view, rows, objectives, run.is_evaluated, several))
+    about = About(view, rows, objectives, run.is_evaluated, several, marked=HIGHLIGHTED)
+    return columns.ranking(about)
 
 
 def failures(run: Run) -> Table:
@@ -55,9 +59,9 @@ def comparison(runs: Sequence[Run]) -> Table:
                 lookahead(best.lookahead_ms),
                 str(len(run.trials)),
                 str(len(run.history.best)),
-                f"{run.history.hours[-1]:.3g}",
+                duration(3600 * float(run.history.hours[-1])),
             ]
         )
     headers = ["run", "data", "best val CER %", "architecture", "parameters", "look-ahead"]
-    headers += ["trials", "epochs", "hours"]
+    headers += ["trials", "epochs", "training time"]
     return Table(headers, rows, left=("run", "data", "architecture"))

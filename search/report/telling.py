@@ -10,10 +10,11 @@ from rich.console import Console
 from emgmodels.command import told
 from search.display.ranking import View
 from search.display.words import say
-from search.report.files import SYNTHETIC, write_comparison, write_report
-from search.report.published import basis, matches, side_by_side
-from search.report.run import Run, read_run
+from search.report.files import write_comparison, write_report
+from search.report.published import basis, compared, side_by_side
+from search.report.run import Run, read_run, told_apart
 from search.report.tables import comparison, ranking
+from search.report.wording import cautions, outcome
 from search.storage import local_run
 
 _SHOWN = 15
@@ -27,12 +28,13 @@ def report(console: Console, run: Run, out: Path) -> None:
     console.print(shown.rich(title, console.width))
     if len(run.trials) > _SHOWN:
         say(console, f"... and {len(run.trials) - _SHOWN} more in {out / 'leaderboard.csv'}")
-    if matches(run):
+    say(console, outcome(run))
+    if compared(run):
         heading = "Beside the technical report"
         console.print(side_by_side(run).rich(heading, console.width))
         say(console, basis(run))
-    if run.synthetic:
-        say(console, f"Synthetic data. {SYNTHETIC}")
+    for heading, text in cautions(run):
+        say(console, f"{heading} {text}")
     for note in [*run.weights_notes, *notes]:
         say(console, f"note: {note}")
     say(console, f"Written: {out / 'report.html'}, with leaderboard and figures beside it")
@@ -71,10 +73,10 @@ def read_all(console: Console, runs: Sequence[str]) -> list[Run]:
         raise ValueError("\n".join(["no run can be compared:", *why]))
     for line in why:
         say(console, f"note: {line}")
-    return list(read.values())
+    return told_apart(list(read.values()))
 
 
 def beside(runs: list[Run]) -> Path:
     """Return the folder of a comparison: beside the first run."""
-    names = "-".join(run.name for run in runs)
+    names = "-".join(run.name.replace("/", "-") for run in runs)
     return runs[0].path.resolve().parent / f"comparison-{names[:100]}"

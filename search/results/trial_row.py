@@ -108,8 +108,14 @@ def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def _brief_and_electrodes(architecture: str) -> tuple[str, int]:
     """Return an architecture in brief, and its electrodes; a live table asks twice a second."""
     *_, electrodes = architecture.split(" ")  # stages of the user's own are not known here
-    model = parse_notation(electrodes)
-    return brief_notation(architecture), model.bands * model.electrodes
+    return brief_notation(architecture), _electrodes(electrodes)
+
+
+@lru_cache(maxsize=64)
+def _electrodes(text: str) -> int:
+    """Return the electrodes of all bands that ``@16ch`` stands for."""
+    model = parse_notation(text)
+    return model.bands * model.electrodes
 
 
 def rows_of(ranking: Sequence[TrialRecord], front: Iterable[int] = ()) -> list[TrialRow]:

@@ -164,7 +164,11 @@ def _train(
         # A fixed list is trained whole: winners that are confirmed are no search.
         settings = space.search.model_copy(update={"stop": None} if plan.listed else {})
         recording = recorder(folder, boards, progress, scheduler, settings)
-        run(source, scheduler, plan.data, resources, recording)
+        try:
+            run(source, scheduler, plan.data, resources, recording)
+        finally:
+            if isinstance(source, OptunaSampler):
+                source.rest()
     if source.exhausted:
         say(console, f"note: no more trials: {source.exhausted}")
     return recording

@@ -18,6 +18,7 @@ from emgmodels.config import Config
 from emgmodels.sessions import Split, read_info, split_text
 from emgmodels.stages.pretrained import check_weights
 from search.display.words import say
+from search.engine.elsewhere import check_log_to
 from search.engine.gpu_share import AUTO, gpu_share, gpus_of_trial, trial_bytes
 from search.engine.resources import Resources, choose_resources, resources_asked
 from search.engine.schedulers import check_options
@@ -282,6 +283,7 @@ def _check(space: Space) -> None:
     """Raise ValueError for what a space lacks, before anything is written."""
     schedule_of(space)
     OptunaSampler(space)
+    check_log_to(space.search.log_to)
     for stage in space.pretrained(seed=space.search.seed):
         check_weights(stage)
     space.check(seed=space.search.seed)

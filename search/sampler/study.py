@@ -9,6 +9,7 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,18 @@ _CHOSEN_EVERY = 25
 """Trials between two choices of the best, which looks at all."""
 
 
+RAY_TRIAL = "trial_id"
+"""User attribute of a study's trial: Ray's name for it. Trials without it were never trained."""
+_METRIC_NAMES = {
+    "val_cer": "validation CER (%)",
+    "parameters": "parameters",
+    "macs": "multiply-accumulates a second",
+    "lookahead_ms": "look-ahead (ms)",
+    "electrodes": "electrodes",
+}
+"""Objectives as optuna-dashboard names them."""
+
+
 class SearchStudy(optuna.Study):
     """A study that shows its sampler stopped and unfinished trials too, as far as they have got.
 
@@ -68,6 +81,24 @@ class SearchStudy(optuna.Study):
         # Without it no sampler would learn from stopped trials of a search with several
         # objectives.
         self._storage.set_trial_intermediate_value(trial._trial_id, epoch, float(cer))
+
+    def rest(self) -> None:
+        """Let trials that have not ended wait, since nothing trains them any more.
+
+        Whoever looks at the study then sees none that runs for ever.
+        """
+        self._turn(TrialState.RUNNING, TrialState.WAITING)
+
+    def wake(self) -> None:
+        """Let trials run again that ``rest`` let wait."""
+        # What Optuna itself lets wait has no name of Ray's: it is to be asked for.
+        self._turn(TrialState.WAITING, TrialState.RUNNING)
+
+    def _turn(self, before: TrialState, after: TrialState) -> None:
+        with self.together():
+            for trial in self.recorded():
+                if trial.state == before and RAY_TRIAL in trial.user_attrs:
+                    self._storage.set_trial_state_values(trial._trial_id, after)
 
     def recorded(self) -> list[FrozenTrial]:
         """Return the trials as they are."""
@@ -226,6 +257,10 @@ def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> Sear
             f"{journal}: holds a study of {len(study.directions)} objectives, the space has "
             f"{objectives}: start a new run"
         )
+    if study.metric_names is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([_METRIC_NAMES[each] for each in space.search.objectives])
     # The scheduler decides which trials stop. Optuna's own pruner would decide a second time.
     found = SearchStudy(name, storage, sampler, optuna.pruners.NopPruner())
     found.journal, found.shown = file, shown_to(sampler, space)

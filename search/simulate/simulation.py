@@ -13,7 +13,7 @@ from rich.table import Table
 
 from emgmodels.config import read_yaml
 from emgmodels.outputs import check_output, picture_path
-from search.display.words import with_room
+from search.display.words import say, with_room
 from search.engine.schedulers import SCHEDULERS, check_options
 from search.halving.rungs import HALVING, aligned_epochs, resolve
 from search.simulate.frontier import FRONTIER_MARK, draw_frontier
@@ -110,11 +110,12 @@ def _recorded(console: Console, asked: Asked) -> tuple[list[Curve], Setting]:
     curves = whole(recorded, epochs)
     trials = _trials(" ".join(map(str, asked.paths)), recorded, curves, epochs, asked.trials)
     diverged = sum(curve.diverged for curve in curves)
-    console.print(
+    say(
+        console,
         f"{len(curves)} of {len(recorded)} curves have all {epochs} epochs"
         f"{f' or diverged, as {diverged} did' if diverged else ''}; "
         f"{asked.repeats} searches of {trials} trials on {asked.slots} slot"
-        f"{'s'[: asked.slots > 1]}"
+        f"{'s'[: asked.slots > 1]}",
     )
     return curves, Setting(epochs, asked.slots, trials, asked.repeats, asked.seed)
 
@@ -126,7 +127,7 @@ def _draw(
         draw_frontier(results, figure, slots, default)
     except ValueError as error:  # matplotlib lists the formats it has
         raise ValueError(f"--figure {figure}: {error}") from None
-    console.print(f"drawn: {figure}")
+    say(console, f"drawn: {figure}")
 
 
 def _read(paths: list[Path]) -> list[Curve]:
@@ -216,16 +217,20 @@ def _named(text: str) -> tuple[str, dict[str, Any]]:
 
 def _print_tuned(console: Console, tuned: Tuned, bound: float) -> None:
     rule = tuned.rule
-    console.print(f"cheapest rule with mean regret of at most {bound:g} CER: [bold]{rule}[/bold]")
-    console.print("A bound met on some curves need not hold on others. Chosen without a group of")
-    console.print("curves, and tried on it:")
+    say(console, f"cheapest rule with mean regret of at most {bound:g} CER: {rule}")
+    say(
+        console,
+        "A bound met on some curves need not hold on others. Chosen without a group of curves, and "
+        "tried on it:",
+    )
     for name, (other, summary) in tuned.held_out.items():
         kept = "kept" if summary.regret <= bound else "not kept"
-        console.print(
+        say(
+            console,
             f"  {name}: {other}: {100 * summary.share:.1f} % of epochs, "
-            f"regret {summary.regret:.3f} ± {summary.error:.3f}: {kept}"
+            f"regret {summary.regret:.3f} ± {summary.error:.3f}: {kept}",
         )
-    console.print("in a space file:\n\n  search:\n    scheduler:", highlight=False)
+    say(console, "in a space file:\n\n  search:\n    scheduler:")
     for key, value in (("name", rule.name), *rule.given):
-        console.print(f"      {key}: {value}", highlight=False)
+        say(console, f"      {key}: {value}")
     console.print()

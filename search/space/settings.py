@@ -15,6 +15,7 @@ SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasiran
 SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "pbt", "none"]
 Ranking = Literal["loss", "cer", "both"]
 Objective = Literal["val_cer", "parameters", "macs", "lookahead_ms", "electrodes"]
+LogTo = Literal["wandb", "mlflow"]
 
 SCHEDULER_OPTIONS: dict[str, tuple[str, ...]] = {
     "asha": ("grace", "eta", "rank_by"),
@@ -54,6 +55,21 @@ def _check_objectives(names: tuple[Objective, ...]) -> tuple[Objective, ...]:
         raise ValueError("must name val_cer, alone or among others")
     if len(set(names)) != len(names):
         raise ValueError("must name each objective once")
+    return names
+
+
+def _one_or_more(value: Any) -> Any:
+    """Return names as a list, also where one stands alone."""
+    if value is None or isinstance(value, str):
+        return () if value is None else (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be wandb, mlflow, or a list of both")
+    return tuple(value)
+
+
+def _check_named_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("must name each once")
     return names
 
 
@@ -259,6 +275,10 @@ class SearchConfig(Frozen):
     ] = None
     """Seconds, or a duration, without a report after which a trial is started again; without it, 20
     times the longest epoch seen and at least 10 minutes, an hour before the first epoch of all."""
+    log_to: Annotated[
+        tuple[LogTo, ...], BeforeValidator(_one_or_more), AfterValidator(_check_named_once)
+    ] = ()
+    """Where trials are logged beside the run folder: wandb (Weights & Biases), mlflow, or both."""
     repeats: PositiveInt = 1
     """Trainings of each suggestion, each with its own seed; several take a sampler that does not
     learn from results, and scheduler none."""

@@ -24,6 +24,7 @@ HEADERS = {
     View.BOARD: "#|trial|CER %|epochs|state|how it ended",
     View.PAGE: "rank|trial|architecture|val CER %|95 % interval|test CER %|epochs|parameters|"
     "MMAC/s|look-ahead|electrodes|front|time|how it ended",
+    View.TOP: "rank|trial|architecture|val CER %|test CER %|parameters|epochs",
     View.BRIEF: "rank|trial|architecture|val CER %|95 % interval|test CER %|epochs|parameters|"
     "MMAC/s|look-ahead|electrodes|front|state",
     View.FILE: "rank|trial|architecture|val_cer|val_cer_low|val_cer_high|test_cer|best_epoch|"
@@ -35,6 +36,7 @@ FEWEST = {
     View.LIVE: "#|trial|architecture|epoch|CER %|state",
     View.BOARD: HEADERS[View.BOARD],
     View.PAGE: "rank|trial|architecture|val CER %|epochs|parameters|look-ahead|time|how it ended",
+    View.TOP: "rank|trial|architecture|val CER %|parameters|epochs",
     View.BRIEF: "rank|trial|architecture|val CER %|epochs|parameters|look-ahead|state",
     View.FILE: HEADERS[View.FILE].removesuffix("|front"),
 }

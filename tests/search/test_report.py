@@ -26,6 +26,7 @@ from search.report.__main__ import app
 from search.report.figures import orders
 from search.report.files import write_comparison, write_report
 from search.report.importance import importances
+from search.report.page import report_page
 from search.report.pareto import pareto, pareto_front
 from search.report.run import read_run
 from search.report.tables import ranking
@@ -90,7 +91,7 @@ def test_seeds_of_one_architecture_are_ranked_by_their_mean(tmp_path):
         assert row["mean_cer"] == pytest.approx(np.mean(cers))
         assert row["sd"] == pytest.approx(np.std(cers, ddof=1))
     assert second["p_best"] < 0.05
-    for text in (files._page(run, {}, []), files._leaderboard(run)):  # no figures: fast
+    for text in (report_page(run, {}, []), files._leaderboard(run)):  # no figures: fast
         assert "Over seeds" in text
         assert f"{first['mean_cer']:.2f}" in text
         assert "Rank 1 is better than all others" in text
@@ -99,8 +100,12 @@ def test_seeds_of_one_architecture_are_ranked_by_their_mean(tmp_path):
 def test_page_fetches_nothing_and_shows_every_figure(run):
     page = (run / "report" / "report.html").read_text()
     assert re.findall(r'(?:src|href)="(?!data:image/svg|#)', page) == []
-    assert not re.search(r"<script|<link|@import|url\(", page)
-    assert page.count("data:image/svg+xml") == len(list((run / "report").glob("*.png")))
+    assert not re.search(r"<link|@import|url\(|\bfetch\(|XMLHttpRequest|<script[^>]+src", page)
+    assert "default-src 'none'" in page
+    # Learning curves are drawn as a part of the page, which a pointer can read.
+    assert page.count("data:image/svg+xml") == len(list((run / "report").glob("*.png"))) - 1
+    assert page.count('<svg class="chart"') == 2
+    assert len(page) < 5_000_000
 
 
 def test_synthetic_data_is_named_on_page_leaderboard_and_terminal(run):
@@ -208,7 +213,7 @@ def test_of_several_objectives_the_front_is_that_of_all_of_them(tmp_path):
     assert re.findall(r"^\| \d+ \| (\d{3}) \|", section, re.M) == [f"{n:03d}" for n in front]
     assert {"electrodes", "MMAC/s"} <= set(re.findall(r"[\w/]+", section))
     assert text.split("## Pareto front")[0].count("●") == len(front)
-    assert "all that was minimised" in files._page(run, {"pareto": pareto(run)}, [])
+    assert "all that was minimised" in report_page(run, {"pareto": pareto(run)}, [])
 
 
 def test_of_several_objectives_a_search_ends_with_its_front(tmp_path):
@@ -353,6 +358,15 @@ def test_runs_that_cannot_be_read_hide_no_others_from_a_comparison(run, tmp_path
     for path in (empty, damaged):
         assert str(path) in alone.output
         assert CliRunner().invoke(app, [str(path)]).exit_code == 2
+
+
+def test_runs_of_one_name_are_told_apart_in_a_comparison(copy, tmp_path):
+    other = shutil.copytree(copy, tmp_path / "elsewhere" / copy.name)
+    result = CliRunner().invoke(app, [str(copy), str(other), "--out", str(tmp_path / "both")])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "both" / "comparison.md").read_text()
+    assert f"| elsewhere/{copy.name} |" in text
+    assert f"| {copy.parent.name}/{copy.name} |" in text
 
 
 def test_searches_on_the_same_sessions_compare_without_warning(run, copy, tmp_path):

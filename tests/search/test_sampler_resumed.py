@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from helpers.samplers import ELECTRODES, SPACE, config_of, finish, recorded, result
 from optuna.trial import TrialState
@@ -40,6 +41,39 @@ def test_a_restored_sampler_suggests_what_the_first_would_have(space_of, journal
             if index % 4:
                 finish(one, str(index), cer=30 + index % 7)
     assert drawn == expected
+
+
+def test_what_a_search_leaves_waits_in_the_study_and_runs_when_it_goes_on(
+    space_of, journal, tmp_path
+):
+    space = space_of(SPACE, "search.sampler=random")
+    sampler = OptunaSampler(space, journal)
+    sampler.rest()  # before anything was suggested
+    assert not journal.exists()
+    for key in "abc":
+        sampler.suggest(key)
+        sampler.on_trial_result(key, result(1, 90))
+    sampler.on_trial_complete("a", result(9, 40))
+    sampler.save(str(tmp_path / "state"))
+    sampler.rest()
+    states = [TrialState.COMPLETE, TrialState.WAITING, TrialState.WAITING]
+    assert [trial.state for trial in recorded(journal)] == states
+
+    restored = OptunaSampler(space, journal)
+    restored.restore(str(tmp_path / "state"))
+    states = [TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING]
+    assert [trial.state for trial in recorded(journal)] == states
+    assert restored.suggest("d")["number"] == 3
+    restored.on_trial_complete("b", result(9, 30))
+    assert recorded(journal)[1].values == [30]
+    assert recorded(journal)[1].intermediate_values == {1: 90, 9: 30}
+
+
+def test_the_study_names_what_it_minimises(space_of, journal):
+    OptunaSampler(space_of(SPACE), journal).suggest("a")
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    study = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend))
+    assert study.metric_names == ["validation CER (%)"]
 
 
 def test_after_a_kill_trials_that_ray_has_forgotten_come_again(space_of, journal, tmp_path):

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
+from helpers.browser import browser, end, start
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
@@ -158,55 +152,8 @@ def server(boards):
 
 @pytest.fixture(scope="module")
 def driver():
-    """Address of a headless Chromium's WebDriver session; skipped where there is none."""
-    program = shutil.which("chromedriver")
-    if program is None or shutil.which("chromium") is None:
-        pytest.skip(
-            "no browser: apt-get install chromium chromium-driver to see TensorBoard in one"
-        )
-    process, address = start([program], "/status", b'"ready":true')
-    options = {
-        "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1500,3000"]
-    }
-    wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
-    session = post(f"{address}/session", wanted)["sessionId"]
-    try:
-        yield f"{address}/session/{session}"
-    finally:
-        end(process)
-
-
-def start(command: list[str], path: str, expected: bytes):
-    """Start a server on a free port; return it and its address once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [*command, f"--port={port}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
-    while True:
-        with contextlib.suppress(OSError):
-            if expected in urllib.request.urlopen(address + path, timeout=10).read():
-                return process, address
-        assert process.poll() is None, f"{command} ended"
-        assert time.monotonic() < deadline, f"{command} did not start"
-        time.sleep(0.3)
-
-
-def end(process: subprocess.Popen) -> None:
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(30)
-
-
-def post(address: str, content: dict):
-    request = urllib.request.Request(address, json.dumps(content).encode())
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        return json.load(answer)["value"]
+    with browser("1400,3000") as found:
+        yield found
 
 
 TEXT = """
@@ -214,6 +161,43 @@ const text = node => node.nodeType === Node.TEXT_NODE ? node.data + "\\n"
   : [...(node.shadowRoot?.childNodes ?? []), ...node.childNodes].map(text).join("");
 return text(document.body);
 """
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Address of a TensorBoard of trials with seven searched settings."""
+    folder = tmp_path_factory.mktemp("many") / "tensorboard"
+    names = (*PARAMETERS, "training.learning_rate", "training.batch_size")
+    writer = TrialBoards(folder, names, "synthetic data")
+    for trial in (record(0, [80.0, 40.0], RUNNING), record(1, [70.0, 20.0], COMPLETE)):
+        values = flatten(trial.config.model.model_dump(mode="json"), "model")
+        values |= flatten(trial.config.training.model_dump(mode="json"), "training")
+        writer.start(trial.slug, values)
+        for row in trial.curve:
+            writer.report(trial.slug, row)
+    writer.search.update([], elapsed=1.0)
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
+    process, address = start(command, "/data/runs", b"search")
+    yield address
+    end(process)
+
+
+EDGE = """
+const inner = node => [...(node.shadowRoot?.children ?? []), ...node.children];
+const all = node => [node, ...inner(node).flatMap(all)];
+const heads = all(document.body).filter(node => node.textContent.trim() === "best CER (%)"
+  && node.children.length === 0 && node.getBoundingClientRect().width > 0);
+return Math.max(...heads.map(node => node.getBoundingClientRect().right), 0);
+"""
+
+
+def test_the_best_cer_of_many_settings_is_in_sight(driver, many):
+    driver.open(f"{many}/#hparams")
+    deadline = time.monotonic() + 40
+    while not 500 < (edge := driver.run(EDGE)) <= 1400:
+        assert time.monotonic() < deadline, f"its column ends at {edge} of 1,400 pixels"
+        time.sleep(0.5)
+    assert "recurrent.hidden 64" in driver.run(TEXT)
 
 
 @pytest.mark.parametrize(
@@ -225,11 +209,11 @@ return text(document.body);
     }.items(),
 )
 def test_a_browser_shows_it(view, shown, driver, server):
-    post(f"{driver}/url", {"url": f"{server}/#{view}"})
-    post(f"{driver}/refresh", {})
+    driver.open(f"{server}/#{view}")
+    driver.run("location.reload()")
     deadline = time.monotonic() + 40
     page = ""
     while missing := [text for text in shown if text not in page]:
         assert time.monotonic() < deadline, missing
         time.sleep(0.5)
-        page = post(f"{driver}/execute/sync", {"script": TEXT, "args": []})
+        page = driver.run(TEXT)

@@ -1,0 +1,38 @@
+"""Sentences on a terminal: wrapped between words, so that none and no path is broken in two."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def say(console: Console, text: str) -> None:
+    """Print a text as it is, without colours or markup: on a terminal wrapped between words.
+
+    Files, pipes and notebooks get whole lines.
+    """
+    shown = wrapped(text, console.width) if console.is_terminal else text
+    console.print(shown, highlight=False, markup=False, soft_wrap=True)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return a text in lines of at most so many characters, broken between words alone.
+
+    A longer word stays whole. So does a line that begins with spaces: it is a command or a list,
+    and a command that is copied must stay one line.
+
+    >>> print(wrapped("see /a/long/path now", 12))
+    see
+    /a/long/path
+    now
+    """
+    lines = [
+        line
+        if len(line) <= width or line.startswith(" ")
+        else textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    ]
+    return "\n".join(lines)
