@@ -20,7 +20,7 @@ from benchmarks.idle import search_idly
 from benchmarks.measure import Figure, Scope
 from search.engine.recorder import Recorder
 from search.engine.trial import EmgTrial, TrialData
-from search.halving.ending import Why
+from search.halving.ending import Ending, Why
 
 WANTED = 0.1
 _TRIAL = (
@@ -50,7 +50,7 @@ class Watching(Recorder):
         self.pids: set[int] = getattr(self, "pids", set()) | enough
         if len(self.pids) == self.workers and not self.ending:
             Watching.seen = [memory(pid) for pid in self.pids]
-            self._end(Why.INTERRUPTED)
+            self._end(Ending(Why.INTERRUPTED))
 
 
 def run(scope: Scope) -> Iterator[Figure]:

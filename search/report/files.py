@@ -25,6 +25,7 @@ from search.report.wording import (
     cost,
     data,
     doubts,
+    further,
     outcome,
     shared,
 )
@@ -129,7 +130,7 @@ def _draw(run: Run) -> tuple[dict[str, Plot], list[str]]:
 def _leaderboard(run: Run) -> str:
     lines = [f"# {run.name}: ranking by validation CER"]
     lines += (f"> **{heading}** {text}" for heading, text in cautions(run))
-    lines += [outcome(run), cost(run), f"Data: {data(run)}"]
+    lines += [outcome(run), *filter(None, [further(run)]), cost(run), f"Data: {data(run)}"]
     lines += filter(None, [shared(run)])
     lines.append(tables.ranking(run, run.trials[:_IN_MARKDOWN]).markdown())
     lines += [f"Note: {note}." for note in run.weights_notes]

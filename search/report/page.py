@@ -33,7 +33,8 @@ def report_page(
         notes: why figures are missing.
         live: the page loads itself again, and says what runs.
     """
-    page = Page(f"{run.name}: what the search found", wording.outcome(run), live)
+    lead = " ".join(filter(None, [wording.outcome(run), wording.further(run)]))
+    page = Page(f"{run.name}: what the search found", lead, live)
     for heading, text in wording.cautions(run):
         if live is None or heading != "Still running.":
             page.banner(heading, text)

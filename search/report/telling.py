@@ -14,7 +14,7 @@ from search.report.files import write_comparison, write_report
 from search.report.published import basis, compared, side_by_side
 from search.report.run import Run, read_run, told_apart
 from search.report.tables import comparison, ranking
-from search.report.wording import cautions, outcome
+from search.report.wording import cautions, further, outcome
 from search.storage import local_run
 
 _SHOWN = 15
@@ -29,6 +29,8 @@ def report(console: Console, run: Run, out: Path) -> None:
     if len(run.trials) > _SHOWN:
         say(console, f"... and {len(run.trials) - _SHOWN} more in {out / 'leaderboard.csv'}")
     say(console, outcome(run))
+    if ahead := further(run):
+        say(console, ahead)
     if compared(run):
         heading = "Beside the technical report"
         console.print(side_by_side(run).rich(heading, console.width))

@@ -10,7 +10,9 @@ from typing import Any
 
 from emgmodels.bootstrap import TOLD_APART
 from search.display.words import duration, interval, lookahead, number
+from search.halving.further import outlook
 from search.report.run import Run, Trial
+from search.results.record import COMPLETE, STOPPED
 
 SYNTHETIC = (
     "These sessions were typed by a simulated typist. Error rates on them compare architectures "
@@ -36,6 +38,12 @@ def outcome(run: Run) -> str:
         f"after {_epochs(best.best_epoch)}, {best.parameters:,} parameters, look-ahead "
         f"{lookahead(best.lookahead_ms)}."
     )
+
+
+def further(run: Run) -> str:
+    """Say what further trials may bring, from those that ended; empty where they are too few."""
+    ended = [trial.val_cer for trial in run.trials if trial.state in (COMPLETE, STOPPED)]
+    return outlook(ended)
 
 
 def cautions(run: Run) -> Iterator[tuple[str, str]]:
