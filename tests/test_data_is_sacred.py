@@ -112,7 +112,13 @@ def test_an_output_never_replaces_what_the_command_did_not_write(place, name):
     assert Path("/dev/null").is_char_device()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "export-onnx" else ())
+        for name in COMMANDS
+    ],
+)
 def test_a_command_may_replace_its_own_output(place, name):
     app, words, _, ending = COMMANDS[name]
     out = place / f"new/out{ending}"

@@ -245,6 +245,7 @@ class Store:
         return {info.path[len(root) + 1 :]: info for info in found if info.is_file}
 
 
+@pytest.mark.slow
 def test_a_run_is_fetched_to_no_place_where_others_have_something(place, made):
     store = Store(made / "run-001")
     for target in targets(place):

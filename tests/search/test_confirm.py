@@ -133,6 +133,7 @@ def test_winners_are_trained_again_compared_and_extended(engine, searched):
     assert f"{searched} --confirm K" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_search_over_seeds_is_confirmed_at_its_end(engine, searched, tmp_path):
     sessions = [{"user": "12345678", "session": f"s{i}"} for i in range(2)]

@@ -109,6 +109,7 @@ def test_trials_that_ray_ends_for_want_of_memory_are_failed_and_the_search_goes_
     }
 
 
+@pytest.mark.slow
 def test_trials_without_memory_or_without_numbers_are_recorded_and_the_search_goes_on(
     data, tiny_space, tmp_path
 ):
@@ -178,6 +179,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
         subprocess.run(["umount", tmp_path], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_search_and_with_space_it_goes_on(data, tiny_space, whole, small_disk):
     filler = small_disk / "filler"
 

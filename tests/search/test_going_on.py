@@ -99,6 +99,7 @@ def test_a_search_learns_from_an_earlier_one_and_trains_none_of_its_trials(
     assert second["architecture"][0] not in first["architecture"]
 
 
+@pytest.mark.slow
 def test_a_search_whose_time_was_up_before_its_first_trial_and_amid_others_goes_on(
     data, tiny_space, whole, tmp_path, capsys, spent
 ):

@@ -165,6 +165,7 @@ def test_a_snapshot_that_cannot_be_read_is_told_and_nothing_is_trained_again(ori
     assert read_curves(folder).equals(before)
 
 
+@pytest.mark.slow
 def test_a_demo_goes_on_where_its_cache_never_was(engine, tmp_path, monkeypatch):
     """Its typist's sessions are written again, to the same bytes; the first cache is gone."""
     space = tmp_path / "tiny.yaml"

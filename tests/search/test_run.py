@@ -225,6 +225,7 @@ class TestFinishedSearch:
         if best["state"] == "complete":
             assert float(found[1]) == pytest.approx(best["val_cer"], abs=0.01)
 
+    @pytest.mark.slow
     def test_the_function_gives_the_same_trials_as_the_command(
         self, finished, engine, data, space, tmp_path, capsys
     ):
@@ -249,6 +250,7 @@ class TestFinishedSearch:
             assert pair[0][:shared] == pair[1][:shared]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ctrl_c_ends_the_search_with_its_ranking_and_weights_and_it_goes_on(data, space, tmp_path):
     """The same trials as an uninterrupted search, none lost, none twice."""

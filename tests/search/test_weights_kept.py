@@ -39,6 +39,7 @@ def space(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
     engine, data, space, tmp_path, spent
 ):
