@@ -335,7 +335,8 @@ class EncoderConfig(Frozen):
             if name in fields:
                 given[name] = {} if value is None and name in order else value
             elif value is not None:
-                kind = section_kind(cls, name) if stages.get(name, name) != name else None
+                stage = stages.get(name, name)
+                kind = section_kind(cls, stage) if stage != name and stage in fields else None
                 given[name] = Repeat(kind, value) if kind is not None else value
         return {"order": tuple(OwnName(n) if n in own else n for n in order), **given}
 

@@ -336,7 +336,7 @@ def test_tpe_learns_which_sequence_is_good(space_of):
     for index in range(60):
         orders.append(config_of(sampler.suggest(str(index))).model.encoder.order)
         finish(sampler, str(index), cer=20.0 if orders[-1] == wanted else 60.0)
-    assert orders[30:].count(wanted) >= 20
+    assert orders[30:].count(wanted) >= 12  # at random: 4 of 30
 
 
 NUMBERS = """
