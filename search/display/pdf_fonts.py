@@ -34,10 +34,9 @@ def cut_once() -> Iterator[None]:
     from matplotlib.backends import _backend_pdf_ps
 
     module: Any = _backend_pdf_ps
-    cut = getattr(module, "get_glyphs_subset", None)
-    as_file = getattr(module, "font_as_file", None)
-    known = cut is not None and as_file is not None
-    if not known or list(inspect.signature(cut).parameters) != ["fontfile", "glyphs"]:
+    cut: Any = getattr(module, "get_glyphs_subset", None)
+    as_file: Any = getattr(module, "font_as_file", None)
+    if not (cut and as_file) or list(inspect.signature(cut).parameters) != ["fontfile", "glyphs"]:
         yield
         return
     module.get_glyphs_subset = lambda fontfile, glyphs: _shared(fontfile, glyphs, cut, as_file)
