@@ -31,10 +31,12 @@ def cut_once() -> Iterator[None]:
     matplotlib has no public way to that. Where it works in another way than the version that this
     was written for, nothing changes.
     """
-    from matplotlib.backends import _backend_pdf_ps as module
+    from matplotlib.backends import _backend_pdf_ps
 
-    cut, as_file = map(functools.partial(getattr, module), ("get_glyphs_subset", "font_as_file"))
-    if list(inspect.signature(cut).parameters) != ["fontfile", "glyphs"]:
+    module: Any = _backend_pdf_ps
+    cut: Any = getattr(module, "get_glyphs_subset", None)
+    as_file: Any = getattr(module, "font_as_file", None)
+    if not (cut and as_file) or list(inspect.signature(cut).parameters) != ["fontfile", "glyphs"]:
         yield
         return
     module.get_glyphs_subset = lambda fontfile, glyphs: _shared(fontfile, glyphs, cut, as_file)

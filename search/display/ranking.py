@@ -65,7 +65,8 @@ class Column:
     """A column of the ranking.
 
     Attributes:
-        header: what stands above it: one text for all views, or that of each view that has it.
+        header: what stands above it: one text for all views but TOP, or that of each view that has
+            it.
         value: what it says of a trial; None and NaN: nothing.
         text: a value as a person reads it.
         is_text: it holds words: they stand to the left, and are wrapped where they are long.
@@ -82,7 +83,11 @@ class Column:
 
     def header_in(self, about: About) -> str | None:
         """Return the header; None where a ranking does without the column."""
-        known = self.header if isinstance(self.header, str) else self.header.get(about.view)
+        # A first screen has room for few: a column stands there only where it says so.
+        if isinstance(self.header, str):
+            known = None if about.view is View.TOP else self.header
+        else:
+            known = self.header.get(about.view)
         return known if known is not None and self.when(about) else None
 
     def cell(self, trial: TrialRow, about: About) -> Any:

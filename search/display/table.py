@@ -77,7 +77,7 @@ class Table:
         """
         kinds = ["" if header in self.left else ' class="number"' for header in self.headers]
         head = "".join(
-            f'<th scope="col"{kind}>{html.escape(header)}</th>'
+            f"<th{kind}>{html.escape(header)}</th>"
             for header, kind in zip(self.headers, kinds, strict=True)
         )
         owners = [f' data-trial="{number}"' for number in self.trials] or [""] * len(self.rows)

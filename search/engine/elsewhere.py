@@ -86,7 +86,13 @@ class Elsewhere(tune.Callback):
         """Leave nothing in Ray's snapshots: a resumed search brings its own."""
         return tune.Callback, ()
 
-    def setup(self, **_: Any) -> None:
+    def setup(
+        self,
+        stop: Any = None,
+        num_samples: int | None = None,
+        total_num_samples: int | None = None,
+        **_: Any,
+    ) -> None:
         """Ray is about to begin."""
         self._safely(self._open)
 

@@ -12,7 +12,7 @@ from search.display.plot import KINDS, MARK, NothingToDrawError, Plot
 from search.display.ranking import View
 from search.display.words import number
 from search.report import figures, tables
-from search.report.page import report_page
+from search.report.page import report_page as _page
 from search.report.published import basis, compared, side_by_side
 from search.report.replication import redrawn
 from search.report.run import Run
@@ -57,7 +57,7 @@ def write_report(run: Run, out: Path) -> list[str]:
     texts = {
         "leaderboard.csv": tables.ranking(run, run.trials, View.FILE).csv(),
         "leaderboard.md": f"{_leaderboard(run)}\n<!-- {MARK} -->\n",
-        "report.html": report_page(run, plots, notes),
+        "report.html": _page(run, plots, notes),
     }
     _write(out, plots, texts)
     return notes

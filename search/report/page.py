@@ -14,7 +14,7 @@ from search.display.ranking import View
 from search.display.words import setting
 from search.report import tables, wording
 from search.report.live import now
-from search.report.published import AUTHORS, basis, compared, side_by_side
+from search.report.published import basis, compared, side_by_side
 from search.report.run import HIGHLIGHTED, Run, searched
 
 _TOP = 10
@@ -156,7 +156,7 @@ def _add_figures(page: Page, run: Run, plots: Mapping[str, Plot], notes: Sequenc
         page.text(basis(run))
         page.table(side_by_side(run))
     again = [name for name in plots if name.startswith("report_figure")]
-    _add_plots(page, f"Drawn as {AUTHORS} did", plots, *again)
+    _add_plots(page, "As Agrawal et al. drew it", plots, *again)
 
 
 def _add_plots(page: Page, heading: str, plots: Mapping[str, Plot], *names: str) -> None:

@@ -167,8 +167,10 @@ def _train(
         try:
             run(source, scheduler, plan.data, resources, recording)
         finally:
-            if isinstance(source, OptunaSampler):
-                source.rest()
+            # A full disk has been told already, and must not hide why the search ended.
+            with contextlib.suppress(OSError):
+                if isinstance(source, OptunaSampler):
+                    source.rest()
     if source.exhausted:
         say(console, f"note: no more trials: {source.exhausted}")
     return recording

@@ -20,6 +20,7 @@ from emgmodels.training.fit import fit
 from emgmodels.windows.cache import prepare
 from search.halving.ending import Ending, Why
 from search.report import files
+from search.report.page import report_page
 from search.report.run import read_run
 from search.results.folder import RunFolder
 from search.results.reading import read_trials
@@ -125,7 +126,7 @@ def test_winners_are_trained_again_compared_and_extended(engine, searched):
     assert [row["trainings"] for row in rows] == [3, 3]
 
     run = read_run(searched)
-    for text in (files._page(run, {}, []), files._leaderboard(run)):  # no figures: fast
+    for text in (report_page(run, {}, []), files._leaderboard(run)):  # no figures: fast
         assert f"{rows[0]['mean_cer']:.2f}" in text
 
     refused = CliRunner().invoke(app, ["--resume", str(searched / "confirm")])
