@@ -76,8 +76,8 @@ def _there(run: Path, files: dict[str, Any]) -> Split:
             f"({gone[0]}): name their folder with --data; those of a demo are written again by "
             f"python -m search.evaluate"
         )
-    paths = {name: tuple(map(Path, files[name])) for name in SUBSETS}
-    chosen = Split(files["subject"], **paths, origin=f"as {run.name} searched")
+    train, val, test = (tuple(map(Path, files[name])) for name in SUBSETS)
+    chosen = Split(files["subject"], train, val, test, origin=f"as {run.name} searched")
     return apart(chosen, ("train", "val"))
 
 
