@@ -61,7 +61,8 @@ def main() -> None:
         half = [int(len(cers) * rng.choice([0.5, 0.75])) for cers in searches]
         held = np.mean(
             [
-                cers[:count].min() - cers[count:].min() <= most(cers[:count], len(cers) - count)
+                cers[:count].min() - cers[count:].min()
+                <= most(cers[:count].tolist(), len(cers) - count)
                 for count, cers in zip(half, searches, strict=True)
             ]
         )
