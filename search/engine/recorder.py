@@ -1,7 +1,6 @@
 """What Ray Tune's trials report, recorded: run folder, TensorBoard, console.
 
-Also watched from here, once around Ray's loop: trials that hang, a disk that fills up, a search of
-which every trial fails, the time budget, and the rules of ``search.stop``.
+Also watched, once around Ray's loop: whatever ends a search before its last trial.
 """
 
 from __future__ import annotations
@@ -138,7 +137,7 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial got its slot, for the first time or again."""
-        record = self._record(trial)
+        record = self.record_of(trial)
         record.state, record.ending = RUNNING, None
         record.node = ""
         self.folder.append(record)
@@ -149,7 +148,7 @@ class Recorder(tune.Callback):
     ) -> None:
         """An epoch is over."""
         self._heard[trial.trial_id] = trial, time.monotonic()
-        record = self._record(trial)
+        record = self.record_of(trial)
         if (node := result.get("node_ip", "")) != record.node:  # Ray says it with results only
             record.node = node
             self.folder.append(record)
@@ -173,7 +172,7 @@ class Recorder(tune.Callback):
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A checkpoint is there: of a new best epoch, at a rung, or at the end."""
         _forget_statistics(trial)
-        record = self._record(trial)
+        record = self.record_of(trial)
         self._saves.saved(record)
         if _take_checkpoint(record, trial):
             self._spent.note(trial)
@@ -183,7 +182,7 @@ class Recorder(tune.Callback):
     ) -> None:
         """A trial ended, whoever ended it."""
         _forget_statistics(trial)
-        record = self._record(trial)
+        record = self.record_of(trial)
         if record.state != FAILED:
             whole = record.epoch >= record.config.training.epochs
             record.state = COMPLETE if whole else STOPPED
@@ -193,7 +192,7 @@ class Recorder(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial failed more often than it is started again."""
-        record = self._record(trial)
+        record = self.record_of(trial)
         record.state = FAILED
         times = trial.num_failures if trial.num_failures > 1 else None
         record.ending = replace(self._note_failure(trial), times=times)
@@ -202,11 +201,11 @@ class Recorder(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial failed and is started again."""
-        self._record(trial).ending = replace(self._note_failure(trial), again=True)
+        self.record_of(trial).ending = replace(self._note_failure(trial), again=True)
 
     def owes(self, trial: Trial) -> bool:
         """Return whether a trial's best weights are to be kept, and are in no checkpoint yet."""
-        record = self._record(trial)
+        record = self.record_of(trial)
         return self._best.may_keep(record) and self._saves.is_owed(record)
 
     @contextlib.contextmanager
@@ -328,7 +327,7 @@ class Recorder(tune.Callback):
     def _note_failure(self, trial: Trial) -> Ending:
         """Write down why a trial failed, and return it."""
         text = failures.last_failure(trial)
-        self.folder.write_failure(self._record(trial), text)
+        self.folder.write_failure(self.record_of(trial), text)
         if failures.is_disk_full(text) and self.ending is None:
             self._end(Ending(Why.DISK_FULL))
         return self._hung.pop(trial.trial_id, None) or failures.ending_noted(text)
@@ -339,9 +338,6 @@ class Recorder(tune.Callback):
 
     def record_of(self, trial: Trial) -> TrialRecord:
         """Return what is known of a trial of Ray's."""
-        return self._record(trial)
-
-    def _record(self, trial: Trial) -> TrialRecord:
         number = trial.config["number"]
         if number not in self.folder.trials:
             config = Config.model_validate_json(trial.config["config"])
@@ -376,7 +372,7 @@ class Recorder(tune.Callback):
         """Return why a trial ended: what the scheduler knows of it, else whether it was whole."""
         if self.explain is not None:
             return self.explain(trial.trial_id)
-        record = self._record(trial)
+        record = self.record_of(trial)
         return Ending(Why.WHOLE if record.state == COMPLETE else Why.STOPPED, epoch=record.epoch)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import pickle
@@ -20,7 +19,7 @@ from ray.tune.search import Searcher
 from emgmodels.config import Config
 from emgmodels.notation import notation
 from search.sampler.samplers import POINTS, make_sampler, planned_points, trial_seed
-from search.sampler.study import RAY_TRIAL, SearchStudy, open_study
+from search.sampler.study import RAY_TRIAL, SearchStudy, open_study, training_key
 from search.sampler.warm_start import EARLIER, TRAINED
 from search.space import SearchConfig, Space
 from search.space.draws import RandomDraw
@@ -116,8 +115,8 @@ class OptunaSampler(Searcher):
         trial, config = found
         trial.set_user_attr(RAY_TRIAL, trial_id)
         trial.set_user_attr("architecture", notation(config.model))
-        self._numbers.setdefault(_key(config), trial.number)
-        self._trainings[_key(config)] += 1
+        self._numbers.setdefault(training_key(config), trial.number)
+        self._trainings[training_key(config)] += 1
         self._running[trial_id] = _Running(trial, config.training.epochs)
         return self._suggestion(config, trial.number)
 
@@ -230,12 +229,12 @@ class OptunaSampler(Searcher):
                 _skip(study, optuna.Trial(study, frozen._trial_id), "its search was killed")
             # Trials of an earlier search do not count among those that this search is to train.
             elif frozen.user_attrs.get(TRAINED):
-                key = _key(self._recorded(frozen))
+                key = training_key(self._recorded(frozen))
                 self._trained_earlier[key] = frozen.user_attrs[EARLIER]
             elif trial_id is not None and SKIPPED not in frozen.user_attrs:
                 config = self._recorded(frozen)
-                self._numbers.setdefault(_key(config), frozen.number)
-                self._trainings[_key(config)] += 1
+                self._numbers.setdefault(training_key(config), frozen.number)
+                self._trainings[training_key(config)] += 1
                 started.append(frozen.system_attrs.get("fixed_params"))
                 if lost:
                     self._lost.append(frozen)
@@ -340,9 +339,9 @@ class OptunaSampler(Searcher):
 
     def _objection(self, config: Config) -> str | None:
         """Return why a configuration is not to be trained, or None."""
-        if (number := self._numbers.get(_key(config))) is not None:
+        if (number := self._numbers.get(training_key(config))) is not None:
             return f"the same as trial {number}"
-        if (other := self._trained_earlier.get(_key(config))) is not None:
+        if (other := self._trained_earlier.get(training_key(config))) is not None:
             return f"the same as {other}"
         return self.space.violation(config)
 
@@ -385,13 +384,6 @@ class _Running:
 def _skip(study: SearchStudy, trial: optuna.Trial, reason: str) -> None:
     trial.set_user_attr(SKIPPED, reason)
     study.tell(trial, state=TrialState.FAIL)
-
-
-def _key(config: Config) -> bytes:
-    """Return what is the same for equal models and trainings only."""
-    # Name and seed differ in each trial and say nothing about what is trained.
-    content = config.model_dump_json(include={"model", "training"})
-    return hashlib.blake2b(content.encode(), digest_size=16).digest()
 
 
 def _lowest(*values: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import heapq
 import json
 import math
@@ -21,6 +22,7 @@ from optuna.storages.journal._file import LOCK_FILE_SUFFIX, get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
 from emgmodels.atomic import append
+from emgmodels.config import Config
 from search.results.growing_tables import drop_torn_line
 from search.sampler.trial_views import Shown, shown_to
 from search.space import Space
@@ -265,3 +267,10 @@ def open_study(space: Space, journal: Path | None, sampler: BaseSampler) -> Sear
     found = SearchStudy(name, storage, sampler, optuna.pruners.NopPruner())
     found.journal, found.shown = file, shown_to(sampler, space)
     return found
+
+
+def training_key(config: Config) -> bytes:
+    """Return what is the same for equal models and trainings only."""
+    # Name and seed differ in each trial and say nothing about what is trained.
+    content = config.model_dump_json(include={"model", "training"})
+    return hashlib.blake2b(content.encode(), digest_size=16).digest()

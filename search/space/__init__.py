@@ -22,11 +22,12 @@ from emgmodels.lazy import offered
 
 if TYPE_CHECKING:
     from search.space.distributions import OutsideError
+    from search.space.feasibility import Feasibility
     from search.space.loading import load_space
     from search.space.parsing import SpaceError
     from search.space.session_limits import Sessions, sessions_of
     from search.space.settings import Constraints, SchedulerConfig, SearchConfig, TypistConfig
-    from search.space.space import Feasibility, Space
+    from search.space.space import Space
 
 __all__ = [
     "Constraints",
@@ -46,7 +47,7 @@ __getattr__ = offered(
     __name__,
     {
         "Constraints": "search.space.settings",
-        "Feasibility": "search.space.space",
+        "Feasibility": "search.space.feasibility",
         "OutsideError": "search.space.distributions",
         "SchedulerConfig": "search.space.settings",
         "SearchConfig": "search.space.settings",

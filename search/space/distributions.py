@@ -9,7 +9,7 @@ of the path: ``training.aligned_start.choice[1].epochs``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from typing_extensions import override
@@ -215,3 +215,13 @@ def _range(kind: str, low: float, high: float, step: float | None, log: bool) ->
     if log:
         plain["log"] = True
     return plain
+
+
+def above_zero(layers: Node) -> Node | None:
+    """Return a distribution without its 0, None where nothing is left."""
+    if isinstance(layers, IntRange) and layers.low == 0:
+        return replace(layers, low=layers.step) if layers.high else None
+    if isinstance(layers, Choice):
+        kept = tuple(option for each in layers.options if (option := above_zero(each)) is not None)
+        return Choice(kept) if kept else None
+    return None if layers == Fixed(0) else layers

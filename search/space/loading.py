@@ -27,7 +27,8 @@ from search.space.parsing import (
 from search.space.recipes import with_recipes
 from search.space.sections import section
 from search.space.settings import Constraints, TypistConfig
-from search.space.space import LARGEST_GRID, Space, of_each, partial
+from search.space.space import LARGEST_GRID, Space, partial
+from search.space.walks import of_each
 
 _TRAININGS = 20
 """Trainings of a space that are tried for contradictions."""

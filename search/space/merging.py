@@ -27,7 +27,8 @@ from emgmodels.config import (
 )
 from emgmodels.config.stage_names import stage_of
 from emgmodels.notation import parse_notation
-from search.space.parsing import DISTRIBUTIONS, is_entry, shown
+from search.space.parsing import DISTRIBUTIONS, is_entry
+from search.space.ranges import shown
 from search.space.sections import default_node, join, stages_of
 from search.space.settings import SamplerConfig, SchedulerConfig, SpaceFile
 

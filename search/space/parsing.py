@@ -32,9 +32,9 @@ from search.space.distributions import (
     IntRange,
     Node,
     flow,
-    on_step,
 )
 from search.space.orders import Permutation, StageSequence
+from search.space.ranges import checked_values, range_problem, shown
 from search.space.sections import CODE, EncoderSection, Section, join, section
 from search.space.settings import Entry
 
@@ -48,7 +48,6 @@ DISTRIBUTIONS = {
 """The distributions of the grammar and the options each takes."""
 
 _SEARCHED = (ModelConfig, TrainingConfig)
-_MOST_CHECKED = 2000
 _LONGEST_PERMUTATION = 6
 
 
@@ -327,7 +326,7 @@ def _parse_range(
     raw: dict[str, Any], what: str, kind: type[Frozen], name: str, path: str, mistakes: list[str]
 ) -> Node:
     bounds, step, log = raw[what], raw.get("step"), raw.get("log", False)
-    if (problem := _range_problem(what, bounds, step, log)) is not None:
+    if (problem := range_problem(what, bounds, step, log)) is not None:
         mistakes.append(f"{path}.{what}: {shown(bounds)} is not allowed: {problem}")
         return Fixed(None)
     low, high = bounds
@@ -337,50 +336,11 @@ def _parse_range(
     else:
         node = FloatRange(float(low), float(high), None if step is None else float(step), log)
     found: list[str] = []
-    for value in _values(node):
+    for value in checked_values(node):
         if not found:
             _check(value, kind, name, f"{path}.{what}", found)
     mistakes += found
     return node
-
-
-def _range_problem(what: str, bounds: list[Any], step: Any, log: Any) -> str | None:
-    """Return what is wrong with a range in itself."""
-    wanted = "an integer" if what == "int" else "a finite number"
-
-    def is_number(value: Any) -> bool:
-        return _is_int(value) or (what == "float" and _is_float(value))
-
-    if len(bounds) != 2 or not all(map(is_number, bounds)):
-        return f"must be [low, high], each {wanted}"
-    low, high = bounds
-    if low > high:
-        return f"the range is reversed: write [{high}, {low}]"
-    if not isinstance(log, bool):
-        return f"log: {shown(log)} must be true or false"
-    if log and low <= 0:
-        return "a logarithmic range must begin above 0"
-    if step is None:
-        return None
-    if not is_number(step) or step <= 0:
-        return f"step: {shown(step)} must be {wanted} above 0"
-    if log:
-        return "a logarithmic range has no step: leave out log or step"
-    if not on_step(high - low, step):
-        return f"steps of {step} from {low} do not reach {high}"
-    return None
-
-
-def _values(node: IntRange | FloatRange) -> Iterator[float]:
-    """Yield the values of a range that are checked: both ends, then all, or one between."""
-    yield node.low
-    yield node.high
-    if isinstance(node, FloatRange):
-        yield node.low + (node.step or 0.618 * (node.high - node.low))
-    elif node.count() <= _MOST_CHECKED:
-        yield from range(node.low, node.high, node.step)
-    else:
-        yield node.low + node.step
 
 
 def _check(
@@ -404,20 +364,6 @@ def _check(
         else:
             return
     mistakes.append(f"{path}: {shown(value)} is not allowed: {problem}{hint}")
-
-
-def shown(value: Any) -> str:
-    """Return a value as YAML in one line, cut where it is long."""
-    text = flow(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_float(value: Any) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_infinite(value: Any) -> bool:

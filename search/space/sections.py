@@ -20,9 +20,9 @@ from emgmodels.config.stage_names import in_turn, stage_of
 from search.space.distributions import (
     Choice,
     Fixed,
-    IntRange,
     Node,
     OutsideError,
+    above_zero,
     flow,
 )
 from search.space.draws import Draw
@@ -311,22 +311,12 @@ class EncoderSection(Section):
 def _present(node: Node) -> Node | None:
     """Return the node of a stage without its absence, None where nothing is left."""
     if isinstance(node, StageSection):
-        layers = _above_zero(node.entries.get("layers") or default_node(node.kind, "layers"))
+        layers = above_zero(node.entries.get("layers") or default_node(node.kind, "layers"))
         return None if layers is None else replace(node, entries={**node.entries, "layers": layers})
     if isinstance(node, Choice):
         kept = tuple(option for each in node.options if (option := _present(each)) is not None)
         return Choice(kept) if kept else None
     return None if node == Fixed(None) else node
-
-
-def _above_zero(layers: Node) -> Node | None:
-    """Return a distribution without its 0, None where nothing is left."""
-    if isinstance(layers, IntRange) and layers.low == 0:
-        return replace(layers, low=layers.step) if layers.high else None
-    if isinstance(layers, Choice):
-        kept = tuple(option for each in layers.options if (option := _above_zero(each)) is not None)
-        return Choice(kept) if kept else None
-    return None if layers == Fixed(0) else layers
 
 
 def section(kind: type[Frozen], entries: dict[str, Node]) -> Section:

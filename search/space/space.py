@@ -23,15 +23,15 @@ from emgmodels.config import (
     explain,
 )
 from emgmodels.notation import parse_notation
-from search.space.distributions import Choice, Fixed, Node, OutsideError
+from search.space.distributions import Node, OutsideError
 from search.space.draws import Draw, RandomDraw, combinations
+from search.space.feasibility import UNBUILT, Feasibility, Tried
 from search.space.own import Own
-from search.space.parsing import (
-    SpaceError,
-)
-from search.space.sections import EncoderSection, Section, join
+from search.space.parsing import SpaceError
+from search.space.sections import Section
 from search.space.session_limits import Sessions
 from search.space.settings import Constraints, Entry, SearchConfig, TypistConfig
+from search.space.walks import fixed_values, varying
 
 if TYPE_CHECKING:
     from emgmodels.network.summary import Summary
@@ -39,39 +39,8 @@ if TYPE_CHECKING:
 LARGEST_GRID = 20_000
 """Combinations that are still counted one by one, and searched by ``sampler: grid``."""
 _COMPLETIONS = 20
-_UNBUILT = "cannot be built"
-_HARDLY = 0.05
 _OFTEN = 30
 """Samples with a value of which none can be built, so that the value is taken for impossible."""
-
-
-@dataclass(frozen=True)
-class Feasibility:
-    """What was found of a space by trying it."""
-
-    samples: int
-    """Configurations tried: all of a small space, else drawn at random."""
-    feasible: int
-    """Those that can be built and satisfy the constraints."""
-    reasons: Mapping[str, int]
-    """Why the others cannot be trained, and how often."""
-
-    @property
-    def share(self) -> float:
-        """The part of the space that can be trained."""
-        return self.feasible / self.samples
-
-    @property
-    def warning(self) -> str | None:
-        """What to tell the user where not all of the space can be trained."""
-        if not self.reasons:
-            return None
-        reason, count = Counter(self.reasons).most_common(1)[0]
-        only = "only " if self.share < _HARDLY else ""
-        return (
-            f"{only}{self.feasible} of {self.samples} sampled configurations can be trained; "
-            f"{count} of the others: {reason}"
-        )
 
 
 @dataclass(frozen=True)
@@ -215,7 +184,7 @@ class Space:
         """
         reasons: Counter[str] = Counter()
         examples: dict[str, str] = {}
-        tried = _Tried()
+        tried = Tried()
         total = 0
         for params, values in self._samples(samples, seed):
             total += 1
@@ -266,7 +235,7 @@ class Space:
             ValueError: they vary, and trials are stopped on the way.
         """
         # Rungs stand at epochs, so trials of different lengths cannot be compared at them.
-        found = _fixed_value(self.training, "epochs", TrainingConfig().epochs)
+        found = fixed_values(self.training, "epochs", TrainingConfig().epochs)
         if self.search.scheduler.name == "none" and all(isinstance(each, int) for each in found):
             return int(max(found))
         if len(found) > 1 or not isinstance(epochs := found.pop(), int):
@@ -285,7 +254,7 @@ class Space:
 
     def parameters(self) -> list[str]:
         """Return the dotted names of the settings that vary, as a flattened config has them."""
-        found = [*_varying(self.model, "model"), *_varying(self.training, "training")]
+        found = [*varying(self.model, "model"), *varying(self.training, "training")]
         return list(dict.fromkeys(found))
 
     def resolved(self) -> dict[str, Any]:
@@ -340,7 +309,7 @@ class Space:
         try:
             return self._violation(self._config(values))
         except ValueError as error:
-            return _UNBUILT, str(error)
+            return UNBUILT, str(error)
 
     def _violation(self, config: Config) -> tuple[str, str] | None:
         # Both load PyTorch, which reading a space has no need of.
@@ -350,7 +319,7 @@ class Space:
         try:
             summary = describe(config.model)
         except ValueError as error:
-            return _UNBUILT, f"cannot be built: {error}"
+            return UNBUILT, f"cannot be built: {error}"
         for name, value, unit in (
             ("max_parameters", summary.parameters, "parameters"),
             ("max_macs", summary.macs_per_second, "multiply-accumulates per second of EMG"),
@@ -389,64 +358,6 @@ class Space:
                 for index, mistake in enumerate(found)
                 if mistake
             )
-
-
-class _Tried:
-    """Which values were tried, and whether anything with them could be built."""
-
-    def __init__(self) -> None:
-        self._times: Counter[tuple[str, Any]] = Counter()
-        self._failed: dict[tuple[str, Any], list[str]] = {}
-
-    def note(self, params: Mapping[str, Any], reason: tuple[str, str] | None) -> None:
-        """Take in what was tried, and the kind and text of what keeps it from being trained."""
-        for key in params.items():
-            self._times[key] += 1
-            if reason is not None and reason[0] == _UNBUILT:
-                self._failed.setdefault(key, []).append(reason[1])
-
-    def impossible(self, least: int) -> list[str]:
-        """Return the values of which nothing could be built, tried so often at least."""
-        return [
-            f"{name}: {value}: nothing with it can be built: {reasons[0]}"
-            for (name, value), reasons in self._failed.items()
-            if len(reasons) == self._times[name, value] >= least
-        ]
-
-
-def _varying(node: Node, path: str, chosen: bool = False) -> Iterator[str]:
-    """Yield the names of what varies below a node; inside a choice, of everything."""
-    if isinstance(node, EncoderSection):
-        # Repeats that a sequence draws have no entry of their own.
-        stages = {name: node.stage(name) for name in node.stages()}
-        for name, entry in {"order": node.entries.get("order"), **stages}.items():
-            if entry is not None:
-                yield from _varying(entry, join(path, name), chosen)
-    elif isinstance(node, Section):
-        for name, entry in node.entries.items():
-            yield from _varying(entry, join(path, name), chosen)
-    elif isinstance(node, Choice):
-        for option in node.options:
-            yield from _varying(option, path, chosen or len(node.options) > 1)
-    elif chosen or not isinstance(node, Fixed):
-        yield path
-
-
-def of_each(node: Node, name: str) -> Node:
-    """Return a choice of the models alone, or of the trainings, of architectures with both."""
-    if isinstance(node, Choice):
-        return Choice(tuple(of_each(option, name) for option in node.options))
-    assert isinstance(node, Section)
-    return node.entries[name]
-
-
-def _fixed_value(node: Node, name: str, default: Any) -> set[Any]:
-    """Return every value that a key of a section can have; None stands for a range."""
-    if isinstance(node, Choice):
-        return {v for option in node.options for v in _fixed_value(option, name, default)}
-    if isinstance(node, Section):
-        return _fixed_value(node.entries[name], name, None) if name in node.entries else {default}
-    return {node.value if isinstance(node, Fixed) else None}
 
 
 def partial(

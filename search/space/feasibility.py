@@ -1,0 +1,65 @@
+"""How much of a space can be trained, and which of its values never can."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+UNBUILT = "cannot be built"
+"""The kind of reason that no constraint gives."""
+_HARDLY = 0.05
+"""Share of a space that is little."""
+
+
+@dataclass(frozen=True)
+class Feasibility:
+    """What was found of a space by trying it."""
+
+    samples: int
+    """Configurations tried: all of a small space, else drawn at random."""
+    feasible: int
+    """Those that can be built and satisfy the constraints."""
+    reasons: Mapping[str, int]
+    """Why the others cannot be trained, and how often."""
+
+    @property
+    def share(self) -> float:
+        """The part of the space that can be trained."""
+        return self.feasible / self.samples
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell the user where not all of the space can be trained."""
+        if not self.reasons:
+            return None
+        reason, count = Counter(self.reasons).most_common(1)[0]
+        only = "only " if self.share < _HARDLY else ""
+        return (
+            f"{only}{self.feasible} of {self.samples} sampled configurations can be trained; "
+            f"{count} of the others: {reason}"
+        )
+
+
+class Tried:
+    """Which values were tried, and whether anything with them could be built."""
+
+    def __init__(self) -> None:
+        self._times: Counter[tuple[str, Any]] = Counter()
+        self._failed: dict[tuple[str, Any], list[str]] = {}
+
+    def note(self, params: Mapping[str, Any], reason: tuple[str, str] | None) -> None:
+        """Take in what was tried, and the kind and text of what keeps it from being trained."""
+        for key in params.items():
+            self._times[key] += 1
+            if reason is not None and reason[0] == UNBUILT:
+                self._failed.setdefault(key, []).append(reason[1])
+
+    def impossible(self, least: int) -> list[str]:
+        """Return the values of which nothing could be built, tried so often at least."""
+        return [
+            f"{name}: {value}: nothing with it can be built: {reasons[0]}"
+            for (name, value), reasons in self._failed.items()
+            if len(reasons) == self._times[name, value] >= least
+        ]
