@@ -18,6 +18,7 @@ training: {epochs: 9, learning_rate: {float: [1e-4, 1e-2], log: true}}
 search: {trials: 1000}
 """
 ELECTRODES = "{name: six, model: {electrodes: {int: [1, 6]}}, training: {epochs: 9}}"
+RATES = "training.learning_rate={choice: [1e-4, 1e-3, 1e-2]}"
 
 
 def config_of(suggestion):
