@@ -54,7 +54,7 @@ def most(cers: Sequence[float], more: int, probability: float = 0.9) -> float:
     Raises:
         ValueError: fewer than ``LEAST`` trials have a finite CER.
     """
-    low, high = 0.0, max(cer for cer in cers if np.isfinite(cer))
+    low, high = 0.0, min(cer for cer in cers if np.isfinite(cer))  # no CER is below 0
     if chance(cers, more) <= 1 - probability:
         return 0.0
     while high - low > 0.005:
@@ -70,10 +70,14 @@ def outlook(cers: Sequence[float], more: int = 16, points: float = 0.3) -> str:
     known = [cer for cer in cers if np.isfinite(cer)]
     if len(known) < LEAST:
         return ""
+    said = (
+        f"{more} more trials like these better the best by {points:g} CER points or more with a "
+        f"chance of {chance(known, more, points):.0%}"
+    )
+    # Of few and scattered trials the bound says nothing.
+    bound = most(known, more)
     return (
-        f"Of {more} more trials like these, one betters the best by {points:g} CER points or more "
-        f"with a chance of {chance(known, more, points):.0%}, and by no more than "
-        f"{most(known, more):.1f} with one of 90 %."
+        f"{said}, and by at most {bound:.1f} with 90 %." if bound < min(known) / 2 else f"{said}."
     )
 
 
