@@ -80,7 +80,7 @@ def test_deeper_shared_mlp_is_the_mean_over_rolled_inputs():
 
 
 def test_tds_block_written_out():
-    block = TDSBlock(width=12, channels=3, kernel=4)
+    block = TDSBlock(12, 3, 4)
     x = torch.randn(2, 10, 12)
     y = torch.zeros(2, 7, 3, 4)
     weight, bias = block.conv.weight[:, :, 0], block.conv.bias  # (out, in, kernel)

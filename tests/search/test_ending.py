@@ -44,6 +44,15 @@ SENTENCES = {
         Why.INTERRUPTED, state="waiting", epoch=0
     ),
     "running at epoch 1 when the disk was full": Ending(Why.DISK_FULL, state="running", epoch=1),
+    "running at epoch 4 when the target CER was reached (search.stop.target_cer: 12.5)": Ending(
+        Why.TARGET, value="12.5", state="running", epoch=4
+    ),
+    "paused at epoch 4 when 20 trials in a row were no better (search.stop.patience)": Ending(
+        Why.PATIENCE, reached=20, state="paused", epoch=4
+    ),
+    "waiting at epoch 0 when a better trial had a chance of 4.1% (search.stop.improvement)": Ending(
+        Why.IMPROVEMENT, value="4.1%", state="waiting", epoch=0
+    ),
     "running at epoch 1 when no trial could be trained": Ending(
         Why.NONE_TRAINS, state="running", epoch=1
     ),
