@@ -221,12 +221,12 @@ def journal(tmp_path) -> Path:
 def spent(monkeypatch) -> Callable[[int], None]:
     """Let the time budget be spent after that many epochs of all trials together."""
     from search.engine.recorder import Recorder
-    from search.halving.ending import Why
+    from search.halving.ending import Ending, Why
 
     def after(epochs: int) -> None:
-        def why(recorder: Recorder) -> Why | None:
+        def why(recorder: Recorder) -> Ending | None:
             trained = sum(trial.epoch for trial in recorder.folder.trials.values())
-            return Why.TIME_BUDGET if trained >= epochs else None
+            return Ending(Why.TIME_BUDGET) if trained >= epochs else None
 
         monkeypatch.setattr(Recorder, "_reason_to_end", why)
 

@@ -126,7 +126,7 @@ def test_a_fault_of_the_program_is_one_line_and_a_private_log(inputs, monkeypatc
     def broken(*_: object) -> None:
         raise KeyError("s3://KEY:SECRET@bucket")
 
-    monkeypatch.setattr("emgmodels.network.show.parse_notation", broken)
+    monkeypatch.setattr("emgmodels.notation.parse_notation", broken)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     done = CliRunner().invoke(app, ["factory", "conv:1"])
     assert done.exit_code == 1
@@ -144,7 +144,7 @@ def test_ctrl_c_ends_with_130_and_a_word(monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emgmodels.network.show.parse_notation", interrupted)
+    monkeypatch.setattr("emgmodels.notation.parse_notation", interrupted)
     done = CliRunner().invoke(app, ["factory", "conv:1"])
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")
 

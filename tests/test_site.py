@@ -55,6 +55,7 @@ def test_the_notebook_is_kept_without_what_it_printed():
     assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_notebook_runs_as_it_stands(tmp_path):
     """Its cells in one process, as a kernel runs them, in an empty folder."""

@@ -60,7 +60,13 @@ def test_every_stage_is_exported():
     assert stages == set(STAGES)
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+QUICK = "hands apart, stages twice, kernels side by side"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in GRAPHS],
+)
 def test_onnx_computes_what_pytorch_does(name, language_models, tmp_path):
     """For other numbers of windows and samples than it was exported with."""
     reader = reader_of(GRAPHS[name], language_models)

@@ -19,7 +19,7 @@ from search.results.growing_tables import CURVE_METRICS
 from search.results.record import COMPLETE, TrialRecord
 from search.space import load_space
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 HEADER = "run,epoch,val_cer,val_loss\n"
 MODEL = "gru:1(hidden=8,bidirectional=false) mlp:8 hop:64 @16ch"

@@ -133,6 +133,7 @@ class BriefTrial(IdleTrial):
         return super().step()
 
 
+@pytest.mark.slow
 def test_each_slot_has_one_process_also_where_trials_are_brief(engine, tmp_path, monkeypatch):
     """Ray would stop one that starts when another is free, and start it again."""
     processes = tmp_path / "processes"
@@ -170,7 +171,7 @@ class OnceBrokenTrial(IdleTrial):
     [
         ("raises", "Stale file handle"),
         pytest.param("dies", "died", marks=pytest.mark.slow),  # as one dies in test_faults.py
-        ("hangs", "died"),
+        pytest.param("hangs", "died", marks=pytest.mark.slow),
     ],
 )
 def test_a_trial_that_a_used_process_cannot_begin_is_started_again(

@@ -97,6 +97,7 @@ def test_copies_go_on_where_they_lie_and_leave_the_original_alone(original, tmp_
         assert hashes(original) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_was_moved_goes_on_again_and_is_confirmed(original, tmp_path):
     first, second = tmp_path / "first" / "a", tmp_path / "second" / "b"
     shutil.copytree(original, first)
@@ -234,6 +235,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_another_user_goes_on_with_a_copy_of_what_they_may_only_read(
     original, session_paths, tmp_path
 ):

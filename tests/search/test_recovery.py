@@ -41,9 +41,10 @@ def end_while_saving(folder: Path) -> None:
         path.write_text(json.dumps(state))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moments",
-    [(14,), pytest.param((1, 8, 20), marks=pytest.mark.slow)],
+    [(14,), (1, 8, 20)],
     ids=["once", "again and again"],
 )
 def test_a_search_killed_at_any_moment_comes_to_what_an_uninterrupted_one_does(

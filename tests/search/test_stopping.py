@@ -132,7 +132,7 @@ class WorseAndWorse(IdleTrial):
 
 
 def test_a_search_that_no_trial_betters_ends_and_says_so(engine, tmp_path):
-    rules = ["search.stop={patience: 3}", "search.trials=40", "training.epochs=3"]
+    rules = ["search.stop={patience: 3}", "search.trials=40", "training.epochs=1"]
     folder = search_idly(tmp_path, [*rules, "search.scheduler=none"], trial=WorseAndWorse, slots=2)
     assert 4 <= len(folder.trials) < 40
     cut_off = [trial for trial in folder.trials.values() if trial.state == CUT_OFF]

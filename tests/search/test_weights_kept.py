@@ -86,6 +86,7 @@ def test_a_part_of_the_search_that_fails_costs_no_weights(
     assert_ranked_by_what_is_kept(folder)
 
 
+@pytest.mark.slow
 def test_a_search_in_a_thread_keeps_its_weights_too(engine, data, space, tmp_path, spent):
     spent(8)
     options = {"data": data, "out": tmp_path, "quiet": True}
