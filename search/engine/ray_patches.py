@@ -15,13 +15,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.fs
 from ray.tune.experiment import Trial
 
 from search.engine.patching import patch, replaced
+from search.engine.snapshots import SnapshotError, contents_of, go_on_here, write_whole
 
 if TYPE_CHECKING:
     from search.engine.recorder import Recorder
@@ -30,19 +30,14 @@ _TUNE = "ray.tune.tune"  # which ``ray.tune`` hides behind a function so named
 _CONTROLLER = "ray.tune.execution.tune_controller:TuneController"
 _CACHE = "ray.tune.utils.object_cache:_ObjectCache"
 _SNAPSHOTS = "ray.tune.execution.experiment_state:_ExperimentCheckpointManager"
+_SYNCER = "ray.train._internal.storage:_FilesystemSyncer"
 _REGISTRY = "ray.tune.registry:_global_registry"
 _NODE = "ray._private.node:Node"
 _AHEAD = "TUNE_MAX_PENDING_TRIALS_PG"
-_SNAPSHOT_EVERY = 1.0
-"""Seconds between two snapshots of Ray's, at least."""
+_SNAPSHOT_EVERY, _SNAPSHOT_SHARE = 1.0, 0.02
+"""Seconds between two snapshots of Ray's, at least; the part of the driver's time they may take."""
 _LAST_WEIGHTS = 60.0
 """Seconds to wait for the last weights when a search ends."""
-_SNAPSHOT_SHARE = 0.02
-"""Part of the driver's time that snapshots may take to come oftener than Ray takes them."""
-
-
-class SnapshotError(BaseException):
-    """A snapshot of Ray's that cannot be read; no ``Exception``, all of which Ray catches."""
 
 
 @patch("2.60.0", "ray._private.ray_constants:ENABLE_RAY_CLUSTER")
@@ -264,6 +259,27 @@ def frequent_snapshots() -> Iterator[None]:
 
 @patch(
     "2.60.0",
+    f"{_SYNCER}._sync_up_command(self, local_path, uri, exclude)",
+    f"{_SYNCER}.storage_filesystem",
+)
+@contextlib.contextmanager
+def whole_snapshots() -> Iterator[None]:
+    """Let Ray write snapshots whole, as they were when they were taken.
+
+    It copies them over the old ones in a thread, while it may write the next: a search that is
+    killed meanwhile is left with a part of one, and cannot be resumed.
+    """
+
+    def prepared(syncer: Any, local_path: str, uri: str, exclude: Any = None) -> tuple[Any, ...]:
+        contents = contents_of(Path(local_path))
+        return write_whole, {"contents": contents, "to": (syncer.storage_filesystem, uri)}
+
+    with replaced(_of(_SYNCER), "_sync_up_command", prepared):
+        yield
+
+
+@patch(
+    "2.60.0",
     f"{_CONTROLLER}._restore_trials(self, experiment_state)",
     f"{_CONTROLLER}.resume(self, resume_config)",
     f"{_CONTROLLER}._storage",
@@ -289,10 +305,7 @@ def stored_here() -> Iterator[None]:
         trials = restore(controller, state)
         storage._timestamp = staged_at
         for trial in trials:
-            own: Any = trial.storage
-            own._timestamp = staged_at
-            trial.init_local_path()
-            _forget_lost_checkpoint(trial)
+            go_on_here(trial, staged_at)
         return trials
 
     def resumed(controller: Any, resume_config: Any) -> None:
@@ -361,16 +374,6 @@ def last_weights_saved(recorder: Recorder) -> Iterator[None]:
         replaced(tune_controller, "cleanup", cleaned),
     ):
         yield
-
-
-def _forget_lost_checkpoint(trial: Trial) -> None:
-    """Let a trial whose checkpoint is gone start again, since it could not go on from it."""
-    saved: Any = trial.checkpoint
-    if trial.is_finished() or saved is None:
-        return
-    if saved.filesystem.get_file_info(saved.path).type == pa.fs.FileType.NotFound:
-        manager: Any = trial.run_metadata.checkpoint_manager
-        trial.run_metadata.checkpoint_manager = type(manager)(manager.checkpoint_config)
 
 
 def _save_last(controller: Any, recorder: Recorder) -> None:

@@ -21,7 +21,6 @@ from search.engine.elsewhere import loggers
 from search.engine.failures import FIRST_EPOCH, RETRIES, explain, is_disk_full
 from search.engine.fixed_list import ListedConfigs
 from search.engine.ray_patches import (
-    SnapshotError,
     ended_by,
     failed_resets_retried,
     frequent_snapshots,
@@ -31,10 +30,12 @@ from search.engine.ray_patches import (
     stored_here,
     trainable_at_hand,
     waiting,
+    whole_snapshots,
 )
 from search.engine.recorder import Recorder
 from search.engine.resources import Resources, trials_ahead
 from search.engine.searcher import OptunaSampler
+from search.engine.snapshots import SnapshotError
 from search.engine.trial import EmgTrial, TrialData
 from search.halving.ending import Ending, Why
 from search.results.folder import RunFolder
@@ -198,6 +199,7 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
             processes_kept(),
             failed_resets_retried(),
             stored_here(),
+            whole_snapshots(),
             # In an object store each snapshot is an upload, so there they come at Ray's own
             # intervals.
             contextlib.nullcontext() if uploads else frequent_snapshots(),

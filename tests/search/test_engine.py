@@ -10,10 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from pyarrow.fs import LocalFileSystem
+from ray.train._internal.storage import _FilesystemSyncer
 from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
 
 from benchmarks.idle import IdleTrial, search_idly
 from search.engine.patching import left_out, missing
+from search.engine.ray_patches import whole_snapshots
 from search.results.record import COMPLETE
 
 LISTEN = """
@@ -238,3 +241,22 @@ def test_a_folder_too_long_for_rays_sockets_is_said_with_the_remedy(tmp_path):
     )
     assert f"TMPDIR: {folder} is too long" in done.stdout, done.stderr
     assert "RAY_TMPDIR=/tmp" in done.stdout
+
+
+def test_a_snapshot_is_replaced_whole_as_it_was_when_it_was_taken(tmp_path):
+    """A search that is killed meanwhile must find all of it, the old one or the new."""
+    staged, stored = tmp_path / "staged", tmp_path / "stored"
+    staged.mkdir()
+    with whole_snapshots():
+        syncer = _FilesystemSyncer(LocalFileSystem())
+        (staged / "state.json").write_text("the first")
+        assert syncer.sync_up(str(staged), str(stored))
+        syncer.wait()
+        with (stored / "state.json").open() as old:
+            (staged / "state.json").write_text("the second, which is longer")
+            assert syncer.sync_up(str(staged), str(stored))
+            (staged / "state.json").write_text("a third that is not to be sto")  # cut off
+            syncer.wait()
+            assert old.read() == "the first"
+    assert [path.name for path in stored.iterdir()] == ["state.json"]
+    assert (stored / "state.json").read_text() == "the second, which is longer"
