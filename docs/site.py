@@ -24,6 +24,8 @@ PAGES = {
 """Files of the repository, and the pages that they are on the site."""
 _SHIM = "https://unpkg.com/iframe-worker/shim"
 """What the theme would fetch, so that the search works where a page is opened from a folder."""
+_DIALOG = 'data-md-component="search" role="dialog"'
+"""The theme's search box, which it leaves without a name."""
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -46,8 +48,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """Take the search's stand-in for a worker from the site itself, not from the network."""
+    """Take the search's stand-in for a worker from the site itself, and name its box."""
     here = "../" * page.url.count("/")
+    output = output.replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
     return output.replace(_SHIM, f"{here}assets/file-worker.js")
 
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from conftest import ROOT
+from helpers.browser import browser
 
 NOTEBOOK = ROOT / "docs" / "first-search.ipynb"
 
@@ -19,7 +20,7 @@ def cells() -> list[str]:
     return ["".join(cell["source"]) for cell in found if cell["cell_type"] == "code"]
 
 
-def test_the_site_builds_without_warnings_and_fetches_nothing(tmp_path):
+def test_the_site_builds_without_warnings_fetches_nothing_and_all_can_read_it(tmp_path):
     pytest.importorskip("mkdocs", reason="mkdocs-material is not installed: make docs")
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
@@ -40,6 +41,10 @@ def test_the_site_builds_without_warnings_and_fetches_nothing(tmp_path):
         assert fetched == [], page.name
         for source in re.findall(r'<script src="([^"]+)"', text):
             assert (tmp_path / source.removeprefix("/")).is_file(), source
+    with browser() as opened:
+        for name in ("index", "space", "results"):
+            opened.open((tmp_path / f"{name}.html").as_uri())
+            assert opened.barriers() == [], name
 
 
 def test_every_page_stands_in_the_navigation():

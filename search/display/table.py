@@ -88,7 +88,7 @@ class Table:
         # A table of one row has no order to choose.
         kind = ' class="sortable"' if sortable and len(self.rows) > 1 else ""
         return (
-            f'<div class="table" tabindex="0" role="region" aria-label="table"><table{kind}>\n'
+            f'<div class="table" tabindex="0" role="group" aria-label="table"><table{kind}>\n'
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
         )
 

@@ -72,7 +72,7 @@ def outlook(cers: Sequence[float], more: int = 16, points: float = 0.3) -> str:
         return ""
     said = (
         f"{more} more trials like these better the best by {points:g} CER points or more with a "
-        f"chance of {chance(known, more, points):.0%}"
+        f"chance of {100 * chance(known, more, points):.0f} %"
     )
     # Of few and scattered trials the bound says nothing.
     bound = most(known, more)

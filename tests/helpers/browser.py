@@ -12,6 +12,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,17 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """Return what a script in the page returns."""
         return post(f"{self.address}/execute/sync", {"script": script, "args": list(arguments)})
+
+    def barriers(self) -> list[str]:
+        """Return what keeps people from the page, by axe-core: colours, names, the keyboard."""
+        axe = pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
+        self.run((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+        script = """
+            const done = arguments[0];
+            axe.run().then(({violations}) => done(violations
+                .filter(({impact}) => ["serious", "critical"].includes(impact))
+                .map(({help, nodes}) => help + ": " + nodes[0].html)))"""
+        return post(f"{self.address}/execute/async", {"script": script, "args": []})
 
     def command(self, name: str, **parameters: object) -> Any:
         """Send a command of Chromium's developer tools."""
