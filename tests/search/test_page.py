@@ -341,7 +341,7 @@ return [...new Set(found)];
 
 
 def test_all_people_can_read_a_page(path, tmp_path):
-    """Contrast, names and the keyboard, as axe-core checks them; narrow and wide, light and dark."""
+    """Contrast, names and the keyboard, as axe-core checks them; narrow, wide, light, dark."""
     page = tmp_path / "report.html"
     page.write_text(page_of(path))
     with browser() as opened:
