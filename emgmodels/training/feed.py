@@ -14,7 +14,7 @@ from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.network.network import Framing, Network
 from emgmodels.windows.batches import batches, prompt_batch, window_starts
 from emgmodels.windows.cut import Batch, Cut, cut_for, milliseconds, usable_rotation
-from emgmodels.windows.device import DeviceRecordings, recordings_on
+from emgmodels.windows.device import DeviceRecordings
 from emgmodels.windows.prompts import prompt_groups, prompt_windows
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording
 
@@ -64,11 +64,18 @@ class Feed:
         windows: np.ndarray,
         prompts: np.ndarray,
         rng: np.random.Generator,
+        loaded: DeviceRecordings | None = None,
     ) -> Iterator[Batch]:
-        """Yield an epoch's batches, those of prompts among the others at random."""
+        """Yield an epoch's batches, those of prompts among the others at random.
+
+        Args:
+            recordings: what the windows and prompts index.
+            windows: (W, 2), from ``windows``.
+            prompts: (P, 5), from ``prompts``.
+            rng: draws what is random in an epoch.
+            loaded: the EMG of the recordings on a device; None: it is read from their files.
+        """
         size = self.config.training.batch_size
-        # A tuple, because what is loaded is remembered by it.
-        loaded = recordings_on(self.device, tuple(recordings))
         keyed = batches(recordings, windows, size, self.train_cut, rng, loaded)
         if not len(prompts):
             yield from keyed

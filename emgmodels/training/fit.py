@@ -35,10 +35,11 @@ from emgmodels.training.feed import Feed
 from emgmodels.training.intermediate import IntermediateHeads
 from emgmodels.training.learning_rate import learning_rate
 from emgmodels.training.result import EpochResult
+from emgmodels.training.timing import timed
 from emgmodels.windows.batches import window_starts
 from emgmodels.windows.cut import Batch, milliseconds
 from emgmodels.windows.device import recordings_on
-from emgmodels.windows.prompts import prompt_windows
+from emgmodels.windows.prompts import prompt_windows, with_shifts
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
 
 CHECKPOINT_MARK = mark_of("checkpoint")
@@ -82,6 +83,7 @@ def fit(
             "the model takes none of the training prompts at once: take a larger hop or stride, or "
             "show shorter prompts"
         )
+    train = with_shifts(tuple(train))
     run.sessions = {"train": [r.name for r in train], "val": [r.name for r in val]}
     if resume is not None:
         run.load(resume)
@@ -176,6 +178,8 @@ class _Run:
         # generator's state needs saving.
         rng = np.random.default_rng([self.config.seed, epoch])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        loaded = recordings_on(self.device, tuple(recordings))
+        recordings = self._timed(epoch, recordings)
         windows, prompts = feed.windows(recordings, rng), feed.prompts(recordings)
         steps = feed.steps(windows, prompts)
         self.model.train()
@@ -186,7 +190,8 @@ class _Run:
         # notebook, keeps its own numbers.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**62)))
-            for done, batch in enumerate(feed.batches(recordings, windows, prompts, rng), 1):
+            batches = feed.batches(recordings, windows, prompts, rng, loaded)
+            for done, batch in enumerate(batches, 1):
                 self._set_learning_rate(epoch, steps)
                 loss = self._loss(batch.to(self.device), epoch, generator)
                 # Freed gradients spare a step the writing of zeros.
@@ -198,6 +203,18 @@ class _Run:
                     tell(epoch, min(1.0, done / steps))
         self.average.after_epoch(epoch)
         return float(total) / (len(windows) + len(prompts))
+
+    def _timed(self, epoch: int, recordings: Sequence[Recording]) -> Sequence[Recording]:
+        """Return what an epoch is trained on: with key times that the model knows by now."""
+        if all(recording.has_key_times for recording in recordings):
+            return recordings
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+            found = timed(self.model, recordings, self.config.training)
+        start = self.config.training.aligned_start
+        if start is None or epoch > start.epochs:
+            return found
+        # Whole prompts would draw the model onto CTC's plateau, which the aligned start avoids.
+        return [recording for recording in found if recording.has_key_times] or found
 
     def update(self) -> None:
         """Take a step along the gradients there are."""

@@ -6,16 +6,23 @@ nobody knows.
 
 from __future__ import annotations
 
+import functools
+import string
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from emgmodels.charset import encode
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.sessions import Labels
 from emgmodels.windows.recording import LONGEST_PROMPT, Recording, no_prompts
 
 _CUT_OFF = 0.5
 """What a prompt may lack at an end of the recording (s): reading it comes before typing it."""
+(_SHIFT,) = encode("⇧")
+_SHIFTED = encode(string.ascii_uppercase + '~!@#$%^&*()_+{}|:"<>?')
+"""Labels for which shift is held, on a US keyboard as the data set's are."""
 _SHUFFLE = 0.1
 """By which part a prompt's length is changed, either way, before prompts are grouped by length."""
 
@@ -46,6 +53,35 @@ def prompt_table(labels: Labels, time: np.ndarray) -> np.ndarray:
     # A recording is often started by hand just after the first prompt was shown.
     is_inside = (start >= time[0] - _CUT_OFF) & (end <= time[-1] + _CUT_OFF)
     return table[is_inside & (table[:, 1] > table[:, 0])]
+
+
+@functools.lru_cache(maxsize=2)  # one object a set, since what a GPU holds is known by it
+def with_shifts(recordings: tuple[Recording, ...]) -> tuple[Recording, ...]:
+    """Return recordings to train on, whose prompts have the shifts that keyboards recorded.
+
+    A keyboard records shift as a key before ``T``, and a prompt's text has ``T`` alone. A model
+    that learns from both would learn to leave shifts out. Where no keyboard recorded any, prompts
+    are as they are.
+    """
+    keyed = (recording.labels for recording in recordings if recording.has_key_times)
+    if not any((labels == _SHIFT).any() for labels in keyed):
+        return recordings
+    return tuple(
+        recording if recording.has_key_times else _with_shifts(recording)
+        for recording in recordings
+    )
+
+
+def _with_shifts(recording: Recording) -> Recording:
+    is_shifted = np.isin(recording.labels, _SHIFTED)
+    places = np.concatenate([[0], np.cumsum(1 + is_shifted)])
+    prompts = recording.prompts.copy()
+    prompts[:, 2:] = places[prompts[:, 2:]]
+    times = 1 + is_shifted
+    labels = np.repeat(recording.labels, times)
+    labels[places[:-1][is_shifted]] = _SHIFT
+    first, last = (np.repeat(each, times) for each in (recording.first, recording.last))
+    return replace(recording, labels=labels, first=first, last=last, prompts=prompts)
 
 
 def prompt_windows(recordings: Sequence[Recording]) -> np.ndarray:

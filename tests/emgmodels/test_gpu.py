@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_session
+from helpers.prompts import prompted
 from test_factory import MIXED, STAGE_NOTATIONS
-from test_prompts import prompted
 
 import emgmodels
 from emgmodels.checkpoints.exported import write_torch

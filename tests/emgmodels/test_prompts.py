@@ -7,57 +7,28 @@ import numpy as np
 import pytest
 import torch
 from conftest import START, make_session
+from helpers.prompts import MODEL, SPANS, PerfectReader, marked, opened, prompted, small
 
-from emgmodels.charset import BLANK, decode, encode
+from emgmodels.charset import decode, encode
 from emgmodels.checkpoints.loading import load
-from emgmodels.config import Config, TrainingConfig
+from emgmodels.config import TrainingConfig
 from emgmodels.ctc import ctc_loss, greedy_decode
 from emgmodels.factory import build
 from emgmodels.metrics import EditCounts
 from emgmodels.network.memory_estimate import training_bytes
-from emgmodels.network.network import Network
 from emgmodels.notation import parse_notation
 from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, emit
-from emgmodels.sessions import Keystroke, Prompt, Split, write_session
+from emgmodels.sessions import Keystroke, Prompt, Split
 from emgmodels.training.feed import Feed
 from emgmodels.training.fit import fit
 from emgmodels.windows.batches import prompt_batch, window_starts
-from emgmodels.windows.cache import open_split, prepare
+from emgmodels.windows.cache import open_split
 from emgmodels.windows.cut import cut_for
 from emgmodels.windows.device import DeviceRecordings
-from emgmodels.windows.prompts import prompt_groups, prompt_windows
+from emgmodels.windows.prompts import prompt_groups, prompt_windows, with_shifts
 from emgmodels.windows.recording import check_times, frames_for_keys
 
-SPANS = [(1.0, 7.5), (8.0, 13.0), (13.2, 16.0), (17.0, 23.5)]
-MODEL = "gru:1(hidden=24) hop:64 mlp:16"
-
-
-def prompted(spans, seconds=24.0, name="p", seed=0):
-    """Return a session of which only the prompts are known: what was typed while each was shown."""
-    session = make_session(seconds=seconds, seed=seed, name=name)
-    prompts = []
-    for start, end in spans:
-        inside = [k.key for k in session.keystrokes if start <= k.start - START < end - 0.1]
-        prompts.append(Prompt("text", START + start, START + end, "".join(inside)))
-    return replace(session, condition="on_table", keystrokes=(), prompts=tuple(prompts))
-
-
-@pytest.fixture
-def opened(tmp_path, monkeypatch):
-    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "cache"))
-
-    def open_sessions(*sessions):
-        paths = [tmp_path / f"{n}-{session.name}.hdf5" for n, session in enumerate(sessions)]
-        for path, session in zip(paths, sessions, strict=True):
-            write_session(path, session)
-        return prepare(paths)
-
-    return open_sessions
-
-
-def small(model=MODEL, **training):
-    values = {"epochs": 2, "batch_size": 4, "warmup_steps": 2, **training}
-    return Config.model_validate({"model": parse_notation(model).model_dump(), "training": values})
+__all__ = ["opened"]  # the fixture
 
 
 def test_a_prompt_is_a_window_with_all_of_its_text_and_no_other(opened):
@@ -186,38 +157,6 @@ def test_sessions_say_how_they_count_and_what_is_left_out(opened, tmp_path):
     assert any("1 prompts of training sessions take more than 64 s" in note for note in notes)
 
 
-KEYS = "abcd\u23ce"
-"""Each typed on an electrode of its own, three apart."""
-
-
-def marked(spans, seconds=24.0):
-    """Return a session of prompts whose EMG tells each key: a burst on the key's electrode."""
-    rng = np.random.default_rng(0)
-    session = make_session(seconds=seconds, name="marked", on_keyboard=False)
-    emg = rng.normal(size=session.emg.shape).astype(np.float32) * 5
-    prompts = []
-    for start, end in spans:
-        times = np.arange(start + 0.05, end - 0.3, 0.25)
-        keys = rng.integers(len(KEYS) - 1, size=len(times))
-        for at, key in zip([*times, end - 0.15], [*keys, len(KEYS) - 1], strict=True):
-            low = round(at * 2000)
-            emg[low : low + 128, 0, 3 * key] *= 60
-        text = "".join(KEYS[key] for key in keys)
-        prompts.append(Prompt("text", START + start, START + end, text))
-    return replace(session, emg=emg, prompts=tuple(prompts))
-
-
-class PerfectReader(Network):
-    """Names the electrode that is loudest in a frame, if one is."""
-
-    def forward(self, features):
-        loudness = features[:, 0].mean(-1).transpose(1, 2)  # (N, T, E)
-        over, electrode = (loudness - loudness.median(-1, keepdim=True).values).max(-1)
-        labels = torch.tensor([encode(key)[0] for key in KEYS])
-        read = torch.where(over > 1, labels[(electrode // 3).clamp(max=len(KEYS) - 1)], BLANK)
-        return torch.log_softmax(50.0 * torch.nn.functional.one_hot(read, BLANK + 1), -1)
-
-
 @pytest.mark.parametrize("way", [STITCHED, ONE_PASS, WINDOWS])
 def test_a_perfect_reader_of_prompts_has_no_errors(opened, way):
     """Whatever way a session is read: what is held against it is what was typed, and when."""
@@ -325,3 +264,23 @@ def test_keys_in_no_window_are_no_validation(opened):
         ValueError, match=r"none of the .* validation sessions lies inside a window"
     ):
         next(fit(small(), [good], [bad]))
+
+
+def test_prompts_are_trained_with_the_shifts_that_keyboards_record(opened):
+    """A shift before each key that needs one, as the same text's keys have it."""
+    keys = ("Key.shift", "T", "h", "e", "Key.shift", "?")
+    times = START + 1 + np.arange(len(keys)) / 4
+    pressed = tuple(Keystroke(key, at, at) for key, at in zip(keys, times, strict=True))
+    keyed = replace(make_session(), name="keyed", keystrokes=pressed)
+    prompts = tuple(Prompt("text", START + at, START + at + 2, "The?") for at in (1.0, 4.0))
+    text = replace(keyed, condition="on_table", keystrokes=(), prompts=prompts)
+    one, two = opened(keyed, text)
+    same, shifted = with_shifts((one, two))
+    assert same is one
+    assert decode(one.labels) == "⇧The⇧?"
+    assert decode(two.labels) == "The?⏎The?⏎"
+    spans = shifted.prompts[:, 2:].tolist()
+    assert [decode(shifted.labels[slice(*span)]) for span in spans] == ["⇧The⇧?⏎"] * 2
+    assert len(shifted.first) == len(shifted.last) == len(shifted.labels)
+    assert with_shifts((one, two)) is with_shifts((one, two)), "or a GPU would load them anew"
+    assert with_shifts((two,)) == (two,), "nobody recorded a shift"
