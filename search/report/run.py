@@ -20,6 +20,7 @@ from search.display.shared import shared_settings
 from search.halving.rungs import Schedule, aligned_epochs, resolve
 from search.report.tested import test_cer_of, tested_by_trial
 from search.results import seeds
+from search.results.facts import whose
 from search.results.folder import RunFolder
 from search.results.growing_tables import read_parquet
 from search.results.lock import is_running
@@ -116,7 +117,7 @@ class Run:
         """On which data the search measured, in a few words."""
         if self.synthetic:
             return "synthetic data"
-        return f"subject {self.environment.get('subject', 'unknown')}"
+        return whose(self.environment.get("subject", "unknown"))
 
     @property
     def weights_notes(self) -> list[str]:

@@ -36,6 +36,15 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def whose(subject: object) -> str:
+    """Return whose sessions they are, in words, of what ``environment.json`` says of the subject.
+
+    >>> whose("anna"), whose("12 people")
+    ('subject anna', '12 people')
+    """
+    return str(subject) if str(subject).endswith(" people") else f"subject {subject}"
+
+
 def training_command(run: Path, inside: bool = False) -> str:
     """Return the command that trains the best of a run again, on the sessions of its search.
 
@@ -52,7 +61,8 @@ def training_command(run: Path, inside: bool = False) -> str:
         files = [file for part in ("train", "val", "test") for file in split.get(part, ())]
         if files and not any(map(is_uri, files)):
             data = os.path.commonpath([os.path.dirname(file) for file in files])
-            options = ["--subject", facts["subject"]] if facts.get("subject") else []
+            if (subject := facts.get("subject")) and whose(subject) != subject:
+                options = ["--subject", subject]
             if os.path.isfile(origin := str(split.get("origin", ""))):
                 options += ["--split", os.path.abspath(origin)]
     if (run / SPLIT).is_file():  # drawn splits depend on the search's seed

@@ -30,6 +30,7 @@ from search.engine.schedulers import scheduler_from
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import EmgTrial
 from search.engine.tuning import resume_trials, run_trials
+from search.results.facts import whose
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.own_files import unshare
@@ -154,7 +155,7 @@ def _train(
     """Train the trials, and return what recorded them."""
     space, facts = plan.space, folder.read_environment()
     scheduler = scheduler_of(space)
-    on = "synthetic data" if is_synthetic(facts) else f"subject {facts.get('subject', 'unknown')}"
+    on = "synthetic data" if is_synthetic(facts) else whose(facts.get("subject", "unknown"))
     boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
     listed = {number for number, _ in plan.listed or ()}
     done = len(folder.trials.keys() - listed) if listed else 0
