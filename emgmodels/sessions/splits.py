@@ -201,9 +201,9 @@ def _listed(
             raise ValueError(f"{path}: dataset.{subset} has no session{of}: it needs at least 1")
     listed = [entry for subset in SUBSETS for entry in entries[subset]]
     check_once(path, listed)
-    found = _located(path, data, paths, listed, info_of)
     if subject is None:
         check_roles(path, entries)
+    found = _located(path, data, paths, listed, info_of)
     places = iter(found)
     train, val, test = (tuple(next(places) for _ in entries[subset]) for subset in SUBSETS)
     users = {same_spelling(entry.user) for entry in listed}

@@ -142,6 +142,9 @@ def doubts(runs: Sequence[Run]) -> list[str]:
     validated = {
         (run.synthetic, run.environment.get("subject"), *sorted(_validation(run))) for run in runs
     }
+    ranked = {run.environment.get("people", {}).get("rank_by", "pooled") for run in runs}
+    if len(ranked) > 1:
+        return [f"These searches rank by different CERs ({', '.join(sorted(ranked))})."]
     if len(validated) == 1:
         return []
     said = "; ".join(f"{run.name}: {run.data}, {', '.join(_validation(run))}" for run in runs)

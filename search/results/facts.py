@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from emgmodels.scoring import RANKINGS
 from search.storage.place import is_uri
 
 SPLIT = "split.yaml"
@@ -78,6 +79,15 @@ def _is_split(value: Any) -> bool:
     return all(isinstance(files, list) and all(map(_is_text, files)) for files in subsets)
 
 
+def _is_people(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and value.get("rank_by") in RANKINGS
+        and isinstance(runs := value.get("windows"), list)
+        and all(isinstance(run, list) and len(run) == 2 and type(run[1]) is int for run in runs)
+    )
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -105,6 +115,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "subject": (_is_text, "a text"),
     "seed": (lambda value: type(value) is int, "a whole number"),
     "resources_per_trial": (_is_resources, "an object with two numbers: cpus, gpus"),
+    "people": (_is_people, "an object with rank_by, and lists of users and their windows"),
     "storage": (lambda value: value is None or isinstance(value, str), "a URI or null"),
 }
 """What others rely on, and the rule that it keeps."""

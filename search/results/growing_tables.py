@@ -23,8 +23,11 @@ from emgmodels.config import read_yaml
 from emgmodels.paths import refuse_pointer
 from search.space.objectives import COLUMNS, on_front
 
+USER_RATES = (*("val_cer_pooled", "val_cer_mean_user", "val_cer_sd_user", "val_cer_worst_user"),)
+"""CERs of validation beside the one that ranks, which is one of them: see ``emgmodels.scoring``."""
 CURVE_METRICS = (
     *("train_loss", "val_loss", "val_cer", "val_ier", "val_der", "val_ser"),
+    *USER_RATES,
     *("best_val_cer", "learning_rate", "seconds", "arrived"),
 )
 """Columns of the learning curves; ``arrived``: seconds of searching when the epoch was reported,
@@ -34,6 +37,7 @@ _TRIALS = pa.schema(
     [(name, pa.int64()) for name in ("rank", "trial")]
     + [("architecture", pa.string())]
     + [(name, pa.float64()) for name in ("val_cer", "val_cer_low", "val_cer_high")]
+    + [(name, pa.float64()) for name in USER_RATES]
     + [("best_epoch", pa.int64()), ("weights", pa.string())]
     + [("kept_epoch", pa.int64()), ("kept_cer", pa.float64()), ("epochs", pa.int64())]
     + [(name, pa.string()) for name in ("state", "reason", "ending", "ending_facts")]

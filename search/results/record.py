@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from emgmodels.config import Config
 from emgmodels.notation import notation
 from search.halving.ending import Ending, ending_of
-from search.results.growing_tables import CURVE_METRICS
+from search.results.growing_tables import CURVE_METRICS, USER_RATES
 from search.results.intervals import Windows
 from search.storage import StoredFile
 
@@ -190,6 +190,7 @@ class TrialRecord:
             "val_cer": best["val_cer"] if best else None,
             "val_cer_low": low,
             "val_cer_high": high,
+            **{name: _known(best, name) for name in USER_RATES},
             "best_epoch": int(best["epoch"]) if best else None,
             "weights": (self.weights.hash or None) if self.weights else None,
             "kept_epoch": self.kept.epoch if self.kept else None,
@@ -204,6 +205,11 @@ class TrialRecord:
             "electrodes": self.config.model.bands * self.config.model.electrodes,
             "seconds": self.seconds,
         }
+
+
+def _known(epoch: Mapping[str, float] | None, name: str) -> float | None:
+    value = None if epoch is None else epoch.get(name)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def ending_columns(ending: Ending | None) -> dict[str, str | None]:

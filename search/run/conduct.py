@@ -34,6 +34,7 @@ from search.results.facts import whose
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.own_files import unshare
+from search.results.people import scoring_in
 from search.results.session_files import is_synthetic
 from search.run.forecast import TimeLeft
 from search.run.plan import Plan, schedule_of
@@ -156,7 +157,7 @@ def _train(
     space, facts = plan.space, folder.read_environment()
     scheduler = scheduler_of(space)
     on = "synthetic data" if is_synthetic(facts) else whose(facts.get("subject", "unknown"))
-    boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
+    boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on, scoring_in(facts))
     listed = {number for number, _ in plan.listed or ()}
     done = len(folder.trials.keys() - listed) if listed else 0
     trials = source.trials + done

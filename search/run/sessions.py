@@ -20,6 +20,7 @@ from emgmodels.sessions.session import ON_KEYBOARD
 from emgmodels.windows.cache import Opener, open_split, prepare
 from emgmodels.windows.looking import look, no_emg
 from emgmodels.windows.recording import Recording, left_out
+from emgmodels.windows.users import users_of_windows
 from search.display.words import say
 from search.engine.trial import TrialData
 from search.results.demo_sessions import folder_of, is_typists, paths_of, typist_folder
@@ -45,6 +46,11 @@ class Opened:
     data: TrialData
     train: list[Recording]
     val: list[Recording]
+
+    @property
+    def users(self) -> list[str]:
+        """The user of each validation window, in order."""
+        return users_of_windows(self.val)
 
     @property
     def is_aligned(self) -> bool:
@@ -208,7 +214,8 @@ def _made_up(name: str, minutes: float) -> Recording:
     samples = round(60 * minutes * SAMPLE_RATE)
     at = np.arange(SAMPLE_RATE // 10, samples, SAMPLE_RATE // _KEYS_A_SECOND)
     labels = np.arange(len(at)) % 26
-    return Recording(name, no_emg(samples), labels, at, at, has_key_times=True)
+    user = name.rpartition("-")[0]
+    return Recording(name, no_emg(samples), labels, at, at, has_key_times=True, user=user)
 
 
 def _minutes(recordings: list[Recording]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig, Whole, validated
+from emgmodels.scoring import RankBy
 from emgmodels.sessions.people import People, people_of
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasirandom"]
@@ -255,6 +256,10 @@ class SearchConfig(Frozen):
     """Who decides which trials go on: a name, or a mapping with its options."""
     start_with: tuple[str | dict[str, Any], ...] = ()
     """Architectures to try first, in compact notation or as a part of the ``model`` section."""
+    rank_by: RankBy | None = None
+    """The validation CER that all follows, from rungs to ranking: of all windows together
+    (``pooled``), the mean over users (``mean_user``), or that of the worst of them; null: the mean
+    where validation has several users."""
     objectives: Annotated[tuple[Objective, ...], AfterValidator(_check_objectives)] = ("val_cer",)
     """What is minimised; several give a Pareto front, which the rungs of asha keep. ``electrodes``
     are those of all bands together."""
