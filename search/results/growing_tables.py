@@ -23,15 +23,15 @@ from emgmodels.config import read_yaml
 from emgmodels.paths import refuse_pointer
 from search.space.objectives import COLUMNS, on_front
 
-USER_RATES = (*("val_cer_pooled", "val_cer_mean_user", "val_cer_sd_user", "val_cer_worst_user"),)
-"""CERs of validation beside the one that ranks, which is one of them: see ``emgmodels.scoring``."""
 CURVE_METRICS = (
     *("train_loss", "val_loss", "val_cer", "val_ier", "val_der", "val_ser"),
-    *USER_RATES,
     *("best_val_cer", "learning_rate", "seconds", "arrived"),
 )
 """Columns of the learning curves; ``arrived``: seconds of searching when the epoch was reported,
 the time between an interruption and ``--resume`` left out."""
+USER_RATES = ("val_cer_pooled", "val_cer_mean_user", "val_cer_sd_user", "val_cer_worst_user")
+"""Further columns of both tables: CERs beside the one that ranks, which is one of them; see
+``emgmodels.scoring``."""
 
 _TRIALS = pa.schema(
     [(name, pa.int64()) for name in ("rank", "trial")]
@@ -161,7 +161,7 @@ def curves_of(run: Path) -> GrowingTable:
     """Return the curves table of a run folder: one row a trial and epoch."""
     schema = pa.schema(
         [("trial", pa.int64()), ("epoch", pa.int64())]
-        + [(name, pa.float64()) for name in CURVE_METRICS]
+        + [(name, pa.float64()) for name in (*CURVE_METRICS, *USER_RATES)]
     )
     return GrowingTable(run / "curves.parquet", merge_curves, schema)
 

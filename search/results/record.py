@@ -22,6 +22,7 @@ COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
 CUT_OFF = "cut off"
 """By the end of the search; it can go on if the search is resumed."""
 STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
+_OF_AN_EPOCH = ("epoch", *CURVE_METRICS, *USER_RATES)
 UNFINISHED = (WAITING, RUNNING, PAUSED, CUT_OFF)
 """Those of trials that can still be trained."""
 
@@ -95,7 +96,7 @@ class TrialRecord:
             self.windows = Windows.of(int(metrics["best_epoch"]), metrics["best_windows"])
         if "best_weights" in metrics:
             self.reported = Weights.of(metrics)
-        row = {name: float(metrics.get(name, math.nan)) for name in ("epoch", *CURVE_METRICS)}
+        row = {name: float(metrics.get(name, math.nan)) for name in _OF_AN_EPOCH}
         repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
         if repeated:
             self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]

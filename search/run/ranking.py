@@ -53,7 +53,7 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     _say_cost(console, ranking)
     groups = seeds.by_configuration(ranking)
     if len(groups) < len(ranking) and any(len(group.trials) > 1 for group in groups):
-        rows = seeds.table(groups[:_SHOWN]).to_pylist()
+        rows = seeds.table(groups[:_SHOWN], folder.scoring).to_pylist()
         seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
     if ranking[0].best:
         say(console, f"Best: {notation(ranking[0].config.model)}")
