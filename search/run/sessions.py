@@ -94,6 +94,15 @@ def choose_sessions(
     if subject is not None or split is not None:
         raise ValueError("--subject and --split choose from session files: give --data DIR too")
     typist = space.typist or TypistConfig()
+    if people is not None and typist.users < 2:
+        raise ValueError(
+            f"--people {people} holds out whole users, and without --data there is one, "
+            f"{typist.subject}: give --data DIR, or --set typist.users=12"
+        )
+    if people is None and typist.users > 1:
+        raise ValueError(
+            f"typist.users {typist.users}: say whom to hold out, such as --people val=2,test=2"
+        )
     if writes or folder_of(typist).is_dir():
         return find_split(typist_folder(typist), seed=typist.seed, people=people)
     paths = paths_of(typist)

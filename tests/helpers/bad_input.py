@@ -37,6 +37,9 @@ def write_inputs(folder: Path) -> None:
         write_session(folder / "mute" / f"{user}-0.hdf5", session)
     silent = make_session(seconds=8, seed=9, name="mute-0", user="mute")
     write_session(folder / "mute" / "mute-0.hdf5", replace(silent, keystrokes=()))
+    for i in range(3):
+        session = make_session(seconds=8, seed=i, name=f"s{i}", user="anna")
+        write_session(folder / "data" / f"s{i}.hdf5", session)
     known = {"train": [("anna", "anna-0")], "val": [("carl", "carl-0")]}
     leaking = [("anna", "anna-1"), ("bob", "bob-0")]
     write_split(folder / "leaking.yaml", **known, test=leaking)
@@ -168,7 +171,8 @@ CASES = [
     ((*PEOPLE, "val=1", "--subject", "anna"), "--subject anna"),
     ((*PEOPLE, "val=1", "--split", "split.yaml"), "--split split.yaml"),
     ((*RUN, "--data", "data", "--people", "val=1"), "all sessions are of one user, anna"),
-    ((*RUN, "--people", "val=1"), "of one user, synthetic"),
+    ((*RUN, "--people", "val=1"), "there is one, synthetic: give --data DIR"),
+    ((*RUN, "--set", "typist.users=3"), "say whom to hold out, such as --people"),
     ((*RUN, "--data", "mute", "--people", "val=1"), "in any session of mute"),
     ((*RUN, "--data", "people", "--split", "leaking.yaml"), "dataset.test holds out users (bob)"),
     ((*RUN, "--data", "people", "--split", "absent.yaml"), "nobody-0"),
