@@ -225,8 +225,9 @@ def _of_people(
     given += [f"--split {split_file}"] * (split_file is not None)
     if given:
         raise ValueError(
-            f"--people {people} divides all users of {data}, and {' and '.join(given)} says "
-            f"otherwise: leave one of them out"
+            f"{data}: people are held out ({people}), which divides all users, and "
+            f"{' and '.join(given)} says otherwise: leave that out, or --people, or set a space's "
+            f"data.people to null"
         )
     infos = {path: info_of(path) for path in files}
     files_of = _by_subject(files, infos.__getitem__)
