@@ -4,8 +4,10 @@ import zlib
 
 import pytest
 from helpers.splits import recorded, write_split
+from typer.testing import CliRunner
 
 from emgmodels.sessions import Keystroke, find_split, read_people
+from emgmodels.sessions.__main__ import app
 from emgmodels.sessions.people import People, draw_people
 from emgmodels.sessions.session import ON_KEYBOARD, SessionInfo
 
@@ -180,3 +182,13 @@ def test_a_split_file_that_mixes_roles_or_names_absent_sessions(tmp_path, change
     path = write_split(tmp_path / "generic.yaml", **(GENERIC | change), user="generic")
     with pytest.raises(ValueError, match=told):
         find_split(tmp_path, split_file=path)
+
+
+def test_inspecting_sums_up_each_user(tmp_path):
+    write_users(tmp_path, "anna", sessions=2)
+    write_users(tmp_path, "bob")
+    done = CliRunner().invoke(app, ["inspect", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.output.splitlines() if line.startswith(("anna ", "bob "))]
+    assert rows == [["anna", "2", "0.0", "2"], ["bob", "1", "0.0", "1"]]
+    assert ["all", "2", "3", "0.0", "3"] in [line.split() for line in done.output.splitlines()]
