@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emgmodels.metrics import EditCounts
+from emgmodels.scoring import Rates, Scoring
 
 DRAWS = 2000
 TOLD_APART = 0.05
@@ -23,36 +24,46 @@ _CELLS = 2_000_000
 
 
 def cer_interval(
-    windows: Sequence[EditCounts], rng: np.random.Generator, draws: int = DRAWS
+    windows: Sequence[EditCounts],
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+    scoring: Scoring | None = None,
 ) -> tuple[float, float]:
     """Return the 95 % interval of one model's CER (%); as ``cer_intervals``."""
     errors = np.array([[window.edits for window in windows]])
     characters = np.array([window.target for window in windows])
-    low, high = cer_intervals(errors, characters, rng, draws)[0].tolist()
+    low, high = cer_intervals(errors, characters, rng, draws, scoring)[0].tolist()
     return low, high
 
 
 def cer_intervals(
-    errors: np.ndarray, characters: np.ndarray, rng: np.random.Generator, draws: int = DRAWS
+    errors: np.ndarray,
+    characters: np.ndarray,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+    scoring: Scoring | None = None,
 ) -> np.ndarray:
     """Return the 95 % percentile intervals of the CERs of K models on the same windows.
 
     They say how far a CER would move with other text of the same kind by the same typist, whose
-    errors in different windows are independent. They do not say how far with another training or
-    typist.
+    errors in different windows are independent. They do not say how far with another training. Of
+    several users they also say how far it would move with other users of the same kind, as far as
+    a few tell: users are drawn with replacement, and then the windows of each.
 
     Args:
         errors: (K, W) edits of each model in each window.
         characters: (W,) characters of each window.
         rng: draws the windows.
         draws: how often.
+        scoring: of several users, whose each window is, and which CER it is about.
 
     Returns:
         (K, 2) lower and upper ends (%); NaN where there are no characters.
     """
     if characters.sum() == 0:
         return np.full((len(errors), 2), np.nan)
-    return np.quantile(resampled_cers(errors, characters, rng, draws), [0.025, 0.975], axis=0).T
+    drawn = resampled_cers(errors, characters, rng, draws, scoring)
+    return np.quantile(drawn, [0.025, 0.975], axis=0).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +90,7 @@ def compare(
     characters: np.ndarray,
     rng: np.random.Generator,
     draws: int = DRAWS,
+    scoring: Scoring | None = None,
 ) -> Comparison:
     """Compare models that were each trained with several seeds, on the same windows.
 
@@ -99,14 +111,17 @@ def compare(
         characters: (W,) characters of each window; at least one has some.
         rng: draws windows and seeds.
         draws: how often.
+        scoring: of several users, whose each window is, and which CER is compared.
     """
     assert all(len(trainings) > 1 for trainings in errors)
-    cers = [100.0 * trainings.sum(axis=1) / characters.sum() for trainings in errors]
+    cers = [_cers(trainings, characters, scoring) for trainings in errors]
     means = np.array([rates.mean() for rates in cers])
     sds = np.array([rates.std(ddof=1) for rates in cers])
     counts = np.array([len(rates) for rates in cers])
     pooled = np.stack([trainings.mean(axis=0) for trainings in errors])
-    by_text = resampled_cers(pooled, characters, rng, draws) - means
+    # Of the worst user, the mean over trainings is not that of their mean errors.
+    centre = means if scoring is None else scoring.cer(pooled, characters)
+    by_text = resampled_cers(pooled, characters, rng, draws, scoring) - centre
     pooled_sd = np.sqrt(np.average(sds**2, weights=counts - 1))
     freedom = counts.sum() - len(counts)
     # Three values drawn with replacement spread too little, by the square root of 2/3. With each
@@ -129,7 +144,11 @@ def compare(
 
 
 def resampled_cers(
-    errors: np.ndarray, characters: np.ndarray, rng: np.random.Generator, draws: int = DRAWS
+    errors: np.ndarray,
+    characters: np.ndarray,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+    scoring: Scoring | None = None,
 ) -> np.ndarray:
     """Return (draws, K) CERs (%) of K models on windows drawn with replacement.
 
@@ -138,12 +157,55 @@ def resampled_cers(
         characters: (W,) characters of each window; at least one has some.
         rng: draws the windows.
         draws: how often; draws without a character are left out.
+        scoring: of several users, whose each window is: users are drawn first, and then as many
+            windows of each as there are of that user.
     """
+    if scoring is not None and len(scoring.names) > 1:
+        return _resampled_by_user(errors, characters, rng, draws, scoring)
     rates = []
     for times in _times_drawn(len(characters), draws, rng):
         drawn = times @ characters.astype(float)
         kept = drawn > 0
         rates.append(100.0 * (times @ errors.T.astype(float))[kept] / drawn[kept, None])
+    return np.concatenate(rates)
+
+
+def _cers(errors: np.ndarray, characters: np.ndarray, scoring: Scoring | None) -> np.ndarray:
+    """Return (N,) the CERs (%) of N trainings."""
+    if scoring is None:
+        return 100.0 * errors.sum(axis=1) / characters.sum()
+    return scoring.cer(errors, characters)
+
+
+def _resampled_by_user(
+    errors: np.ndarray,
+    characters: np.ndarray,
+    rng: np.random.Generator,
+    draws: int,
+    scoring: Scoring,
+) -> np.ndarray:
+    """Return (draws, K) CERs (%) on users, and windows of each, drawn with replacement."""
+    users, models = len(scoring.names), len(errors)
+    at_once, rates = max(1, _CELLS // (users * models)), []
+    for first in range(0, draws, at_once):
+        count = min(at_once, draws - first)
+        drawn = rng.integers(users, size=count * users)
+        edits, typed = np.zeros((count * users, models)), np.zeros(count * users)
+        for user in range(users):
+            own, places = np.flatnonzero(scoring.of_window == user), np.flatnonzero(drawn == user)
+            begin = 0
+            # Each time that a user is drawn, other windows are.
+            for times in _times_drawn(len(own), len(places), rng):
+                rows = places[begin : begin + len(times)]
+                edits[rows] = times @ errors[:, own].T.astype(float)
+                typed[rows] = times @ characters[own].astype(float)
+                begin += len(times)
+        edits, typed = edits.reshape(count, users, models), typed.reshape(count, users)
+        kept = typed.sum(axis=1) > 0
+        edits, typed = edits[kept], typed[kept]
+        by_user = 100.0 * edits / np.where(typed, typed, np.nan)[:, :, None]
+        pooled = 100.0 * edits.sum(axis=1) / typed.sum(axis=1)[:, None]
+        rates.append(Rates(by_user.swapaxes(1, 2), pooled).by(scoring.by))
     return np.concatenate(rates)
 
 

@@ -172,6 +172,9 @@ class TrainingConfig(Frozen):
     compile: bool = False
     """Compile the model with ``torch.compile``: a minute or two at the start; needs a C++ compiler.
     For GPUs: on a CPU steps took longer."""
+    balance: Literal["windows", "sessions", "users"] = "windows"
+    """What an epoch draws equally from: each window once, or as many windows of each session or of
+    each user, of whom some repeat and some are left out."""
     window_seconds: Annotated[float, Field(ge=1, le=64)] = 4.0
     """Length of a training window without its context (s). Validation windows are always 4 s.
     Prompts of sessions without key times are windows of their own length."""

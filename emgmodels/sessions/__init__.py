@@ -15,12 +15,14 @@ from emgmodels.lazy import offered
 if TYPE_CHECKING:
     from emgmodels.sessions.files import SessionError, read_info, read_session, write_session
     from emgmodels.sessions.finding import find_session_files, session_paths
+    from emgmodels.sessions.people import People, read_people
     from emgmodels.sessions.session import Keystroke, Labels, Prompt, Session, SessionInfo
     from emgmodels.sessions.splits import Split, apart, find_split, split_files, split_text
 
 __all__ = [
     "Keystroke",
     "Labels",
+    "People",
     "Prompt",
     "Session",
     "SessionError",
@@ -30,6 +32,7 @@ __all__ = [
     "find_session_files",
     "find_split",
     "read_info",
+    "read_people",
     "read_session",
     "session_paths",
     "split_files",
@@ -40,6 +43,7 @@ __all__ = [
 _PLACES = {
     "files": ("SessionError", "read_info", "read_session", "write_session"),
     "finding": ("find_session_files", "session_paths"),
+    "people": ("People", "read_people"),
     "session": ("Keystroke", "Labels", "Prompt", "Session", "SessionInfo"),
     "splits": ("Split", "apart", "find_split", "split_files", "split_text"),
 }

@@ -35,6 +35,8 @@ def inspect(
 ) -> None:
     """Show a row a session: how long, how many keys, how strong a signal, what was typed.
 
+    Of several sessions a second table sums up each user: sessions, minutes, keys.
+
     "dropped" counts keys and characters that have no label, "outside" those whose time is before
     or after the recording. "rms" is in the file's own unit. Below the table stands what to know of
     a session: what its file lacks, gaps, a unit other than microvolts. A file that can't be read is

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +50,7 @@ def inspect_sessions(files: list[Path], plot: Path | None, start: float, seconds
         Exit: a file could not be read; the others were shown.
     """
     rows: list[list[Text]] = []
+    sessions: list[Session] = []
     remarks: list[str] = []
     problems: list[Exception] = []
     paths = _expand(files)
@@ -60,6 +63,9 @@ def inspect_sessions(files: list[Path], plot: Path | None, start: float, seconds
         try:
             session = read_session(path)
             rows.append(_describe(session))
+            # Without the signal: those of a hundred people do not fit into memory.
+            nothing = np.empty((0, BANDS, 0), np.float32)
+            sessions.append(replace(session, time=session.time[[0, -1]], emg=nothing))
             remarks += [f"{session.name}: {remark}" for remark in session.remarks()]
             if plot is not None:
                 drawn = plot_session(session, plot, start, seconds)
@@ -68,6 +74,8 @@ def inspect_sessions(files: list[Path], plot: Path | None, start: float, seconds
             problems.append(error)
     if rows:
         _print(rows)
+    if len(rows) > 1:
+        Console().print(_by_user(sessions), "")
     for remark in remarks:
         typer.echo(remark)
     for problem in problems:
@@ -103,6 +111,23 @@ def _print(rows: list[list[Text]]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _by_user(sessions: Sequence[Session]) -> Table:
+    """Return a table of the sessions, minutes and keys of each user, and of all."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("user", overflow="fold")
+    for name in ("sessions", "minutes", "keys"):
+        table.add_column(name, justify="right", no_wrap=True)
+    of: dict[str, list[Session]] = {}
+    for session in sessions:
+        of.setdefault(session.user, []).append(session)
+    all_of = {f"all {len(of)}": list(sessions)} if len(of) > 1 else {}
+    for user, own in (dict(sorted(of.items())) | all_of).items():
+        minutes = sum(session.duration for session in own) / 60
+        keys = sum(len(session.labels().label) for session in own)
+        table.add_row(Text(user), f"{len(own)}", f"{minutes:.1f}", f"{keys}")
+    return table
 
 
 def _describe(session: Session) -> list[Text]:

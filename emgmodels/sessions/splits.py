@@ -7,21 +7,18 @@ one to be an honest test of the other.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
-
-from emgmodels.config import explain, read_yaml, write_yaml
+from emgmodels.config import write_yaml
 from emgmodels.paths import several
 from emgmodels.sessions.files import read_info, signal_digest
 from emgmodels.sessions.finding import SUFFIX, by_name, same_spelling, session_paths
+from emgmodels.sessions.people import People, draw_people
 from emgmodels.sessions.session import SessionInfo
+from emgmodels.sessions.split_file import SUBSETS, Entry, check_once, check_roles, read_split_file
 
-SUBSETS = ("train", "val", "test")
 _PUBLISHED = Path(__file__).parents[1] / "splits"
 
 
@@ -51,6 +48,7 @@ def find_split(
     subject: str | None = None,
     split_file: str | Path | None = None,
     seed: int = 0,
+    people: People | None = None,
 ) -> Split:
     """Choose the sessions for training, validation and test.
 
@@ -63,13 +61,16 @@ def find_split(
             sessions are for training and validation. Where the subject is not asked for by name
             and the published split lacks sessions, it is split as any other; ``origin`` says so.
         seed: Seed of that choice.
+        people: Hold out whole users, in place of a subject or a split file.
 
     Raises:
         ValueError: the folder or the split file is missing or wrong, a session is missing or of
             another subject, the subject is unknown or has too few sessions, or the same recording
-            is in two subsets; the message names all of them.
+            is in two subsets; the message names all of them. Or users that are held out are
+            unknown, too many, or train as well.
     """
-    return apart(split_files(session_paths(data), str(data), subject, split_file, seed))
+    paths = session_paths(data)
+    return apart(split_files(paths, str(data), subject, split_file, seed, people=people))
 
 
 def split_files(
@@ -79,6 +80,7 @@ def split_files(
     split_file: str | Path | None = None,
     seed: int = 0,
     info_of: Callable[[Path], SessionInfo] = read_info,
+    people: People | None = None,
 ) -> Split:
     """Choose as ``find_split`` does among session files that were found already.
 
@@ -89,12 +91,15 @@ def split_files(
         split_file: As there.
         seed: As there.
         info_of: What a session file says of itself.
+        people: As there.
 
     Raises:
         ValueError: As there, except that the recordings are not compared: see ``apart``.
     """
     files = [Path(path) for path in several(paths)]
     subject = None if subject is None else same_spelling(subject)
+    if people is not None:
+        return _of_people(files, data, people, subject, split_file, seed, info_of)
     if split_file is None and subject is not None:
         # Asked for by name: then the published split, or an error that says which sessions it
         # lacks.
@@ -172,44 +177,6 @@ def split_text(split: Split, info_of: Callable[[Path], SessionInfo] = read_info)
     return write_yaml({"user": split.subject, "dataset": dataset})
 
 
-def _check_name(session: str) -> str:
-    if session in ("", "..") or set(session) & set("/\\\0"):
-        raise ValueError("a session is a file name without folder, ending and '..'")
-    return session
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-    user: str
-    session: Annotated[str, AfterValidator(_check_name)]
-
-
-class _Subsets(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    train: list[_Entry]
-    val: list[_Entry]
-    test: list[_Entry] = []
-
-
-class _SplitFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-    user: str | None = None  # a name for the split, such as single_user or generic; none of old
-    dataset: _Subsets
-
-
-def _read_split_file(path: Path) -> _SplitFile:
-    try:
-        values = read_yaml(path.read_text(encoding="utf-8"), f"{path}: split file", as_text=True)
-    except OSError as error:
-        raise ValueError(f"{path}: split file cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: split file is not a text file: {error}") from None
-    try:
-        return _SplitFile.model_validate(values)
-    except ValidationError as error:
-        raise ValueError("\n".join(explain(error, str(path)))) from None
-
-
 def _listed(
     path: Path,
     data: str,
@@ -218,9 +185,9 @@ def _listed(
     info_of: Callable[[Path], SessionInfo],
 ) -> Split:
     """Return the split that a file lists, of one subject where one is named."""
-    content = _read_split_file(path)
+    content = read_split_file(path)
     whose = None if content.user is None else same_spelling(content.user)
-    entries: dict[str, list[_Entry]] = {
+    entries: dict[str, list[Entry]] = {
         subset: [
             entry
             for entry in getattr(content.dataset, subset)
@@ -233,7 +200,9 @@ def _listed(
             of = f" of subject {subject}" if subject is not None else ""
             raise ValueError(f"{path}: dataset.{subset} has no session{of}: it needs at least 1")
     listed = [entry for subset in SUBSETS for entry in entries[subset]]
-    _check_once(path, listed)
+    check_once(path, listed)
+    if subject is None:
+        check_roles(path, entries)
     found = _located(path, data, paths, listed, info_of)
     places = iter(found)
     train, val, test = (tuple(next(places) for _ in entries[subset]) for subset in SUBSETS)
@@ -242,18 +211,40 @@ def _listed(
     return Split(typist, train, val, test, origin=str(path))
 
 
-def _check_once(path: Path, listed: Sequence[_Entry]) -> None:
-    counts = Counter((same_spelling(entry.user), same_spelling(entry.session)) for entry in listed)
-    twice = [name for (_, name), times in counts.items() if times > 1]
-    if twice:
-        raise ValueError(f"{path}: a session may stand in one subset, once: {', '.join(twice)}")
+def _of_people(
+    files: Sequence[Path],
+    data: str,
+    people: People,
+    subject: str | None,
+    split_file: str | Path | None,
+    seed: int,
+    info_of: Callable[[Path], SessionInfo],
+) -> Split:
+    """Return a split that holds out whole users."""
+    given = [f"--subject {subject}"] * (subject is not None)
+    given += [f"--split {split_file}"] * (split_file is not None)
+    if given:
+        raise ValueError(
+            f"{data}: people are held out ({people}), which divides all users, and "
+            f"{' and '.join(given)} says otherwise: leave that out, or --people, or set a space's "
+            f"data.people to null"
+        )
+    infos = {path: info_of(path) for path in files}
+    files_of = _by_subject(files, infos.__getitem__)
+    subsets = draw_people(data, people, files_of, seed, infos.__getitem__)
+    synthetic = all(user.startswith("synthetic") for user in files_of)
+    return Split(
+        f"{len(files_of)} {'synthetic ' if synthetic else ''}people",
+        **{role: tuple(paths) for role, paths in subsets.items()},
+        origin=f"people held out ({people}), drawn with seed {seed}",
+    )
 
 
 def _located(
     path: Path,
     data: str,
     paths: Sequence[Path],
-    listed: Sequence[_Entry],
+    listed: Sequence[Entry],
     info_of: Callable[[Path], SessionInfo],
 ) -> list[Path]:
     """Return the file of each session that a split file lists; none is another user's."""
@@ -304,7 +295,7 @@ def _published(subject: str) -> Path | None:
 
 
 def _sessions(split_file: Path) -> list[str]:
-    dataset = _read_split_file(split_file).dataset
+    dataset = read_split_file(split_file).dataset
     return [entry.session for entry in (*dataset.train, *dataset.val, *dataset.test)]
 
 

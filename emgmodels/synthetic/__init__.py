@@ -21,8 +21,14 @@ from typing import TYPE_CHECKING
 from emgmodels.lazy import offered
 
 if TYPE_CHECKING:
-    from emgmodels.synthetic.writing import VERSION, generate_session, write_subject
+    from emgmodels.synthetic.writing import (
+        VERSION,
+        generate_session,
+        names_of,
+        write_subject,
+        write_subjects,
+    )
 
-__all__ = ["VERSION", "generate_session", "write_subject"]
+__all__ = ["VERSION", "generate_session", "names_of", "write_subject", "write_subjects"]
 
 __getattr__ = offered(__name__, dict.fromkeys(__all__, "emgmodels.synthetic.writing"))

@@ -24,7 +24,7 @@ bursts reach peaks of a few hundred, as surface EMG does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,6 +86,8 @@ JITTER = 0.008
 
 ROTATION = 0.75
 """A band is put on up to this many electrodes beside its usual place."""
+USUAL_PLACE = 1.0
+"""Of several people, each usually wears a band up to this many electrodes beside another's."""
 CONTACT, DRIFT = 0.12, 0.05
 """Standard deviation of the logarithm of an electrode's gain between wearings, and while worn."""
 SENSOR_NOISE = 4.0
@@ -118,6 +120,10 @@ class Forearm:
     depth: np.ndarray
     strength: np.ndarray
     habit: np.ndarray
+
+    def worn(self, electrodes: float) -> Forearm:
+        """Return the arm of a person who usually wears the band turned by that many electrodes."""
+        return replace(self, angle=self.angle - electrodes * 360 / BAND_ELECTRODES)
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Forearm:

@@ -57,6 +57,33 @@ NOTICED_AFTER = (0.6, 0.3, 0.1)
 
 
 @dataclass(frozen=True)
+class Rhythm:
+    """How one person types.
+
+    Attributes:
+        pace: Factor of all intervals.
+        spread: Standard deviation of the logarithm of an interval.
+        hold: Median time a key stays down (s).
+        typos: Share of letters typed wrong at first.
+    """
+
+    pace: float = 1.0
+    spread: float = INTERVAL_SPREAD
+    hold: float = HOLD
+    typos: float = TYPOS
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Rhythm:
+        """Return a random person's; medians are the usual, spreads are chosen."""
+        factors = np.exp(rng.normal(0, (0.18, 0.20, 0.20, 0.40)))
+        usual = (1.0, INTERVAL_SPREAD, HOLD, TYPOS)
+        return cls(*(float(each * factor) for each, factor in zip(usual, factors, strict=True)))
+
+
+USUAL = Rhythm()
+
+
+@dataclass(frozen=True)
 class Reach:
     """Which finger presses a key, and how far the key is from where the finger rests.
 
@@ -100,13 +127,16 @@ def reaches_of(strokes: Sequence[Keystroke]) -> list[Reach]:
     return reaches[::-1]
 
 
-def type_text(text: str, start: float, rng: np.random.Generator) -> list[Keystroke]:
+def type_text(
+    text: str, start: float, rng: np.random.Generator, rhythm: Rhythm = USUAL
+) -> list[Keystroke]:
     """Type a text and an enter, with typos and their corrections.
 
     Args:
         text: Characters of a US keyboard.
         start: When the first key is pressed (s).
-        rng: Source of rhythm and typos.
+        rng: Source of intervals and typos.
+        rhythm: Of who types.
 
     Returns:
         Keys in the order pressed, each shift directly before what it shifts. With the backspaces
@@ -115,10 +145,10 @@ def type_text(text: str, start: float, rng: np.random.Generator) -> list[Keystro
     keys = ["Key.space" if character == " " else character for character in text]
     strokes: list[Keystroke] = []
     previous, now = None, start
-    for key in _with_typos([*keys, "Key.enter"], rng):
+    for key in _with_typos([*keys, "Key.enter"], rng, rhythm):
         if previous is not None:
-            now += _interval(previous, key, rng)
-        hold = HOLD * float(np.exp(HOLD_SPREAD * rng.standard_normal()))
+            now += _interval(previous, key, rng, rhythm)
+        hold = rhythm.hold * float(np.exp(HOLD_SPREAD * rng.standard_normal()))
         if any(key in row for row in _SHIFTED):
             shift = now
             now += rng.uniform(*SHIFT_LEAD)
@@ -145,7 +175,7 @@ def _reaches() -> dict[str, Reach]:
     return reaches
 
 
-def _interval(previous: str, key: str, rng: np.random.Generator) -> float:
+def _interval(previous: str, key: str, rng: np.random.Generator, rhythm: Rhythm) -> float:
     """Return the time between pressing two keys (s)."""
     there, here = _reaches()[previous], _reaches()[key]
     if key == previous:
@@ -162,14 +192,15 @@ def _interval(previous: str, key: str, rng: np.random.Generator) -> float:
         median *= WORD_START
     if rng.random() < HESITATIONS:
         median *= HESITATION
-    return max(SHORTEST, median * float(np.exp(INTERVAL_SPREAD * rng.standard_normal())))
+    median *= rhythm.pace
+    return max(SHORTEST, median * float(np.exp(rhythm.spread * rng.standard_normal())))
 
 
-def _with_typos(keys: list[str], rng: np.random.Generator) -> list[str]:
+def _with_typos(keys: list[str], rng: np.random.Generator, rhythm: Rhythm) -> list[str]:
     """Add wrong letters, the keys typed before they are noticed, and the backspaces."""
     typed: list[str] = []
     for at, key in enumerate(keys):
-        if key in string.ascii_lowercase and rng.random() < TYPOS:
+        if key in string.ascii_lowercase and rng.random() < rhythm.typos:
             more = int(rng.choice(len(NOTICED_AFTER), p=NOTICED_AFTER))
             neighbour = str(rng.choice(_neighbours(key)))
             wrong = [neighbour, *keys[at + 1 : at + 1 + more]]

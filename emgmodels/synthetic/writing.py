@@ -14,9 +14,9 @@ import numpy as np
 
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.sessions import Keystroke, Prompt, Session, write_session
-from emgmodels.synthetic.forearm import Forearm, record
+from emgmodels.synthetic.forearm import USUAL_PLACE, Forearm, record
 from emgmodels.synthetic.text import sentence
-from emgmodels.synthetic.typist import type_text
+from emgmodels.synthetic.typist import USUAL, Rhythm, type_text
 
 VERSION = 2
 """Counts up when the same arguments give other sessions than before."""
@@ -35,6 +35,7 @@ def generate_session(
     subject: str = "synthetic",
     seed: int = 0,
     off_keyboard: bool = False,
+    varied: bool = False,
 ) -> Session:
     """Return one session of a synthetic typist, always the same for the same arguments.
 
@@ -44,6 +45,8 @@ def generate_session(
         subject: Who types: anatomy and habits follow from the name and the seed.
         seed: Seed of the person and of the session.
         off_keyboard: Typed on a table: prompts and EMG, no keystrokes.
+        varied: One of several people: rhythm and the usual place of the bands are the subject's own
+            too, and not the usual ones.
 
     Raises:
         ValueError: an argument is out of range.
@@ -51,10 +54,14 @@ def generate_session(
     _check(index=index, minutes=minutes, subject=subject, seed=seed)
     person = [seed, zlib.crc32(subject.encode())]
     anatomy = np.random.default_rng([*person, 0])
-    arms = Forearm.draw(anatomy), Forearm.draw(anatomy)
+    arms, rhythm = (Forearm.draw(anatomy), Forearm.draw(anatomy)), USUAL
+    if varied:
+        rhythm = Rhythm.draw(anatomy)
+        left, right = anatomy.uniform(-USUAL_PLACE, USUAL_PLACE, 2).tolist()
+        arms = arms[0].worn(left), arms[1].worn(right)
     rng = np.random.default_rng([*person, index + 1])
     samples = round(minutes * 60 * SAMPLE_RATE)
-    prompts, strokes = _type_prompts(samples / SAMPLE_RATE, rng)
+    prompts, strokes = _type_prompts(samples / SAMPLE_RATE, rng, rhythm)
     emg = record(strokes, samples, arms, rng)
     begin = _FIRST_DAY + 86_400.0 * index
     keystrokes = [Keystroke(key.key, begin + key.start, begin + key.end) for key in strokes]
@@ -81,6 +88,7 @@ def write_subject(
     seed: int = 0,
     off_keyboard: int = 0,
     progress: Callable[[Path], None] | None = None,
+    varied: bool = False,
 ) -> list[Path]:
     """Write sessions of one synthetic typist; the same arguments write the same bytes.
 
@@ -92,6 +100,7 @@ def write_subject(
         seed: Seed of the person and of the sessions.
         off_keyboard: That many of the last sessions are typed on a table, without keystrokes.
         progress: Called with each file when it is written.
+        varied: As of ``generate_session``.
 
     Returns:
         The session files, in order.
@@ -108,13 +117,50 @@ def write_subject(
     paths = []
     for index in range(sessions):
         on_table = index >= sessions - off_keyboard
-        session = generate_session(index, minutes, subject, seed, on_table)
+        session = generate_session(index, minutes, subject, seed, on_table, varied)
         path = out / f"{session.name}.hdf5"
         _write(path, session)
         paths.append(path)
         if progress is not None:
             progress(path)
     return paths
+
+
+def names_of(subject: str, users: int) -> list[str]:
+    """Return what several synthetic typists are called; one has the subject's own name."""
+    return [subject] if users == 1 else [f"{subject}-{user:02d}" for user in range(1, users + 1)]
+
+
+def write_subjects(
+    out: str | Path,
+    users: int,
+    sessions: int = 6,
+    minutes: float = 2.0,
+    subject: str = "synthetic",
+    seed: int = 0,
+    off_keyboard: int = 0,
+    progress: Callable[[Path], None] | None = None,
+) -> list[Path]:
+    """Write sessions of several synthetic typists, who differ in anatomy, habits and rhythm.
+
+    Args:
+        out: Folder to write to, made if it is missing.
+        users: How many; one is as ``write_subject`` writes it.
+        sessions: How many sessions of each.
+        minutes: Length of each.
+        subject: What the names of the users begin with.
+        seed: Seed of the people and of the sessions.
+        off_keyboard: As of ``write_subject``, of each user.
+        progress: Called with each file when it is written.
+
+    Raises:
+        ValueError: as ``write_subject``.
+        OSError: the folder can't be written to.
+    """
+    if not 1 <= users <= 1000:
+        raise ValueError(f"users {users}: 1 to 1000")
+    names, rest = names_of(subject, users), (seed, off_keyboard, progress, users > 1)
+    return [path for name in names for path in write_subject(out, sessions, minutes, name, *rest)]
 
 
 def _write(path: Path, session: Session) -> None:
@@ -151,7 +197,9 @@ def _check(
         raise ValueError(f"seed {seed}: a whole number from 0 on")
 
 
-def _type_prompts(seconds: float, rng: np.random.Generator) -> tuple[list[Prompt], list[Keystroke]]:
+def _type_prompts(
+    seconds: float, rng: np.random.Generator, rhythm: Rhythm
+) -> tuple[list[Prompt], list[Keystroke]]:
     """Return prompts and the keys typed for them, in seconds from the session's start."""
     prompts: list[Prompt] = []
     strokes: list[Keystroke] = []
@@ -159,7 +207,7 @@ def _type_prompts(seconds: float, rng: np.random.Generator) -> tuple[list[Prompt
     misfits = 0
     while misfits < _ATTEMPTS:
         text = sentence(rng)
-        typed = type_text(text, shown + rng.uniform(0.4, 1.0), rng)
+        typed = type_text(text, shown + rng.uniform(0.4, 1.0), rng, rhythm)
         end = typed[-1].end
         if end + 0.5 > seconds:
             misfits += 1  # a shorter one may still fit

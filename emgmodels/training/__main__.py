@@ -23,6 +23,10 @@ def train(
     ] = None,
     subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
     split: Annotated[Path | None, typer.Option(help="Split file: user, dataset.")] = None,
+    people: Annotated[
+        str | None,
+        typer.Option(metavar="WHO", help="Hold out whole users, such as val=2,test=2."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, instead of its own.")] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**32 - 1, help="Seed, instead of its own.")
@@ -49,7 +53,7 @@ def train(
     from emgmodels.training.single import train_one
 
     with code_allowed(allow_code):
-        train_one(config, data, subject, split, epochs, seed, out, resume, device, threads)
+        train_one(config, data, subject, split, people, epochs, seed, out, resume, device, threads)
 
 
 app = CommandLine()

@@ -17,6 +17,7 @@ from emgmodels.windows.cut import Batch, Cut, cut_for, milliseconds, usable_rota
 from emgmodels.windows.device import DeviceRecordings
 from emgmodels.windows.prompts import prompt_groups, prompt_windows
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording
+from emgmodels.windows.users import balanced
 
 
 class Feed:
@@ -42,6 +43,19 @@ class Feed:
         jitter = rng if self.config.training.augmentation.window_jitter else None
         windows = window_starts(recordings, self.train_cut.window, jitter)
         return windows if jitter is not None else rng.permutation(windows)
+
+    def balanced(
+        self,
+        recordings: Sequence[Recording],
+        rows: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Return an epoch's windows or prompts, equally many of each session or user if so set."""
+        kind = self.config.training.balance
+        if kind == "windows":
+            return rows
+        groups = [r.user if kind == "users" else str(place) for place, r in enumerate(recordings)]
+        return balanced(rows, groups, rng)
 
     def prompts(self, recordings: Sequence[Recording]) -> np.ndarray:
         """Return (P, 5) the prompts to train on: those that the model takes at once."""

@@ -28,6 +28,7 @@ from emgmodels.network.features import SpecAugment
 from emgmodels.network.network import Framing
 from emgmodels.outputs import mark_of
 from emgmodels.reading.sessions import stitched_emissions
+from emgmodels.scoring import RankBy, Scoring
 from emgmodels.training.augmentation import OwnAugmentations
 from emgmodels.training.averaging import WeightAverage
 from emgmodels.training.disturbance import disturbed
@@ -41,6 +42,7 @@ from emgmodels.windows.cut import Batch, milliseconds
 from emgmodels.windows.device import recordings_on
 from emgmodels.windows.prompts import prompt_windows, with_shifts
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, check_recordings
+from emgmodels.windows.users import users_of_windows
 
 CHECKPOINT_MARK = mark_of("checkpoint")
 
@@ -52,6 +54,7 @@ def fit(
     resume: Path | None = None,
     device: str | torch.device = "cpu",
     tell: Callable[[int, float], None] | None = None,
+    rank_by: RankBy | None = None,
 ) -> Iterator[EpochResult]:
     """Train a model and yield the result of each epoch.
 
@@ -67,6 +70,8 @@ def fit(
         device: where to train.
         tell: told after each step the epoch and the share of it that is trained, for a person
             who waits.
+        rank_by: the CER that decides which epoch is the best; None: of several validation users
+            the mean over them.
 
     Raises:
         ValueError: a recording set holds no window or no key in its windows, the model takes none
@@ -77,6 +82,7 @@ def fit(
     # epoch.
     check_recordings(train, "training", config.training.window_seconds)
     check_recordings(val, "validation", VALIDATION_SECONDS)
+    scoring = Scoring.of(users_of_windows(val), rank_by)
     run = _Run(config, find_device(device))
     if not (len(window_starts(train, run.feed.train_cut.window)) or len(run.feed.prompts(train))):
         raise ValueError(
@@ -97,10 +103,11 @@ def fit(
             with run.average.in_place():
                 val_loss, readings = run.validate(val)
                 windows = [count_edits(read, typed) for typed, read in readings]
-                edits = sum(windows, EditCounts())
+                edits, table = sum(windows, EditCounts()), _window_table(windows)
+                rates = scoring.rates(*table.T)
                 # The weights are broken then, even if the texts of this epoch are not.
-                cer = edits.cer if math.isfinite(train_loss) else math.nan
-                run.finish_epoch(epoch, cer, windows)
+                cer = float(rates.by(scoring.by)) if math.isfinite(train_loss) else math.nan
+                run.finish_epoch(epoch, cer, table)
         yield EpochResult(
             epoch=epoch,
             train_loss=train_loss,
@@ -109,6 +116,10 @@ def fit(
             val_ier=edits.ier,
             val_der=edits.der,
             val_ser=edits.ser,
+            val_cer_pooled=edits.cer,
+            val_cer_mean_user=float(rates.mean_user),
+            val_cer_sd_user=float(rates.sd_user),
+            val_cer_worst_user=float(rates.worst_user),
             best_val_cer=run.best_cer,
             best_epoch=run.best_epoch,
             learning_rate=run.learning_rate,
@@ -181,6 +192,7 @@ class _Run:
         loaded = recordings_on(self.device, tuple(recordings))
         recordings = self._timed(epoch, recordings)
         windows, prompts = feed.windows(recordings, rng), feed.prompts(recordings)
+        windows, prompts = (feed.balanced(recordings, each, rng) for each in (windows, prompts))
         steps = feed.steps(windows, prompts)
         self.model.train()
         # The sum stays on the device: reading a number at each step would make the CPU wait for
@@ -241,7 +253,7 @@ class _Run:
                 readings.append((decode(typed[:length]), decode(predicted)))
         return total / len(readings), tuple(readings)
 
-    def finish_epoch(self, epoch: int, cer: float, windows: Sequence[EditCounts]) -> None:
+    def finish_epoch(self, epoch: int, cer: float, windows: np.ndarray) -> None:
         """Note the epoch, and keep its weights and windows if they are the best so far."""
         self.epoch = epoch
         if cer < self.best_cer:
@@ -250,7 +262,7 @@ class _Run:
             # GPU's memory is for training.
             self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
             self.best_weights = weights_hash(self.best)
-            self.best_windows = _window_table(windows)
+            self.best_windows = windows
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from emgmodels.sessions import Split, apart, find_split
+from emgmodels.sessions import Split, apart, find_split, read_people
 from emgmodels.sessions.splits import SUBSETS
 
 _FACTS, _SPLIT = "environment.json", "split.yaml"
@@ -14,7 +14,12 @@ _FACTS, _SPLIT = "environment.json", "split.yaml"
 
 
 def choose_sessions(
-    config: Path, data: Path | None, subject: str | None, split: Path | None
+    config: Path,
+    data: Path | None,
+    subject: str | None,
+    split: Path | None,
+    people: str | None = None,
+    seed: int = 0,
 ) -> Split:
     """Return the sessions to train and validate on.
 
@@ -23,11 +28,14 @@ def choose_sessions(
         data: folder with session files; None: where the run's sessions were.
         subject: whose sessions, instead of the run's.
         split: split file, instead of the run's.
+        people: which users are held out, instead of the run's split.
+        seed: draws them.
 
     Raises:
         ValueError: no sessions are named, or they are not where they were.
     """
     run = config.absolute().parent
+    held_out = None if people is None else read_people(people)
     if data is None:
         files = _files_of(run)
         if files is None:
@@ -35,9 +43,13 @@ def choose_sessions(
                 f"--data: name a folder with session files: {config} does not lie in the folder of "
                 f"a search, whose sessions would be taken"
             )
+        if held_out is not None:
+            return find_split(_folder(run, files), subject, split, seed, held_out)
         if subject is None and split is None:
             return _there(run, files)
         return find_split(_folder(run, files), subject, split)
+    if held_out is not None:
+        return find_split(data, subject, split, seed, held_out)
     if subject is None and split is None and (run / _SPLIT).is_file():
         try:
             return find_split(data, None, run / _SPLIT)

@@ -23,13 +23,22 @@ class EpochResult:
     val_loss: float
     """CTC loss of the validation windows."""
     val_cer: float
-    """Character error rate, greedy decoding, 4 s windows or whole prompts (%)."""
+    """Character error rate, greedy decoding, 4 s windows or whole prompts (%): the one that ranks,
+    pooled over all windows or, of several users, as ``fit`` was asked."""
     val_ier: float
     """Insertions (%)."""
     val_der: float
     """Deletions (%)."""
     val_ser: float
     """Substitutions (%)."""
+    val_cer_pooled: float
+    """CER of all windows together (%)."""
+    val_cer_mean_user: float
+    """Mean over users of each user's CER (%)."""
+    val_cer_sd_user: float
+    """Standard deviation over users (points); NaN for one user."""
+    val_cer_worst_user: float
+    """Highest CER of any user (%)."""
     best_val_cer: float
     """Lowest validation CER so far (%)."""
     best_epoch: int

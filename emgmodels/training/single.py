@@ -32,6 +32,7 @@ def train_one(
     data: Path | None,
     subject: str | None,
     split: Path | None,
+    people: str | None,
     epochs: int | None,
     seed: int | None,
     out: Path,
@@ -52,7 +53,7 @@ def train_one(
     _check_out(out, [config, *([split] if split else [])])
     where = find_device(device)
     settings = _with_options(load_config(config), epochs, seed)
-    chosen = choose_sessions(config, data, subject, split)
+    chosen = choose_sessions(config, data, subject, split, people, settings.seed)
     recordings, validation, warnings = open_split(chosen)
     say(
         console,

@@ -47,8 +47,9 @@ from emgmodels.windows.recording import (
     left_out,
     remarks_of,
 )
+from emgmodels.windows.users import check_users
 
-FORMAT = 3
+FORMAT = 4
 """Version of the cache's layout, part of its key."""
 DEFAULT_LIMIT = 100.0
 """Gigabytes that recordings may take."""
@@ -172,6 +173,8 @@ def open_split(
             else:
                 kept.append(recording)
         check_recordings(kept or recordings, name, VALIDATION_SECONDS)
+        if name == "validation":
+            check_users(kept)
         warnings += prompt_notes(kept, name)
         subsets.append(kept)
     return subsets[0], subsets[1], warnings
@@ -308,6 +311,7 @@ def _read(folder: Path) -> Recording:
         remarks=tuple(meta["remarks"]),
         in_use=file,
         prompts=np.load(folder / "prompts.npy"),
+        user=meta["user"],
     )
 
 

@@ -48,6 +48,7 @@ def convert(session: Session, folder: Path, source: Path) -> None:
             np.save(scratch / "prompts.npy", prompt_table(labels, session.time))
             values = {
                 "name": session.name,
+                "user": session.user,
                 "has_key_times": labels.has_key_times,
                 "remarks": session.remarks(),
                 "source": str(source.resolve()),

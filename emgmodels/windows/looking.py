@@ -52,4 +52,5 @@ def _sketch(path: Path) -> Recording:
         has_key_times=labels.has_key_times,
         remarks=session.remarks(),
         prompts=prompt_table(labels, session.time),
+        user=session.user,
     )

@@ -41,6 +41,7 @@ class Recording:
         in_use: open file whose lock keeps the recording in the cache for as long as this lives.
         prompts: (P, 4) of a session without key times, in order of time: a prompt's first sample,
             the sample after its last, its first label, the label after its last.
+        user: who typed.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Recording:
     remarks: tuple[str, ...] = ()
     in_use: IO[str] | None = field(default=None, repr=False)
     prompts: np.ndarray = field(default_factory=no_prompts)
+    user: str = ""
 
     @property
     def samples(self) -> int:

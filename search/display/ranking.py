@@ -123,6 +123,16 @@ def _interval(trial: TrialRow) -> tuple[float, float] | None:
     return (low, high) if math.isfinite(low) else None
 
 
+def _has_users(about: About) -> bool:
+    known = any(math.isfinite(trial.val_cer_sd_user) for trial in about.trials)
+    return known and (about.view is not View.LIVE or about.width >= _WIDE)
+
+
+def _over_users(trial: TrialRow) -> tuple[float, float] | None:
+    mean, sd = trial.val_cer_mean_user, trial.val_cer_sd_user
+    return (mean, sd) if math.isfinite(sd) else None
+
+
 def _progress(trial: TrialRow) -> str:
     return f"{trial.epochs}/{trial.max_epochs}"
 
@@ -202,6 +212,12 @@ COLUMNS = (
         lambda ends: "{:.1f} to {:.1f}".format(*ends),
         when=_has_intervals,
     ),
+    Column(
+        _in("over users", _LIVE, _BOARD, _TOP, _PAGE, _BRIEF),
+        _over_users,
+        lambda spread: "{:.1f} ± {:.1f}".format(*spread),
+        when=_has_users,
+    ),
     Column(_in("", file="val_cer_low"), lambda t: t.val_cer_low),
     Column(_in("", file="val_cer_high"), lambda t: t.val_cer_high),
     Column(
@@ -210,6 +226,15 @@ COLUMNS = (
         "{:.2f}".format,
         when=lambda about: about.view is View.FILE or about.is_evaluated,
     ),
+    Column(
+        _in("worst user %", _PAGE, _BRIEF, file="val_cer_worst_user"),
+        lambda t: t.val_cer_worst_user,
+        "{:.1f}".format,
+        when=lambda about: about.view is View.FILE or _has_users(about),
+    ),
+    Column(_in("", file="val_cer_pooled"), lambda t: t.val_cer_pooled),
+    Column(_in("", file="val_cer_mean_user"), lambda t: t.val_cer_mean_user),
+    Column(_in("", file="val_cer_sd_user"), lambda t: t.val_cer_sd_user),
     Column(_in("", file="best_epoch"), lambda t: t.best_epoch),
     Column(_in("", file="kept_epoch"), lambda t: t.kept_epoch),
     Column(_in("", file="epochs"), lambda t: t.epochs),

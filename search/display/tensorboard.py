@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import os
 import time
 from collections import Counter
@@ -27,8 +28,11 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from emgmodels import atomic
 from emgmodels.config import Config, Frozen, section_kind
+from emgmodels.scoring import Scoring
 from search.display.ranking import About, View
 from search.display.ranking import ranking as board
+from search.display.table import Table
+from search.results.people import by_user
 from search.results.record import STATES, TrialRecord
 from search.results.trial_row import rows_of
 
@@ -44,6 +48,13 @@ SCALARS = {
     "training/seconds": "seconds",
 }
 """Tags and the metrics behind them."""
+USERS = {
+    "users/mean CER": "val_cer_mean_user",
+    "users/standard deviation": "val_cer_sd_user",
+    "users/worst CER": "val_cer_worst_user",
+    "users/pooled CER": "val_cer_pooled",
+}
+"""Those of a validation of several users."""
 SEARCH = "search"
 """The folder of the search's own progress."""
 _METRICS = {
@@ -74,13 +85,20 @@ class TrialBoards:
             have a setting shows 0 for a number and ``–`` for a word: TensorBoard neither sorts a
             column of both nor draws a trial that lacks a value.
         data: on which data, in words.
+        scoring: of several validation users, whose each window is.
 
     Attributes:
         search: the board of the search itself.
     """
 
-    def __init__(self, folder: Path, parameters: Sequence[str], data: str) -> None:
-        self.folder, self.search = folder, SearchBoard(folder / SEARCH, data)
+    def __init__(
+        self,
+        folder: Path,
+        parameters: Sequence[str],
+        data: str,
+        scoring: Scoring | None = None,
+    ) -> None:
+        self.folder, self.search = folder, SearchBoard(folder / SEARCH, data, scoring)
         self.parameters = {name: _is_number(name) for name in parameters}
         self._shown = _in_sight(parameters)
         kinds = {True: api_pb2.DATA_TYPE_FLOAT64, False: api_pb2.DATA_TYPE_STRING}
@@ -115,9 +133,10 @@ class TrialBoards:
 
     def report(self, slug: str, metrics: Mapping[str, float]) -> None:
         """Write an epoch's scalars."""
+        several = math.isfinite(metrics.get("val_cer_sd_user", math.nan))
         values = [
             Summary.Value(tag=tag, simple_value=metrics[metric])
-            for tag, metric in SCALARS.items()
+            for tag, metric in (SCALARS | (USERS if several else {})).items()
             if metric in metrics
         ]
         append(self.folder / slug, *values, step=int(metrics["epoch"]))
@@ -140,10 +159,11 @@ class SearchBoard:
     Args:
         folder: its own.
         data: on which data, in words: it stands in every text and figure.
+        scoring: of several validation users, whose each window is.
     """
 
-    def __init__(self, folder: Path, data: str) -> None:
-        self.folder, self.data = folder, data
+    def __init__(self, folder: Path, data: str, scoring: Scoring | None = None) -> None:
+        self.folder, self.data, self.scoring = folder, data, scoring
         self._reader: TrialRecord | None = None
         self._reading: Mapping[str, Any] = {}
         self._drawn: tuple[str, int] | None = None
@@ -191,6 +211,10 @@ class SearchBoard:
             title = f"**{reader.name}**, validation windows at its best epoch, {epoch}, {self.data}"
             values.append(_text("best trial/typed and read", _samples(title, self._reading)))
             values.append(_confusions(reader, self._reading, self.data))
+            if self.scoring is not None and reader.best_windows is not None:
+                title = title.replace("validation windows", "validation users")
+                rows = by_user({reader.number: reader.best_windows}, self.scoring).to_pylist()
+                values.append(_text("best trial/users", _users(title, rows, reader.best or {})))
         append(self.folder, *values, step=epochs)
 
 
@@ -243,6 +267,15 @@ def _samples(title: str, reading: Mapping[str, Any]) -> str:
     for typed, read in reading["texts"]:
         lines += [f"    typed  {typed}", f"    read   {read}", ""]
     return "\n".join(lines)
+
+
+def _users(title: str, rows: Sequence[Mapping[str, Any]], best: Mapping[str, float]) -> str:
+    """Return the CER of each user as Markdown, the worst first."""
+    mean, sd = (best.get(name, math.nan) for name in ("val_cer_mean_user", "val_cer_sd_user"))
+    ordered = sorted(rows, key=lambda row: -(row["cer"] or 0.0))
+    cells = [[row["user"], f"{row['characters']}", f"{row['cer'] or 0.0:.2f}"] for row in ordered]
+    table = Table(["user", "keys", "CER %"], cells, left=("user",)).markdown()
+    return f"{title}\n\nOver users {mean:.2f} ± {sd:.2f} %\n\n{table}"
 
 
 def _confusions(trial: TrialRecord, reading: Mapping[str, Any], data: str) -> Summary.Value:

@@ -23,6 +23,7 @@ from emgmodels.compute.devices import best_device
 from emgmodels.config import Config
 from emgmodels.metrics import count_confusions
 from emgmodels.own_code import Code, install
+from emgmodels.scoring import RankBy
 from emgmodels.training.fit import fit
 from emgmodels.training.result import EpochResult
 from emgmodels.windows.cache import prepare
@@ -71,6 +72,7 @@ class EmgTrial(tune.Trainable):
         save_every: float = 600.0,
         patience: float = FIRST_EPOCH,
         pulse: str | None = None,
+        rank_by: RankBy | None = None,
     ) -> None:
         """Start the training of a suggestion.
 
@@ -85,6 +87,7 @@ class EmgTrial(tune.Trainable):
                 trial ask for checkpoints of their own.
             patience: seconds after which a process that is not ready to train ends itself.
             pulse: folder of the driver's machine in which it notes how far an epoch is.
+            rank_by: the CER that decides which epoch is the best.
         """
         assert data is not None, "given by tune.with_parameters"
         for each in code:
@@ -99,6 +102,7 @@ class EmgTrial(tune.Trainable):
             # A trial that outgrows its share runs out of memory itself, instead of its neighbour.
             torch.cuda.set_per_process_memory_fraction(gpus)  # its neighbours keep theirs
         self.data, self.save_every, self.patience = data, save_every, patience
+        self.rank_by = rank_by
         self.pulse = Pulse(pulse)
         self.result: EpochResult | None = None
         self.results: Iterator[EpochResult] = iter(())
@@ -199,6 +203,7 @@ class EmgTrial(tune.Trainable):
             resume=checkpoint,
             device=self.device,
             tell=functools.partial(self.pulse.beat, self.number),
+            rank_by=self.rank_by,
         )
 
 

@@ -163,6 +163,8 @@ def _trainable(
             save_every=settings.save_every,
             patience=settings.hang_after or FIRST_EPOCH,
             pulse=None if pulse.folder is None else str(pulse.folder),
+            # A search decides it for several users; one of an older version ranked all windows.
+            rank_by=settings.rank_by or "pooled",
         ),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )

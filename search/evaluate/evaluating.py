@@ -36,6 +36,7 @@ from search.results.demo_sessions import written_again
 from search.results.environment import command_line
 from search.results.folder import RunFolder
 from search.results.own_files import check_own
+from search.results.people import scoring_in
 from search.results.record import TrialRecord, Weights
 from search.results.session_files import SETS, is_synthetic, session_files
 from search.space import TypistConfig, load_space
@@ -111,7 +112,8 @@ def evaluate(
         for subset in subsets:
             # A file that may not be replaced must be found before hours of decoding.
             page_paths(folder.path / "evaluation", trial, subset)
-    synthetic = is_synthetic(facts)
+    synthetic, people = is_synthetic(facts), scoring_in(facts)
+    rank_by = people.by if people else None
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
         say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
@@ -131,7 +133,7 @@ def evaluate(
             with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
                 sessions = bars.track(recordings, description=title)
                 found = evaluate_trial(
-                    trial, reader.model, subset, sessions, searches, _weights(reader)
+                    trial, reader.model, subset, sessions, searches, _weights(reader), rank_by
                 )
             evaluations.append(found)
             table = write_table(path, [found], where, synthetic, is_kept)  # whatever follows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from emgmodels.network.network import Network
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, Transcript, emit
+from emgmodels.scoring import RankBy, Rates, Scoring
 from emgmodels.windows.recording import Recording
 from search.results.record import TrialRecord, Weights
 
@@ -29,14 +31,17 @@ _RECORDED = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One way of reading one session, or the whole set.
+    """One way of reading one session, all of one user, or the whole set.
 
     Attributes:
-        session: its name; None: all sessions of the set.
+        session: its name; None: all sessions of the set, or of the user.
         way: ``STITCHED``, ``ONE_PASS`` or ``WINDOWS``.
         search: how the emissions were decoded; None: greedily.
         transcripts: of the sessions, one each.
         seed: draws the interval.
+        user: whose it is; None: the whole set.
+        users: of the whole set, whose each transcript is.
+        rank_by: the CER that ranks; None: over several users their mean.
     """
 
     session: str | None
@@ -44,6 +49,34 @@ class Row:
     search: BeamSearch | None
     transcripts: list[Transcript]
     seed: int
+    user: str | None = None
+    users: Sequence[str] = ()
+    rank_by: RankBy | None = None
+
+    @cached_property
+    def scoring(self) -> Scoring | None:
+        """Whose each 4 s are; None: of one user."""
+        if len(set(self.users)) < 2:
+            return None
+        pairs = zip(self.users, self.transcripts, strict=True)
+        return Scoring.of((user for user, found in pairs for _ in found.chunks), self.rank_by)
+
+    @property
+    def rates(self) -> Rates | None:
+        """The CERs over its users; None: there is one."""
+        return self.scoring.rates(*_counts(self.chunks)) if self.scoring else None
+
+    @property
+    def cer(self) -> float:
+        """The CER (%) that ranks: pooled, or over several users as the search ranked."""
+        if self.scoring is None:
+            return self.edits.cer
+        return float(self.scoring.cer(*_counts(self.chunks)))
+
+    def interval_by(self, ranking: RankBy) -> tuple[float, float]:
+        """Return the 95 % interval of a CER (%), over users and their text."""
+        scoring = self.scoring and replace(self.scoring, by=ranking)
+        return cer_interval(self.chunks, np.random.default_rng(self.seed), scoring=scoring)
 
     @property
     def decoder(self) -> str:
@@ -62,9 +95,9 @@ class Row:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the CER (%)."""
+        """The 95 % interval of the pooled CER (%)."""
         # The trial's seed, so that the same evaluation prints the same interval.
-        return cer_interval(self.chunks, np.random.default_rng(self.seed))
+        return self.interval_by("pooled")
 
     @property
     def seconds(self) -> float:
@@ -88,6 +121,8 @@ class Evaluation:
         transcripts: session, and what was read in it, one way after the other.
         notes: what the user should know.
         weights: those that read; None: it is not known which.
+        users: who typed each session.
+        rank_by: the CER that the search ranked by; None: over several users their mean.
     """
 
     trial: TrialRecord
@@ -96,6 +131,8 @@ class Evaluation:
     transcripts: list[tuple[str, Transcript]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     weights: Weights | None = None
+    users: dict[str, str] = field(default_factory=dict)
+    rank_by: RankBy | None = None
 
     @property
     def sessions(self) -> list[str]:
@@ -103,19 +140,26 @@ class Evaluation:
         return list(dict.fromkeys(name for name, _ in self.transcripts))
 
     def rows(self) -> Iterator[Row]:
-        """Yield the whole set, then each session, by way.
+        """Yield the whole set, then each of several users, then each session, by way.
 
         A way that did not succeed in every session has no row of the whole set.
         """
         seed = self.trial.config.seed
         for way in (STITCHED, ONE_PASS, WINDOWS):
             for search in self.searches:
-                found = [transcript for _, transcript in self.read(way, search)]
+                read = self.read(way, search)
                 # A sum over some of the sessions would look better or worse than the whole set.
-                if len(found) == len(self.sessions):
-                    yield Row(None, way, search, found, seed)
-        for name, read in self.transcripts:
-            yield Row(name, read.way, read.search, [read], seed)
+                if len(read) != len(self.sessions):
+                    continue
+                users = [self.users.get(name, "") for name, _ in read]
+                found = [transcript for _, transcript in read]
+                yield Row(None, way, search, found, seed, None, users, self.rank_by)
+                for user in dict.fromkeys(users) if len(set(users)) > 1 else ():
+                    own = [each for whose, each in zip(users, found, strict=True) if whose == user]
+                    yield Row(None, way, search, own, seed, user)
+        for name, transcript in self.transcripts:
+            way, user = transcript.way, self.users.get(name, "")
+            yield Row(name, way, transcript.search, [transcript], seed, user)
 
     def read(self, way: str, search: BeamSearch | None) -> list[tuple[str, Transcript]]:
         """Return sessions and what was read in them in one way."""
@@ -126,10 +170,10 @@ class Evaluation:
         ]
 
     def cer(self, way: str, search: BeamSearch | None = None) -> float:
-        """Return the CER of the whole set (%), NaN where there is none."""
-        for row in self.rows():
-            if row.session is None and row.way == way and row.search is search:
-                return row.edits.cer
+        """Return the CER of the whole set that ranks (%), NaN where there is none."""
+        for row in self.rows():  # the whole set comes first
+            if row.user is None and row.way == way and row.search is search:
+                return row.cer
         return math.nan
 
     def warnings(self) -> Iterator[str]:
@@ -161,6 +205,7 @@ def evaluate_trial(
     recordings: Iterable[Recording],
     searches: Sequence[BeamSearch | None] = (None,),
     weights: Weights | None = None,
+    rank_by: RankBy | None = None,
 ) -> Evaluation:
     """Read sessions in every way.
 
@@ -171,9 +216,14 @@ def evaluate_trial(
         recordings: sessions of that subset.
         searches: how to decode emissions; None: greedily.
         weights: the model's, as its checkpoint says.
+        rank_by: the CER that the search ranked by.
     """
-    evaluation = Evaluation(trial, subset, searches, weights=weights)
+    evaluation = Evaluation(trial, subset, searches, weights=weights, rank_by=rank_by)
     for recording in recordings:
+        name = recording.name
+        if name in evaluation.users:  # of another user
+            name = f"{recording.user}/{name}"
+        evaluation.users[name] = recording.user
         for way in (STITCHED, ONE_PASS, WINDOWS):
             try:
                 emissions = emit(model, recording, trial.config.training, way)
@@ -182,12 +232,15 @@ def evaluate_trial(
                 # cannot be read at once. The other ways still tell the result.
                 if way != ONE_PASS:
                     raise
-                evaluation.notes.append(f"note: {recording.name} was not read in one pass: {error}")
+                evaluation.notes.append(f"note: {name} was not read in one pass: {error}")
                 continue
-            evaluation.transcripts.extend(
-                (recording.name, emissions.read(search)) for search in searches
-            )
+            evaluation.transcripts.extend((name, emissions.read(search)) for search in searches)
     return evaluation
+
+
+def _counts(chunks: Sequence[EditCounts]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (W,) edits and (W,) characters."""
+    return np.array([each.edits for each in chunks]), np.array([each.target for each in chunks])
 
 
 def reach(evaluation: Evaluation) -> str:

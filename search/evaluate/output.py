@@ -18,6 +18,7 @@ from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.reading.sessions import STITCHED, WINDOWS, align
 from emgmodels.saying import say
+from emgmodels.scoring import Rates
 from search.display.table import Table
 from search.evaluate.evaluation import GREEDY, Evaluation, Row, reach
 from search.results.session_files import SETS
@@ -38,11 +39,16 @@ _SCHEMA = pa.schema(
         ("val_cer", pa.float64()),
         ("set", pa.string()),
         ("session", pa.string()),
+        ("user", pa.string()),
         ("way", pa.string()),
         ("decoder", pa.string()),
         ("lm_weight", pa.float64()),
         ("insertion_bonus", pa.float64()),
         *((name, pa.float64()) for name in ("cer", "cer_low", "cer_high", "ier", "der", "ser")),
+        *(
+            (f"cer_{name}", pa.float64())
+            for name in ("ranked", "mean_user", "sd_user", "worst_user")
+        ),
         *((name, pa.int64()) for name in ("insertions", "deletions", "substitutions")),
         *((name, pa.int64()) for name in ("characters", "chunks")),
         *((name, pa.float64()) for name in ("seconds", "duration", "real_time_factor")),
@@ -87,7 +93,9 @@ def write_table(
     """Write evaluations to a Parquet file, beside earlier ones of other trials and sets.
 
     A row's ``weights``, ``epoch`` and ``val_cer`` are those of the checkpoint that was read; a
-    ``test_cer`` stands beside the same weights only.
+    ``test_cer`` stands beside the same weights only. It is the CER that the search ranks by. A row
+    without session is of a user, and without both of the whole set; ``cer`` is pooled, and
+    ``cer_ranked`` what the search ranks by.
 
     Args:
         path: the file, ``evaluation.parquet`` of a run folder.
@@ -108,10 +116,12 @@ def write_table(
     # Keyed by the weights: a trial that trained on has another test CER, and the old figure must
     # not stand beside it.
     test_cers = {
-        (row["trial"], row.get("weights")): row["cer"]
+        (row["trial"], row.get("weights")): row["cer"] if ranked is None else ranked
         for row in rows
-        if (row["set"], row["session"], row["way"]) == ("test", None, STITCHED)
+        if (row["set"], row["session"], row.get("user"), row["way"])
+        == ("test", None, None, STITCHED)
         and row.get("decoder") in (None, GREEDY)
+        for ranked in [row.get("cer_ranked")]
     }
     for row in rows:
         row["test_cer"] = test_cers.get((row["trial"], row.get("weights")))
@@ -145,19 +155,36 @@ def rates(evaluation: Evaluation, parts: Sequence[str] = ("ins", "del", "sub")) 
     several = len(evaluation.sessions) > 1
     shown = [row for row in evaluation.rows() if row.session is not None or several]
     last = evaluation.searches[-1]
+    cells, parted = [], []
+    for row, following in zip(shown, [*shown[1:], None], strict=True):
+        cells.append(_rates_of(row))
+        cells += [_over_users(row, len(parts))] if row.scoring else []
+        goes_on = following and (following.session, following.way) == (row.session, row.way)
+        if row.way == WINDOWS and row.search is last and not goes_on:
+            parted.append(len(cells) - 1)
     return Table(
         ["session", "way", "decoder", "CER %", "95 %", *parts, "keys", "x real time"],
-        [_rates_of(row) for row in shown],
+        cells,
         left=("session", "way", "decoder"),
         unbroken=("way",),
-        parted=[n for n, row in enumerate(shown) if row.way == WINDOWS and row.search is last],
+        parted=parted,
     )
+
+
+def _over_users(row: Row, parts: int) -> tuple[str, ...]:
+    """Return the mean over users and their standard deviation, as a row below the pooled rates."""
+    rates, (low, high) = row.rates, row.interval_by("mean_user")
+    assert rates is not None, "of several users"
+    spread = f"{rates.mean_user:.2f} ± {rates.sd_user:.2f}"
+    name = f"mean of {rates.users.shape[-1]} users"
+    return (name, row.way, row.decoder, spread, f"{low:.1f} – {high:.1f}", *[""] * (parts + 2))
 
 
 def _rates_of(row: Row) -> tuple[str, ...]:
     edits, (low, high) = row.edits, row.interval
+    whole = f"all {len(row.transcripts)}" if row.user is None else f"user {row.user}"
     return (
-        row.session or f"all {len(row.transcripts)}",
+        row.session or whole,
         row.way,
         row.decoder,
         f"{edits.cer:.2f}",
@@ -202,6 +229,7 @@ def _rows(
             "val_cer": weights.cer if weights else None,
             "set": evaluation.subset,
             "session": row.session,
+            "user": row.user,
             "way": row.way,
             "decoder": row.decoder,
             "lm_weight": search.weight if search and search.language else None,
@@ -209,6 +237,8 @@ def _rows(
             "cer": edits.cer,
             "cer_low": low,
             "cer_high": high,
+            "cer_ranked": row.cer,
+            **({} if row.rates is None else _of_users(row.rates)),
             "ier": edits.ier,
             "der": edits.der,
             "ser": edits.ser,
@@ -224,3 +254,8 @@ def _rows(
             "device": str(device),
             "synthetic": synthetic,
         }
+
+
+def _of_users(rates: Rates) -> dict[str, float]:
+    names = ("mean_user", "sd_user", "worst_user")
+    return {f"cer_{name}": float(getattr(rates, name)) for name in names}

@@ -16,12 +16,15 @@ from emgmodels.outputs import check_output
 from emgmodels.reading.sessions import STITCHED, align
 from search.display.page import Page
 from search.display.plot import MARK
+from search.display.table import Table
 from search.evaluate.evaluation import GREEDY, Evaluation, reach
 from search.evaluate.keyboard import keyboard
 from search.evaluate.output import rates
 from search.results.record import TrialRecord
 from search.results.session_files import SETS
 
+_FOLDED = 12
+"""Users above which their rows, and those of their sessions, are behind a line to click on."""
 _COLUMNS = 92
 """Characters of a line of text."""
 _KINDS = {"S": "another key", "D": "left out", "I": "one too many"}
@@ -61,7 +64,13 @@ def write_files(folder: Path, evaluation: Evaluation, synthetic: bool) -> list[P
     for line in (*evaluation.notes, *evaluation.warnings()):
         page.text(line)
     page.section("Error rates")
-    page.table(rates(evaluation, _PARTS))
+    table = rates(evaluation, _PARTS)
+    if len(set(evaluation.users.values())) > _FOLDED:
+        first = [row for row in table.rows if str(row[0]).startswith(("all ", "mean of "))]
+        short = Table(table.headers, first, left=table.left, unbroken=table.unbroken)
+        page.table(short, table, "every user and session")
+    else:
+        page.table(table)
     page.section("Keyboard")
     page.plots([plot])
     page.section("What was typed, and what was read")

@@ -11,7 +11,7 @@ from search.display.page import Page
 from search.display.plot import KINDS, MARK, NothingToDrawError, Plot
 from search.display.ranking import View
 from search.display.words import number
-from search.report import figures, tables
+from search.report import figures, people, tables
 from search.report.page import report_page as _page
 from search.report.published import basis, compared, side_by_side
 from search.report.replication import redrawn
@@ -139,6 +139,7 @@ def _leaderboard(run: Run) -> str:
     if len(run.space.search.objectives) > 1:
         lines += ["## Pareto front", f"{FRONT} {', '.join(run.space.search.objectives)}."]
         lines.append(tables.ranking(run, run.front).markdown())
+    lines += people.markdown(run)
     if run.over_seeds:
         lines += ["## Over seeds", seed_table.verdict(run.over_seeds), OVER_SEEDS]
         lines.append(seed_table.over_seeds(run.over_seeds).markdown())

@@ -14,6 +14,7 @@ from search.display.ranking import View
 from search.display.words import setting
 from search.report import tables, wording
 from search.report.live import now
+from search.report.people import add_people
 from search.report.published import basis, compared, side_by_side
 from search.report.run import HIGHLIGHTED, Run, searched
 
@@ -42,6 +43,7 @@ def report_page(
     if live is not None:
         _add_now(page, run)
     _add_first_screen(page, run)
+    add_people(page, run)
     _add_seeds(page, run)
     _add_all(page, run)
     _add_figures(page, run, plots, notes)

@@ -20,9 +20,11 @@ from search.display.shared import shared_settings
 from search.halving.rungs import Schedule, aligned_epochs, resolve
 from search.report.tested import test_cer_of, tested_by_trial
 from search.results import seeds
+from search.results.facts import whose
 from search.results.folder import RunFolder
 from search.results.growing_tables import read_parquet
 from search.results.lock import is_running
+from search.results.people import scoring_of
 from search.results.reading import read_curves, read_trials
 from search.results.record import (
     CUT_OFF,
@@ -116,7 +118,7 @@ class Run:
         """On which data the search measured, in a few words."""
         if self.synthetic:
             return "synthetic data"
-        return f"subject {self.environment.get('subject', 'unknown')}"
+        return whose(self.environment.get("subject", "unknown"))
 
     @property
     def weights_notes(self) -> list[str]:
@@ -299,7 +301,7 @@ def read_run(path: str | Path) -> Run:
     # runs alone.
     repeated = space.search.repeats > 1
     groups = seeds.by_configuration(RunFolder.open(path).trials.values()) if repeated else []
-    over_seeds = seeds.table(groups).to_pylist()
+    over_seeds = seeds.table(groups, scoring_of(path)).to_pylist()
     environment = _read_environment(path / "environment.json")
     return Run(path, space, environment, trials, again, over_seeds)
 

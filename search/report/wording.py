@@ -12,6 +12,7 @@ from emgmodels.bootstrap import TOLD_APART
 from search.display.words import duration, interval, lookahead, number
 from search.halving.further import outlook
 from search.report.run import Run, Trial
+from search.results.facts import whose
 from search.results.record import COMPLETE, STOPPED
 
 SYNTHETIC = (
@@ -120,9 +121,9 @@ def data(run: Run) -> str:
     split = run.environment.get("split", {})
     train, val = (split.get(part, []) for part in ("train", "val"))
     origin = f" ({split['origin']})" if "origin" in split else ""
-    kind = "synthetic, subject" if run.synthetic else "subject"
+    kind = "synthetic, " if run.synthetic else ""
     return (
-        f"{kind} {run.environment.get('subject', 'unknown')}, {len(train)} training and "
+        f"{kind}{whose(run.environment.get('subject', 'unknown'))}, {len(train)} training and "
         f"{len(val)} validation sessions{origin}.{_prompted(split)}"
     )
 
@@ -141,6 +142,9 @@ def doubts(runs: Sequence[Run]) -> list[str]:
     validated = {
         (run.synthetic, run.environment.get("subject"), *sorted(_validation(run))) for run in runs
     }
+    ranked = {run.environment.get("people", {}).get("rank_by", "pooled") for run in runs}
+    if len(ranked) > 1:
+        return [f"These searches rank by different CERs ({', '.join(sorted(ranked))})."]
     if len(validated) == 1:
         return []
     said = "; ".join(f"{run.name}: {run.data}, {', '.join(_validation(run))}" for run in runs)

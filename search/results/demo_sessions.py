@@ -35,17 +35,28 @@ def is_typists(facts: Mapping[str, Any], typist: TypistConfig) -> bool:
     return Path(train[0]).parent.name == folder_of(typist).name
 
 
+def paths_of(typist: TypistConfig) -> list[Path]:
+    """Return where each session of synthetic typists lies, written or not."""
+    from emgmodels.synthetic import names_of
+
+    names = names_of(typist.subject, typist.users)
+    folder = folder_of(typist)
+    return [folder / f"{name}-{i:03d}.hdf5" for name in names for i in range(typist.sessions)]
+
+
 def folder_of(typist: TypistConfig) -> Path:
     """Return where a synthetic typist's sessions lie, written or not."""
     from emgmodels.synthetic import VERSION
 
-    name = f"{typist.subject}-{typist.sessions}x{typist.minutes:g}m-seed{typist.seed}-v{VERSION}"
+    users = f"{typist.users}u-" if typist.users > 1 else ""
+    length = f"{users}{typist.sessions}x{typist.minutes:g}m"
+    name = f"{typist.subject}-{length}-seed{typist.seed}-v{VERSION}"
     return fetched_folder() / "typist" / name
 
 
 def typist_folder(typist: TypistConfig) -> Path:
     """Return the folder of a synthetic typist's sessions, written once for each typist."""
-    from emgmodels.synthetic import write_subject
+    from emgmodels.synthetic import write_subjects
 
     make_home()
     folder = folder_of(typist)
@@ -55,8 +66,13 @@ def typist_folder(typist: TypistConfig) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as scratch:
             sessions = Path(scratch) / folder.name
-            for path in write_subject(
-                sessions, typist.sessions, typist.minutes, typist.subject, typist.seed
+            for path in write_subjects(
+                sessions,
+                typist.users,
+                sessions=typist.sessions,
+                minutes=typist.minutes,
+                subject=typist.subject,
+                seed=typist.seed,
             ):
                 note_fetched(folder / path.name, path.stat())
             with contextlib.suppress(OSError):  # another search was first, with the same bytes

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from emgmodels.scoring import RANKINGS
 from search.storage.place import is_uri
 
 SPLIT = "split.yaml"
@@ -36,6 +37,15 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def whose(subject: object) -> str:
+    """Return whose sessions they are, in words, of what ``environment.json`` says of the subject.
+
+    >>> whose("anna"), whose("12 people")
+    ('subject anna', '12 people')
+    """
+    return str(subject) if str(subject).endswith(" people") else f"subject {subject}"
+
+
 def training_command(run: Path, inside: bool = False) -> str:
     """Return the command that trains the best of a run again, on the sessions of its search.
 
@@ -52,7 +62,8 @@ def training_command(run: Path, inside: bool = False) -> str:
         files = [file for part in ("train", "val", "test") for file in split.get(part, ())]
         if files and not any(map(is_uri, files)):
             data = os.path.commonpath([os.path.dirname(file) for file in files])
-            options = ["--subject", facts["subject"]] if facts.get("subject") else []
+            if (subject := facts.get("subject")) and whose(subject) != subject:
+                options = ["--subject", subject]
             if os.path.isfile(origin := str(split.get("origin", ""))):
                 options += ["--split", os.path.abspath(origin)]
     if (run / SPLIT).is_file():  # drawn splits depend on the search's seed
@@ -66,6 +77,15 @@ def _is_split(value: Any) -> bool:
         return False
     subsets = [value.get(part, []) for part in ("train", "val", "test")]
     return all(isinstance(files, list) and all(map(_is_text, files)) for files in subsets)
+
+
+def _is_people(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and value.get("rank_by") in RANKINGS
+        and isinstance(runs := value.get("windows"), list)
+        and all(isinstance(run, list) and len(run) == 2 and type(run[1]) is int for run in runs)
+    )
 
 
 def _is_text(value: Any) -> bool:
@@ -95,6 +115,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "subject": (_is_text, "a text"),
     "seed": (lambda value: type(value) is int, "a whole number"),
     "resources_per_trial": (_is_resources, "an object with two numbers: cpus, gpus"),
+    "people": (_is_people, "an object with rank_by, and lists of users and their windows"),
     "storage": (lambda value: value is None or isinstance(value, str), "a URI or null"),
 }
 """What others rely on, and the rule that it keeps."""

@@ -18,8 +18,9 @@ from emgmodels.atomic import whole
 from emgmodels.config import Config, dump_config, write_yaml
 from emgmodels.notation import notation
 from emgmodels.own_code import FOLDER, Code, write_code
+from emgmodels.scoring import Scoring
 from search.halving.ending import Why
-from search.results import intervals
+from search.results import intervals, people
 from search.results.environment import environment
 from search.results.facts import SPLIT, read_facts, training_command
 from search.results.growing_tables import curves_of, trials_of
@@ -162,6 +163,11 @@ class RunFolder:
         """
         return read_facts(self.path / "environment.json")
 
+    @property
+    def scoring(self) -> Scoring | None:
+        """Whose each validation window is, where there are several users."""
+        return people.scoring_of(self.path)
+
     def ranking(self) -> list[TrialRecord]:
         """Return the trials, best first."""
         return sorted(self.trials.values(), key=lambda trial: trial.sort_key)
@@ -266,9 +272,13 @@ class RunFolder:
         """Complete the intervals, and write the windows they come from where there are news."""
         found = {number: trial.best_windows for number, trial in self.trials.items()}
         known = {number: windows for number, windows in found.items() if windows is not None}
-        if intervals.add_intervals(known.values()):
-            table = intervals.to_table(known)
-            with whole(self.path / "windows.parquet") as scratch:
+        scoring = self.scoring
+        if not intervals.add_intervals(known.values(), scoring):
+            return
+        tables = {"windows.parquet": intervals.to_table(known)}
+        tables |= {} if scoring is None else {people.TABLE: people.by_user(known, scoring)}
+        for name, table in tables.items():
+            with whole(self.path / name) as scratch:
                 pa.parquet.write_table(table, scratch, compression="zstd")
 
 

@@ -29,11 +29,15 @@ CURVE_METRICS = (
 )
 """Columns of the learning curves; ``arrived``: seconds of searching when the epoch was reported,
 the time between an interruption and ``--resume`` left out."""
+USER_RATES = ("val_cer_pooled", "val_cer_mean_user", "val_cer_sd_user", "val_cer_worst_user")
+"""Further columns of both tables: CERs beside the one that ranks, which is one of them; see
+``emgmodels.scoring``."""
 
 _TRIALS = pa.schema(
     [(name, pa.int64()) for name in ("rank", "trial")]
     + [("architecture", pa.string())]
     + [(name, pa.float64()) for name in ("val_cer", "val_cer_low", "val_cer_high")]
+    + [(name, pa.float64()) for name in USER_RATES]
     + [("best_epoch", pa.int64()), ("weights", pa.string())]
     + [("kept_epoch", pa.int64()), ("kept_cer", pa.float64()), ("epochs", pa.int64())]
     + [(name, pa.string()) for name in ("state", "reason", "ending", "ending_facts")]
@@ -157,7 +161,7 @@ def curves_of(run: Path) -> GrowingTable:
     """Return the curves table of a run folder: one row a trial and epoch."""
     schema = pa.schema(
         [("trial", pa.int64()), ("epoch", pa.int64())]
-        + [(name, pa.float64()) for name in CURVE_METRICS]
+        + [(name, pa.float64()) for name in (*CURVE_METRICS, *USER_RATES)]
     )
     return GrowingTable(run / "curves.parquet", merge_curves, schema)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from emgmodels.bootstrap import cer_intervals
+from emgmodels.scoring import Scoring
 
 _SEED = 0
 """Of the windows drawn, the same for all trials of all searches."""
@@ -41,8 +42,13 @@ class Windows:
         return cls(epoch, edits.copy(), characters.copy())
 
 
-def add_intervals(windows: Iterable[Windows]) -> bool:
-    """Compute the intervals that are missing, and return whether there were any."""
+def add_intervals(windows: Iterable[Windows], scoring: Scoring | None = None) -> bool:
+    """Compute the intervals that are missing, and return whether there were any.
+
+    Args:
+        windows: of trials.
+        scoring: of several validation users, whose each window is.
+    """
     # One draw of windows serves all trials that were validated on the same text. That is what
     # makes intervals of ten thousand trials cheap.
     alike: dict[bytes, list[Windows]] = {}
@@ -51,7 +57,9 @@ def add_intervals(windows: Iterable[Windows]) -> bool:
             alike.setdefault(found.characters.tobytes(), []).append(found)
     for group in (part for same in alike.values() for part in _parts(same)):
         edits = np.stack([found.edits for found in group])
-        intervals = cer_intervals(edits, group[0].characters, np.random.default_rng(_SEED))
+        characters, rng = group[0].characters, np.random.default_rng(_SEED)
+        known = scoring if scoring and len(scoring.of_window) == len(characters) else None
+        intervals = cer_intervals(edits, characters, rng, scoring=known)
         for found, (low, high) in zip(group, intervals.tolist(), strict=True):
             found.interval = (low, high)
     return bool(alike)

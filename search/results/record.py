@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from emgmodels.config import Config
 from emgmodels.notation import notation
 from search.halving.ending import Ending, ending_of
-from search.results.growing_tables import CURVE_METRICS
+from search.results.growing_tables import CURVE_METRICS, USER_RATES
 from search.results.intervals import Windows
 from search.storage import StoredFile
 
@@ -22,6 +22,7 @@ COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
 CUT_OFF = "cut off"
 """By the end of the search; it can go on if the search is resumed."""
 STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
+_OF_AN_EPOCH = ("epoch", *CURVE_METRICS, *USER_RATES)
 UNFINISHED = (WAITING, RUNNING, PAUSED, CUT_OFF)
 """Those of trials that can still be trained."""
 
@@ -95,7 +96,7 @@ class TrialRecord:
             self.windows = Windows.of(int(metrics["best_epoch"]), metrics["best_windows"])
         if "best_weights" in metrics:
             self.reported = Weights.of(metrics)
-        row = {name: float(metrics.get(name, math.nan)) for name in ("epoch", *CURVE_METRICS)}
+        row = {name: float(metrics.get(name, math.nan)) for name in _OF_AN_EPOCH}
         repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
         if repeated:
             self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]
@@ -190,6 +191,7 @@ class TrialRecord:
             "val_cer": best["val_cer"] if best else None,
             "val_cer_low": low,
             "val_cer_high": high,
+            **{name: _known(best, name) for name in USER_RATES},
             "best_epoch": int(best["epoch"]) if best else None,
             "weights": (self.weights.hash or None) if self.weights else None,
             "kept_epoch": self.kept.epoch if self.kept else None,
@@ -204,6 +206,11 @@ class TrialRecord:
             "electrodes": self.config.model.bands * self.config.model.electrodes,
             "seconds": self.seconds,
         }
+
+
+def _known(epoch: Mapping[str, float] | None, name: str) -> float | None:
+    value = None if epoch is None else epoch.get(name)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def ending_columns(ending: Ending | None) -> dict[str, str | None]:

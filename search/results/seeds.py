@@ -16,6 +16,7 @@ import pyarrow as pa
 from emgmodels.bootstrap import compare
 from emgmodels.config import Config, ModelConfig, TrainingConfig
 from emgmodels.notation import notation
+from emgmodels.scoring import Scoring
 from search.results.record import TrialRecord
 
 # The confidence set compares each with each, and those far behind are told apart anyway.
@@ -76,16 +77,20 @@ def configuration(config: Config) -> tuple[ModelConfig, TrainingConfig]:
     return config.model, config.training
 
 
-def table(groups: Sequence[Group]) -> pa.Table:
+def table(groups: Sequence[Group], scoring: Scoring | None = None) -> pa.Table:
     """Return one row a group, in their order.
 
     ``cer_low`` to ``cer_high`` is the 95 % interval of the mean CER over seeds and text,
     ``apart_low`` to ``apart_high`` that of its distance from the lowest mean, ``p_best`` the
     p-value of its being as good as the best; see ``emgmodels.bootstrap.compare``. They are null for
     a group with a single training, and beyond the best 20.
+
+    Args:
+        groups: what to compare.
+        scoring: of several validation users, whose each window is.
     """
     rows = []
-    comparisons = _compared(groups)
+    comparisons = _compared(groups, scoring)
     for place, group in enumerate(groups):
         cers = group.cers
         row = {
@@ -104,7 +109,7 @@ def table(groups: Sequence[Group]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=_COLUMNS)
 
 
-def _compared(groups: Sequence[Group]) -> dict[int, dict[str, float]]:
+def _compared(groups: Sequence[Group], scoring: Scoring | None) -> dict[int, dict[str, float]]:
     """Return what a comparison says of each group that can be compared, by place."""
     # A comparison needs a spread over seeds, so at least two trainings.
     places = [place for place, group in enumerate(groups) if group.is_comparable][:_COMPARED]
@@ -113,7 +118,9 @@ def _compared(groups: Sequence[Group]) -> dict[int, dict[str, float]]:
     windows = [[trial.best_windows for trial in groups[place].scored] for place in places]
     edits = [np.stack([found.edits for found in group if found]) for group in windows]
     characters = next(found.characters for found in windows[0] if found)
-    found = compare(edits, characters, np.random.default_rng(_SEED))
+    if scoring is not None and len(scoring.of_window) != len(characters):
+        scoring = None
+    found = compare(edits, characters, np.random.default_rng(_SEED), scoring=scoring)
     columns = np.column_stack([found.intervals, found.differences, found.p_best])
     names = ("cer_low", "cer_high", "apart_low", "apart_high", "p_best")
     return {

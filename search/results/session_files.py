@@ -59,7 +59,9 @@ def is_synthetic(facts: Mapping[str, Any]) -> bool:
         facts: what its ``environment.json`` says. ``synthetic`` marks a demo, whose sessions the
             search wrote itself; a subject's name marks sessions of ``emgmodels.synthetic``.
     """
-    return bool(facts.get("synthetic")) or str(facts.get("subject", "")).startswith("synthetic")
+    subject = str(facts.get("subject", ""))
+    is_known = subject.startswith("synthetic") or subject.endswith(" synthetic people")
+    return bool(facts.get("synthetic")) or is_known
 
 
 def _name(source: str) -> str:
@@ -84,7 +86,10 @@ def _found(known: Sequence[str], data: str | Path, subject: str | None) -> dict[
         if len(paths) > 1:  # two subjects may have used one name
             info_of = read_info if store is None else store.info_of
             # Looked at only where two files share a name, since it opens each file.
-            paths = [path for path in paths if info_of(path).user == subject] or paths
+            own = [path for path in paths if info_of(path).user == subject]
+            # Of people, each has a folder, and the folders may have been moved together.
+            folder = PurePosixPath(urlsplit(old).path if is_uri(old) else old).parent.name
+            paths = own or [path for path in paths if path.parent.name == folder] or paths
         for path in by_name(paths, str(data)).values():
             found[old] = str(path.absolute()) if store is None else store.uri_of(path)
     return found

@@ -10,6 +10,7 @@ from typing import Any
 
 from emgmodels.notation import brief_notation, parse_notation
 from search.halving.ending import Ending
+from search.results.growing_tables import USER_RATES
 from search.results.record import TrialRecord, Weights, ending_in, kept_note
 
 
@@ -27,6 +28,14 @@ class TrialRow:
     """Lower end of its 95 % bootstrap interval over validation windows (%), NaN where unknown."""
     val_cer_high: float
     """Upper end (%)."""
+    val_cer_pooled: float = math.nan
+    """Validation CER of all windows together (%), NaN where unknown; ``val_cer`` ranks."""
+    val_cer_mean_user: float = math.nan
+    """Mean over users (%)."""
+    val_cer_sd_user: float = math.nan
+    """Standard deviation over users (points); NaN: there is one user."""
+    val_cer_worst_user: float = math.nan
+    """That of the user who is read worst (%)."""
     val_loss: float = math.nan
     """Validation loss of its last epoch; NaN: no epoch yet, or only the curves have it."""
     ranked: Weights | None
@@ -85,7 +94,8 @@ def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
     What older versions did not write is missing there, and unknown here.
     """
-    cers = {name: row.get(name) for name in ("val_cer", "val_cer_low", "val_cer_high")}
+    known = ("val_cer", "val_cer_low", "val_cer_high", *USER_RATES)
+    cers = {name: row.get(name) for name in known}
     ranked = kept = None
     if row["best_epoch"]:
         ranked = Weights(row["best_epoch"], row["val_cer"], row.get("weights") or "")

@@ -27,6 +27,13 @@ def command(
     ] = None,
     subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
     split: Annotated[Path | None, typer.Option(help="emg2qwerty's split file.")] = None,
+    people: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHO",
+            help="Hold out whole users: val=2,test=2, or val=0.1,test=0.1, or val=anna,test=bob.",
+        ),
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="Architectures to train.")] = None,
     time_budget: Annotated[
         str | None, typer.Option(help="When to end: seconds, or 8m, 1h30m.")
@@ -89,6 +96,7 @@ def command(
       python -m search.run spaces/deep.yaml
       python -m search.run spaces/deep.yaml --data DIR --dry-run
       python -m search.run spaces/deep.yaml --data DIR --subject 89335547 --trials 200
+      python -m search.run spaces/people.yaml --data DIR --people val=2,test=2
       python -m search.run spaces/deep.yaml --data DIR --set "model.electrodes={choice: [4, 8]}"
       python -m search.run spaces/deep.yaml --data DIR --warm-start runs/deep-001
       python -m search.run --resume runs/deep-001
@@ -107,8 +115,14 @@ def command(
     from search.storage import Place, is_uri, local_path
 
     begun: dict[str, Any] = {
-        **{"subject": subject, "split": split, "trials": trials, "epochs": epochs, "seed": seed},
-        **{"set": overrides, "storage": storage, "warm_start": warm_start},
+        **{"subject": subject, "split": split, "people": people, "trials": trials},
+        **{
+            "epochs": epochs,
+            "seed": seed,
+            "set": overrides,
+            "storage": storage,
+            "warm_start": warm_start,
+        },
     }
     given: dict[str, Any] = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
     given |= {"address": address, "quiet": quiet, "allow_code": allow_code, "dry_run": dry_run}

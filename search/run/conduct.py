@@ -30,9 +30,11 @@ from search.engine.schedulers import scheduler_from
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import EmgTrial
 from search.engine.tuning import resume_trials, run_trials
+from search.results.facts import whose
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.own_files import unshare
+from search.results.people import scoring_in
 from search.results.session_files import is_synthetic
 from search.run.forecast import TimeLeft
 from search.run.plan import Plan, schedule_of
@@ -154,8 +156,8 @@ def _train(
     """Train the trials, and return what recorded them."""
     space, facts = plan.space, folder.read_environment()
     scheduler = scheduler_of(space)
-    on = "synthetic data" if is_synthetic(facts) else f"subject {facts.get('subject', 'unknown')}"
-    boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on)
+    on = "synthetic data" if is_synthetic(facts) else whose(facts.get("subject", "unknown"))
+    boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on, scoring_in(facts))
     listed = {number for number, _ in plan.listed or ()}
     done = len(folder.trials.keys() - listed) if listed else 0
     trials = source.trials + done

@@ -35,6 +35,7 @@ from search.results import seeds
 from search.results.facts import SPLIT
 from search.results.folder import RunFolder
 from search.results.own_files import check_own
+from search.results.people import PEOPLE
 from search.results.record import COMPLETE, STOPPED, TrialRecord
 from search.run.conduct import conduct
 from search.run.dry_run import LABEL, show
@@ -180,7 +181,8 @@ def _plan(
     into, seed = _into(folder, facts), facts.get("seed", space.search.seed)
     settings: dict[str, Any] = {"sampler": "random", "scheduler": "none", "repeats": repeats}
     settings |= {"save_every": space.search.save_every, "checkpoints": space.search.checkpoints}
-    known = ("code", "subject", "synthetic")
+    settings |= {} if space.search.rank_by is None else {"rank_by": space.search.rank_by}
+    known = ("code", "subject", "synthetic", PEOPLE)
     kept: dict[str, Any] = {key: facts[key] for key in known if key in facts}
     split_of = folder.path / SPLIT
     plan = Plan(
@@ -263,7 +265,7 @@ def _write(folder: RunFolder, into: RunFolder) -> pa.Table:
     found = {seeds.configuration(trial.config): trial for trial in reversed(folder.ranking())}
     origins = [found[seeds.configuration(group.config)] for group in groups]
     cers = [trial.best["val_cer"] if trial.best else None for trial in origins]
-    table = seeds.table(groups)
+    table = seeds.table(groups, folder.scoring)
     table = table.add_column(1, "trial", pa.array([t.number for t in origins], pa.int64()))
     table = table.add_column(3, "search_cer", pa.array(cers, pa.float64()))
     with whole(folder.path / TABLE) as scratch:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from emgmodels.sessions import Split
 from search.display.words import say
+from search.results.people import scoring_of
 from search.sampler.samplers import CANNOT_LEARN
 from search.sampler.warm_start import TRAINED, earlier_trials
 from search.space import Space
@@ -42,5 +43,12 @@ def learn(space: Space, run: str | Path, split: Split, console: Console) -> list
             console,
             f"note: {run} was trained or validated on other sessions: its CERs are taken as they "
             f"are, and its configurations may be trained again",
+        )
+    there, here = scoring_of(Path(run)), space.search.rank_by or "pooled"
+    if (ranked := there.by if there else "pooled") != here:
+        say(
+            console,
+            f"note: {run} ranked by search.rank_by {ranked}, this search by {here}: its CERs are "
+            f"taken as they are",
         )
     return found.trials

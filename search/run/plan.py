@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from emgmodels.config import Config
+from emgmodels.scoring import Scoring
 from emgmodels.sessions import Split, read_info, split_text
 from emgmodels.stages.pretrained import check_weights
 from search.display.words import say
@@ -27,6 +28,7 @@ from search.engine.trial import TrialData
 from search.halving.rungs import Schedule, aligned_epochs, resolve
 from search.results.folder import RunFolder
 from search.results.own_files import check_parent
+from search.results.people import people_facts
 from search.run.earlier import learn
 from search.run.forecast import tell_time
 from search.run.sessions import (
@@ -124,6 +126,9 @@ def decided(space: Space, opened: Opened) -> Space:
         found = {**vars(schedule), **schedule.options}
         scheduler = scheduler.model_copy(update={name: found.get(name) for name in takes})
         space = replace(space, search=space.search.model_copy(update={"scheduler": scheduler}))
+    if space.search.rank_by is None and len({recording.user for recording in opened.val}) > 1:
+        search = space.search.model_copy(update={"rank_by": Scoring.of(opened.users).by})
+        space = replace(space, search=search)
     return space.within(sessions_of(opened.train, opened.val))
 
 
@@ -191,7 +196,8 @@ def plan_search(
         address=address,
         parent=results[0],
         place=results[1],
-        facts=_facts(space, chosen, trial_data, store, synthetic=data is None),
+        facts=_facts(space, chosen, trial_data, store, synthetic=data is None)
+        | people_facts(opened.users, space.search.rank_by),
         written=space.resolved(),
         earlier=earlier,
         # Without writing, sessions of a synthetic typist may not be there to be read.

@@ -18,6 +18,7 @@ from search.results import seeds
 from search.results.facts import training_command
 from search.results.folder import RunFolder
 from search.results.growing_tables import objectives_of
+from search.results.people import IN_SHORT
 from search.results.reading import read_trials
 from search.results.record import CUT_OFF, STOPPED, TrialRecord
 from search.results.session_files import session_files
@@ -41,7 +42,9 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     front = _front(folder, ranking)
     numbers = [row.number for row in front]
     table = trials_table(ranking[:_SHOWN], console.width, numbers)
-    console.print(table.rich(f"Ranking by validation CER, on {data}"))
+    scoring = folder.scoring
+    over = f", {IN_SHORT[scoring.by]}" if scoring else ""
+    console.print(table.rich(f"Ranking by validation CER{over}, on {data}"))
     if len(ranking) > _SHOWN:
         say(console, f"... and {len(ranking) - _SHOWN} more in {folder.path / 'trials.csv'}")
     if front:
@@ -50,7 +53,7 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     _say_cost(console, ranking)
     groups = seeds.by_configuration(ranking)
     if len(groups) < len(ranking) and any(len(group.trials) > 1 for group in groups):
-        rows = seeds.table(groups[:_SHOWN]).to_pylist()
+        rows = seeds.table(groups[:_SHOWN], folder.scoring).to_pylist()
         seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
     if ranking[0].best:
         say(console, f"Best: {notation(ranking[0].config.model)}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
 
 from emgmodels.own_code import asks_for_code
 from emgmodels.paths import several
+from emgmodels.sessions import People, read_people
 from search.engine.tuning import check_snapshot
 from search.halving.ending import Why
 from search.results.folder import RunFolder
@@ -38,6 +41,7 @@ def search(
     data: str | Path | None = None,
     subject: str | None = None,
     split: str | Path | None = None,
+    people: str | Mapping[str, Any] | People | None = None,
     trials: int | None = None,
     time_budget: str | float | None = None,
     epochs: int | None = None,
@@ -67,6 +71,8 @@ def search(
             synthetic typist, under the space's ``demo`` section.
         subject: whose sessions; may be left out where the folder has one subject.
         split: emg2qwerty's split file.
+        people: which users are held out, instead of the space's ``data.people``: as
+            ``val=2,test=2``, ``{"val": 0.1, "test": 0.1}`` or by their names.
         trials: architectures to train, instead of the space's ``search.trials``.
         time_budget: seconds, or a duration such as ``8m``, instead of ``search.time_budget``.
         epochs: epochs of a whole training, instead of ``training.epochs``.
@@ -105,13 +111,18 @@ def search(
     space = local_path(space)
     if confirm is not None:
         check_options(confirm, repeats)
-    options = {
+    options: dict[str, object] = {
         "search.trials": trials,
         "search.time_budget": time_budget,
         "training.epochs": epochs,
         "search.seed": seed,
         "search.repeats": repeats if confirm is None else None,
     }
+    if people is not None:
+        chosen = read_people(people)
+        options["data.people"] = json.dumps(chosen.model_dump(mode="json"))
+        if split is not None:
+            raise ValueError(f"--people {chosen} and --split {split} both divide: leave one out")
     plan = plan_search(
         load_space(
             space, demo=data is None, overrides=[*given_options(options), *several(overrides)]

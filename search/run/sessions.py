@@ -20,9 +20,11 @@ from emgmodels.sessions.session import ON_KEYBOARD
 from emgmodels.windows.cache import Opener, open_split, prepare
 from emgmodels.windows.looking import look, no_emg
 from emgmodels.windows.recording import Recording, left_out
+from emgmodels.windows.users import users_of_windows
 from search.display.words import say
 from search.engine.trial import TrialData
-from search.results.demo_sessions import folder_of, is_typists, typist_folder
+from search.results.demo_sessions import folder_of, is_typists, paths_of, typist_folder
+from search.results.facts import whose
 from search.results.session_files import SETS, session_files
 from search.space import Space, TypistConfig
 from search.storage import SessionStore, local_file, local_path
@@ -46,6 +48,11 @@ class Opened:
     val: list[Recording]
 
     @property
+    def users(self) -> list[str]:
+        """The user of each validation window, in order."""
+        return users_of_windows(self.val)
+
+    @property
     def is_aligned(self) -> bool:
         """Whether trainings can start aligned: most training sessions have key times."""
         return 2 * sum(not recording.has_key_times for recording in self.train) <= len(self.train)
@@ -60,7 +67,8 @@ def choose_sessions(
 ) -> Split:
     """Return which sessions to train, validate and test on; without data, a synthetic typist's.
 
-    Of those in an object store the sessions to train and validate on are fetched, and no others.
+    Of those in an object store the sessions to train and validate on are fetched, and no others. A
+    split file that is given goes before the space's people.
 
     Args:
         space: what is searched.
@@ -73,22 +81,33 @@ def choose_sessions(
     Raises:
         ValueError: the sessions, the subject or the split file are not to be had.
     """
+    seed, people = space.search.seed, space.data.people if split is None else None
     if isinstance(data, SessionStore):
         found = split_files(
-            data.paths(), data.place.uri, subject, split, space.search.seed, data.info_of
+            data.paths(), data.place.uri, subject, split, seed, data.info_of, people
         )
         data.fetch([*found.train, *found.val])
         return apart(found, ("train", "val"))
     if data is not None:
         split = None if split is None else local_path(split)
-        return find_split(local_path(data), subject, split, seed=space.search.seed)
+        return find_split(local_path(data), subject, split, seed, people)
     if subject is not None or split is not None:
         raise ValueError("--subject and --split choose from session files: give --data DIR too")
     typist = space.typist or TypistConfig()
+    if people is not None and typist.users < 2:
+        raise ValueError(
+            f"--people {people} holds out whole users, and without --data there is one, "
+            f"{typist.subject}: give --data DIR, or --set typist.users=12"
+        )
+    if people is None and typist.users > 1:
+        raise ValueError(
+            f"typist.users {typist.users}: say whom to hold out, such as --people val=2,test=2"
+        )
     if writes or folder_of(typist).is_dir():
-        return find_split(typist_folder(typist), seed=typist.seed)
-    paths = [folder_of(typist) / f"{typist.subject}-{i:03d}.hdf5" for i in range(typist.sessions)]
-    return split_files(paths, "", seed=typist.seed, info_of=functools.partial(_unwritten, typist))
+        return find_split(typist_folder(typist), seed=typist.seed, people=people)
+    paths = paths_of(typist)
+    told = functools.partial(_unwritten, typist)
+    return split_files(paths, "", seed=typist.seed, info_of=told, people=people)
 
 
 def open_sessions(split: Split, space: Space, console: Console, opener: Opener = prepare) -> Opened:
@@ -100,7 +119,7 @@ def open_sessions(split: Split, space: Space, console: Console, opener: Opener =
     say(
         console,
         f"Data: {_minutes(train)} of training in {len(train)} sessions, {_minutes(val)} of "
-        f"validation in {len(val)}, subject {split.subject}; sessions kept for "
+        f"validation in {len(val)}, {whose(split.subject)}; sessions kept for "
         f"testing and not touched: {len(split.test)}. Split: {split.origin}. They lie in "
         f"{os.path.commonpath([os.path.abspath(path.parent) for path in paths])}.",
     )
@@ -189,7 +208,7 @@ def _unwritten(typist: TypistConfig, path: Path) -> SessionInfo:
     seconds = 60 * typist.minutes
     return SessionInfo(
         name=path.stem,
-        user=typist.subject,
+        user=path.stem.rpartition("-")[0],
         condition=ON_KEYBOARD,
         start=0.0,
         duration=seconds,
@@ -204,7 +223,8 @@ def _made_up(name: str, minutes: float) -> Recording:
     samples = round(60 * minutes * SAMPLE_RATE)
     at = np.arange(SAMPLE_RATE // 10, samples, SAMPLE_RATE // _KEYS_A_SECOND)
     labels = np.arange(len(at)) % 26
-    return Recording(name, no_emg(samples), labels, at, at, has_key_times=True)
+    user = name.rpartition("-")[0]
+    return Recording(name, no_emg(samples), labels, at, at, has_key_times=True, user=user)
 
 
 def _minutes(recordings: list[Recording]) -> str:

@@ -26,7 +26,7 @@ from search.space.parsing import (
 )
 from search.space.recipes import with_recipes
 from search.space.sections import section
-from search.space.settings import Constraints, TypistConfig
+from search.space.settings import Constraints, DataConfig, TypistConfig
 from search.space.space import LARGEST_GRID, Space, partial
 from search.space.walks import of_each
 
@@ -86,6 +86,7 @@ def load_space(
     try:
         search = validated(own.search, values.get("search", {}))
         constraints = validated(Constraints, values.get("constraints", {}))
+        data = validated(DataConfig, values.get("data", {}))
         typist = values.get("typist") and validated(TypistConfig, values["typist"])
     except ValidationError as error:
         where = [part for part in error.errors()[0]["loc"] if isinstance(part, str)]
@@ -99,6 +100,7 @@ def load_space(
             training=of_each(model, "training") if together else training,
             constraints=constraints,
             search=search,
+            data=data,
             typist=typist,
             own=own,
             together=model if together else None,

@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig, Whole, validated
+from emgmodels.scoring import RankBy
+from emgmodels.sessions.people import People, people_of
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasirandom"]
 SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "pbt", "none"]
@@ -254,6 +256,10 @@ class SearchConfig(Frozen):
     """Who decides which trials go on: a name, or a mapping with its options."""
     start_with: tuple[str | dict[str, Any], ...] = ()
     """Architectures to try first, in compact notation or as a part of the ``model`` section."""
+    rank_by: RankBy | None = None
+    """The validation CER that all follows, from rungs to ranking: of all windows together
+    (``pooled``), the mean over users (``mean_user``), or that of the worst of them; null: the mean
+    where validation has several users."""
     objectives: Annotated[tuple[Objective, ...], AfterValidator(_check_objectives)] = ("val_cer",)
     """What is minimised; several give a Pareto front, which the rungs of asha keep. ``electrodes``
     are those of all bands together."""
@@ -306,8 +312,19 @@ class TypistConfig(Frozen):
     """Length of each session (minutes)."""
     subject: Name = "synthetic"
     """Who types: forearms and placement of the electrodes follow from the name and the seed."""
+    users: PositiveInt = 1
+    """Typists, each with anatomy, habits and rhythm of their own and that many sessions; of
+    several, ``data.people`` says who is held out."""
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     """Seed of the person and of what is typed."""
+
+
+class DataConfig(Frozen):
+    """Which sessions of the data train, validate and test."""
+
+    people: Annotated[People | None, BeforeValidator(people_of)] = None
+    """Hold out whole users: ``val=2,test=2`` as ``--people`` takes it, or ``{val: 2, test: 2}``;
+    null: sessions of one user, or a split file."""
 
 
 class Sections(Frozen):
@@ -321,6 +338,8 @@ class Sections(Frozen):
     """What every trained architecture must satisfy."""
     search: SearchConfig = SearchConfig()
     """How the space is searched."""
+    data: DataConfig = DataConfig()
+    """Which sessions of the data train, validate and test."""
     typist: TypistConfig | None = None
     """Synthetic data, used where none is given."""
 

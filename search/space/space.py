@@ -30,7 +30,7 @@ from search.space.own import Own
 from search.space.parsing import SpaceError
 from search.space.sections import Section
 from search.space.session_limits import Sessions
-from search.space.settings import Constraints, Entry, SearchConfig, TypistConfig
+from search.space.settings import Constraints, DataConfig, Entry, SearchConfig, TypistConfig
 from search.space.walks import fixed_values, varying
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Space:
     """What every trained architecture satisfies."""
     search: SearchConfig
     """How the space is searched."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Which sessions train, validate and test."""
     typist: TypistConfig | None = None
     """Synthetic data, where the space asks for it."""
     sessions: Sessions | None = None
@@ -272,6 +274,8 @@ class Space:
             "constraints": _given(self.constraints),
             "search": search,
         }
+        if self.data.people is not None:
+            sections["data"] = _given(self.data)
         return sections | ({} if self.typist is None else {"typist": _given(self.typist)})
 
     def draw(self, trial: Draw) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from emgmodels import charset
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.config.electrodes import electrode_indices
 from emgmodels.sessions import Session, find_split, read_session
-from emgmodels.synthetic import generate_session, write_subject
+from emgmodels.synthetic import generate_session, write_subject, write_subjects
 from emgmodels.synthetic.forearm import Forearm, record
 from emgmodels.synthetic.text import sentence
 from emgmodels.synthetic.typist import reaches_of, type_text
@@ -280,3 +280,20 @@ def test_command_writes_sessions_and_refuses_with_one_message(tmp_path):
     assert refused.returncode == 2
     assert refused.stderr == "error: minutes 0: a session has 0.25 to 600 minutes\n"
     assert "python -m emgmodels.synthetic data/" in run("--help").stdout
+
+
+def test_several_typists_differ_in_anatomy_and_rhythm(tmp_path):
+    paths = write_subjects(tmp_path, 2, sessions=1, minutes=0.25, seed=3)
+    assert [path.name for path in paths] == ["synthetic-01-000.hdf5", "synthetic-02-000.hdf5"]
+    first, second = map(read_session, paths)
+    assert (first.user, second.user) == ("synthetic-01", "synthetic-02")
+    assert first.keystrokes[:5] != second.keystrokes[:5]
+    usual = generate_session(0, 0.25, "synthetic-01", 3)
+    assert [key.start for key in first.keystrokes[:5]] != [k.start for k in usual.keystrokes[:5]]
+    again = write_subjects(tmp_path / "again", 2, sessions=1, minutes=0.25, seed=3)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
+
+
+def test_one_of_several_is_who_types_alone(tmp_path):
+    [path] = write_subjects(tmp_path, 1, sessions=1, minutes=0.25, seed=3)
+    assert np.array_equal(read_session(path).emg, generate_session(0, 0.25, seed=3).emg)

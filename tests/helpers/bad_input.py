@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from emgmodels.factory import build
 from emgmodels.notation import parse_notation
 from emgmodels.reading.reader import Origin, Reader
 from emgmodels.sessions import write_session
+from helpers.splits import write_split
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
 from search.results.record import COMPLETE, TrialRecord
@@ -27,11 +29,21 @@ MODEL = "gru:1(hidden=8,bidirectional=false) mlp:8 hop:64 @16ch"
 
 def write_inputs(folder: Path) -> None:
     """Write good and broken files of every kind that a command reads."""
-    for name in ("empty-folder", "data", "pointers", "odd"):
+    for name in ("empty-folder", "data", "pointers", "odd", "people", "mute"):
         (folder / name).mkdir()
+    for place, user in enumerate(("anna", "bob", "carl")):
+        session = make_session(seconds=8, seed=3 + place, name=f"{user}-0", user=user)
+        write_session(folder / "people" / f"{user}-0.hdf5", session)
+        write_session(folder / "mute" / f"{user}-0.hdf5", session)
+    silent = make_session(seconds=8, seed=9, name="mute-0", user="mute")
+    write_session(folder / "mute" / "mute-0.hdf5", replace(silent, keystrokes=()))
     for i in range(3):
         session = make_session(seconds=8, seed=i, name=f"s{i}", user="anna")
         write_session(folder / "data" / f"s{i}.hdf5", session)
+    known = {"train": [("anna", "anna-0")], "val": [("carl", "carl-0")]}
+    leaking = [("anna", "anna-1"), ("bob", "bob-0")]
+    write_split(folder / "leaking.yaml", **known, test=leaking)
+    write_split(folder / "absent.yaml", **known, test=[("nobody", "nobody-0")])
     shutil.copy(folder / "data" / "s0.hdf5", folder / "s0.hdf5")
     whole = (folder / "s0.hdf5").read_bytes()
     (folder / "odd" / "cut.hdf5").write_bytes(whole[: len(whole) // 2])
@@ -109,6 +121,7 @@ def _write_runs(folder: Path) -> None:
 
 TRAIN = ("train", "one.yaml", "--data", "data", "--out", "new.pt")
 RUN = ("run", "tiny.yaml", "--out", "new")
+PEOPLE = (*RUN, "--data", "people", "--people")
 CASES = [
     # a device is checked before anything is read
     ((*TRAIN, "--device", "nonsense"), "'nonsense'"),
@@ -145,6 +158,29 @@ CASES = [
     (("synthetic", "new", "--seed", "-1"), "seed -1"),
     (("synthetic", "new", "--off-keyboard", "-1"), "-1"),
     (("synthetic", "new", "--subject", "../x"), "../x"),
+    (("synthetic", "new", "--users", "0"), "users 0"),
+    # people
+    ((*PEOPLE, "val=1,test=3"), "4 of 3 users"),
+    ((*PEOPLE, "val=0"), "0 of 3 users"),
+    ((*PEOPLE, "val=-1"), "-1"),
+    ((*PEOPLE, "val=1.5"), "1.5"),
+    ((*PEOPLE, "nonsense"), "'nonsense'"),
+    ((*PEOPLE, "train=1"), "train"),
+    ((*PEOPLE, "val=eve"), "eve unknown: the users are anna, bob, carl"),
+    ((*PEOPLE, "val=anna,test=anna"), "anna in two roles"),
+    ((*PEOPLE, "val=1", "--subject", "anna"), "--subject anna"),
+    ((*PEOPLE, "val=1", "--split", "split.yaml"), "--split split.yaml"),
+    ((*RUN, "--data", "data", "--people", "val=1"), "all sessions are of one user, anna"),
+    ((*RUN, "--people", "val=1"), "there is one, synthetic: give --data DIR"),
+    ((*RUN, "--set", "typist.users=3"), "say whom to hold out, such as --people"),
+    ((*RUN, "--data", "mute", "--people", "val=1"), "in any session of mute"),
+    ((*RUN, "--data", "people", "--split", "leaking.yaml"), "dataset.test holds out users (bob)"),
+    ((*RUN, "--data", "people", "--split", "absent.yaml"), "nobody-0"),
+    ((*RUN, "--data", "people", "--set", "data.people={val: [1.5, 2], test: x}"), "x unknown"),
+    ((*RUN, "--data", "people", "--set", "search.rank_by=mean"), "mean_user"),
+    ((*RUN, "--data", "people", "--set", "training.balance=people"), "users"),
+    (("run", "--resume", "run-001", "--people", "val=1"), "--people"),
+    (("train", "one.yaml", "--data", "people", "--out", "new.pt", "--people", "val=4"), "4 of 3"),
     (("language", "build", "text.txt", "--out", "new.arpa", "--order", "0"), "order 0"),
     (("language", "build", "text.txt", "--out", "new.arpa", "--order", "99"), "order 99"),
     ((*TRAIN, "--epochs", "0"), "--epochs"),

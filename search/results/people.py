@@ -1,0 +1,69 @@
+"""The users of a search's validation: whose each window is, and what each of them comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from emgmodels.scoring import RankBy, Scoring
+from search.results.facts import read_facts
+from search.results.intervals import Windows
+
+PEOPLE = "people"
+"""In ``environment.json``: what ranks, and users and their windows in the order of validation."""
+TABLE = "users.parquet"
+"""One row a trial and validation user."""
+IN_SHORT = {
+    "pooled": "all users together",
+    "mean_user": "mean over users",
+    "worst_user": "of the worst user",
+}
+_COLUMNS = pa.schema(
+    [
+        *(("trial", pa.int64()), ("epoch", pa.int64()), ("user", pa.string())),
+        *((name, pa.int64()) for name in ("windows", "edits", "characters")),
+        ("cer", pa.float64()),
+    ]
+)
+
+
+def people_facts(users: Sequence[str], rank_by: RankBy | None) -> dict[str, Any]:
+    """Return what ``environment.json`` says of the validation's users; nothing of a single one."""
+    scoring = Scoring.of(users, rank_by)
+    if len(scoring.names) < 2:
+        return {}
+    return {PEOPLE: {"rank_by": scoring.by, "windows": scoring.runs}}
+
+
+def scoring_in(facts: Mapping[str, Any]) -> Scoring | None:
+    """Return whose each validation window is; None: one user's, or it is not known."""
+    people = facts.get(PEOPLE)
+    return None if people is None else Scoring.of_runs(people["windows"], people["rank_by"])
+
+
+def scoring_of(run: Path) -> Scoring | None:
+    """Return the same of a run folder; None too where it does not say.
+
+    Raises:
+        ValueError: its ``environment.json`` is broken.
+    """
+    path = run / "environment.json"
+    return scoring_in(read_facts(path)) if path.is_file() else None
+
+
+def by_user(windows: Mapping[int, Windows], scoring: Scoring) -> pa.Table:
+    """Return one row a trial and user: what the windows of its best epoch come to."""
+    rows = []
+    for trial, found in windows.items():
+        if len(found.edits) != len(scoring.of_window):
+            continue
+        for place, user in enumerate(scoring.names):
+            own = scoring.of_window == place
+            edits, characters = int(found.edits[own].sum()), int(found.characters[own].sum())
+            row = {"trial": trial, "epoch": found.epoch, "user": user, "windows": int(own.sum())}
+            cer = 100.0 * edits / characters if characters else None
+            rows.append({**row, "edits": edits, "characters": characters, "cer": cer})
+    return pa.Table.from_pylist(rows, schema=_COLUMNS)
