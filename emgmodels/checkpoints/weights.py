@@ -7,7 +7,7 @@ import hashlib
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
         if not isinstance(tensor, Tensor):
             wrong.append(f"{name} is {type(tensor).__name__}, not a tensor")
         elif tensor.shape != expected[name].shape:
-            is_, needed = _shape(tensor), _shape(expected[name])
+            is_, needed = shape_of(tensor.shape), shape_of(expected[name].shape)
             wrong.append(f"{name} is {is_}, and the configuration needs {needed}")
     if wrong:
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
@@ -117,5 +117,6 @@ def _why_unread(path: Path, error: Exception) -> str:
     return f"is not a checkpoint: {why[:200]}"
 
 
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "a number"
+def shape_of(shape: Sequence[int]) -> str:
+    """Return a tensor's shape in words."""
+    return " x ".join(map(str, shape)) or "a number"

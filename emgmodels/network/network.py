@@ -15,6 +15,7 @@ from emgmodels.config.electrodes import mirrored_places
 from emgmodels.network.features import make_features
 from emgmodels.network.front import RollingNorm, RotationInvariantMLP, SpectrogramNorm
 from emgmodels.stages.flow import Chain, Flow, Valid
+from emgmodels.stages.hands import OwnHands
 from emgmodels.stages.registry import build_stage
 from emgmodels.stages.stage import Stage
 
@@ -82,12 +83,14 @@ class Network(nn.Module):
         else:
             self.norm = SpectrogramNorm(*shape, per_bin=config.norm == "bin")
         self.hands, encoder = config.hands, config.encoder
-        self.mlp = RotationInvariantMLP(
+        mlp = RotationInvariantMLP(
             *(config.bands // self.hands, *shape[1:], config.mlp_features),
             layers=config.mlp_layers,
-            shared=bool(config.share_bands),
+            shared=config.shares or self.hands > 1,
             around=config.is_around,
         )
+        parted = config.own_hands and self.hands > 1
+        self.mlp: RotationInvariantMLP | OwnHands = OwnHands(mlp) if parted else mlp
         mirror = torch.tensor(mirrored_places(config.electrodes, config.electrode_choice))
         self.register_buffer("mirror", mirror, persistent=False)
         self.stages = nn.ModuleList()
@@ -96,6 +99,8 @@ class Network(nn.Module):
         for kind, (_, stage_config) in zip(encoder.kinds(), encoder.stages(), strict=True):
             width *= self.hands if len(self.stages) == self.shared else 1
             stage = make_stage(kind, width, stage_config)
+            if parted and len(self.stages) < self.shared:
+                stage = OwnHands(stage)
             self.stages.append(stage)
             width = stage.width
         width *= self.hands if len(self.stages) == self.shared else 1
@@ -232,6 +237,13 @@ class Network(nn.Module):
     def _classify(self, x: Tensor) -> Tensor:
         # In float32 also under autocast: CTC sums thousands of these.
         return self.head(x).float().log_softmax(-1)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts that have weights by their names in a training, input to output."""
+        names = [name for name, _ in self.config.encoder.stages()]
+        stages = dict(zip(names, self.stages, strict=True))
+        found = {"features": self.spectrogram, "norm": self.norm, "mlp": self.mlp}
+        return {**found, **stages, "head": self.head}
 
     def _stages(self) -> list[Stage]:
         return [stage for stage in self.stages if isinstance(stage, Stage)]

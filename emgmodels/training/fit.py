@@ -16,6 +16,7 @@ from torch import Tensor
 
 from emgmodels.atomic import whole
 from emgmodels.charset import decode
+from emgmodels.checkpoints.start import Start, check_start, put_start, read_start
 from emgmodels.checkpoints.weights import load_weights, read_state, weights_hash
 from emgmodels.compute.devices import find_device
 from emgmodels.compute.onednn import fast_products
@@ -32,6 +33,7 @@ from emgmodels.training.augmentation import OwnAugmentations
 from emgmodels.training.averaging import WeightAverage
 from emgmodels.training.disturbance import disturbed
 from emgmodels.training.feed import Feed
+from emgmodels.training.freezing import FrozenParts, groups_of
 from emgmodels.training.intermediate import IntermediateHeads
 from emgmodels.training.learning_rate import learning_rate
 from emgmodels.training.result import EpochResult
@@ -51,6 +53,7 @@ def fit(
     resume: Path | None = None,
     device: str | torch.device = "cpu",
     tell: Callable[[int, float], None] | None = None,
+    start: Start | None = None,
 ) -> Iterator[EpochResult]:
     """Train a model and yield the result of each epoch.
 
@@ -66,17 +69,20 @@ def fit(
         device: where to train.
         tell: told after each step the epoch and the share of it that is trained, for a person
             who waits.
+        start: the checkpoint that ``training.start_from`` names; None: read from its path.
 
     Raises:
         ValueError: a recording set holds no window or no key in its windows, the model takes none
-            of the training windows, the checkpoint is damaged or of another configuration, or
-            there is no such device.
+            of the training windows, a checkpoint is damaged or does not fit, or there is no such
+            device.
     """
     # Before the model is built, which may take seconds, and inside the generator, so at the first
     # epoch.
     check_recordings(train, "training", config.training.window_seconds)
     check_recordings(val, "validation", VALIDATION_SECONDS)
     run = _Run(config, find_device(device))
+    if resume is None:
+        run.begin(start)
     if not (len(window_starts(train, run.feed.train_cut.window)) or len(run.feed.prompts(train))):
         raise ValueError(
             "the model takes none of the training prompts at once: take a larger hop or stride, or "
@@ -146,11 +152,12 @@ class _Run:
         self.reduced = reduced_precision(training.precision, device)
         self.augment = SpecAugment(training.augmentation, config.model.features.hop)
         self.own_augmentations = OwnAugmentations(training.augmentation)
-        self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.trained += self.heads.parameters()
+        self.frozen = FrozenParts(self.model, training)
+        groups = groups_of(self.model, self.heads, training.learning_rate_factors)
+        self.trained = [p for group in groups for p in group["params"]]
         self.average = WeightAverage(self.model, training.average, training.epochs)
         self.optimizer = OPTIMIZERS[training.optimizer](
-            self.trained,
+            groups,
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
             # One pass over all weights instead of several.
@@ -163,6 +170,15 @@ class _Run:
         self.sessions: dict[str, list[str]] = {}
         self.best_windows = _window_table([])
         self.feed = Feed(self.model, config, device)
+
+    def begin(self, start: Start | None) -> None:
+        """Take the weights that the training starts from, if it names any."""
+        chosen = self.config.training.start_from
+        if chosen is None:
+            return
+        start = start or read_start(Path(chosen.path), chosen.weights)
+        check_start(self.config, start.config.model)
+        put_start(self.model, start, chosen)
 
     def train_epoch(
         self,
@@ -179,6 +195,7 @@ class _Run:
         windows, prompts = feed.windows(recordings, rng), feed.prompts(recordings)
         steps = feed.steps(windows, prompts)
         self.model.train()
+        self.frozen.at(epoch)
         # The sum stays on the device: reading a number at each step would make the CPU wait for
         # the GPU.
         total = torch.zeros((), device=self.device)
@@ -347,7 +364,9 @@ class _Run:
     def _set_learning_rate(self, epoch: int, steps: int) -> None:
         self.learning_rate = learning_rate(self.config.training, epoch, self.step, steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = self.learning_rate * group.get(
+                "factor", 1.0
+            )  # older checkpoints have none
 
 
 def _window_table(windows: Sequence[EditCounts]) -> np.ndarray:
