@@ -48,17 +48,6 @@ class Start:
         write_torch(reader, path)
 
 
-def find_start(path: str, beside: Path) -> Path:
-    """Return where a checkpoint lies: beside the file that names it, else from the current folder.
-
-    Args:
-        path: as the file names it.
-        beside: the file's folder.
-    """
-    near = beside / path
-    return near if near.exists() else Path(path)
-
-
 def read_start(path: Path, expected: str = "") -> Start:
     """Return the checkpoint in a file or folder, without executing anything that it names.
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from emgmodels.checkpoints.start import Start, check_start, find_start, read_start
+from emgmodels.checkpoints.start import Start, check_start, read_start
 from emgmodels.config import Config, load_config
 
 
@@ -72,13 +72,23 @@ def chosen_start(
         return None  # none, or a mistake that validation tells
     if not section["path"]:
         return None
-    place = Path(section["path"]) if instead else find_start(section["path"], beside)
+    place = Path(section["path"]) if instead else place_of(section, beside)
     try:
         start = read_start(place, str(section.get("weights", "")))
     except ValueError as problem:
         raise type(problem)(f"training.start_from: {problem}") from None
     training["start_from"] = {**section, "path": place.name, "weights": start.hash}
     return start
+
+
+def place_of(section: dict[str, Any], beside: Path) -> Path:
+    """Return where the checkpoint of a ``start_from`` section lies.
+
+    One whose weights are recorded lies beside the file, as in a run folder; any other there or
+    where the path leads from the current folder.
+    """
+    near = beside / section["path"]
+    return near if section.get("weights") or near.exists() else Path(section["path"])
 
 
 def model_of(start: Start) -> dict[str, Any]:
