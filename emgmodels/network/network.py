@@ -23,6 +23,10 @@ ROLLING_SECONDS = 4.0
 """What the rolling norm reaches back (s): a window, so that training sees what use will bring."""
 
 
+PRIOR_SECONDS = 10.0
+"""What a norm's statistics of training count for where they follow a session (s)."""
+
+
 @dataclass(frozen=True)
 class Framing:
     """How a window of EMG is cut so that a model answers exactly its labelled frames.
@@ -133,17 +137,23 @@ class Network(nn.Module):
             x = stage(x)
         return self._classify(self.joined(x) if self.shared == len(self.stages) else x)
 
-    def flow(self) -> Flow:
+    def flow(self, adapts: bool = False) -> Flow:
         """Return what maps (N, B, E, S) EMG to log-probabilities as it arrives.
 
         The model must be in evaluation mode.
+
+        Args:
+            adapts: the norm's statistics follow what arrives; of one session, so N is 1.
 
         Raises:
             ValueError: a stage depends on more than can be carried.
         """
         features = self.spectrogram
         kernel = max(features.n_fft, features.hop)
-        flows = [Valid(features, kernel, features.hop, dim=3), self.norm.flow()]
+        norm = self.norm.flow()
+        if adapts and isinstance(self.norm, SpectrogramNorm):
+            norm = self.norm.flow(round(PRIOR_SECONDS * SAMPLE_RATE / features.hop))
+        flows = [Valid(features, kernel, features.hop, dim=3), norm]
         flows += [Flow(self._apart), Flow(self.mlp)]
         for (name, _), stage in zip(self.config.encoder.stages(), self._stages(), strict=True):
             try:

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import torch
@@ -51,6 +51,7 @@ def evaluate(
     insertion_bonus: float = BONUS,
     tune_lm: bool = False,
     data: str | Path | None = None,
+    adapt: Literal["norm"] | None = None,
     lines: int = 3,
     device: str | None = None,
     allow_code: bool = False,
@@ -73,6 +74,8 @@ def evaluate(
         tune_lm: find weight and bonus on the validation sessions, for each trial.
         data: folder that holds the session files now, or its URI; None: where the search found
             them.
+        adapt: also read each session with the norm's statistics of that session, computed before
+            it is read and without its labels.
         lines: lines of text to show for each trial and set.
         device: where to compute; None: the GPU if there is one.
         allow_code: import code of their own that checkpoints name, wherever they lie.
@@ -130,7 +133,8 @@ def evaluate(
             with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
                 sessions = bars.track(recordings, description=title)
                 found = evaluate_trial(
-                    trial, reader.model, subset, sessions, searches, _weights(reader)
+                    *(trial, reader.model, subset, sessions, searches, _weights(reader)),
+                    adapts=adapt is not None,
                 )
             evaluations.append(found)
             table = write_table(path, [found], where, synthetic, is_kept)  # whatever follows

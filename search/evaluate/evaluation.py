@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,11 +14,14 @@ from emgmodels.metrics import EditCounts
 from emgmodels.network.network import Network
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
+from emgmodels.reading.adapting import adapted, can_adapt
 from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, Transcript, emit
 from emgmodels.windows.recording import Recording
 from search.results.record import TrialRecord, Weights
 
 GREEDY = "greedy"
+ADAPTED = "stitched, norm adapted"
+"""Read as whole sessions, with the norm's statistics of each."""
 # More than the spread between seeds; public transformers went from 37 % to 94 %.
 PARTING = 3.0
 """Points of CER between stitched and one pass that are worth a warning."""
@@ -108,7 +111,7 @@ class Evaluation:
         A way that did not succeed in every session has no row of the whole set.
         """
         seed = self.trial.config.seed
-        for way in (STITCHED, ONE_PASS, WINDOWS):
+        for way in (STITCHED, ADAPTED, ONE_PASS, WINDOWS):
             for search in self.searches:
                 found = [transcript for _, transcript in self.read(way, search)]
                 # A sum over some of the sessions would look better or worse than the whole set.
@@ -161,6 +164,7 @@ def evaluate_trial(
     recordings: Iterable[Recording],
     searches: Sequence[BeamSearch | None] = (None,),
     weights: Weights | None = None,
+    adapts: bool = False,
 ) -> Evaluation:
     """Read sessions in every way.
 
@@ -171,6 +175,7 @@ def evaluate_trial(
         recordings: sessions of that subset.
         searches: how to decode emissions; None: greedily.
         weights: the model's, as its checkpoint says.
+        adapts: also read each session, stitched, with its own statistics in the norm.
     """
     evaluation = Evaluation(trial, subset, searches, weights=weights)
     for recording in recordings:
@@ -187,6 +192,15 @@ def evaluate_trial(
             evaluation.transcripts.extend(
                 (recording.name, emissions.read(search)) for search in searches
             )
+        if adapts and can_adapt(model):
+            with adapted(model, recording):
+                emissions = emit(model, recording, trial.config.training, STITCHED)
+            emissions = replace(emissions, way=ADAPTED)
+            evaluation.transcripts.extend(
+                (recording.name, emissions.read(search)) for search in searches
+            )
+    if adapts and not can_adapt(model):
+        evaluation.notes.append("note: a rolling norm follows each session by itself")
     return evaluation
 
 

@@ -48,6 +48,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "list.yaml").write_text("- 1\n- 2\n")
     (folder / "split.yaml").write_text("user: anna\ndataset: {train: 7}\n")
     (folder / "one.yaml").write_text("model: {mlp_features: 32}\ntraining: {epochs: 1}\n")
+    (folder / "odd-start.yaml").write_text("training: {start_from: best.pt, freeze: [covn]}\n")
     (folder / "text.txt").write_text("the quick brown fox\n" * 3)
     (folder / "page.md").write_text("no marks\n")
     _write_models(folder)
@@ -109,7 +110,28 @@ def _write_runs(folder: Path) -> None:
 
 TRAIN = ("train", "one.yaml", "--data", "data", "--out", "new.pt")
 RUN = ("run", "tiny.yaml", "--out", "new")
+PEOPLE = ("people", "run-001", "--data", "data")
 CASES = [
+    # a checkpoint to start from, and what of it is trained how
+    ((*TRAIN, "--start-from", "nowhere.pt"), "nowhere.pt: cannot be read"),
+    ((*TRAIN, "--start-from", "cut.pt"), "cut.pt: is cut off"),
+    ((*TRAIN, "--start-from", "foreign.pt"), "foreign.pt"),
+    ((*TRAIN, "--start-from", "pointers/model.pt"), "pointers/model.pt"),
+    ((*TRAIN, "--start-from", "empty-folder"), "empty-folder: holds no model"),
+    ((*TRAIN, "--start-from", "best.pt"), "other features"),
+    (("train", "odd-start.yaml", "--data", "data", "--out", "new.pt"), "covn"),
+    ((*RUN, "--data", "data", "--set", "training.start_from=nowhere.pt"), "nowhere.pt"),
+    ((*RUN, "--data", "data", "--set", "training.start_from=best.pt"), "other features"),
+    ((*RUN, "--data", "data", "--set", "training.freeze=[conv]"), "there is no checkpoint"),
+    ((*RUN, "--data", "data", "--set", "training.unshare=true"), "there is no checkpoint"),
+    (("run", "odd-start.yaml", "--data", "data", "--out", "new"), "covn"),
+    (("people", "nowhere", "--data", "data"), "nowhere"),
+    ((*PEOPLE, "--users", "bob"), "bob"),
+    ((*PEOPLE, "--users", "a,,b"), "a,,b"),
+    ((*PEOPLE, "--minutes", "soon"), "soon"),
+    ((*PEOPLE, "--minutes", "-1"), "-1"),
+    (("people", "bare-run-001", "--data", "data"), "bare-run-001"),
+    (("evaluate", "run-001", "--adapt", "head"), "head"),
     # a device is checked before anything is read
     ((*TRAIN, "--device", "nonsense"), "'nonsense'"),
     ((*TRAIN, "--device", "meta"), "'meta'"),

@@ -80,8 +80,8 @@ def test_a_key_of_the_model_is_held_against_the_checkpoints(space):
     [
         ("training.start_from=nowhere.pt", "nowhere.pt: cannot be read"),
         ("training.start_from={choice: [a.pt, b.pt]}", "one checkpoint for the whole search"),
-        ("training.start_from.path=", "names no checkpoint"),
-        ("training.start_from.weights=12", "began from 12"),
+        ("training.start_from.path=''", "names no checkpoint"),
+        ("training.start_from.weights='12'", "began from 12"),
         ("model.features.hop=32", "other features"),
         ("model.norm=bin", "norm.norm.weight is 4 there and 24 here"),
         ("training.freeze=[covn]", "'covn' is no part of the model"),

@@ -77,7 +77,7 @@ def table_of(run: Path) -> list[dict]:
 
 def test_people_of_the_splits_test_role_are_compared(engine, made, run):
     """Each way on each amount; and nothing is trained or opened a second time."""
-    table = compare_people(run, data=made / "data", minutes=(0.15,), quiet=True)
+    table = compare_people(run, data=made / "data", minutes=(0.07,), quiet=True)
     rows = table.to_pylist()
     ways = ["zero-shot", *("own sessions", "fine-tuned") * 2]
     assert [(row["user"], row["way"]) for row in rows] == [(u, w) for u in USERS[1:] for w in ways]
@@ -93,7 +93,7 @@ def test_people_of_the_splits_test_role_are_compared(engine, made, run):
         assert (run / "people" / name).stat().st_size
     before = (run / "people" / "trials.parquet").read_bytes()
     # Where the sessions are is known from the first time.
-    assert compare_people(run, minutes=(0.15,), quiet=True).to_pylist() == rows
+    assert compare_people(run, minutes=(0.07,), quiet=True).to_pylist() == rows
     assert (run / "people" / "trials.parquet").read_bytes() == before
     assert len(json.loads((run / "evaluation.json").read_text())) == 1
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_compared_is_refused(made, run, words, said):
 def test_a_search_of_one_person_names_the_others(made, run):
     facts = json.loads((run / "environment.json").read_text())
     facts["split"]["test"] = []
-    with pytest.raises(ValueError, match="name people with --users U,V .*: ben, carl"):
+    with pytest.raises(ValueError, match=r"name people with --users U,V .*: ben, carl"):
         find_people(made / "data", run, facts, (), 0)
     (person,) = find_people(made / "data", run, facts, ("ben",), 0)
     parts = [*person.train, *person.val, *person.test]
@@ -182,7 +182,7 @@ def test_means_are_over_people():
 
 @pytest.mark.slow
 def test_a_killed_comparison_goes_on_to_the_undisturbed_table(made, tmp_path):
-    words = ["--data", str(made / "data"), "--minutes", "0.15", "--quiet"]
+    words = ["--data", str(made / "data"), "--minutes", "0.07", "--quiet"]
     whole, killed = (tmp_path / name / "run-001" for name in ("whole", "killed"))
     for run in (whole, killed):
         shutil.copytree(made / "run-001", run)
