@@ -79,7 +79,10 @@ def take_start(
 
     try:
         if (start := chosen_start(training, path.parent)) is None:
-            mistakes.append(f"training.{_KEY}.path: names no checkpoint: give its path")
+            mistakes.append(
+                f"training.{_KEY}: names no checkpoint: give its path in the file, or by "
+                f"--set training.{_KEY}=PATH"
+            )
             return None
     except ValueError as problem:
         mistakes.append(str(problem))
