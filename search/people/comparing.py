@@ -25,7 +25,7 @@ from search.results.record import FAILED
 from search.results.session_files import is_synthetic
 from search.run.conduct import conduct
 from search.run.confirm import refuse_confirmation
-from search.run.inside import folder_inside
+from search.run.inside import COMPARED, folder_inside
 from search.storage import is_uri, local_path
 
 
@@ -78,7 +78,7 @@ def compare_people(
     if not dry_run:
         check_own(folder.path)
     seed = facts.get("seed", 0) if seed is None else seed
-    into = folder_inside(folder, facts, FOLDER)
+    into = folder_inside(folder, facts, FOLDER, COMPARED)
     place = _data(data, folder.path, into)
     people = find_people(place, folder.path, facts, users, seed)
     winner, start = winner_of(folder)

@@ -17,7 +17,7 @@ from search.people.reading import Candidate
 from search.people.trainings import ZERO_SHOT, Training
 from search.results.folder import RunFolder
 from search.results.record import TrialRecord
-from search.run.inside import is_done
+from search.run.inside import COMPARED, is_done
 from search.run.plan import Plan, resolve_resources
 from search.run.sessions import open_again
 from search.space import SearchConfig, load_space
@@ -90,7 +90,7 @@ class Comparison:
         path = self.into.path
         if not (path / "environment.json").is_file():
             return
-        facts = self.into.read_environment()[FOLDER]
+        facts = self.into.read_environment()[COMPARED]
         if facts["weights"] != self.start.hash:
             raise ValueError(
                 f"{path}: compares another winner (weights {facts['weights']}) than "
@@ -155,7 +155,7 @@ class Comparison:
     def _facts(self, facts: Mapping[str, Any], data: Path, sessions: TrialData) -> dict[str, Any]:
         """Return what ``environment.json`` says, of people of earlier calls too."""
         begun = (self.into.path / "environment.json").is_file()
-        earlier = self.into.read_environment()[FOLDER]["people"] if begun else {}
+        earlier = self.into.read_environment()[COMPARED]["people"] if begun else {}
         people = {**earlier, **{person.user: person.names() for person in self.people}}
         test = [os.path.abspath(path) for person in self.people for path in person.test]
         return {
@@ -164,7 +164,7 @@ class Comparison:
             "subject": ", ".join(people),
             "split": {"origin": FOLDER, "train": sessions.train, "val": sessions.val, "test": test},
             "data": os.path.abspath(data),
-            FOLDER: {
+            COMPARED: {
                 "trial": self.winner.number,
                 "weights": self.start.hash,
                 "people": people,

@@ -38,7 +38,7 @@ from search.results.own_files import check_own
 from search.results.record import TrialRecord
 from search.run.conduct import conduct
 from search.run.dry_run import LABEL, show
-from search.run.inside import folder_inside, is_done
+from search.run.inside import COMPARED, folder_inside, is_done
 from search.run.plan import Plan, resolve_resources, start_of
 from search.run.sessions import open_again, opener_of, sessions_again
 from search.sampler.samplers import trial_seed
@@ -149,7 +149,7 @@ def refuse_confirmation(path: Path, facts: Mapping[str, Any]) -> None:
             f"{path}: holds the trainings that confirm {run}; to go on with them: "
             f"python -m search.run {shlex.quote(str(run))} --confirm K --repeats N"
         )
-    if "people" in facts:
+    if COMPARED in facts:
         raise ValueError(
             f"{path}: holds trainings on people, of {run}; to go on with them: "
             f"python -m search.people {shlex.quote(str(run))}"
@@ -183,7 +183,7 @@ def _plan(
     opened = open_again(trial_data, opener_of(space, writes))
     cpus, gpus = resources_asked(facts, *asked)
     given = resolve_resources(cpus, gpus, address)
-    into, seed = folder_inside(folder, facts, FOLDER), facts.get("seed", space.search.seed)
+    into, seed = folder_inside(folder, facts, FOLDER, FOLDER), facts.get("seed", space.search.seed)
     settings: dict[str, Any] = {"sampler": "random", "scheduler": "none", "repeats": repeats}
     settings |= {"save_every": space.search.save_every, "checkpoints": space.search.checkpoints}
     known = ("code", "subject", "synthetic")

@@ -147,7 +147,7 @@ def test_another_winner_or_other_sessions_begin_no_old_comparison(made, run):
         ({"weights": "12", "people": {}}, "compares another winner"),
         ({"weights": hash_, "people": {"ben": {}}}, "the sessions of ben were others"),
     ):
-        (folder / "environment.json").write_text(json.dumps({**facts, "people": people}))
+        (folder / "environment.json").write_text(json.dumps({**facts, "people_compared": people}))
         with pytest.raises(ValueError, match=said):
             compare_people(run, data=made / "data", quiet=True)
     with pytest.raises(ValueError, match=r"python -m search\.people"):
