@@ -190,7 +190,8 @@ def _resampled_by_user(
     for first in range(0, draws, at_once):
         count = min(at_once, draws - first)
         drawn = rng.integers(users, size=count * users)
-        edits, typed = np.zeros((count * users, models)), np.zeros(count * users)
+        edits = np.zeros((count * users, models))
+        typed = np.zeros(count * users)
         for user in range(users):
             own, places = np.flatnonzero(scoring.of_window == user), np.flatnonzero(drawn == user)
             begin = 0
@@ -200,11 +201,11 @@ def _resampled_by_user(
                 edits[rows] = times @ errors[:, own].T.astype(float)
                 typed[rows] = times @ characters[own].astype(float)
                 begin += len(times)
-        edits, typed = edits.reshape(count, users, models), typed.reshape(count, users)
-        kept = typed.sum(axis=1) > 0
-        edits, typed = edits[kept], typed[kept]
-        by_user = 100.0 * edits / np.where(typed, typed, np.nan)[:, :, None]
-        pooled = 100.0 * edits.sum(axis=1) / typed.sum(axis=1)[:, None]
+        kept = typed.reshape(count, users).sum(axis=1) > 0
+        wrong = edits.reshape(count, users, models)[kept]
+        of = typed.reshape(count, users)[kept]
+        by_user = 100.0 * wrong / np.where(of, of, np.nan)[:, :, None]
+        pooled = 100.0 * wrong.sum(axis=1) / of.sum(axis=1)[:, None]
         rates.append(Rates(by_user.swapaxes(1, 2), pooled).by(scoring.by))
     return np.concatenate(rates)
 

@@ -19,6 +19,10 @@ COMMANDS = {
     "runs": ("search.runs", "List searches with state, best CER, age and size."),
     "report": ("search.report.__main__", "Write tables, figures and one HTML page of a search."),
     "evaluate": ("search.evaluate.__main__", "Evaluate the winners on whole sessions."),
+    "people": (
+        "search.people.__main__",
+        "Fine-tune a winner to people that it has never seen, and compare.",
+    ),
     "simulate": ("search.simulate.__main__", "Replay recorded learning curves through schedulers."),
     "storage": ("search.storage.__main__", "Fetch run folders from an object store."),
     "space": ("search.space.__main__", "Print every key of a space file."),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_ROOMS, MOST_FLOORS = 12, 6
+MOST_ROOMS, MOST_FLOORS = 13, 6
 USES_RAY = ("search.engine", "search.run", "search.simulate")
 """Rooms that may import Ray."""
 
@@ -140,7 +140,7 @@ def test_reading_does_not_load_what_searches(module):
 
 
 COMMANDS = (
-    *("search", "search.run", "search.runs", "search.report", "search.evaluate"),
+    *("search", "search.run", "search.runs", "search.report", "search.evaluate", "search.people"),
     *("search.simulate", "search.space", "search.storage", "emgmodels.sessions"),
     *("emgmodels.windows", "emgmodels.training", "emgmodels.factory", "emgmodels.synthetic"),
     *("emgmodels.export", "emgmodels.stream", "emgmodels.language"),

@@ -188,11 +188,12 @@ def _differences(model: ModelConfig) -> Iterator[str]:
         "norm": "electrode",
         "electrodes": BAND_ELECTRODES,
         "electrode_choice": "spaced",
-        "share_bands": False,
     }
     for name, value in expected.items():
         if getattr(model, name) != value:
             yield f"{name} is {getattr(model, name)}, not {value}"
+    if model.shares or model.hands > 1:
+        yield f"share_bands is {model.share_bands}, not False"
     if model.features.filters != "fixed" or _bins(model) != model.features.n_fft // 2 + 1:
         yield "features are not the spectrogram with all its bins"
     conv = model.encoder.conv

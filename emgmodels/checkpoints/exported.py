@@ -31,7 +31,7 @@ def carried_state(reader: Reader) -> dict[str, Any]:
         "model": _weights(reader),
     }
     state |= with_sources(reader.config.model)
-    for stage in reader.model.stages:
+    for stage in reader.model.modules():
         if isinstance(stage, PretrainedStage):
             # With the shape inside, the language model's folder is not needed where the file
             # goes.

@@ -7,7 +7,7 @@ import hashlib
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ _SHOWN = 4
 """Tensors that a message names."""
 _HASH_BYTES = 16
 """Two sets of weights never share a hash of this length by chance."""
+
+
+_TRAINING = {"config", "epoch", "step", "model", "optimizer"}
+_TRAINING |= {"best", "best_cer", "best_epoch", "best_windows"}
 
 
 def read_state(
@@ -57,6 +61,14 @@ def read_state(
     return state
 
 
+def read_training(path: Path, device: torch.device) -> dict[str, Any]:
+    """Return what a training goes on from; errors as of ``read_state``."""
+    state = read_state(path, device)
+    if missing := _TRAINING - set(state):
+        raise ValueError(f"{path}: is not a checkpoint of emgsearch: {sorted(missing)} missing")
+    return state
+
+
 def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
     """Put weights into a model.
 
@@ -72,7 +84,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
         if not isinstance(tensor, Tensor):
             wrong.append(f"{name} is {type(tensor).__name__}, not a tensor")
         elif tensor.shape != expected[name].shape:
-            is_, needed = _shape(tensor), _shape(expected[name])
+            is_, needed = shape_of(tensor.shape), shape_of(expected[name].shape)
             wrong.append(f"{name} is {is_}, and the configuration needs {needed}")
     if wrong:
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
@@ -117,5 +129,6 @@ def _why_unread(path: Path, error: Exception) -> str:
     return f"is not a checkpoint: {why[:200]}"
 
 
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "a number"
+def shape_of(shape: Sequence[int]) -> str:
+    """Return a tensor's shape in words."""
+    return " x ".join(map(str, shape)) or "a number"

@@ -46,6 +46,7 @@ from emgmodels.config.stages import (
     TransformerConfig,
     stage_name,
 )
+from emgmodels.config.starting import Factors, StartFrom, parts_of
 from emgmodels.config.training import (
     AlignedStart,
     AugmentationConfig,
@@ -73,6 +74,7 @@ __all__ = [
     "ConvConfig",
     "Count",
     "EncoderConfig",
+    "Factors",
     "FeaturesConfig",
     "Frozen",
     "IntermediateCtc",
@@ -88,6 +90,7 @@ __all__ = [
     "S4Config",
     "StageConfig",
     "StageName",
+    "StartFrom",
     "TrainingConfig",
     "TransformerConfig",
     "Whole",
@@ -99,6 +102,7 @@ __all__ = [
     "explain",
     "load_config",
     "own_sections",
+    "parts_of",
     "read_yaml",
     "section_kind",
     "settings_of",

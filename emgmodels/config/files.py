@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from emgmodels.own_code import (
     check_allowed,
     find_code,
     install,
+    is_installed,
     load,
 )
 
@@ -31,8 +32,12 @@ _SPACES_ONLY = {"search", "constraints", "extends", "demo", "typist"}
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
-def load_config(path: str | Path) -> Config:
+def load_config(path: str | Path, change: Callable[[dict[str, Any]], None] | None = None) -> Config:
     """Read a training's YAML file (such as a run's ``best.yaml``).
+
+    Args:
+        path: the file.
+        change: completes or alters the plain values, before they are validated.
 
     Raises:
         ValueError: the file is missing, is not YAML, or a key or value in it is wrong; the message
@@ -52,6 +57,8 @@ def load_config(path: str | Path) -> Config:
         )
     try:
         values = values if values is not None else {}
+        if change is not None and isinstance(values, dict):
+            change(values)
         _load_code(values, path)
         return validated(Config, values)
     except ValidationError as error:
@@ -61,6 +68,8 @@ def load_config(path: str | Path) -> Config:
 def _load_code(values: Any, path: Path) -> None:
     """Load the code that a file's sections name, and name it in them with its hash."""
     for part in parts_with_code(values):
+        if is_installed(part[CODE]):  # as a checkpoint brings it
+            continue
         try:
             reference = Reference.read(part[CODE])
             kept = (path.parent / FOLDER / reference.path).is_file()  # as beside a run's best.yaml

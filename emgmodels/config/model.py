@@ -69,6 +69,9 @@ class ModelConfig(Frozen):
     mirror_left: bool = True
     """Reverse the left band's electrodes where the hands share an encoder, so that both meet it as
     a right hand; false for bands that number them in mirror image."""
+    own_hands: bool = False
+    """Each hand has weights of its own where `share_bands` would share them: what
+    `training.unshare` makes of a model."""
     encoder: EncoderConfig = EncoderConfig(conv=ConvConfig())
     """Stages between MLP and head."""
 
@@ -81,6 +84,11 @@ class ModelConfig(Frozen):
     def hands(self) -> int:
         """Hands that go through the encoder one beside the other, 1 where they go together."""
         return BANDS if self.share_bands in _BY_HAND else 1
+
+    @property
+    def shares(self) -> bool:
+        """Whether the hands have weights in common."""
+        return bool(self.share_bands) and not self.own_hands
 
     @property
     def stages_by_hand(self) -> int:
@@ -112,6 +120,8 @@ class ModelConfig(Frozen):
             values.pop("share_bands", None)
         if values.get("share_bands") not in _BY_HAND:
             values.pop("mirror_left", None)
+        if not values.get("share_bands"):
+            values.pop("own_hands", None)
         return values
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from emgmodels.config.base import (
 from emgmodels.config.model import ModelConfig
 from emgmodels.config.own import OwnPart, names_code
 from emgmodels.config.recipes import RecipeName, with_recipe
+from emgmodels.config.starting import Factors, StartFrom, part_problem, parts_of, starting_from
 
 
 class OwnAugmentation(OwnPart):
@@ -191,6 +192,17 @@ class TrainingConfig(Frozen):
     epoch as they are."""
     intermediate_ctc: IntermediateCtc | None = None
     """CTC behind stages in the middle of the encoder as well; null: at its end alone."""
+    start_from: Annotated[StartFrom | None, BeforeValidator(starting_from)] = None
+    """Weights to start from, a path or a section; null: random ones."""
+    unshare: bool = False
+    """Of a checkpoint whose hands share weights, give each hand its own copy of them."""
+    freeze: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    """Parts that stay as they are in the checkpoint: ``norm``, ``mlp``, ``head``, stages of the
+    order."""
+    freeze_epochs: PositiveInt | None = None
+    """Epochs for which they stay so; null: all."""
+    learning_rate_factors: Factors | None = None
+    """Parts that learn slower or faster than ``learning_rate``: ``{conv: 0.1}``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -206,6 +218,9 @@ class TrainingConfig(Frozen):
             )
         if epochs is not None:
             values["warmup_steps"] = None
+        if values.get("freeze") in ((), []):
+            # Nothing is frozen for no time: equal trainings are equal configurations.
+            values.pop("freeze_epochs", None)
         return values
 
     @model_validator(mode="after")
@@ -249,6 +264,27 @@ class TrainingConfig(Frozen):
                 f"average.last_epochs: {last} are more than the training's {epochs}: take at most "
                 f"{epochs}, or more epochs"
             )
+        frozen = self.freeze_epochs
+        if is_meant("epochs") and frozen is not None and frozen > epochs:
+            found.append(
+                f"freeze_epochs: {frozen} are more than the training's {epochs}: take at most "
+                f"{epochs}, or more epochs"
+            )
+        return [*found, *([] if given_only else self._start_problems())]
+
+    def _start_problems(self) -> list[str]:
+        """Return what is said of a start that there is not."""
+        start, found = self.start_from, []
+        if start is not None and not start.path:
+            found.append("start_from.path: names no checkpoint: give its path, or start_from: null")
+        if self.freeze_epochs is not None and not self.freeze:
+            found.append("freeze_epochs: nothing is frozen: name parts in freeze: [conv]")
+        for name in ("unshare", "freeze"):
+            if start is None and getattr(self, name):
+                found.append(
+                    f"{name}: there is no checkpoint, only random weights: name one with "
+                    f"start_from, or leave {name} out"
+                )
         return found
 
 
@@ -264,6 +300,19 @@ class Config(Frozen):
     training: TrainingConfig = TrainingConfig()
     """The training."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _give_hands_their_own(cls, values: Any) -> Any:
+        if isinstance(values, dict) and _read(values.get("training"), "unshare") is True:
+            # The architecture says so too: weights are read without knowing their training.
+            model = values.get("model", {})
+            if isinstance(model, ModelConfig):
+                model = model.model_copy(update={"own_hands": bool(model.share_bands)})
+            elif isinstance(model, dict):
+                model = {**model, "own_hands": True}
+            values = {**values, "model": model}
+        return values
+
     @model_validator(mode="after")
     def _check_training(self) -> Config:
         problems = self.training.contradictions()
@@ -275,6 +324,38 @@ class Config(Frozen):
                     f"intermediate_ctc.after: {name!r} is not among the stages of the encoder: "
                     f"name one of {', '.join(names)}"
                 )
+        problems += self._part_problems()
         if problems:
             raise ValueError("; ".join(f"training.{problem}" for problem in problems))
         return self
+
+    def _part_problems(self) -> list[str]:
+        """Return what is said of parts that the model has not, or of all that it has."""
+        training, parts = self.training, parts_of(self.model)
+        factors = training.learning_rate_factors
+        named = {
+            "freeze": training.freeze,
+            "learning_rate_factors": [n for n, v in factors or () if v is not None],
+        }
+        found = [
+            part_problem(key, name, parts)
+            for key, names in named.items()
+            for name in names
+            if name not in parts
+        ]
+        if {*parts} <= {*training.freeze}:
+            found.append(
+                f"freeze: names all parts of the model ({', '.join(parts)}), so that nothing would "
+                f"be trained: leave one out"
+            )
+        if training.unshare and not self.model.share_bands:
+            found.append(
+                "unshare: the hands share nothing (model.share_bands is false): start from a "
+                "checkpoint that was trained with share_bands, or leave unshare out"
+            )
+        return found
+
+
+def _read(section: Any, key: str) -> Any:
+    """Return a value of a section, or of its values as YAML has them."""
+    return section.get(key) if isinstance(section, dict) else getattr(section, key, None)

@@ -38,9 +38,62 @@ class SpectrogramNorm(nn.Module):
         planes = features.transpose(3, 4)  # (N, B, E, F, T)
         return self.norm(planes.flatten(1, 3)).view(planes.shape).transpose(3, 4)
 
-    def flow(self) -> Flow:
-        """Return what normalises frames as they arrive, by the statistics of training."""
-        return Flow(self)
+    @property
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Running mean and variance of each channel: an electrode, or a bin of one."""
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None
+        assert variance is not None
+        return mean, variance
+
+    def channels(self, features: Tensor) -> Tensor:
+        """Return (C, V) the values that each channel's statistics are of."""
+        if not self.per_bin:
+            return features.flatten(1, 2).transpose(0, 1).flatten(1)
+        return features.transpose(3, 4).flatten(1, 3).transpose(0, 1).flatten(1)
+
+    def features(self, values: Tensor, like: Tensor) -> Tensor:
+        """Return (C, T, V) values of one window as the (1, B, E, T, F) features they are of."""
+        bands, electrodes, frames, bins = like.shape[1:]
+        if not self.per_bin:
+            return values.view(like.shape)
+        return values.view(bands, electrodes, bins, frames).transpose(2, 3)[None]
+
+    def flow(self, prior: int | None = None) -> Flow:
+        """Return what normalises frames as they arrive, in evaluation mode.
+
+        Args:
+            prior: frames that the statistics of training count for, beside those of all frames that
+                have arrived; None: those of training alone.
+        """
+        return Flow(self) if prior is None else Carried(_Running(self, prior), None)
+
+
+class _Running:
+    """Normalises each frame by the statistics of training and of all frames up to it."""
+
+    def __init__(self, norm: SpectrogramNorm, prior: int) -> None:
+        self.norm, self.prior = norm, prior
+
+    def __call__(self, features: Tensor, state: tuple | None) -> tuple[Tensor, tuple]:
+        """Normalise the next (1, B, E, T, F) frames; carried are sums and a count of frames."""
+        norm = self.norm
+        frames = features.shape[3]
+        shape = (len(norm.statistics[0]), frames, -1)
+        x = norm.channels(features).view(shape).double()  # (C, T, values of a frame)
+        if state is None:
+            mean, variance = (value.double() for value in norm.statistics)
+            state = (self.prior * mean, self.prior * (variance + mean.square()), self.prior)
+        total, squares, seen = state
+        total = total[:, None] + x.mean(2).cumsum(1)
+        squares = squares[:, None] + x.square().mean(2).cumsum(1)
+        count = torch.arange(1, frames + 1, device=x.device) + seen
+        mean = total / count
+        deviation = (squares / count - mean.square() + norm.norm.eps).sqrt()
+        found = (x - mean[..., None]) / deviation[..., None]
+        found = found * norm.norm.weight[:, None, None] + norm.norm.bias[:, None, None]
+        state = (total[:, -1], squares[:, -1], seen + frames)
+        return norm.features(found.to(features.dtype), features), state
 
 
 class RollingNorm(nn.Module):

@@ -15,11 +15,16 @@ from emgmodels.config.electrodes import mirrored_places
 from emgmodels.network.features import make_features
 from emgmodels.network.front import RollingNorm, RotationInvariantMLP, SpectrogramNorm
 from emgmodels.stages.flow import Chain, Flow, Valid
+from emgmodels.stages.hands import OwnHands
 from emgmodels.stages.registry import build_stage
 from emgmodels.stages.stage import Stage
 
 ROLLING_SECONDS = 4.0
 """What the rolling norm reaches back (s): a window, so that training sees what use will bring."""
+
+
+PRIOR_SECONDS = 10.0
+"""What a norm's statistics of training count for where they follow a session (s)."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,14 @@ class Network(nn.Module):
         else:
             self.norm = SpectrogramNorm(*shape, per_bin=config.norm == "bin")
         self.hands, encoder = config.hands, config.encoder
-        self.mlp = RotationInvariantMLP(
+        mlp = RotationInvariantMLP(
             *(config.bands // self.hands, *shape[1:], config.mlp_features),
             layers=config.mlp_layers,
-            shared=bool(config.share_bands),
+            shared=config.shares or self.hands > 1,
             around=config.is_around,
         )
+        parted = config.own_hands and self.hands > 1
+        self.mlp: RotationInvariantMLP | OwnHands = OwnHands(mlp) if parted else mlp
         mirror = torch.tensor(mirrored_places(config.electrodes, config.electrode_choice))
         self.register_buffer("mirror", mirror, persistent=False)
         self.stages = nn.ModuleList()
@@ -96,6 +103,8 @@ class Network(nn.Module):
         for kind, (_, stage_config) in zip(encoder.kinds(), encoder.stages(), strict=True):
             width *= self.hands if len(self.stages) == self.shared else 1
             stage = make_stage(kind, width, stage_config)
+            if parted and len(self.stages) < self.shared:
+                stage = OwnHands(stage)
             self.stages.append(stage)
             width = stage.width
         width *= self.hands if len(self.stages) == self.shared else 1
@@ -128,17 +137,23 @@ class Network(nn.Module):
             x = stage(x)
         return self._classify(self.joined(x) if self.shared == len(self.stages) else x)
 
-    def flow(self) -> Flow:
+    def flow(self, adapts: bool = False) -> Flow:
         """Return what maps (N, B, E, S) EMG to log-probabilities as it arrives.
 
         The model must be in evaluation mode.
+
+        Args:
+            adapts: the norm's statistics follow what arrives; of one session, so N is 1.
 
         Raises:
             ValueError: a stage depends on more than can be carried.
         """
         features = self.spectrogram
         kernel = max(features.n_fft, features.hop)
-        flows = [Valid(features, kernel, features.hop, dim=3), self.norm.flow()]
+        norm = self.norm.flow()
+        if adapts and isinstance(self.norm, SpectrogramNorm):
+            norm = self.norm.flow(round(PRIOR_SECONDS * SAMPLE_RATE / features.hop))
+        flows = [Valid(features, kernel, features.hop, dim=3), norm]
         flows += [Flow(self._apart), Flow(self.mlp)]
         for (name, _), stage in zip(self.config.encoder.stages(), self._stages(), strict=True):
             try:
@@ -232,6 +247,13 @@ class Network(nn.Module):
     def _classify(self, x: Tensor) -> Tensor:
         # In float32 also under autocast: CTC sums thousands of these.
         return self.head(x).float().log_softmax(-1)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts that have weights by their names in a training, input to output."""
+        names = [name for name, _ in self.config.encoder.stages()]
+        stages = dict(zip(names, self.stages, strict=True))
+        found = {"features": self.spectrogram, "norm": self.norm, "mlp": self.mlp}
+        return {**found, **stages, "head": self.head}
 
     def _stages(self) -> list[Stage]:
         return [stage for stage in self.stages if isinstance(stage, Stage)]

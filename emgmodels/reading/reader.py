@@ -128,16 +128,18 @@ class Reader:
         emissions = one_pass_emissions if one_pass else stitched_emissions
         return emissions(self.model, recording, self.config.training).numpy()
 
-    def stream(self, scale: float | None = None) -> Stream:
+    def stream(self, scale: float | None = None, *, adapts: bool = False) -> Stream:
         """Return what reads a recording while it arrives.
 
         Args:
             scale: what the EMG is multiplied by; None: found from the strength of the first second.
+            adapts: the norm's statistics follow the session; a stranger's are not those of the
+                training.
 
         Raises:
             ValueError: the model depends on more than can be carried.
         """
-        return Stream(self.model, self.config.training, scale)
+        return Stream(self.model, self.config.training, scale, adapts)
 
     def card(self) -> dict[str, Any]:
         """Return all that a program needs to use the model, as JSON has it."""

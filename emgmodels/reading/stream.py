@@ -27,6 +27,7 @@ class Stream:
         training: how it was trained; a session gets the context that windows had there.
         scale: what the EMG is multiplied by; None: found from the strength of what arrives before
             the first output, or as soon as an electrode moves.
+        adapts: the norm's statistics follow the session, by the EMG that has arrived.
 
     Attributes:
         text: all that was read so far.
@@ -38,7 +39,11 @@ class Stream:
     """
 
     def __init__(
-        self, model: Network, training: TrainingConfig, scale: float | None = None
+        self,
+        model: Network,
+        training: TrainingConfig,
+        scale: float | None = None,
+        adapts: bool = False,
     ) -> None:
         assert not model.training
         config, features = model.config, model.spectrogram
@@ -46,7 +51,7 @@ class Stream:
         self.text = ""
         self._scale = scale
         self.latency_ms = model.lookahead_ms
-        self._flow = model.flow()
+        self._flow = model.flow(adapts)
         self._context = (
             round(training.past_seconds * SAMPLE_RATE),
             round(training.future_seconds * SAMPLE_RATE),

@@ -235,7 +235,9 @@ def _of_people(
     synthetic = all(user.startswith("synthetic") for user in files_of)
     return Split(
         f"{len(files_of)} {'synthetic ' if synthetic else ''}people",
-        **{role: tuple(paths) for role, paths in subsets.items()},
+        tuple(subsets["train"]),
+        tuple(subsets["val"]),
+        tuple(subsets["test"]),
         origin=f"people held out ({people}), drawn with seed {seed}",
     )
 

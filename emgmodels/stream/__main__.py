@@ -7,7 +7,7 @@ python -m emgmodels.stream BEST.pt session.hdf5 --chunk-ms 20 --fast
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,6 +30,10 @@ def stream(
         float | None, typer.Option(min=0.1, help="How much of the session to play (s).")
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Don't wait for the time to pass.")] = False,
+    adapt: Annotated[
+        Literal["norm"] | None,
+        typer.Option(help="norm: its statistics follow the session, by the EMG that has arrived."),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, max=4096, help="Threads to compute with.")] = 1,
     allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
 ) -> None:
@@ -49,7 +53,7 @@ def stream(
 
     reader = load(checkpoint, allow_code=allow_code)
     played = read_session(session)
-    live = reader.stream(played.scale)
+    live = reader.stream(played.scale, adapts=adapt is not None)
     torch.set_num_threads(threads)
     samples = len(played.emg) if seconds is None else round(seconds * SAMPLE_RATE)
     took = play(live, played.emg[:samples], milliseconds(chunk_ms), fast=fast)

@@ -2,6 +2,7 @@
 
 python -m emgmodels.training runs/deep-001/best.yaml               on the sessions of its search
 python -m emgmodels.training best.yaml --data data/ --subject 89335547 --epochs 100 --out model.pt
+python -m emgmodels.training mine.yaml --data mine/ --start-from runs/people-001
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ def train(
         "model.pt"
     ),
     resume: Annotated[Path | None, typer.Option(help="Checkpoint to go on from.")] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint, run or exported model whose weights a new training takes."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU.")] = None,
     threads: Annotated[
         int | None,
@@ -48,12 +53,18 @@ def train(
 ) -> None:
     """Train one model and print each epoch's validation CER.
 
-    Example: python -m emgmodels.training best.yaml --data data/ --subject 89335547
+    \b
+    Examples:
+      python -m emgmodels.training best.yaml --data data/ --subject 89335547
+      python -m emgmodels.training mine.yaml --data mine/ --start-from runs/people-001
     """
     from emgmodels.training.single import train_one
 
     with code_allowed(allow_code):
-        train_one(config, data, subject, split, people, epochs, seed, out, resume, device, threads)
+        train_one(
+            *(config, data, subject, split, people, epochs, seed, out, resume, device, threads),
+            start_from=start_from,
+        )
 
 
 app = CommandLine()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from torch import Tensor
 
 from emgmodels.atomic import whole
 from emgmodels.charset import decode
-from emgmodels.checkpoints.weights import load_weights, read_state, weights_hash
+from emgmodels.checkpoints.start import Start, check_start, put_start, read_start
+from emgmodels.checkpoints.weights import load_weights, read_training, weights_hash
 from emgmodels.compute.devices import find_device
 from emgmodels.compute.onednn import fast_products
 from emgmodels.compute.optimizers import OPTIMIZERS
@@ -33,10 +33,11 @@ from emgmodels.training.augmentation import OwnAugmentations
 from emgmodels.training.averaging import WeightAverage
 from emgmodels.training.disturbance import disturbed
 from emgmodels.training.feed import Feed
+from emgmodels.training.freezing import FrozenParts, groups_of
 from emgmodels.training.intermediate import IntermediateHeads
 from emgmodels.training.learning_rate import learning_rate
 from emgmodels.training.result import EpochResult
-from emgmodels.training.timing import timed
+from emgmodels.training.timing import ready
 from emgmodels.windows.batches import window_starts
 from emgmodels.windows.cut import Batch, milliseconds
 from emgmodels.windows.device import recordings_on
@@ -55,6 +56,7 @@ def fit(
     device: str | torch.device = "cpu",
     tell: Callable[[int, float], None] | None = None,
     rank_by: RankBy | None = None,
+    start: Start | None = None,
 ) -> Iterator[EpochResult]:
     """Train a model and yield the result of each epoch.
 
@@ -72,11 +74,12 @@ def fit(
             who waits.
         rank_by: the CER that decides which epoch is the best; None: of several validation users
             the mean over them.
+        start: the checkpoint that ``training.start_from`` names; None: read from its path.
 
     Raises:
         ValueError: a recording set holds no window or no key in its windows, the model takes none
-            of the training windows, the checkpoint is damaged or of another configuration, or
-            there is no such device.
+            of the training windows, a checkpoint is damaged or does not fit, or there is no such
+            device.
     """
     # Before the model is built, which may take seconds, and inside the generator, so at the first
     # epoch.
@@ -84,6 +87,8 @@ def fit(
     check_recordings(val, "validation", VALIDATION_SECONDS)
     scoring = Scoring.of(users_of_windows(val), rank_by)
     run = _Run(config, find_device(device))
+    if resume is None:
+        run.begin(start)
     if not (len(window_starts(train, run.feed.train_cut.window)) or len(run.feed.prompts(train))):
         raise ValueError(
             "the model takes none of the training prompts at once: take a larger hop or stride, or "
@@ -159,11 +164,12 @@ class _Run:
         self.reduced = reduced_precision(training.precision, device)
         self.augment = SpecAugment(training.augmentation, config.model.features.hop)
         self.own_augmentations = OwnAugmentations(training.augmentation)
-        self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.trained += self.heads.parameters()
+        self.frozen = FrozenParts(self.model, training)
+        groups = groups_of(self.model, self.heads, training.learning_rate_factors)
+        self.trained = [p for group in groups for p in group["params"]]
         self.average = WeightAverage(self.model, training.average, training.epochs)
         self.optimizer = OPTIMIZERS[training.optimizer](
-            self.trained,
+            groups,
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
             # One pass over all weights instead of several.
@@ -176,6 +182,19 @@ class _Run:
         self.sessions: dict[str, list[str]] = {}
         self.best_windows = _window_table([])
         self.feed = Feed(self.model, config, device)
+
+    def begin(self, start: Start | None) -> None:
+        """Take the weights that the training starts from, if it names any."""
+        chosen = self.config.training.start_from
+        if chosen is None:
+            return
+        start = start or read_start(Path(chosen.path), chosen.weights)
+        check_start(self.config, start.config.model)
+        put_start(self.model, start, chosen)
+
+    def at_precision(self) -> torch.autocast:
+        """Return the context in which the model computes as its training asks."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced)
 
     def train_epoch(
         self,
@@ -190,11 +209,13 @@ class _Run:
         rng = np.random.default_rng([self.config.seed, epoch])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         loaded = recordings_on(self.device, tuple(recordings))
-        recordings = self._timed(epoch, recordings)
+        with self.at_precision():
+            recordings = ready(self.model, recordings, self.config.training, epoch)
         windows, prompts = feed.windows(recordings, rng), feed.prompts(recordings)
         windows, prompts = (feed.balanced(recordings, each, rng) for each in (windows, prompts))
         steps = feed.steps(windows, prompts)
         self.model.train()
+        self.frozen.at(epoch)
         # The sum stays on the device: reading a number at each step would make the CPU wait for
         # the GPU.
         total = torch.zeros((), device=self.device)
@@ -215,18 +236,6 @@ class _Run:
                     tell(epoch, min(1.0, done / steps))
         self.average.after_epoch(epoch)
         return float(total) / (len(windows) + len(prompts))
-
-    def _timed(self, epoch: int, recordings: Sequence[Recording]) -> Sequence[Recording]:
-        """Return what an epoch is trained on: with key times that the model knows by now."""
-        if all(recording.has_key_times for recording in recordings):
-            return recordings
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
-            found = timed(self.model, recordings, self.config.training)
-        start = self.config.training.aligned_start
-        if start is None or epoch > start.epochs:
-            return found
-        # Whole prompts would draw the model onto CTC's plateau, which the aligned start avoids.
-        return [recording for recording in found if recording.has_key_times] or found
 
     def update(self) -> None:
         """Take a step along the gradients there are."""
@@ -289,7 +298,7 @@ class _Run:
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same configuration."""
-        state = _read_checkpoint(path, self.device)
+        state = read_training(path, self.device)
         try:
             config = Config.model_validate_json(state["config"])
         except ValidationError:
@@ -338,7 +347,7 @@ class _Run:
                 # Every model is scored on the same prompts. One that is too long for this model
                 # is read in pieces of 4 s.
                 span = (start, end)
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+                with self.at_precision():
                     log_probs = stitched_emissions(self.model, recordings[index], training, span)
                 log_probs = log_probs[None]
             labels = torch.from_numpy(recordings[index].labels[low:high])[None]
@@ -354,7 +363,7 @@ class _Run:
         log_probs = self._emissions(features, framing)
         loss = ctc_loss(log_probs, batch.labels, batch.label_lengths, frames)
         if (middle := training.intermediate_ctc) is not None:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+            with self.at_precision():
                 loss = loss + middle.weight * self.heads.loss(batch, framing)
         start = training.aligned_start
         # A prompt has no key times to align to.
@@ -369,29 +378,19 @@ class _Run:
 
     def _emissions(self, features: Tensor, framing: Framing) -> Tensor:
         """Return the log-probabilities of the labelled window's frames, (N, T, 99)."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+        with self.at_precision():
             log_probs = self.forward(features)
         return log_probs[:, framing.first : framing.first + framing.frames]
 
     def _set_learning_rate(self, epoch: int, steps: int) -> None:
         self.learning_rate = learning_rate(self.config.training, epoch, self.step, steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = self.learning_rate * group.get(
+                "factor", 1.0
+            )  # older checkpoints have none
 
 
 def _window_table(windows: Sequence[EditCounts]) -> np.ndarray:
     """Return (W, 2) edits and characters."""
     rows = [(window.edits, window.target) for window in windows]
     return np.array(rows, dtype=np.int32).reshape(-1, 2)
-
-
-_STATE = {"config", "epoch", "step", "model", "optimizer"}
-_STATE |= {"best", "best_cer", "best_epoch", "best_windows"}
-"""What a checkpoint holds for a training to go on from it."""
-
-
-def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    state = read_state(path, device)
-    if missing := _STATE - set(state):
-        raise ValueError(f"{path}: is not a checkpoint of emgsearch: {sorted(missing)} missing")
-    return state

@@ -8,9 +8,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from emgmodels.checkpoints.start import Start, start_in_words
 from emgmodels.compute.allocator import keep_freed_memory
 from emgmodels.compute.devices import find_device
-from emgmodels.config import Config, load_config
+from emgmodels.config import Config
 from emgmodels.network.network import Network
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
@@ -19,6 +20,7 @@ from emgmodels.saying import say
 from emgmodels.training.fit import CHECKPOINT_MARK, fit
 from emgmodels.training.own_sessions import choose_sessions
 from emgmodels.training.result import EpochResult
+from emgmodels.training.starting import load_training
 from emgmodels.windows.cache import open_split
 from emgmodels.windows.prompts import prompt_windows
 from emgmodels.windows.recording import Recording
@@ -39,6 +41,8 @@ def train_one(
     resume: Path | None,
     device: str | None,
     threads: int | None,
+    *,
+    start_from: Path | None = None,
 ) -> None:
     """Train a model and print its epochs; the arguments are the command's options.
 
@@ -52,7 +56,8 @@ def train_one(
     # Before hours of training, not after them.
     _check_out(out, [config, *([split] if split else [])])
     where = find_device(device)
-    settings = _with_options(load_config(config), epochs, seed)
+    settings, start = load_training(config, start_from, epochs)
+    settings = settings if seed is None else settings.model_copy(update={"seed": seed})
     chosen = choose_sessions(config, data, subject, split, people, settings.seed)
     recordings, validation, warnings = open_split(chosen)
     say(
@@ -61,11 +66,13 @@ def train_one(
         f"{len(recordings)} training and {len(validation)} validation sessions of "
         f"{chosen.subject} ({chosen.origin})",
     )
+    if start is not None:
+        say(console, start_in_words(settings, start))
     if any(not recording.has_key_times for recording in recordings):
         warnings += _prompt_notes(settings, recordings)
     for warning in warnings:
         say(console, f"note: {warning}")
-    last = _train(console, settings, recordings, validation, out, resume, where)
+    last = _train(console, settings, recordings, validation, out, (resume, start), where)
     if last is not None and not last.best_epoch:
         raise ValueError(
             f"no epoch had a CER: the loss was not finite at epoch {last.epoch}: lower "
@@ -117,25 +124,16 @@ def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
     return notes
 
 
-def _with_options(config: Config, epochs: int | None, seed: int | None) -> Config:
-    training = config.training.model_copy(update={} if epochs is None else {"epochs": epochs})
-    if problems := training.contradictions():  # a copy is not validated
-        raise ValueError("; ".join(f"training.{problem}" for problem in problems))
-    return config.model_copy(
-        update={"training": training, **({} if seed is None else {"seed": seed})}
-    )
-
-
 def _train(
     console: Console,
     config: Config,
     recordings: list[Recording],
     validation: list[Recording],
     out: Path,
-    resume: Path | None,
+    begins: tuple[Path | None, Start | None],
     device: torch.device,
 ) -> EpochResult | None:
-    last = None
+    last, (resume, start) = None, begins
     columns = (
         TextColumn("epoch"),
         MofNCompleteColumn(),
@@ -145,7 +143,7 @@ def _train(
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=config.training.epochs)
-        for last in fit(config, recordings, validation, resume=resume, device=device):
+        for last in fit(config, recordings, validation, resume, device, start=start):
             # At each epoch, so that a training that is killed has its best weights.
             last.save(out)
             line = (

@@ -20,6 +20,26 @@ WORST_CER = 50.0
 """CER (%) of a session's prompts above which a model cannot tell when its keys were pressed."""
 
 
+def ready(
+    model: Network, recordings: Sequence[Recording], training: TrainingConfig, epoch: int
+) -> Sequence[Recording]:
+    """Return what an epoch is trained on: with key times that the model knows by now.
+
+    Args:
+        model: as trained so far; is left in evaluation mode where key times are missing.
+        recordings: of a training.
+        training: how it is trained.
+        epoch: the epoch that comes; the first is 1.
+    """
+    if all(recording.has_key_times for recording in recordings):
+        return recordings
+    found = timed(model, recordings, training)
+    if training.aligned_start is None or epoch > training.aligned_start.epochs:
+        return found
+    # Whole prompts would draw the model onto CTC's plateau, which the aligned start avoids.
+    return [recording for recording in found if recording.has_key_times] or found
+
+
 def timed(
     model: Network, recordings: Sequence[Recording], training: TrainingConfig
 ) -> list[Recording]:

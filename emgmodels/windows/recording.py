@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -84,6 +84,34 @@ class Recording:
             return [(end - start, low, high) for start, end, low, high in self.usable_prompts]
         starts = range(0, self.samples - window + 1, window)
         return [(window, *self.label_span(start, start + window)) for start in starts]
+
+
+def beginning(recordings: Sequence[Recording], seconds: float) -> list[Recording]:
+    """Return the first seconds of recordings, one after the other; the last may be cut short."""
+    found, left = [], round(seconds * SAMPLE_RATE)
+    for recording in recordings:
+        if left <= 0:
+            break
+        found.append(recording if recording.samples <= left else _cut(recording, left))
+        left -= recording.samples
+    return found
+
+
+def _cut(recording: Recording, samples: int) -> Recording:
+    """Return the first samples of a recording, with the labels and prompts that are inside."""
+    kept = recording.first < samples
+    prompts = recording.prompts[recording.prompts[:, 1] <= samples]
+    if not recording.has_key_times:
+        # A prompt's labels are known by their places, so that none is left out.
+        kept = np.ones_like(kept)
+    return replace(
+        recording,
+        emg=recording.emg[:, :, :samples],
+        labels=recording.labels[kept],
+        first=recording.first[kept],
+        last=recording.last[kept],
+        prompts=prompts,
+    )
 
 
 def frames_for_keys(recordings: Sequence[Recording], share: float = 0.95) -> int:

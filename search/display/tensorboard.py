@@ -318,6 +318,6 @@ def _is_number(name: str) -> bool:
         if kind.field_of(section) is None:
             return False
         kind = section_kind(kind, section) or kind
-    schema = kind.model_json_schema()["properties"][leaf]
+    schema = kind.model_json_schema()["properties"][kind.field_of(leaf) or leaf]
     types = {option.get("type") for option in schema.get("anyOf", [schema])}
     return types <= {"integer", "number", "null"}

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from emgmodels.config import Config
+from search.engine.trial import TrialData
 from search.space import SearchConfig
 
 
 class ListedConfigs(Searcher):
-    """Hands out configurations with their trial numbers, each once, and learns nothing."""
+    """Hands out configurations with their trial numbers, each once, and learns nothing.
+
+    Args:
+        configs: number and configuration of each.
+        settings: how they are trained.
+        sessions: by number, what a trial trains on where it is not what all do.
+    """
 
     exhausted: str | None = None
     """Why there are fewer than were asked for: there never are."""
 
-    def __init__(self, configs: Sequence[tuple[int, Config]], settings: SearchConfig) -> None:
+    def __init__(
+        self,
+        configs: Sequence[tuple[int, Config]],
+        settings: SearchConfig,
+        sessions: Mapping[int, TrialData] | None = None,
+    ) -> None:
         super().__init__(metric="val_cer", mode="min")
         self.configs, self.settings = list(configs), settings
+        self.sessions = sessions or {}
         self._next = 0
 
     @property
@@ -35,7 +48,9 @@ class ListedConfigs(Searcher):
             return Searcher.FINISHED
         number, config = self.configs[self._next]
         self._next += 1
-        return {"config": config.model_dump_json(), "number": number, "seed": config.seed}
+        suggestion = {"config": config.model_dump_json(), "number": number, "seed": config.seed}
+        own = self.sessions.get(number)
+        return suggestion | ({} if own is None else {"sessions": own.text()})
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

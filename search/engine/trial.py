@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import functools
+import json
 import shutil
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
+from emgmodels.checkpoints.start import Start
 from emgmodels.compute.allocator import keep_freed_memory
 from emgmodels.compute.devices import best_device
 from emgmodels.config import Config
@@ -27,7 +29,7 @@ from emgmodels.scoring import RankBy
 from emgmodels.training.fit import fit
 from emgmodels.training.result import EpochResult
 from emgmodels.windows.cache import prepare
-from emgmodels.windows.recording import Recording
+from emgmodels.windows.recording import Recording, beginning
 from search.engine.failures import FIRST_EPOCH, PassingError, explain, may_pass
 from search.results.pulse import Pulse
 from search.storage import SessionStore, local_file
@@ -47,6 +49,19 @@ class TrialData:
     """Validation session files."""
     prompted: tuple[int, int] = (0, 0)
     """Training and validation sessions without key times, which count by whole prompts."""
+    minutes: float | None = None
+    """How much of the training sessions, from the first one on; None: all."""
+
+    def text(self) -> str:
+        """Return it as text, for a trial's configuration."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of_text(cls, text: str) -> TrialData:
+        """Return what ``text`` gave."""
+        values = json.loads(text)
+        lists = {name: tuple(values[name]) for name in ("train", "val", "prompted")}
+        return cls(**{**values, **lists})
 
     def moved(self, store: SessionStore) -> TrialData:
         """Return the same files in an object store, of which these are copies."""
@@ -73,6 +88,7 @@ class EmgTrial(tune.Trainable):
         patience: float = FIRST_EPOCH,
         pulse: str | None = None,
         rank_by: RankBy | None = None,
+        start: Start | None = None,
     ) -> None:
         """Start the training of a suggestion.
 
@@ -88,6 +104,7 @@ class EmgTrial(tune.Trainable):
             patience: seconds after which a process that is not ready to train ends itself.
             pulse: folder of the driver's machine in which it notes how far an epoch is.
             rank_by: the CER that decides which epoch is the best.
+            start: the checkpoint that trials start from, which this machine may lack.
         """
         assert data is not None, "given by tune.with_parameters"
         for each in code:
@@ -103,7 +120,7 @@ class EmgTrial(tune.Trainable):
             torch.cuda.set_per_process_memory_fraction(gpus)  # its neighbours keep theirs
         self.data, self.save_every, self.patience = data, save_every, patience
         self.rank_by = rank_by
-        self.pulse = Pulse(pulse)
+        self.pulse, self.start = Pulse(pulse), start
         self.result: EpochResult | None = None
         self.results: Iterator[EpochResult] = iter(())
         self.resumed: tempfile.TemporaryDirectory[str] | None = None
@@ -116,6 +133,8 @@ class EmgTrial(tune.Trainable):
         # The configuration comes as text: of a mapping Ray would keep statistics for each number.
         self.suggestion = Config.model_validate_json(new_config["config"])
         self.number = new_config.get("number", 0)
+        own = new_config.get("sessions")
+        self.sessions = self.data if own is None else TrialData.of_text(own)
         with _ending_after(self.patience):
             self._start(None)
         return True
@@ -194,7 +213,7 @@ class EmgTrial(tune.Trainable):
         self.cleanup()
         self.saved = time.monotonic()
         self.epoch = self.reported = 0
-        train, val = recordings(self.data)
+        train, val = recordings(self.sessions)
         # Nothing runs before the first step: a generator starts when it is asked.
         self.results = fit(
             self.suggestion,
@@ -204,6 +223,7 @@ class EmgTrial(tune.Trainable):
             device=self.device,
             tell=functools.partial(self.pulse.beat, self.number),
             rank_by=self.rank_by,
+            start=self.start,
         )
 
 
@@ -223,8 +243,9 @@ def _ending_after(seconds: float) -> Iterator[None]:
 @functools.lru_cache(maxsize=2)
 def recordings(data: TrialData) -> tuple[list[Recording], list[Recording]]:
     """Return training and validation recordings, opened once in a process."""
+    train = prepare([local_file(source) for source in data.train])
     return (
-        prepare([local_file(source) for source in data.train]),
+        train if data.minutes is None else beginning(train, 60 * data.minutes),
         prepare([local_file(source) for source in data.val]),
     )
 

@@ -15,6 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
+from emgmodels.checkpoints.start import Start
 from emgmodels.own_code import installed
 from search.display.words import say
 from search.engine.elsewhere import loggers
@@ -51,10 +52,11 @@ def run_trials(
     resources: Resources,
     recorder: Recorder,
     trainable: type[EmgTrial] = EmgTrial,
+    start: Start | None = None,
 ) -> None:
     """Run a search's trials to their end; Ctrl-C ends it early, with nothing lost."""
     tuner = tune.Tuner(
-        _trainable(trainable, data, resources, sampler.settings, recorder.progress.pulse),
+        _trainable(trainable, data, resources, sampler.settings, recorder.progress.pulse, start),
         tune_config=tune.TuneConfig(
             metric="val_cer",
             mode="min",
@@ -93,6 +95,7 @@ def resume_trials(
     data: TrialData,
     resources: Resources,
     recorder: Recorder,
+    start: Start | None = None,
 ) -> None:
     """Go on with a search that was interrupted or killed, from Ray's snapshot of it.
 
@@ -100,7 +103,8 @@ def resume_trials(
     their last checkpoint. Where the space now asks for more trials, they follow.
     """
     path = _storage(recorder.folder, ENGINE_FOLDER)
-    trainable = _trainable(EmgTrial, data, resources, sampler.settings, recorder.progress.pulse)
+    pulse = recorder.progress.pulse
+    trainable = _trainable(EmgTrial, data, resources, sampler.settings, pulse, start)
     try:
         tuner = tune.Tuner.restore(path, trainable)
     except Exception as error:  # whatever a damaged pickle raises
@@ -152,12 +156,14 @@ def _trainable(
     resources: Resources,
     settings: SearchConfig,
     pulse: Pulse,
+    start: Start | None,
 ) -> Any:
     return tune.with_resources(
         tune.with_parameters(
             trial,
             data=data,
             code=installed(),
+            start=start,
             cpus=resources.threads,
             gpus=resources.gpus,
             save_every=settings.save_every,

@@ -3,6 +3,7 @@
 python -m search.evaluate runs/deep-001                     the best trial, on validation sessions
 python -m search.evaluate runs/deep-001 --top 3 --test      the best three, on test sessions too
 python -m search.evaluate runs/deep-001 --lm lm.arpa --tune-lm      with a language model
+python -m search.evaluate runs/deep-001 --adapt norm        the norm follows each session as well
 
 Nothing else in this project opens a test session, and the run folder records when this did.
 """
@@ -10,7 +11,7 @@ Nothing else in this project opens a test session, and the run folder records wh
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -50,6 +51,10 @@ def command(
         str | None,
         typer.Option(help="Folder or URI of the session files now, if they were moved."),
     ] = None,
+    adapt: Annotated[
+        Literal["norm"] | None,
+        typer.Option(help="norm: also read each session with its own statistics in the norm."),
+    ] = None,
     lines: Annotated[int, typer.Option(min=0, help="Lines of text to show with errors.")] = 3,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help=ALLOW_CODE)] = False,
@@ -60,7 +65,8 @@ def command(
     Each session is read in 4 s windows whose emissions are stitched, and in
     one pass; beside them stands the score of single windows, by which the
     search ranked. Sessions without key times count by whole prompts. With
-    --lm or --beam, a beam search stands beside greedy decoding. Test sessions
+    --lm or --beam, a beam search stands beside greedy decoding; with --adapt
+    norm, reading by the session's own statistics, which needs no labels. Test sessions
     are opened with --test alone, and the run folder records that they were.
     """
     from search.evaluate.evaluating import evaluate
@@ -75,6 +81,7 @@ def command(
         insertion_bonus=insertion_bonus,
         tune_lm=tune_lm,
         data=data,
+        adapt=adapt,
         lines=lines,
         device=device,
         allow_code=allow_code,

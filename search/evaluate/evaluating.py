@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import torch
@@ -22,18 +20,17 @@ from emgmodels.ctc import BeamSearch
 from emgmodels.ctc.beam import BONUS, WEIGHT, WIDTH
 from emgmodels.language import LanguageModel
 from emgmodels.network.network import Network
-from emgmodels.outputs import write_text
 from emgmodels.own_code import asks_for_code
 from emgmodels.reading.reader import Reader
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording, check_times
 from search.display.words import say, with_room
-from search.evaluate.evaluation import GREEDY, Evaluation, evaluate_trial
+from search.evaluate.evaluation import Evaluation, evaluate_trial
+from search.evaluate.looks import looks, new_look, note_look
 from search.evaluate.output import show, write_table
 from search.evaluate.page import page_paths, write_files
 from search.evaluate.tuning import tune, validation_emissions
 from search.results.demo_sessions import written_again
-from search.results.environment import command_line
 from search.results.folder import RunFolder
 from search.results.own_files import check_own
 from search.results.people import scoring_in
@@ -55,6 +52,7 @@ def evaluate(
     insertion_bonus: float = BONUS,
     tune_lm: bool = False,
     data: str | Path | None = None,
+    adapt: Literal["norm"] | None = None,
     lines: int = 3,
     device: str | None = None,
     allow_code: bool = False,
@@ -77,6 +75,8 @@ def evaluate(
         tune_lm: find weight and bonus on the validation sessions, for each trial.
         data: folder that holds the session files now, or its URI; None: where the search found
             them.
+        adapt: also read each session with the norm's statistics of that session, computed before
+            it is read and without its labels.
         lines: lines of text to show for each trial and set.
         device: where to compute; None: the GPU if there is one.
         allow_code: import code of their own that checkpoints name, wherever they lie.
@@ -120,7 +120,9 @@ def evaluate(
     # All are loaded first, so that a damaged checkpoint does not end the evaluation in the
     # middle.
     readers = {trial.number: load(_checkpoint(folder, trial), where) for trial in trials}
-    opened = _Sessions(folder, paths, _entry(trials, search), console, is_kept)
+    opened = _Sessions(
+        folder, paths, new_look([t.number for t in trials], search), console, is_kept
+    )
     path = folder.path / "evaluation.parquet"
     evaluations: list[Evaluation] = []
     for trial in trials:
@@ -133,7 +135,9 @@ def evaluate(
             with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
                 sessions = bars.track(recordings, description=title)
                 found = evaluate_trial(
-                    trial, reader.model, subset, sessions, searches, _weights(reader), rank_by
+                    *(trial, reader.model, subset, sessions, searches, _weights(reader)),
+                    rank_by=rank_by,
+                    adapts=adapt is not None,
                 )
             evaluations.append(found)
             table = write_table(path, [found], where, synthetic, is_kept)  # whatever follows
@@ -248,47 +252,25 @@ class _Sessions:
         is_kept: bool,
     ) -> None:
         self._console, self._is_kept = console, is_kept
-        self._path, self._paths, self._entry = folder.path / "evaluation.json", paths, entry
-        self._earlier = _records(folder)
+        self._run, self._paths, self._entry = folder.path, paths, entry
+        self._earlier = looks(folder.path)
         self._opened: dict[str, list[Recording]] = {}
 
     def __getitem__(self, subset: str) -> list[Recording]:
         if subset not in self._opened:
             names = [file.stem for file in self._paths[subset]]
-            # Noted before it is opened: a test set that was looked at stays looked at, even if
-            # the program is killed.
             self._entry["sessions"] = {**self._entry["sessions"], subset: names}
             if self._is_kept:
-                write_text(self._path, json.dumps([*self._earlier, self._entry], indent=2))
+                note_look(self._run, self._earlier, self._entry)
             self._opened[subset] = prepare(self._paths[subset])
             for note in _times_notes(self._opened[subset], self._paths[subset]):
                 say(self._console, f"note: {note}")
         return self._opened[subset]
 
 
-def _entry(trials: Sequence[TrialRecord], search: BeamSearch | None) -> dict[str, Any]:
-    """Return what ``evaluation.json`` says of a call, before it has opened a session."""
-    return {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": command_line(),
-        "trials": [trial.number for trial in trials],
-        "decoders": [GREEDY, *([search.name] if search else [])],
-        "language_model": str(search.language.path) if search and search.language else None,
-        "sessions": {},
-    }
-
-
-def _records(folder: RunFolder) -> list[dict[str, Any]]:
-    path = folder.path / "evaluation.json"
-    try:
-        return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: is not JSON: {error}") from None
-
-
 def _touched(folder: RunFolder) -> list[str]:
     """Return when the test sessions were looked at."""
-    return [entry["when"] for entry in _records(folder) if "test" in entry["sessions"]]
+    return [entry["when"] for entry in looks(folder.path) if "test" in entry["sessions"]]
 
 
 def _introduction(paths: dict[str, list[Path]], device: torch.device, synthetic: bool) -> str:

@@ -15,12 +15,15 @@ from emgmodels.metrics import EditCounts
 from emgmodels.network.network import Network
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
+from emgmodels.reading.adapting import adapted, can_adapt
 from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, Transcript, emit
 from emgmodels.scoring import RankBy, Rates, Scoring
 from emgmodels.windows.recording import Recording
 from search.results.record import TrialRecord, Weights
 
 GREEDY = "greedy"
+ADAPTED = "stitched, norm adapted"
+"""Read as whole sessions, with the norm's statistics of each."""
 # More than the spread between seeds; public transformers went from 37 % to 94 %.
 PARTING = 3.0
 """Points of CER between stitched and one pass that are worth a warning."""
@@ -145,7 +148,7 @@ class Evaluation:
         A way that did not succeed in every session has no row of the whole set.
         """
         seed = self.trial.config.seed
-        for way in (STITCHED, ONE_PASS, WINDOWS):
+        for way in (STITCHED, ADAPTED, ONE_PASS, WINDOWS):
             for search in self.searches:
                 read = self.read(way, search)
                 # A sum over some of the sessions would look better or worse than the whole set.
@@ -206,6 +209,7 @@ def evaluate_trial(
     searches: Sequence[BeamSearch | None] = (None,),
     weights: Weights | None = None,
     rank_by: RankBy | None = None,
+    adapts: bool = False,
 ) -> Evaluation:
     """Read sessions in every way.
 
@@ -217,6 +221,7 @@ def evaluate_trial(
         searches: how to decode emissions; None: greedily.
         weights: the model's, as its checkpoint says.
         rank_by: the CER that the search ranked by.
+        adapts: also read each session, stitched, with its own statistics in the norm.
     """
     evaluation = Evaluation(trial, subset, searches, weights=weights, rank_by=rank_by)
     for recording in recordings:
@@ -235,6 +240,13 @@ def evaluate_trial(
                 evaluation.notes.append(f"note: {name} was not read in one pass: {error}")
                 continue
             evaluation.transcripts.extend((name, emissions.read(search)) for search in searches)
+        if adapts and can_adapt(model):
+            with adapted(model, recording):
+                emissions = emit(model, recording, trial.config.training, STITCHED)
+            emissions = replace(emissions, way=ADAPTED)
+            evaluation.transcripts.extend((name, emissions.read(search)) for search in searches)
+    if adapts and not can_adapt(model):
+        evaluation.notes.append("note: a rolling norm follows each session by itself")
     return evaluation
 
 

@@ -140,7 +140,8 @@ def as_published(run: Run, trial: Trial) -> bool:
     # Trials with the same stages but another kind of front end would be put beside figures that
     # they do not repeat.
     strange = (
-        model.share_bands
+        run.environment.get("start_from")  # other data than the report's trained it as well
+        or model.share_bands
         or model.norm == "rolling"
         or model.features.filters != "fixed"
         or model.electrode_choice != "spaced"

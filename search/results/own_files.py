@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from emgmodels.atomic import whole
-from emgmodels.outputs import is_own
+from emgmodels.outputs import is_own, mark_of
 
 _MARKS = {
     "best.yaml": "# Best of ",
@@ -19,6 +19,7 @@ _MARKS = {
     "confirm.parquet": "search_cer",
     "evaluation.json": '"language_model"',
     "evaluation.parquet": "real_time_factor",
+    "start.pt": mark_of("model"),
 }
 """By what a file is known as written by a search: names of its columns or keys."""
 _FILES = (
@@ -26,7 +27,16 @@ _FILES = (
     *(".running", ".trials.rows", ".curves.rows", ".reserve", ".fetched"),
 )
 """Files whose readers find out what else they may be."""
-_FOLDERS = ("checkpoints", "confirm", "evaluation", "failures", "report", "tensorboard", ".ray")
+_FOLDERS = (
+    "checkpoints",
+    "confirm",
+    "people",
+    "evaluation",
+    "failures",
+    "report",
+    "tensorboard",
+    ".ray",
+)
 _NEVER_CHANGED = "checkpoint_"
 """How folders begin whose files are written once."""
 

@@ -15,6 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
+from emgmodels.checkpoints.start import START
 from emgmodels.config import Config
 from search.display.console import Progress
 from search.display.tensorboard import TrialBoards
@@ -95,6 +96,7 @@ def conduct(
                 say(console, f"{begins} {opened.path}; Ctrl-C ends it with a ranking.")
             goes_on = folder and folder.trials and plan.listed is None
             run = resume_trials if goes_on else functools.partial(run_trials, trainable=trial)
+            run = functools.partial(run, start=plan.start)
             source = _source(plan, opened, again=folder is not None)
             done = _train(plan, opened, source, resources, console, run, recorder, verbose)
             close(console, opened)
@@ -123,6 +125,8 @@ def _write(plan: Plan, folder: RunFolder, resources: Resources, console: Console
     for name, why in found.items():
         say(console, f"note: Ray is used without the patch {name}: {why}")
     unshare(folder.path)
+    if plan.start is not None and not (folder.path / START).exists():
+        plan.start.write(folder.path / START)
     if plan.split:
         folder.write_split(plan.split)
     if plan.written is not None:
@@ -136,7 +140,7 @@ def _source(plan: Plan, folder: RunFolder, again: bool) -> OptunaSampler | Liste
     if plan.listed is not None:
         # What ended stays in the tables; what did not starts again.
         shutil.rmtree(folder.path / ENGINE_FOLDER, ignore_errors=True)
-        return ListedConfigs(plan.listed, plan.space.search)
+        return ListedConfigs(plan.listed, plan.space.search, plan.sessions)
     sampler = OptunaSampler(plan.space, folder.path / JOURNAL, plan.earlier)
     if again and not folder.trials:
         sampler.begin_again()

@@ -36,10 +36,11 @@ from search.results.facts import SPLIT
 from search.results.folder import RunFolder
 from search.results.own_files import check_own
 from search.results.people import PEOPLE
-from search.results.record import COMPLETE, STOPPED, TrialRecord
+from search.results.record import TrialRecord
 from search.run.conduct import conduct
 from search.run.dry_run import LABEL, show
-from search.run.plan import Plan, resolve_resources
+from search.run.inside import COMPARED, folder_inside, is_done
+from search.run.plan import Plan, resolve_resources, start_of
 from search.run.sessions import open_again, opener_of, sessions_again
 from search.sampler.samplers import trial_seed
 from search.space import SearchConfig, load_space
@@ -143,11 +144,16 @@ def check_options(top: int, repeats: int | None) -> int:
 
 def refuse_confirmation(path: Path, facts: Mapping[str, Any]) -> None:
     """Raise ValueError for the folder of a confirmation where that of a search is asked for."""
+    run = path.absolute().parent  # wherever both lie now
     if FOLDER in facts:
-        run = path.absolute().parent  # wherever both lie now
         raise ValueError(
             f"{path}: holds the trainings that confirm {run}; to go on with them: "
             f"python -m search.run {shlex.quote(str(run))} --confirm K --repeats N"
+        )
+    if COMPARED in facts:
+        raise ValueError(
+            f"{path}: holds trainings on people, of {run}; to go on with them: "
+            f"python -m search.people {shlex.quote(str(run))}"
         )
 
 
@@ -178,7 +184,7 @@ def _plan(
     opened = open_again(trial_data, opener_of(space, writes))
     cpus, gpus = resources_asked(facts, *asked)
     given = resolve_resources(cpus, gpus, address)
-    into, seed = _into(folder, facts), facts.get("seed", space.search.seed)
+    into, seed = folder_inside(folder, facts, FOLDER, FOLDER), facts.get("seed", space.search.seed)
     settings: dict[str, Any] = {"sampler": "random", "scheduler": "none", "repeats": repeats}
     settings |= {"save_every": space.search.save_every, "checkpoints": space.search.checkpoints}
     settings |= {} if space.search.rank_by is None else {"rank_by": space.search.rank_by}
@@ -196,34 +202,10 @@ def _plan(
         facts={**kept, "seed": seed, "split": split, FOLDER: folder.path.name},
         written=space.resolved() | {"search": settings},
         listed=list(_missing(into, winners, repeats, seed)),
+        start=start_of(space),
         split=split_of.read_text(encoding="utf-8") if split_of.is_file() else "",
     )
     return plan, into
-
-
-def _into(folder: RunFolder, facts: Mapping[str, Any]) -> RunFolder:
-    """Return the folder of the trainings, as far as there are any; nothing is written."""
-    path = folder.path / FOLDER
-    if path.is_symlink() or (path.exists() and not _is_own(path)):
-        raise ValueError(f"{path}: was not written by a confirmation: move it elsewhere")
-    if path.is_dir():
-        check_own(path)
-    storage = Place(facts["storage"]) / FOLDER if facts.get("storage") else None
-    begun = (path / "space.yaml").is_file()
-    return RunFolder.open(path, storage) if begun else RunFolder(path, storage)
-
-
-def _is_own(path: Path) -> bool:
-    """Return whether a folder is that of a confirmation, or one that nothing was written to yet."""
-    if (path / "environment.json").is_file():
-        return FOLDER in RunFolder(path).read_environment()
-    known = {"space.yaml", ".running", SPLIT}
-    return path.is_dir() and {each.name for each in path.iterdir()} <= known
-
-
-def _is_done(trial: TrialRecord) -> bool:
-    """Return whether a training ended by itself; one that diverged was stopped."""
-    return trial.state in (COMPLETE, STOPPED)
 
 
 def _missing(
@@ -239,7 +221,7 @@ def _missing(
         own = trial_seed(seed, -repeat)  # a trial's own number is never negative
         for winner in winners:
             begun = known.get((*seeds.configuration(winner.config), own))
-            if begun is None or not _is_done(begun):
+            if begun is None or not is_done(begun):
                 number = next(free) if begun is None else begun.number
                 name = f"{winner.config.name}-seed-{repeat}"
                 yield number, winner.config.model_copy(update={"seed": own, "name": name})
@@ -261,7 +243,7 @@ def _close(
 
 def _write(folder: RunFolder, into: RunFolder) -> pa.Table:
     """Write the ranking over seeds beside the tables of the search, and return it."""
-    groups = seeds.by_configuration(trial for trial in into.trials.values() if _is_done(trial))
+    groups = seeds.by_configuration(trial for trial in into.trials.values() if is_done(trial))
     found = {seeds.configuration(trial.config): trial for trial in reversed(folder.ranking())}
     origins = [found[seeds.configuration(group.config)] for group in groups]
     cers = [trial.best["val_cer"] if trial.best else None for trial in origins]

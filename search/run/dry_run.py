@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
+from emgmodels.checkpoints.start import start_in_words
 from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
@@ -54,6 +55,8 @@ def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, st
     shown = {notation(config.model): config for config in configs}
     for text, config in itertools.islice(shown.items(), _SHOWN):
         yield "for example", _example(text, config)
+    if plan.start is not None and configs:
+        yield "start", start_in_words(configs[0], plan.start)
     yield "scheduler", _scheduler(plan, schedule)
     yield "epochs", _epochs(plan.trials - ended, schedule, plan.space)
     yield "memory", _memory(plan, configs)

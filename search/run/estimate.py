@@ -205,7 +205,8 @@ def _epoch(config: Config, windows: int) -> float:
 
     The first epoch warms up. Of the next two the shorter counts, as others may use the machine.
     """
-    short = config.training.model_copy(update={"epochs": 3, "compile": False})
+    changed = {"epochs": 3, "compile": False, "start_from": None}  # weights take no other time
+    short = config.training.model_copy(update=changed)
     config = config.model_copy(update={"training": short})
     train = [_noise(windows, config.training.window_seconds)]
     seconds = []

@@ -14,7 +14,9 @@ import torch
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from emgmodels.checkpoints.start import Start, read_start
 from emgmodels.config import Config
+from emgmodels.notation import notation
 from emgmodels.scoring import Scoring
 from emgmodels.sessions import Split, read_info, split_text
 from emgmodels.stages.pretrained import check_weights
@@ -41,6 +43,7 @@ from search.run.sessions import (
 )
 from search.space import Space, load_space, sessions_of
 from search.space.settings import SCHEDULER_OPTIONS
+from search.space.start import SpaceStart
 from search.storage import Place, SessionStore, is_uri, local_path
 
 _DEMO = """\
@@ -66,6 +69,8 @@ class Plan:
         earlier: trials of other searches to learn from.
         listed: number and configuration of each trial, where no sampler suggests them.
         split: what ``split.yaml`` says from now on; empty: what it says already.
+        start: the checkpoint that its trials start from, if any.
+        sessions: what single trials of a list train on, where it is not what all do.
         seconds: that the search takes by an estimate; None: unknown.
     """
 
@@ -82,6 +87,8 @@ class Plan:
     earlier: Sequence[FrozenTrial] = ()
     listed: Sequence[tuple[int, Config]] | None = None
     split: str = ""
+    start: Start | None = None
+    sessions: Mapping[int, TrialData] = field(default_factory=dict)
     seconds: float | None = None
 
     @property
@@ -187,6 +194,7 @@ def plan_search(
         trial for run in map(local_path, warm_start) for trial in learn(space, run, chosen, console)
     ]
     trial_data = opened.data.moved(store) if store else opened.data
+    start = start_of(space)
     return Plan(
         space=space,
         opened=opened,
@@ -202,6 +210,7 @@ def plan_search(
         earlier=earlier,
         # Without writing, sessions of a synthetic typist may not be there to be read.
         split=split_text(chosen, store.info_of if store else read_info) if writes else "",
+        start=start,
         seconds=found.search if found else None,
     )
 
@@ -239,8 +248,14 @@ def plan_rest(
         address=address,
         place=folder.mirror.place if folder.mirror else None,
         facts=facts | {"split": split},
+        start=start_of(space),
         written=load_space(path, overrides=more).resolved() if more else None,
     )
+
+
+def start_of(space: Space) -> Start | None:
+    """Return the checkpoint that a space starts from, with its weights."""
+    return None if space.start is None else read_start(space.start.path, space.start.weights)
 
 
 def given_options(options: Mapping[str, object]) -> list[str]:
@@ -299,11 +314,22 @@ def _facts(
     space: Space, split: Split, data: TrialData, store: SessionStore | None, synthetic: bool
 ) -> dict[str, Any]:
     """Return what ``environment.json`` says of a search beside the machine."""
+    lists = {name: found for name, found in asdict(data).items() if name != "minutes"}
     tested = [store.uri_of(path) if store else os.path.abspath(path) for path in split.test]
     return {
         "seed": space.search.seed,
         "code": space.own.hashes(),
         "subject": split.subject,
         "synthetic": synthetic,
-        "split": {"origin": split.origin, **asdict(data), "test": tested},
+        "split": {"origin": split.origin, **lists, "test": tested},
+        **({} if space.start is None else {"start_from": _start_facts(space.start)}),
+    }
+
+
+def _start_facts(start: SpaceStart) -> dict[str, str]:
+    """Return what is noted of the checkpoint: the run folder's copy has these weights too."""
+    return {
+        "weights": start.weights,
+        "from": os.path.abspath(start.path),
+        "architecture": notation(start.model),
     }

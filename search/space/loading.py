@@ -28,6 +28,7 @@ from search.space.recipes import with_recipes
 from search.space.sections import section
 from search.space.settings import Constraints, DataConfig, TypistConfig
 from search.space.space import LARGEST_GRID, Space, partial
+from search.space.start import start_mistakes, take_start
 from search.space.walks import of_each
 
 _TRAININGS = 20
@@ -75,6 +76,7 @@ def load_space(
     if mistakes:
         raise SpaceError(mistakes)
     values = merge.values
+    start = take_start(values, path, own.file, imports, mistakes)
     together = has_entry(values.get("model"))
     if together:
         values["model"] = entries_of(values["model"], values.pop("training", {}), own.file)
@@ -104,11 +106,12 @@ def load_space(
             typist=typist,
             own=own,
             together=model if together else None,
+            start=start,
         )
         space = _narrowed(space, layers)
         mistakes += _search_mistakes(space)
         if imports:  # else parts of the user's own cannot be validated
-            mistakes += _contradictions(space)
+            mistakes += _contradictions(space) or start_mistakes(space)
     if mistakes:
         raise SpaceError(f"{path}: {mistake}" for mistake in mistakes)
     return space

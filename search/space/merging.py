@@ -20,6 +20,7 @@ from emgmodels.config import (
     EncoderConfig,
     Frozen,
     ModelConfig,
+    StartFrom,
     TrainingConfig,
     displaced,
     section_kind,
@@ -189,6 +190,8 @@ def expanded(value: Any, kind: type[Frozen]) -> Any:
     """Return the mapping that a short form stands for; any other value, and one in error, as is."""
     if isinstance(value, str) and issubclass(kind, SchedulerConfig | SamplerConfig):
         return {"name": value}
+    if isinstance(value, str) and issubclass(kind, StartFrom):
+        return {"path": value}
     if isinstance(value, str) and issubclass(kind, ModelConfig):
         with contextlib.suppress(ValueError):
             return json.loads(parse_notation(value, kind).model_dump_json(exclude_unset=True))

@@ -52,8 +52,10 @@ class Section(Node):
         if not isinstance(target, dict):
             raise OutsideError(path, target, flow(self.plain()))
         found: dict[str, Any] = {}
-        for name in self.kind.model_fields:
+        for name in dict.fromkeys((*self.kind.model_fields, *self.entries, *target)):
             if name in target:
+                if name not in self.kind.model_fields and name not in self.entries:
+                    raise OutsideError(join(path, name), target[name], "no such key")
                 node = self.entries.get(name) or default_node(self.kind, name)
                 found |= node.params(target[name], join(path, name))
             elif name in self.entries:
@@ -70,7 +72,8 @@ class Section(Node):
         return next(filter(None, inner), None)
 
     def _ordered(self) -> Iterator[tuple[str, Node]]:
-        for name in self.kind.model_fields:
+        # Some sections take keys beyond their fields, such as a factor for each stage.
+        for name in dict.fromkeys((*self.kind.model_fields, *self.entries)):
             if name in self.entries:
                 yield name, self.entries[name]
 

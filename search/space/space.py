@@ -31,6 +31,7 @@ from search.space.parsing import SpaceError
 from search.space.sections import Section
 from search.space.session_limits import Sessions
 from search.space.settings import Constraints, DataConfig, Entry, SearchConfig, TypistConfig
+from search.space.start import SpaceStart
 from search.space.walks import fixed_values, varying
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Space:
     together: Node | None = None
     """A choice of architectures that bring their own training, where there is one; ``model`` and
     ``training`` are then its parts."""
+    start: SpaceStart | None = None
+    """The checkpoint that all trainings start from, if any."""
 
     @property
     def _root(self) -> tuple[Node, str]:
@@ -103,6 +106,8 @@ class Space:
             # What stands in the place of a default, such as another kind of warm-up.
             for name in displaced(target["training"]):
                 del target["training"][name]
+            if target["training"]["unshare"]:  # which is what gave the hands their own
+                target["model"]["own_hands"] = False
         if self.together is not None:
             return self.together.params(dict(target), "model")
         parts = {"model": self.model, "training": self.training}
@@ -317,6 +322,7 @@ class Space:
 
     def _violation(self, config: Config) -> tuple[str, str] | None:
         # Both load PyTorch, which reading a space has no need of.
+        from emgmodels.checkpoints.start import start_problem
         from emgmodels.network.memory_estimate import training_bytes
         from emgmodels.network.summary import describe
 
@@ -324,6 +330,8 @@ class Space:
             summary = describe(config.model)
         except ValueError as error:
             return UNBUILT, f"cannot be built: {error}"
+        if self.start and (problem := start_problem(config, self.start.model)) is not None:
+            return "start", problem
         for name, value, unit in (
             ("max_parameters", summary.parameters, "parameters"),
             ("max_macs", summary.macs_per_second, "multiply-accumulates per second of EMG"),

@@ -23,8 +23,8 @@ _FETCHED = FETCHED
 """Names, in a fetched folder, the place that it is a copy of."""
 _FACTS = "environment.json"
 _OWN = re.compile(
-    r"(confirm/)?((space|split|best)\.yaml|environment\.json|study\.journal"
-    r"|(trials|confirm)\.csv|evaluation\.json|(trials|curves|windows|confirm|evaluation)\.parquet"
+    r"(confirm/|people/)?((space|split|best)\.yaml|start\.pt|environment\.json|study\.journal"
+    r"|(trials|confirm|people)\.csv|people\.(md|png|pdf)|evaluation\.json|(trials|curves|windows|confirm|evaluation|people)\.parquet"
     r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures|code)/.+)"
 )
 """What a search and its reports write into a run folder."""

@@ -60,6 +60,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "list.yaml").write_text("- 1\n- 2\n")
     (folder / "split.yaml").write_text("user: anna\ndataset: {train: 7}\n")
     (folder / "one.yaml").write_text("model: {mlp_features: 32}\ntraining: {epochs: 1}\n")
+    (folder / "odd-start.yaml").write_text("training: {start_from: best.pt, freeze: [covn]}\n")
     (folder / "text.txt").write_text("the quick brown fox\n" * 3)
     (folder / "page.md").write_text("no marks\n")
     _write_models(folder)
@@ -121,8 +122,29 @@ def _write_runs(folder: Path) -> None:
 
 TRAIN = ("train", "one.yaml", "--data", "data", "--out", "new.pt")
 RUN = ("run", "tiny.yaml", "--out", "new")
-PEOPLE = (*RUN, "--data", "people", "--people")
+STRANGERS = (*RUN, "--data", "people", "--people")
+PEOPLE = ("people", "run-001", "--data", "data")
 CASES = [
+    # a checkpoint to start from, and what of it is trained how
+    ((*TRAIN, "--start-from", "nowhere.pt"), "nowhere.pt: cannot be read"),
+    ((*TRAIN, "--start-from", "cut.pt"), "cut.pt: is cut off"),
+    ((*TRAIN, "--start-from", "foreign.pt"), "foreign.pt"),
+    ((*TRAIN, "--start-from", "pointers/model.pt"), "pointers/model.pt"),
+    ((*TRAIN, "--start-from", "empty-folder"), "empty-folder: holds no model"),
+    ((*TRAIN, "--start-from", "best.pt"), "other features"),
+    (("train", "odd-start.yaml", "--data", "data", "--out", "new.pt"), "covn"),
+    ((*RUN, "--data", "data", "--set", "training.start_from=nowhere.pt"), "nowhere.pt"),
+    ((*RUN, "--data", "data", "--set", "training.start_from=best.pt"), "other features"),
+    ((*RUN, "--data", "data", "--set", "training.freeze=[conv]"), "there is no checkpoint"),
+    ((*RUN, "--data", "data", "--set", "training.unshare=true"), "there is no checkpoint"),
+    (("run", "odd-start.yaml", "--data", "data", "--out", "new"), "covn"),
+    (("people", "nowhere", "--data", "data"), "nowhere"),
+    ((*PEOPLE, "--users", "bob"), "bob"),
+    ((*PEOPLE, "--users", "a,,b"), "a,,b"),
+    ((*PEOPLE, "--minutes", "soon"), "soon"),
+    ((*PEOPLE, "--minutes", "-1"), "-1"),
+    (("people", "bare-run-001", "--data", "data"), "bare-run-001"),
+    (("evaluate", "run-001", "--adapt", "head"), "head"),
     # a device is checked before anything is read
     ((*TRAIN, "--device", "nonsense"), "'nonsense'"),
     ((*TRAIN, "--device", "meta"), "'meta'"),
@@ -160,16 +182,16 @@ CASES = [
     (("synthetic", "new", "--subject", "../x"), "../x"),
     (("synthetic", "new", "--users", "0"), "users 0"),
     # people
-    ((*PEOPLE, "val=1,test=3"), "4 of 3 users"),
-    ((*PEOPLE, "val=0"), "0 of 3 users"),
-    ((*PEOPLE, "val=-1"), "-1"),
-    ((*PEOPLE, "val=1.5"), "1.5"),
-    ((*PEOPLE, "nonsense"), "'nonsense'"),
-    ((*PEOPLE, "train=1"), "train"),
-    ((*PEOPLE, "val=eve"), "eve unknown: the users are anna, bob, carl"),
-    ((*PEOPLE, "val=anna,test=anna"), "anna in two roles"),
-    ((*PEOPLE, "val=1", "--subject", "anna"), "--subject anna"),
-    ((*PEOPLE, "val=1", "--split", "split.yaml"), "--split split.yaml"),
+    ((*STRANGERS, "val=1,test=3"), "4 of 3 users"),
+    ((*STRANGERS, "val=0"), "0 of 3 users"),
+    ((*STRANGERS, "val=-1"), "-1"),
+    ((*STRANGERS, "val=1.5"), "1.5"),
+    ((*STRANGERS, "nonsense"), "'nonsense'"),
+    ((*STRANGERS, "train=1"), "train"),
+    ((*STRANGERS, "val=eve"), "eve unknown: the users are anna, bob, carl"),
+    ((*STRANGERS, "val=anna,test=anna"), "anna in two roles"),
+    ((*STRANGERS, "val=1", "--subject", "anna"), "--subject anna"),
+    ((*STRANGERS, "val=1", "--split", "split.yaml"), "--split split.yaml"),
     ((*RUN, "--data", "data", "--people", "val=1"), "all sessions are of one user, anna"),
     ((*RUN, "--people", "val=1"), "there is one, synthetic: give --data DIR"),
     ((*RUN, "--set", "typist.users=3"), "say whom to hold out, such as --people"),

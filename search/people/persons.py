@@ -1,0 +1,135 @@
+"""The people that a model is tried on, and how the sessions of each are divided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emgmodels.sessions import apart, read_info, session_paths, split_files
+from emgmodels.sessions.finding import same_spelling
+from emgmodels.sessions.splits import Split
+
+_LEAST = 3
+"""Sessions of a person: one each to learn from, to choose the epoch by, and to be tested on."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person, and which sessions are for what.
+
+    Attributes:
+        user: as the session files name them.
+        train: to learn from, in order.
+        val: to choose the epoch by.
+        test: that all models are compared on.
+    """
+
+    user: str
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+    test: tuple[Path, ...]
+
+    @property
+    def test_names(self) -> str:
+        """Names of the test sessions, with commas."""
+        return ",".join(path.stem for path in self.test)
+
+    def names(self) -> dict[str, list[str]]:
+        """Return the names of the sessions of each set, to see whether they are as before."""
+        return {part: [path.stem for path in getattr(self, part)] for part in _PARTS}
+
+
+_PARTS = ("train", "val", "test")
+
+
+def parse_users(text: str | None) -> tuple[str, ...]:
+    """Return the names in a list with commas, each once."""
+    names = [name.strip() for name in (text or "").split(",")]
+    if text is not None and not all(names):
+        raise ValueError(f"--users {text}: expected names with commas between them: anna,ben")
+    return tuple(dict.fromkeys(map(same_spelling, filter(None, names))))
+
+
+def parse_minutes(text: str) -> tuple[float, ...]:
+    """Return the minutes in a list with commas, the least first."""
+    try:
+        found = {float(part) for part in text.split(",") if part.strip()}
+    except ValueError:
+        found = {math.nan}
+    if not all(0 < minutes < math.inf for minutes in found):
+        raise ValueError(f"--minutes {text}: expected numbers above 0, with commas: 2,5,10")
+    return tuple(sorted(found))
+
+
+def find_people(
+    data: Path, run: Path, facts: Mapping[str, Any], users: Sequence[str], seed: int
+) -> list[Person]:
+    """Return the people to try a search's winner on.
+
+    A person's sessions that are test sessions of the search stay that, if there are others to learn
+    from; else they are divided as a folder without a split file is.
+
+    Args:
+        data: folder with session files.
+        run: the run folder.
+        facts: what its ``environment.json`` says.
+        users: whose; empty: those with test sessions and none to train or validate on.
+        seed: of the division.
+
+    Raises:
+        ValueError: somebody is unknown, has too few sessions, or was trained on.
+    """
+    of_user: dict[str, list[Path]] = {}
+    for path in session_paths(data):
+        of_user.setdefault(same_spelling(read_info(path).user), []).append(path)
+    parts = {
+        part: {_name(each) for each in facts.get("split", {}).get(part, ())} for part in _PARTS
+    }
+    learnt = parts["train"] | parts["val"]
+    known = {user for user, paths in of_user.items() if learnt & {_name(path) for path in paths}}
+    tested = [u for u, paths in of_user.items() if parts["test"] & {_name(p) for p in paths}]
+    chosen = list(users) or sorted(user for user in tested if user not in known)
+    strangers = sorted(set(of_user) - known)
+    if not chosen:
+        raise ValueError(
+            f"{run}: its split holds nobody out for testing: name people with --users U,V "
+            f"({data} has others than it was trained on: {', '.join(strangers) or 'none'})"
+        )
+    if missing := [user for user in chosen if user not in of_user]:
+        raise ValueError(
+            f"--users {missing[0]}: {data} has no session of that user: it has "
+            f"{', '.join(sorted(of_user))}"
+        )
+    if seen := [user for user in chosen if user in known]:
+        raise ValueError(
+            f"--users {seen[0]}: {run} was trained or validated on sessions of that user, so it is "
+            f"no stranger: name some of {', '.join(strangers) or 'other people, of whom are none'}"
+        )
+    return [_person(user, of_user[user], parts["test"], str(data), seed) for user in chosen]
+
+
+def _person(
+    user: str, paths: Sequence[Path], tested: Collection[str], data: str, seed: int
+) -> Person:
+    if len(paths) < _LEAST:
+        raise ValueError(
+            f"{data}: user {user} has {len(paths)} sessions, and {_LEAST} are needed: to learn "
+            f"from, to choose the epoch by, and to test on"
+        )
+    test = [path for path in paths if _name(path) in tested]
+    own = [path for path in paths if _name(path) not in tested]
+    if test and len(own) >= _LEAST - 1:
+        held = max(1, len(own) // 10)
+        split = Split(user, tuple(own[:-held]), tuple(own[-held:]), tuple(test))
+    else:
+        split = split_files(paths, data, user, None, seed)
+    found = apart(split)
+    ordered = sorted(found.train, key=lambda path: (read_info(path).start, path.stem))
+    return Person(user, tuple(ordered), found.val, found.test)
+
+
+def _name(path: str | Path) -> str:
+    return same_spelling(Path(path).stem)
