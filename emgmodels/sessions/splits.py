@@ -232,10 +232,13 @@ def _of_people(
     infos = {path: info_of(path) for path in files}
     files_of = _by_subject(files, infos.__getitem__)
     subsets = draw_people(data, people, files_of, seed, infos.__getitem__)
+    train, val, test = (tuple(subsets[subset]) for subset in SUBSETS)
     synthetic = all(user.startswith("synthetic") for user in files_of)
     return Split(
         f"{len(files_of)} {'synthetic ' if synthetic else ''}people",
-        **{role: tuple(paths) for role, paths in subsets.items()},
+        train,
+        val,
+        test,
         origin=f"people held out ({people}), drawn with seed {seed}",
     )
 
