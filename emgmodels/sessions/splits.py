@@ -201,8 +201,7 @@ def _listed(
             raise ValueError(f"{path}: dataset.{subset} has no session{of}: it needs at least 1")
     listed = [entry for subset in SUBSETS for entry in entries[subset]]
     check_once(path, listed)
-    if subject is None:
-        check_roles(path, entries)
+    check_roles(path, entries)
     found = _located(path, data, paths, listed, info_of)
     places = iter(found)
     train, val, test = (tuple(next(places) for _ in entries[subset]) for subset in SUBSETS)
