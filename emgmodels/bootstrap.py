@@ -190,22 +190,21 @@ def _resampled_by_user(
     for first in range(0, draws, at_once):
         count = min(at_once, draws - first)
         drawn = rng.integers(users, size=count * users)
-        edits = np.zeros((count * users, models))
-        typed = np.zeros(count * users)
+        sums, letters = np.zeros((count * users, models)), np.zeros(count * users)
         for user in range(users):
             own, places = np.flatnonzero(scoring.of_window == user), np.flatnonzero(drawn == user)
             begin = 0
             # Each time that a user is drawn, other windows are.
             for times in _times_drawn(len(own), len(places), rng):
                 rows = places[begin : begin + len(times)]
-                edits[rows] = times @ errors[:, own].T.astype(float)
-                typed[rows] = times @ characters[own].astype(float)
+                sums[rows] = times @ errors[:, own].T.astype(float)
+                letters[rows] = times @ characters[own].astype(float)
                 begin += len(times)
-        kept = typed.reshape(count, users).sum(axis=1) > 0
-        wrong = edits.reshape(count, users, models)[kept]
-        of = typed.reshape(count, users)[kept]
-        by_user = 100.0 * wrong / np.where(of, of, np.nan)[:, :, None]
-        pooled = 100.0 * wrong.sum(axis=1) / of.sum(axis=1)[:, None]
+        edits, typed = sums.reshape(count, users, models), letters.reshape(count, users)
+        kept = typed.sum(axis=1) > 0
+        edits, typed = edits[kept], typed[kept]
+        by_user = 100.0 * edits / np.where(typed, typed, np.nan)[:, :, None]
+        pooled = 100.0 * edits.sum(axis=1) / typed.sum(axis=1)[:, None]
         rates.append(Rates(by_user.swapaxes(1, 2), pooled).by(scoring.by))
     return np.concatenate(rates)
 

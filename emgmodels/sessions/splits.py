@@ -201,8 +201,7 @@ def _listed(
             raise ValueError(f"{path}: dataset.{subset} has no session{of}: it needs at least 1")
     listed = [entry for subset in SUBSETS for entry in entries[subset]]
     check_once(path, listed)
-    if subject is None:
-        check_roles(path, entries)
+    check_roles(path, entries)
     found = _located(path, data, paths, listed, info_of)
     places = iter(found)
     train, val, test = (tuple(next(places) for _ in entries[subset]) for subset in SUBSETS)
@@ -232,12 +231,13 @@ def _of_people(
     infos = {path: info_of(path) for path in files}
     files_of = _by_subject(files, infos.__getitem__)
     subsets = draw_people(data, people, files_of, seed, infos.__getitem__)
+    train, val, test = (tuple(subsets[subset]) for subset in SUBSETS)
     synthetic = all(user.startswith("synthetic") for user in files_of)
     return Split(
         f"{len(files_of)} {'synthetic ' if synthetic else ''}people",
-        tuple(subsets["train"]),
-        tuple(subsets["val"]),
-        tuple(subsets["test"]),
+        train,
+        val,
+        test,
         origin=f"people held out ({people}), drawn with seed {seed}",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ class EpochResult:
     """CER of all windows together (%)."""
     val_cer_mean_user: float
     """Mean over users of each user's CER (%)."""
-    val_cer_sd_user: float
+    val_cer_sd_user: float = field(compare=False)
     """Standard deviation over users (points); NaN for one user."""
     val_cer_worst_user: float
     """Highest CER of any user (%)."""
@@ -59,6 +60,8 @@ class EpochResult:
     is asked for."""
 
     def metrics(self) -> dict[str, float]:
-        """Return every number, by name."""
-        left_out = ("best_windows", "best_weights", "readings", "save")
+        """Return every number, by name; those over users only where there are several."""
+        left_out = {"best_windows", "best_weights", "readings", "save"}
+        if math.isnan(self.val_cer_sd_user):
+            left_out |= {name for name in vars(self) if name.startswith("val_cer_")}
         return {name: value for name, value in vars(self).items() if name not in left_out}
