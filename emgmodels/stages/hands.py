@@ -28,7 +28,8 @@ class OwnHands(Stage):
         for name in ("width", "left", "right", "stride", "lookahead", "longest"):
             if hasattr(part, name):
                 setattr(self, name, getattr(part, name))
-        self.bridge = getattr(part, "bridge", None) and part.bridge
+        # Not a part of its own: it is that of the first hand.
+        object.__setattr__(self, "bridge", getattr(part, "bridge", None))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N B, ...) to (N B, T', D')."""
