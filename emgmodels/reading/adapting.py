@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,10 +53,13 @@ def _statistics(model: Network, recording: Recording) -> tuple[Tensor, Tensor]:
     assert isinstance(norm, SpectrogramNorm)
     device = norm.statistics[0].device
     electrodes = electrode_indices(config.electrodes, config.electrode_choice)
-    signal = recording.emg[band_indices(config.electrode_choice)]
-    total, squares, count = torch.zeros(()), torch.zeros(()), 0
+    bands = band_indices(config.electrode_choice)
+    total = torch.zeros(len(norm.statistics[0]), dtype=torch.double, device=device)
+    squares, count = torch.zeros_like(total), 0
     for low in range(0, recording.samples, _PIECE):
-        piece = torch.from_numpy(signal[:, electrodes, low : low + _PIECE].copy())
+        # A slice first: an hour need not be in memory at once.
+        part = recording.emg[:, :, low : low + _PIECE]
+        piece = torch.from_numpy(np.ascontiguousarray(part[bands][:, electrodes]))
         if piece.shape[2] < max(model.spectrogram.n_fft, model.spectrogram.hop):
             break
         values = norm.channels(model.spectrogram(piece[None].to(device))).double()

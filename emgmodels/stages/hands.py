@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,8 @@ class OwnHands(Stage):
         for name in ("width", "left", "right", "stride", "lookahead", "longest"):
             if hasattr(part, name):
                 setattr(self, name, getattr(part, name))
-        self.bridge: Any = getattr(part, "bridge", None)
+        # Not a part of its own: it is that of the first hand.
+        object.__setattr__(self, "bridge", getattr(part, "bridge", None))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N B, ...) to (N B, T', D')."""

@@ -82,12 +82,7 @@ def draw(found: Sequence[Found], data: str) -> Plot:
                 axes.plot(*_columns(line), color=colour, lw=0.5, alpha=0.4)
             points = sorted((e.minutes, e.mean, e.sd or 0.0) for e in means if e.way in ways)
             x, y, error = _columns(points, 3)
-            marks: dict[str, Any] = {
-                "color": colour,
-                "marker": MARKERS[place],
-                "markersize": 4,
-                "capsize": 2,
-            }
+            marks: Any = {"color": colour, "marker": MARKERS[place], "markersize": 4, "capsize": 2}
             axes.errorbar(x, y, yerr=error, label=way, linewidth=1.2, **marks)
         # Nothing, then minutes by their ratio: most of the gain comes from the first ones.
         axes.set_xscale("symlog", linthresh=1)

@@ -76,7 +76,7 @@ def load_space(
     if mistakes:
         raise SpaceError(mistakes)
     values = merge.values
-    start = take_start(values, path, own.file, imports, mistakes)
+    checkpoint = take_start(values, path, own.file, imports, mistakes)
     together = has_entry(values.get("model"))
     if together:
         values["model"] = entries_of(values["model"], values.pop("training", {}), own.file)
@@ -106,7 +106,7 @@ def load_space(
             typist=typist,
             own=own,
             together=model if together else None,
-            start=start,
+            start=checkpoint,
         )
         space = _narrowed(space, layers)
         mistakes += _search_mistakes(space)

@@ -29,6 +29,8 @@ SHARED = [
     f"{TINY} mlp_layers:2 share_bands:mlp",
     f"{TINY} share_bands:encoder",
     f"{TINY} norm:rolling share_bands:encoder_but_last",
+    # Its convolution needs a bridge.
+    "conv:1(channels=2,kernel=4) gru:1(hidden=6) mlp:5 hop:64 bins:6 share_bands:encoder @2ch",
 ]
 
 

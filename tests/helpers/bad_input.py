@@ -139,7 +139,7 @@ CASES = [
     ((*RUN, "--data", "data", "--set", "training.unshare=true"), "there is no checkpoint"),
     (("run", "odd-start.yaml", "--data", "data", "--out", "new"), "covn"),
     (("people", "nowhere", "--data", "data"), "nowhere"),
-    ((*PEOPLE, "--users", "bob"), "bob"),
+    ((*PEOPLE, "--users", "bob"), "environment.json"),
     ((*PEOPLE, "--users", "a,,b"), "a,,b"),
     ((*PEOPLE, "--minutes", "soon"), "soon"),
     ((*PEOPLE, "--minutes", "-1"), "-1"),

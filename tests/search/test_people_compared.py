@@ -115,7 +115,7 @@ def test_a_dry_run_trains_and_writes_nothing(made, run):
         (["--minutes", "2,x"], "expected numbers above 0"),
         (["--minutes", "0"], "expected numbers above 0"),
         (["--data", "nowhere"], "nowhere: does not exist"),
-        (["--data", "s3://bucket/data"], "a folder that all machines share"),
+        (["--data", "s3://bucket/data"], "is a URI"),
         (["--training", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["--epochs", "0"], "--epochs"),
     ],

@@ -102,6 +102,7 @@ def test_an_entry_has_no_checkpoint_of_its_own(space):
         load_space(space)
 
 
+@pytest.mark.slow
 def test_a_run_carries_its_checkpoint_and_goes_on_where_it_lies(engine, space, data, tmp_path):
     """Its copy is all that a moved run needs: to go on, and to train its best again."""
     from search import run
