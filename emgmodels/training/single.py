@@ -21,7 +21,7 @@ from emgmodels.training.own_sessions import choose_sessions
 from emgmodels.training.result import EpochResult
 from emgmodels.windows.cache import open_split
 from emgmodels.windows.prompts import prompt_windows
-from emgmodels.windows.recording import Recording
+from emgmodels.windows.recording import Recording, lag_notes
 
 _OF_SEARCHES = ("checkpoints", "confirm", ".ray")
 """Folders of a run folder in which a search keeps its own checkpoints."""
@@ -62,6 +62,9 @@ def train_one(
     )
     if any(not recording.has_key_times for recording in recordings):
         warnings += _prompt_notes(settings, recordings)
+    start = settings.training.aligned_start
+    if start is not None and start.key_lag_ms == "auto":
+        warnings += lag_notes(recordings)
     for warning in warnings:
         say(console, f"note: {warning}")
     last = _train(console, settings, recordings, validation, out, resume, where)

@@ -176,8 +176,9 @@ def _batch(emg: Tensor, recordings: Sequence[Recording], windows: np.ndarray, cu
     # -1 where there is no time, so that no loss takes such a label for one at the window's start.
     samples = np.full(labels.shape, -1, dtype=np.int64)
     for n, ((index, start), (low, high)) in enumerate(zip(windows.tolist(), spans, strict=True)):
-        if recordings[index].has_key_times:
-            since = recordings[index].first[low:high] - start
+        correction = recordings[index].key_correction(cut.key_lag_ms)
+        if correction is not None:
+            since = np.maximum(recordings[index].first[low:high] + correction - start, -1)
             # In samples of the window as it is played; those of one that is not stay as they are.
             samples[n, : high - low] = since if cut.rate == 1 else since / cut.rate
     return Batch(emg, torch.from_numpy(labels), _lengths(spans), torch.from_numpy(samples))

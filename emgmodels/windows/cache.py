@@ -30,6 +30,7 @@ from emgmodels.atomic import whole
 from emgmodels.config import BANDS
 from emgmodels.paths import several
 from emgmodels.sessions import Split, read_session
+from emgmodels.sessions.lag import KeyLag
 from emgmodels.windows.conversion import FILES, META, UNFINISHED, convert
 from emgmodels.windows.home import (
     cache_folder,
@@ -48,7 +49,7 @@ from emgmodels.windows.recording import (
     remarks_of,
 )
 
-FORMAT = 3
+FORMAT = 4
 """Version of the cache's layout, part of its key."""
 DEFAULT_LIMIT = 100.0
 """Gigabytes that recordings may take."""
@@ -308,6 +309,7 @@ def _read(folder: Path) -> Recording:
         remarks=tuple(meta["remarks"]),
         in_use=file,
         prompts=np.load(folder / "prompts.npy"),
+        key_lag=None if meta["key_lag"] is None else KeyLag(*meta["key_lag"]),
     )
 
 

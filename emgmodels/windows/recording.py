@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
 from emgmodels.config import SAMPLE_RATE
+from emgmodels.sessions.lag import KeyLag
 
 VALIDATION_SECONDS = 4.0
 """Validation windows, whatever the training windows are, so that trials compare (s)."""
@@ -41,6 +42,7 @@ class Recording:
         in_use: open file whose lock keeps the recording in the cache for as long as this lives.
         prompts: (P, 4) of a session without key times, in order of time: a prompt's first sample,
             the sample after its last, its first label, the label after its last.
+        key_lag: how far the keys are from the EMG; None: not estimated, and taken as they are.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Recording:
     remarks: tuple[str, ...] = ()
     in_use: IO[str] | None = field(default=None, repr=False)
     prompts: np.ndarray = field(default_factory=no_prompts)
+    key_lag: KeyLag | None = None
 
     @property
     def samples(self) -> int:
@@ -71,6 +74,23 @@ class Recording:
         low = int(np.searchsorted(self.last, start, side="left"))
         high = int(np.searchsorted(self.first, end, side="left"))
         return low, max(low, high)
+
+    def key_correction(self, key_lag_ms: float | Literal["auto"]) -> int | None:
+        """Return what to add to ``first`` for where the EMG has the keys; None: nobody knows.
+
+        Args:
+            key_lag_ms: as an aligned start says (ms).
+
+        Returns:
+            Samples.
+        """
+        if not self.has_key_times:
+            return None
+        if key_lag_ms == "auto":
+            if self.key_lag is not None and not self.key_lag.is_sure:
+                return None
+            key_lag_ms = 0.0 if self.key_lag is None else self.key_lag.correction
+        return round(key_lag_ms * SAMPLE_RATE / 1000)
 
     def window_spans(self, window: int) -> list[tuple[int, int, int]]:
         """Return samples and range of labels of each window, training's random phase aside.
@@ -192,6 +212,28 @@ def remarks_of(name: str, recordings: Sequence[Recording]) -> list[str]:
         else f"{len(names)} {name} sessions ({names[0]} to {names[-1]}): {remark}"
         for remark, names in about.items()
     ]
+
+
+def lag_notes(recordings: Sequence[Recording]) -> list[str]:
+    """Return what aligned starts make of training recordings' key times: corrected, or not used."""
+    notes = []
+    for recording in recordings:
+        lag = recording.key_lag
+        if lag is not None and not lag.is_sure:
+            notes.append(
+                f"training session {recording.name}: {lag.remark}: it has no aligned start, and is "
+                f"learnt by CTC alone (training.aligned_start.key_lag_ms: 0 would take its key "
+                f"times as they are)"
+            )
+    lags = [recording.key_lag for recording in recordings if recording.key_lag is not None]
+    moved = [lag.correction for lag in lags if lag.is_sure and lag.correction]
+    if moved:
+        span = f"{min(moved):+.0f} to {max(moved):+.0f} ms"
+        notes.append(
+            f"key times of {len(moved)} training sessions are not on the clock of their EMG: the "
+            f"aligned start moves them by {span}; python -m emgmodels.sessions inspect shows each"
+        )
+    return notes
 
 
 def left_out(recording: Recording) -> str | None:
