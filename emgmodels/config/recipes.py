@@ -55,11 +55,17 @@ ALTERNATIVES = (("warmup_steps", "warmup_epochs"), ("ema", "last_epochs"))
 """Keys of a ``training`` section, or of one in it, that say the same thing: one is given."""
 
 
-def displaced(given: Mapping[str, Any], earlier: Mapping[str, Any]) -> set[str]:
-    """Return the keys whose earlier values do not stand beside those given."""
+def displaced(given: Mapping[str, Any], earlier: Mapping[str, Any] | None = None) -> set[str]:
+    """Return the keys whose earlier values do not stand beside those given.
+
+    Args:
+        given: keys of a ``training`` section, or of one in it.
+        earlier: the values that they are added to; None: they are a whole section.
+    """
     found = set()
     # Without clipping an aligned start fails, and recipes have none.
-    if given.get("aligned_start") is not None and earlier.get("gradient_clip") is None:
+    starts_aligned = given.get("aligned_start") is not None
+    if starts_aligned and (earlier or {}).get("gradient_clip", 1.0) is None:
         found.add("gradient_clip")
     for one, other in ALTERNATIVES:
         for key, rival in ((one, other), (other, one)):

@@ -126,9 +126,9 @@ class AlignedStart(Frozen):
     blank_weight: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Weight of frames away from every key, whose target is the blank."""
     key_lag_ms: KeyLagSetting = "auto"
-    """How much later keys are in the EMG than by their times (ms). ``auto``: as estimated for each
-    session; one of which no lag is sure has no framewise loss. 0: key times as they are. Only this
-    loss's targets are moved."""
+    """What is added to key times for the framewise loss, which alone is changed by it (ms).
+    ``auto``: what makes each session's lag between keys and EMG that of the others, by an estimate;
+    where none is sure, the session has no framewise loss. 0: key times as they are."""
 
 
 class Average(Frozen):

@@ -19,11 +19,11 @@ USUAL = -95.0
 -45, -70 and -95 here. The synthetic typist, whose finger is lifted first, is at -103."""
 LARGEST = 300.0
 """Lags beyond this are none that can be corrected (ms): windows would have other keys."""
-NEGLIGIBLE = 15.0
-"""Lags up to this are the estimate's own error, and nothing is corrected by them (ms)."""
-SURE = 7.0
-"""Confidence from which a lag counts. Synthetic sessions of 15 to 120 s came to 5.4 at most with
-keys of another session or noise for EMG (258 of them), and to 12.5 at least with their own keys."""
+NOTABLE = 60.0
+"""Lags up to this are how people differ in what precedes a press (ms)."""
+SURE = 5.0
+"""Confidence from which a lag counts. Synthetic sessions of 15 to 120 s came to 3.6 at most with
+keys of another session or noise for EMG (258 of them), and to 7.6 at least with their own keys."""
 
 _BIN = 8  # samples: 4 ms
 _APART = 4  # samples between two whose difference is taken: 2 ms
@@ -31,7 +31,7 @@ _RATE = SAMPLE_RATE / _BIN  # bins a second
 _SMOOTHED = 33  # bins of the window that lifting and pressing are one rise in: 132 ms
 _SLOW = 125  # bins over which a slow change is taken away: 0.5 s
 _SEARCHED = 250  # bins to either side in which the best lag is looked for: 1 s
-_UNRELATED = (500, 2500)  # bins to either side at which keys have nothing to do with activity
+_DOUBT = 0.2  # how much less likely the farthest of these are
 _FEWEST = 10  # keys
 _BLOCK = 1 << 14  # samples at once, so that they stay in the cache of a core
 
@@ -43,7 +43,7 @@ class KeyLag:
     Attributes:
         ms: the lag (ms): above 0 the times are too early.
         confidence: how far the correlation at this lag stands out, in standard deviations of what
-            it is at lags of several seconds; 0 where nothing could be estimated.
+            it is for presses at random times; 0 where nothing could be estimated.
     """
 
     ms: float
@@ -53,11 +53,6 @@ class KeyLag:
     def is_sure(self) -> bool:
         """Whether the lag can be corrected: it stands out, and is no larger than ``LARGEST``."""
         return self.confidence >= SURE and abs(self.ms) <= LARGEST
-
-    @property
-    def correction(self) -> float:
-        """What to add to key times (ms): nothing where the lag is negligible."""
-        return self.ms if abs(self.ms) > NEGLIGIBLE else 0.0
 
     @property
     def remark(self) -> str:
@@ -75,7 +70,9 @@ class KeyLag:
                 f"key times are {abs(self.ms):.0f} ms {side} the EMG's, and {LARGEST:.0f} at most "
                 f"can be corrected: put both on one clock"
             )
-        return f"key times are {abs(self.ms):.0f} ms {side} the EMG's" if self.correction else ""
+        if abs(self.ms) <= NOTABLE:
+            return ""
+        return f"key times are about {abs(self.ms):.0f} ms {side} the EMG's"
 
 
 def key_lag(session: Session) -> KeyLag | None:
@@ -91,8 +88,7 @@ def key_lag(session: Session) -> KeyLag | None:
     pressed = np.searchsorted(session.time, labels.start) // _BIN
     bins = (len(emg) - _APART) // _BIN
     pressed = pressed[(pressed > 0) & (pressed < bins)]
-    # Far lags must be there to compare with.
-    if len(pressed) < _FEWEST or bins < 2 * _UNRELATED[0]:
+    if len(pressed) < _FEWEST or bins < 4 * _SEARCHED:
         return KeyLag(0.0, 0.0)
     return _estimate(_rise(_envelope(emg)), pressed)
 
@@ -136,22 +132,23 @@ def _smoothed(level: np.ndarray) -> np.ndarray:
 
 def _estimate(rise: np.ndarray, pressed: np.ndarray) -> KeyLag:
     """Return the lag at which (T,) rises and the bins of (K,) presses correlate best."""
-    bins = len(rise)
+    bins, usual = len(rise), round(USUAL / 1000 * _RATE)
     presses = np.bincount(pressed, minlength=bins) - len(pressed) / bins
     size = 1 << (2 * bins - 1).bit_length()  # room for all lags, of which none wraps around
     spectrum = np.fft.rfft(rise, size) * np.fft.rfft(presses, size).conj()
-    correlation = np.fft.irfft(spectrum, size)
-    far = np.arange(_UNRELATED[0], min(_UNRELATED[1], bins))
-    spread = float(np.std(correlation[np.concatenate([far, -far])]))
-    usual = round(USUAL / 1000 * _RATE)
-    near = correlation[np.arange(usual - _SEARCHED, usual + _SEARCHED + 1)]
-    top = int(np.argmax(near))
+    lags = np.arange(-_SEARCHED, _SEARCHED + 1)  # from the usual one
+    near = np.fft.irfft(spectrum, size)[lags + usual]
+    # Who types as evenly as a metronome fits at several lags: the clocks agree more likely.
+    top = int(np.argmax(near * (1 - _DOUBT * np.abs(lags) / _SEARCHED)))
+    # What as many presses come to at random times.
+    spread = float(np.std(rise)) * len(pressed) ** 0.5
     if not spread > 0 or near[top] <= 0:
         return KeyLag(0.0, 0.0)
     # The middle of the peak's upper half: its top alone is where chance has put it.
     high = near > near[top] / 2
     begin = top - int(np.argmin(np.append(high[top::-1], False))) + 1
     end = top + int(np.argmin(np.append(high[top:], False)))
-    peak = near[begin:end]
-    place = float((np.arange(begin, end) * peak).sum() / peak.sum()) - _SEARCHED + usual
-    return KeyLag(1000 * place / _RATE - USUAL, float(near[top]) / spread)
+    place = float((lags[begin:end] * near[begin:end]).sum() / near[begin:end].sum())
+    # The usual lag is no whole number of bins.
+    ms = 1000 * (place + usual) / _RATE - USUAL
+    return KeyLag(ms, float(near[top]) / spread)

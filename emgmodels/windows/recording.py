@@ -16,6 +16,8 @@ VALIDATION_SECONDS = 4.0
 """Validation windows, whatever the training windows are, so that trials compare (s)."""
 LONGEST_PROMPT = 64.0
 """Longer prompts are in no window (s): a window must fit into memory."""
+NEGLIGIBLE_LAG = 15.0
+"""Lags this close to those of the other sessions are the estimate's own error (ms)."""
 MISPLACED = 0.1
 """Share of a session's keys outside its EMG above which the user is told."""
 
@@ -74,23 +76,6 @@ class Recording:
         low = int(np.searchsorted(self.last, start, side="left"))
         high = int(np.searchsorted(self.first, end, side="left"))
         return low, max(low, high)
-
-    def key_correction(self, key_lag_ms: float | Literal["auto"]) -> int | None:
-        """Return what to add to ``first`` for where the EMG has the keys; None: nobody knows.
-
-        Args:
-            key_lag_ms: as an aligned start says (ms).
-
-        Returns:
-            Samples.
-        """
-        if not self.has_key_times:
-            return None
-        if key_lag_ms == "auto":
-            if self.key_lag is not None and not self.key_lag.is_sure:
-                return None
-            key_lag_ms = 0.0 if self.key_lag is None else self.key_lag.correction
-        return round(key_lag_ms * SAMPLE_RATE / 1000)
 
     def window_spans(self, window: int) -> list[tuple[int, int, int]]:
         """Return samples and range of labels of each window, training's random phase aside.
@@ -214,24 +199,54 @@ def remarks_of(name: str, recordings: Sequence[Recording]) -> list[str]:
     ]
 
 
+def key_corrections(
+    recordings: Sequence[Recording], key_lag_ms: float | Literal["auto"]
+) -> list[int | None]:
+    """Return what to add to each recording's ``first`` for an aligned start's targets.
+
+    What a lag is corrected to is the recordings' median. A lag that they share is no harm: a
+    model learns it, and it is in the labels of windows too, which nothing corrects.
+
+    Args:
+        recordings: those that are trained on together.
+        key_lag_ms: as an aligned start says: by each lag, or by that many milliseconds.
+
+    Returns:
+        Samples; None where there are no key times, or none that can be relied on.
+    """
+    if key_lag_ms != "auto":
+        fixed = _samples(key_lag_ms)
+        return [fixed if recording.has_key_times else None for recording in recordings]
+    lags = [recording.key_lag for recording in recordings]
+    sure = [lag.ms for lag in lags if lag is not None and lag.is_sure]
+    usual = float(np.median(sure)) if sure else 0.0
+    found: list[int | None] = []
+    for recording, lag in zip(recordings, lags, strict=True):
+        if not recording.has_key_times or (lag is not None and not lag.is_sure):
+            found.append(None)
+        elif lag is None or abs(lag.ms - usual) <= NEGLIGIBLE_LAG:
+            found.append(0)
+        else:
+            found.append(_samples(lag.ms - usual))
+    return found
+
+
 def lag_notes(recordings: Sequence[Recording]) -> list[str]:
     """Return what aligned starts make of training recordings' key times: corrected, or not used."""
-    notes = []
-    for recording in recordings:
-        lag = recording.key_lag
-        if lag is not None and not lag.is_sure:
-            notes.append(
-                f"training session {recording.name}: {lag.remark}: it has no aligned start, and is "
-                f"learnt by CTC alone (training.aligned_start.key_lag_ms: 0 would take its key "
-                f"times as they are)"
-            )
-    lags = [recording.key_lag for recording in recordings if recording.key_lag is not None]
-    moved = [lag.correction for lag in lags if lag.is_sure and lag.correction]
+    notes = [
+        f"training session {recording.name}: {recording.key_lag.remark}: it has no aligned start, "
+        f"and is learnt by CTC alone (training.aligned_start.key_lag_ms: 0 would take its key "
+        f"times as they are)"
+        for recording in recordings
+        if recording.key_lag is not None and not recording.key_lag.is_sure
+    ]
+    moved = [samples for samples in key_corrections(recordings, "auto") if samples]
     if moved:
-        span = f"{min(moved):+.0f} to {max(moved):+.0f} ms"
+        low, high = (1000 * each / SAMPLE_RATE for each in (min(moved), max(moved)))
         notes.append(
-            f"key times of {len(moved)} training sessions are not on the clock of their EMG: the "
-            f"aligned start moves them by {span}; python -m emgmodels.sessions inspect shows each"
+            f"keys and EMG of {len(moved)} of {len(recordings)} training sessions are apart by "
+            f"another time than those of the others: the aligned start moves their keys by "
+            f"{low:+.0f} to {high:+.0f} ms; python -m emgmodels.sessions inspect shows each"
         )
     return notes
 
@@ -248,3 +263,7 @@ def left_out(recording: Recording) -> str | None:
         f"its {recording.samples / SAMPLE_RATE:.1f} s are less than a window of "
         f"{VALIDATION_SECONDS:g} s"
     )
+
+
+def _samples(ms: float) -> int:
+    return round(ms * SAMPLE_RATE / 1000)

@@ -19,7 +19,7 @@ from emgmodels.sessions import SessionInfo, Split, apart, find_split, split_file
 from emgmodels.sessions.session import ON_KEYBOARD
 from emgmodels.windows.cache import Opener, open_split, prepare
 from emgmodels.windows.looking import look, no_emg
-from emgmodels.windows.recording import Recording, lag_notes, left_out
+from emgmodels.windows.recording import Recording, key_corrections, lag_notes, left_out
 from search.display.words import say
 from search.engine.trial import TrialData
 from search.results.demo_sessions import folder_of, is_typists, typist_folder
@@ -52,8 +52,7 @@ class Opened:
             space: what is searched, which says whether key times are corrected.
         """
         setting: float | Literal["auto"] = "auto" if _estimates_lags(space) else 0.0
-        without = sum(recording.key_correction(setting) is None for recording in self.train)
-        return 2 * without <= len(self.train)
+        return 2 * key_corrections(self.train, setting).count(None) <= len(self.train)
 
 
 def choose_sessions(
