@@ -95,7 +95,7 @@ def _key_lag(value: Any) -> float | Literal["auto"]:
         f"Input should be auto, or milliseconds from {-_LARGEST_LAG:.0f} to {_LARGEST_LAG:.0f}: "
         f"0 takes key times as they are"
     )
-    raise PydanticCustomError("key_lag", rule)  # type: ignore[arg-type]
+    raise PydanticCustomError("key_lag", rule)
 
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from emgmodels.windows.recording import key_corrections, lag_notes
 
 SMALL = {
     "model": {
-        "features": {"hop": 64},
+        "features": {"hop": 128},
         "mlp_features": 8,
         "encoder": {"order": ["recurrent"], "recurrent": {"layers": 1, "hidden": 8}},
     }
@@ -135,7 +135,7 @@ def test_inspect_shows_each_sessions_lag(recordings):
     assert abs(int(good)) < 15
     assert abs(int(late) + 150) < 15
     assert noisy == "unsure"
-    assert "late: key times are 15" in shown or "late: key times are 14" in shown
+    assert re.search(r"late: key times are about 1[45]\d ms after", shown)
     assert "noise: no lag between keys and EMG stands out" in shown
     assert "good:" not in shown
 
