@@ -244,9 +244,9 @@ def lag_notes(recordings: Sequence[Recording]) -> list[str]:
     if moved:
         low, high = (1000 * each / SAMPLE_RATE for each in (min(moved), max(moved)))
         notes.append(
-            f"keys and EMG of {len(moved)} of {len(recordings)} training sessions are apart by "
-            f"another time than those of the others: the aligned start moves their keys by "
-            f"{low:+.0f} to {high:+.0f} ms; python -m emgmodels.sessions inspect shows each"
+            f"keys are not apart from the EMG by the same time in all training sessions: the "
+            f"aligned start moves those of {len(moved)} of {len(recordings)} by {low:+.0f} to "
+            f"{high:+.0f} ms; python -m emgmodels.sessions inspect shows each"
         )
     return notes
 

@@ -213,7 +213,7 @@ def test_what_is_corrected_and_what_is_not_is_told(recordings):
     unsure, moved = lag_notes([good, late, silent, good])
     assert unsure.startswith("training session noise: no lag between keys and EMG stands out")
     assert "CTC alone (training.aligned_start.key_lag_ms: 0" in unsure
-    assert "keys and EMG of 1 of 4 training sessions" in moved
+    assert "aligned start moves those of 1 of 4 by" in moved
     assert re.search(r"by \+1[45]\d to \+1[45]\d ms", moved.replace("-", "+"))
     assert not lag_notes([good, good])
     _, _, warnings = open_split(Split("u", tuple(paths), tuple(paths[:1]), (), "told"))
