@@ -55,9 +55,18 @@ ALTERNATIVES = (("warmup_steps", "warmup_epochs"), ("ema", "last_epochs"))
 """Keys of a ``training`` section, or of one in it, that say the same thing: one is given."""
 
 
-def displaced(given: Mapping[str, Any]) -> set[str]:
-    """Return the keys whose earlier values do not stand beside those given."""
+def displaced(given: Mapping[str, Any], earlier: Mapping[str, Any] | None = None) -> set[str]:
+    """Return the keys whose earlier values do not stand beside those given.
+
+    Args:
+        given: keys of a ``training`` section, or of one in it.
+        earlier: the values that they are added to; None: they are a whole section.
+    """
     found = set()
+    # Without clipping an aligned start fails, and recipes have none.
+    starts_aligned = given.get("aligned_start") is not None
+    if starts_aligned and (earlier or {}).get("gradient_clip", 1.0) is None:
+        found.add("gradient_clip")
     for one, other in ALTERNATIVES:
         for key, rival in ((one, other), (other, one)):
             if given.get(key) is not None and given.get(rival) is None:
@@ -67,7 +76,7 @@ def displaced(given: Mapping[str, Any]) -> set[str]:
 
 def defaults_of(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys that a recipe gives to a mapping with these keys of its own."""
-    gone = displaced(given)
+    gone = displaced(given, RECIPES[recipe])
     return {key: value for key, value in RECIPES[recipe].items() if key not in gone}
 
 

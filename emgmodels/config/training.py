@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from emgmodels.config.base import (
     BAND_ELECTRODES,
@@ -75,6 +76,35 @@ class AugmentationConfig(Frozen):
         return {k: v for k, v in values.items() if v is not None or k in cls.model_fields}
 
 
+_LARGEST_LAG = 1000.0  # ms
+
+
+def _key_lag(value: Any) -> float | Literal["auto"]:
+    """Return what corrects key times: ``auto``, or milliseconds."""
+    if value == "auto":
+        return "auto"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and abs(value) <= _LARGEST_LAG:
+        return float(value)
+    rule = (
+        f"Input should be auto, or milliseconds from {-_LARGEST_LAG:.0f} to {_LARGEST_LAG:.0f}: "
+        f"0 takes key times as they are"
+    )
+    raise PydanticCustomError("key_lag", rule)
+
+
+if TYPE_CHECKING:
+    KeyLagSetting = float | Literal["auto"]
+else:
+    _LAG_SCHEMA = {"type": "number", "minimum": -_LARGEST_LAG, "maximum": _LARGEST_LAG}
+    KeyLagSetting = Annotated[
+        Any,
+        BeforeValidator(_key_lag),
+        WithJsonSchema({"anyOf": [{"enum": ["auto"]}, _LAG_SCHEMA]}),
+    ]
+    """How key times are corrected: ``auto``, or by that many milliseconds."""
+
+
 class AlignedStart(Frozen):
     """Framewise cross-entropy from key times beside CTC in the first epochs.
 
@@ -90,6 +120,10 @@ class AlignedStart(Frozen):
     """Frames this close to a key press are targets of the key (ms), at least one on either side."""
     blank_weight: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Weight of frames away from every key, whose target is the blank."""
+    key_lag_ms: KeyLagSetting = "auto"
+    """What is added to key times for the framewise loss, which alone is changed by it (ms).
+    ``auto``: what makes each session's lag between keys and EMG that of the others, by an estimate;
+    where none is sure, the session has no framewise loss. 0: key times as they are."""
 
 
 class Average(Frozen):

@@ -57,7 +57,7 @@ def aligned_loss(
         log_probs: (N, T, 99) log-probabilities.
         labels: (N, K) labels, padded; these and what follows on the CPU, whatever the device.
         label_lengths: (N,) labels of each window.
-        frames: (N, K) frame of each label's key press; negative where padded.
+        frames: (N, K) frame of each label's key press; negative where padded or unknown.
         tolerance: frames on either side of a press that belong to the key as well.
         blank_weight: weight of frames whose target is the blank.
     """

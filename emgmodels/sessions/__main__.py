@@ -38,9 +38,11 @@ def inspect(
     Of several sessions a second table sums up each user: sessions, minutes, keys.
 
     "dropped" counts keys and characters that have no label, "outside" those whose time is before
-    or after the recording. "rms" is in the file's own unit. Below the table stands what to know of
-    a session: what its file lacks, gaps, a unit other than microvolts. A file that can't be read is
-    reported after the others, and the command exits with 2.
+    or after the recording. "lag" is how much later the keys are in the EMG than by their times, by
+    an estimate; "unsure" where none stands out. "rms" is in the file's own unit. Below the table
+    stands what to know of a session: what its file lacks, gaps, a unit other than microvolts, keys
+    on another clock. A file that can't be read is reported after the others, and the command exits
+    with 2.
     """
     from emgmodels.sessions.inspecting import inspect_sessions
 

@@ -19,6 +19,7 @@ from emgmodels.config import BANDS
 from emgmodels.outputs import check_output, picture_path
 from emgmodels.sessions.files import read_session
 from emgmodels.sessions.finding import session_paths
+from emgmodels.sessions.lag import KeyLag, key_lag
 from emgmodels.sessions.plot import PLOT_MARK, plot_session
 from emgmodels.sessions.session import Session
 
@@ -33,6 +34,7 @@ _COLUMNS: dict[str, Literal["left", "right"]] = {
     "keys/s": "right",
     "dropped": "right",
     "outside": "right",
+    "lag/ms": "right",
     "rms left": "right",
     "rms right": "right",
     "text": "left",
@@ -62,11 +64,13 @@ def inspect_sessions(files: list[Path], plot: Path | None, start: float, seconds
     for path in paths:
         try:
             session = read_session(path)
-            rows.append(_describe(session))
+            lag = key_lag(session)
+            rows.append(_describe(session, lag))
             # Without the signal: those of a hundred people do not fit into memory.
             nothing = np.empty((0, BANDS, 0), np.float32)
             sessions.append(replace(session, time=session.time[[0, -1]], emg=nothing))
-            remarks += [f"{session.name}: {remark}" for remark in session.remarks()]
+            found = (*session.remarks(), lag.remark if lag else "")
+            remarks += [f"{session.name}: {remark}" for remark in found if remark]
             if plot is not None:
                 drawn = plot_session(session, plot, start, seconds)
                 remarks.append(f"{session.name}: drawn to {drawn}")
@@ -130,8 +134,10 @@ def _by_user(sessions: Sequence[Session]) -> Table:
     return table
 
 
-def _describe(session: Session) -> list[Text]:
+def _describe(session: Session, lag: KeyLag | None) -> list[Text]:
     """Return what the columns say of a session."""
+    # Prompts have no key times that could be early or late.
+    shown = "-" if lag is None else f"{lag.ms:+.0f}" if lag.is_sure else "unsure"
     labels = session.labels()
     count = len(labels.label)
     if labels.has_key_times:
@@ -152,6 +158,7 @@ def _describe(session: Session) -> list[Text]:
         f"{count / session.duration:.1f}",
         f"{dropped}",
         f"{outside}",
+        shown,
         f"{left:.3g}",
         f"{right:.3g}",
         charset.decode(labels.label[:_TEXT_SHOWN]),

@@ -161,6 +161,7 @@ class Feed:
     def _augmented(self, framing: Framing, cut: Cut) -> Cut:
         """Return how to cut windows for training."""
         model, change = self.config.model, self.config.training.augmentation
+        start = self.config.training.aligned_start
         shortest = change.random_crop * cut.window
         return replace(
             cut,
@@ -172,4 +173,5 @@ class Feed:
             crops=min(int((cut.window - shortest) // framing.step), framing.frames - 1),
             step=framing.step,
             stretch=change.time_stretch,
+            key_lag_ms=0.0 if start is None else start.key_lag_ms,
         )

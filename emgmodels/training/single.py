@@ -23,7 +23,7 @@ from emgmodels.training.result import EpochResult
 from emgmodels.training.starting import load_training
 from emgmodels.windows.cache import open_split
 from emgmodels.windows.prompts import prompt_windows
-from emgmodels.windows.recording import Recording
+from emgmodels.windows.recording import Recording, lag_notes
 
 _OF_SEARCHES = ("checkpoints", "confirm", ".ray")
 """Folders of a run folder in which a search keeps its own checkpoints."""
@@ -70,6 +70,9 @@ def train_one(
         say(console, start_in_words(settings, start))
     if any(not recording.has_key_times for recording in recordings):
         warnings += _prompt_notes(settings, recordings)
+    aligned = settings.training.aligned_start
+    if aligned is not None and aligned.key_lag_ms == "auto":
+        warnings += lag_notes(recordings)
     for warning in warnings:
         say(console, f"note: {warning}")
     last = _train(console, settings, recordings, validation, out, (resume, start), where)

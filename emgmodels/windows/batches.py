@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from emgmodels.config import BANDS
 from emgmodels.windows.cut import Batch, Cut, mirrored
 from emgmodels.windows.device import DeviceRecordings
-from emgmodels.windows.recording import Recording
+from emgmodels.windows.recording import Recording, key_corrections
 
 if TYPE_CHECKING:
     pass
@@ -65,9 +65,10 @@ def batches(
         rng: draws rotations, jitter and crops; None for validation and test, which have none.
         device: the recordings on a device, to gather the EMG there; None copies it from the files.
     """
+    corrections = key_corrections(recordings, cut.key_lag_ms)
     for low in range(0, len(windows), batch_size):
         emg, chosen, shortened = _cut(recordings, windows[low : low + batch_size], cut, rng, device)
-        yield _batch(emg, recordings, chosen, shortened)
+        yield _batch(emg, recordings, chosen, shortened, corrections)
 
 
 def prompt_batch(
@@ -168,7 +169,13 @@ def _copied(
     return torch.from_numpy(emg)
 
 
-def _batch(emg: Tensor, recordings: Sequence[Recording], windows: np.ndarray, cut: Cut) -> Batch:
+def _batch(
+    emg: Tensor,
+    recordings: Sequence[Recording],
+    windows: np.ndarray,
+    cut: Cut,
+    corrections: Sequence[int | None],
+) -> Batch:
     spans = [
         recordings[index].label_span(start, start + cut.window) for index, start in windows.tolist()
     ]
@@ -176,8 +183,8 @@ def _batch(emg: Tensor, recordings: Sequence[Recording], windows: np.ndarray, cu
     # -1 where there is no time, so that no loss takes such a label for one at the window's start.
     samples = np.full(labels.shape, -1, dtype=np.int64)
     for n, ((index, start), (low, high)) in enumerate(zip(windows.tolist(), spans, strict=True)):
-        if recordings[index].has_key_times:
-            since = recordings[index].first[low:high] - start
+        if (correction := corrections[index]) is not None:
+            since = np.maximum(recordings[index].first[low:high] + correction - start, -1)
             # In samples of the window as it is played; those of one that is not stay as they are.
             samples[n, : high - low] = since if cut.rate == 1 else since / cut.rate
     return Batch(emg, torch.from_numpy(labels), _lengths(spans), torch.from_numpy(samples))

@@ -3,9 +3,9 @@
 A recording's folder is made beside its place, locked, and moved there when it is complete. So an
 interrupted conversion leaves nothing but a folder that the next one removes. A process that opens a
 recording holds a shared lock on its ``recording.json``; what is locked is never evicted. Beyond
-``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go. A damaged recording
-is converted again. Where a file system knows no locks, nothing is evicted. A folder is a
-recording's by its name and its files; whatever else lies in the cache is never touched.
+``$EMGSEARCH_CACHE_GB`` gigabytes (100) the least recently opened recordings go. A damaged one is
+converted again. Where a file system knows no locks, nothing is evicted. A folder is a recording's
+by its name and its files; whatever else lies in the cache is never touched.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from emgmodels.atomic import whole
 from emgmodels.config import BANDS
 from emgmodels.paths import several
 from emgmodels.sessions import Split, read_session
+from emgmodels.sessions.lag import KeyLag
 from emgmodels.windows.conversion import FILES, META, UNFINISHED, convert
 from emgmodels.windows.home import (
     cache_folder,
@@ -56,6 +57,7 @@ DEFAULT_LIMIT = 100.0
 Opener = Callable[[Sequence[Path], Callable[[Path], None] | None], list[Recording]]
 """Opens the recordings of session files: ``prepare``, or one that converts none."""
 _DISCARDED = "discarded"
+_ARRAYS = ("labels", "first", "last", "prompts")
 _MEMO = re.compile(r"\d+ \d+ \d+ \d+\n[0-9a-f]{32}")
 
 
@@ -301,17 +303,16 @@ def _read(folder: Path) -> Recording:
     os.utime(folder / META)
     meta = json.loads(file.read())
     emg = np.load(folder / "emg.npy", mmap_mode="r")
+    arrays = {name: np.load(folder / f"{name}.npy") for name in _ARRAYS}
     return Recording(
         name=meta["name"],
         emg=emg.reshape(BANDS, -1, emg.shape[1]),
-        labels=np.load(folder / "labels.npy"),
-        first=np.load(folder / "first.npy"),
-        last=np.load(folder / "last.npy"),
         has_key_times=meta["has_key_times"],
         remarks=tuple(meta["remarks"]),
         in_use=file,
-        prompts=np.load(folder / "prompts.npy"),
+        **arrays,
         user=meta["user"],
+        key_lag=None if meta["key_lag"] is None else KeyLag(*meta["key_lag"]),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from emgmodels.sessions import Session
+from emgmodels.sessions.lag import key_lag
 from emgmodels.windows.prompts import prompt_table
 
 META = "recording.json"
@@ -46,12 +47,14 @@ def convert(session: Session, folder: Path, source: Path) -> None:
             np.save(scratch / "first.npy", np.searchsorted(session.time, labels.start, "left"))
             np.save(scratch / "last.npy", np.searchsorted(session.time, labels.start, "right") - 1)
             np.save(scratch / "prompts.npy", prompt_table(labels, session.time))
+            lag = key_lag(session)
             values = {
                 "name": session.name,
                 "user": session.user,
                 "has_key_times": labels.has_key_times,
                 "remarks": session.remarks(),
                 "source": str(source.resolve()),
+                "key_lag": None if lag is None else [lag.ms, lag.confidence],
             }
             json.dump(values, meta)
             meta.flush()

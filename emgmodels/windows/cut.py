@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -25,8 +25,9 @@ class Batch:
         emg: (N, B, E, S) samples, context included.
         labels: (N, K) labels, padded with 0.
         label_lengths: (N,) labels of each window.
-        label_samples: (N, K) samples from the window's start to the key press; -1 where padded
-            or where the session has no key times.
+        label_samples: (N, K) samples from the window's start to the key press, as the cut's
+            ``key_lag_ms`` corrects it; -1 where padded, before the window, or where the session
+            has no key times that can be relied on.
         lengths: (N,) samples of each labelled window, where they are prompts and differ; what is
             cut beyond a prompt's own end belongs to no label.
     """
@@ -58,6 +59,7 @@ class Cut:
         step: samples of such a step: those between the model's output frames.
         stretch: training only: largest part by which a batch is played faster or slower.
         rate: samples of the recording for one of the window as it is played.
+        key_lag_ms: how ``label_samples`` are corrected; which keys a window has stays the same.
     """
 
     window: int
@@ -71,6 +73,7 @@ class Cut:
     step: int = 1
     stretch: float = 0.0
     rate: float = 1.0
+    key_lag_ms: float | Literal["auto"] = 0.0
 
 
 def cut_for(model: Network, training: TrainingConfig, window: int) -> tuple[Framing, Cut]:

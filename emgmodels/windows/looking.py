@@ -9,6 +9,7 @@ import numpy as np
 
 from emgmodels.config import BAND_ELECTRODES, BANDS
 from emgmodels.sessions import read_session
+from emgmodels.sessions.lag import key_lag
 from emgmodels.windows.cache import find
 from emgmodels.windows.prompts import prompt_table
 from emgmodels.windows.recording import Recording
@@ -53,4 +54,5 @@ def _sketch(path: Path) -> Recording:
         remarks=session.remarks(),
         prompts=prompt_table(labels, session.time),
         user=session.user,
+        key_lag=key_lag(session),
     )

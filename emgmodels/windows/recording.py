@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
 from emgmodels.config import SAMPLE_RATE
+from emgmodels.sessions.lag import KeyLag
 
 VALIDATION_SECONDS = 4.0
 """Validation windows, whatever the training windows are, so that trials compare (s)."""
 LONGEST_PROMPT = 64.0
 """Longer prompts are in no window (s): a window must fit into memory."""
+NEGLIGIBLE_LAG = 15.0
+"""Lags this close to those of the other sessions are the estimate's own error (ms)."""
 MISPLACED = 0.1
 """Share of a session's keys outside its EMG above which the user is told."""
 
@@ -42,6 +45,7 @@ class Recording:
         prompts: (P, 4) of a session without key times, in order of time: a prompt's first sample,
             the sample after its last, its first label, the label after its last.
         user: who typed.
+        key_lag: how far the keys are from the EMG; None: not estimated, and taken as they are.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Recording:
     in_use: IO[str] | None = field(default=None, repr=False)
     prompts: np.ndarray = field(default_factory=no_prompts)
     user: str = ""
+    key_lag: KeyLag | None = None
 
     @property
     def samples(self) -> int:
@@ -224,6 +229,58 @@ def remarks_of(name: str, recordings: Sequence[Recording]) -> list[str]:
     ]
 
 
+def key_corrections(
+    recordings: Sequence[Recording], key_lag_ms: float | Literal["auto"]
+) -> list[int | None]:
+    """Return what to add to each recording's ``first`` for an aligned start's targets.
+
+    What a lag is corrected to is the recordings' median. A lag that they share is no harm: a
+    model learns it, and it is in the labels of windows too, which nothing corrects.
+
+    Args:
+        recordings: those that are trained on together.
+        key_lag_ms: as an aligned start says: by each lag, or by that many milliseconds.
+
+    Returns:
+        Samples; None where there are no key times, or none that can be relied on.
+    """
+    if key_lag_ms != "auto":
+        fixed = _samples(key_lag_ms)
+        return [fixed if recording.has_key_times else None for recording in recordings]
+    lags = [recording.key_lag for recording in recordings]
+    sure = [lag.ms for lag in lags if lag is not None and lag.is_sure]
+    usual = float(np.median(sure)) if sure else 0.0
+    found: list[int | None] = []
+    for recording, lag in zip(recordings, lags, strict=True):
+        if not recording.has_key_times or (lag is not None and not lag.is_sure):
+            found.append(None)
+        elif lag is None or abs(lag.ms - usual) <= NEGLIGIBLE_LAG:
+            found.append(0)
+        else:
+            found.append(_samples(lag.ms - usual))
+    return found
+
+
+def lag_notes(recordings: Sequence[Recording]) -> list[str]:
+    """Return what aligned starts make of training recordings' key times: corrected, or not used."""
+    notes = [
+        f"training session {recording.name}: {recording.key_lag.remark}: it has no aligned start, "
+        f"and is learnt by CTC alone (training.aligned_start.key_lag_ms: 0 would take its key "
+        f"times as they are)"
+        for recording in recordings
+        if recording.key_lag is not None and not recording.key_lag.is_sure
+    ]
+    moved = [samples for samples in key_corrections(recordings, "auto") if samples]
+    if moved:
+        low, high = (1000 * each / SAMPLE_RATE for each in (min(moved), max(moved)))
+        notes.append(
+            f"keys are not apart from the EMG by the same time in all training sessions: the "
+            f"aligned start moves those of {len(moved)} of {len(recordings)} by {low:+.0f} to "
+            f"{high:+.0f} ms; python -m emgmodels.sessions inspect shows each"
+        )
+    return notes
+
+
 def left_out(recording: Recording) -> str | None:
     """Return why a session has no window, or None."""
     if not recording.has_key_times:
@@ -236,3 +293,7 @@ def left_out(recording: Recording) -> str | None:
         f"its {recording.samples / SAMPLE_RATE:.1f} s are less than a window of "
         f"{VALIDATION_SECONDS:g} s"
     )
+
+
+def _samples(ms: float) -> int:
+    return round(ms * SAMPLE_RATE / 1000)

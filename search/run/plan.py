@@ -127,7 +127,7 @@ def decided(space: Space, opened: Opened) -> Space:
 
     A search that goes on has the same rungs then, whatever the defaults are by then.
     """
-    scheduler, schedule = space.search.scheduler, schedule_of(space, opened.is_aligned)
+    scheduler, schedule = space.search.scheduler, schedule_of(space, opened.is_aligned(space))
     takes = SCHEDULER_OPTIONS.get(scheduler.name, ())  # one of the user's own has none of these
     if "grace" in takes and space.epochs > 1:  # one epoch has no rungs
         found = {**vars(schedule), **schedule.options}

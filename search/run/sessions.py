@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -19,7 +19,7 @@ from emgmodels.sessions import SessionInfo, Split, apart, find_split, split_file
 from emgmodels.sessions.session import ON_KEYBOARD
 from emgmodels.windows.cache import Opener, open_split, prepare
 from emgmodels.windows.looking import look, no_emg
-from emgmodels.windows.recording import Recording, left_out
+from emgmodels.windows.recording import Recording, key_corrections, lag_notes, left_out
 from emgmodels.windows.users import users_of_windows
 from search.display.words import say
 from search.engine.trial import TrialData
@@ -52,10 +52,14 @@ class Opened:
         """The user of each validation window, in order."""
         return users_of_windows(self.val)
 
-    @property
-    def is_aligned(self) -> bool:
-        """Whether trainings can start aligned: most training sessions have key times."""
-        return 2 * sum(not recording.has_key_times for recording in self.train) <= len(self.train)
+    def is_aligned(self, space: Space) -> bool:
+        """Return whether trainings can start aligned: most training sessions have right key times.
+
+        Args:
+            space: what is searched, which says whether key times are corrected.
+        """
+        setting: float | Literal["auto"] = "auto" if _estimates_lags(space) else 0.0
+        return 2 * key_corrections(self.train, setting).count(None) <= len(self.train)
 
 
 def choose_sessions(
@@ -124,8 +128,10 @@ def open_sessions(split: Split, space: Space, console: Console, opener: Opener =
         f"{os.path.commonpath([os.path.abspath(path.parent) for path in paths])}.",
     )
     prompted = [sum(not recording.has_key_times for recording in each) for each in (train, val)]
-    if prompted[0] and space.training.plain().get("aligned_start") is not None:
+    if prompted[0] and any(_starts(space.training.plain())):
         notes.append("an aligned start needs key times: it is skipped for prompts")
+    if _estimates_lags(space):
+        notes += lag_notes(train)
     for note in notes:
         say(console, f"note: {note}")
     data = TrialData(
@@ -197,6 +203,25 @@ def sessions_again(
     with contextlib.suppress(ValueError):  # they are needed when the search is over
         split["test"] = session_files(run, facts, "test", data)
     return TrialData(train=split["train"], val=split["val"]), split
+
+
+def _estimates_lags(space: Space) -> bool:
+    """Return whether some training of a space corrects key times by each session's estimate."""
+    settings = [start.get("key_lag_ms", "auto") for start in _starts(space.training.plain())]
+    return any("auto" in _options(setting) for setting in settings)
+
+
+def _starts(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the aligned starts that trainings of a space have."""
+    for option in _options(training):
+        yield from filter(None, _options(option.get("aligned_start")))
+
+
+def _options(value: Any) -> list[Any]:
+    """Return what a key can be: the options of a choice, or the value alone."""
+    if not (isinstance(value, dict) and "choice" in value):
+        return [value]
+    return [each for option in value["choice"] for each in _options(option)]
 
 
 def _renamed(paths: Sequence[str], folder: Path) -> tuple[str, ...]:

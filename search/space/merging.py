@@ -89,7 +89,7 @@ class _Merging:
         self, base: dict[str, Any], later: dict[str, Any], kind: type[Frozen], path: str
     ) -> dict[str, Any]:
         """Return a mapping with the keys of a later one."""
-        gone = displaced(later) if issubclass(kind, TrainingConfig | Average) else set()
+        gone = displaced(later, base) if issubclass(kind, TrainingConfig | Average) else set()
         merged = {key: value for key, value in base.items() if key not in gone}
         for key, value in later.items():
             known = kind.field_of(str(key)) is not None

@@ -239,7 +239,7 @@ def test_a_look_finds_what_preparing_finds_and_writes_nothing(session_paths, tmp
     assert not (tmp_path / "cache").exists()
     prepared = prepare(session_paths)
     for own, other in zip(looked, prepared, strict=True):
-        for name in ("name", "samples", "has_key_times", "remarks"):
+        for name in ("name", "samples", "has_key_times", "remarks", "key_lag"):
             assert getattr(own, name) == getattr(other, name)
         for name in ("labels", "first", "last", "prompts"):
             assert np.array_equal(getattr(own, name), getattr(other, name))

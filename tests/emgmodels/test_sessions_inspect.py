@@ -38,7 +38,9 @@ def inspect(*arguments, **environment):
 
 def cells(output):
     """Return the table's cells: a dict a session."""
-    heads, *rows = (line.split() for line in output.replace("rms ", "rms_").splitlines() if line)
+    lines = output.replace("rms ", "rms_").splitlines()
+    # Below the table stand remarks: a session's name and a colon.
+    heads, *rows = (line.split() for line in lines if line and ": " not in line)
     return [dict(zip(heads, row, strict=False)) for row in rows]
 
 
@@ -57,6 +59,7 @@ def test_a_row_says_what_a_session_is(path):
         "keys/s": "1.0",
         "dropped": "1",
         "outside": "1",
+        "lag/ms": "unsure",
         "rms_left": "2.24",
         "rms_right": "1",
         "text": "[a]",

@@ -24,7 +24,9 @@ def test_a_key_below_a_choice_goes_into_every_option(space, override, size):
 
 
 def test_a_choice_of_none_goes_on_offering_none():
-    space = load_space(SPACES / "beyond.yaml", overrides=["training.aligned_start.weight=2"])
+    start = "training.aligned_start={choice: [null, {epochs: 3}]}"
+    overrides = [start, "training.aligned_start.weight=2"]
+    space = load_space(SPACES / "beyond.yaml", overrides=overrides)
     start = space.resolved()["training"]["aligned_start"]
     assert start == {"choice": [None, {"epochs": 3, "weight": 2}]}
 

@@ -211,3 +211,49 @@ def test_trainings_of_different_lengths_are_forecast_by_their_mean(space_of):
     space = space_of(CONFIGURATIONS)
     assert space.mean_epochs == (9 + 50 + 50 + 9) / 4
     assert space_of("training: {epochs: 7}").mean_epochs == 7
+
+
+CLIPPED = "training: {recipe: report, aligned_start: {epochs: 4, weight: 3}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "clip"),
+    [
+        (CLIPPED, (), 1.0),
+        ("training: {recipe: report}", ("training.aligned_start={epochs: 2}",), 1.0),
+        ("training: {recipe: report}", ("training.aligned_start.epochs=2",), 1.0),
+        (CLIPPED, ("training.aligned_start=null", "training.gradient_clip=null"), None),
+        (CLIPPED, ("training.gradient_clip=0.1",), 0.1),
+        (CLIPPED, ("training.gradient_clip=null",), None),
+        ("{training: {gradient_clip: 0.1}}", ("training.aligned_start={}",), 0.1),
+        ("{training: {recipe: report}, demo: {training: {aligned_start: {}}}}", (), 1.0),
+        ("training: {recipe: report, gradient_clip: null, aligned_start: {}}", (), None),
+        ("training: {recipe: report, aligned_start: null}", (), None),
+        ('{model: {choice: ["gru:1", {model: "gru:2", training: {aligned_start: {epochs: 2}}}]},'
+         " training: {choice: [{recipe: report}]}}", (), {None, 1.0}),
+    ],
+)  # fmt: skip
+def test_where_a_recipe_meets_an_aligned_start_gradients_are_clipped(
+    space_of, text, overrides, clip
+):
+    """A recipe has no clipping, and an aligned start fails without it."""
+    space = space_of(text, demo="demo" in text, overrides=list(overrides))
+    found = {c.training.gradient_clip for c, _ in samples(space, 6)}
+    assert found == (clip if isinstance(clip, set) else {clip})
+
+
+def test_a_configuration_of_a_recipe_with_an_aligned_start_is_clipped_too():
+    given = {"recipe": "emg2qwerty", "aligned_start": {"epochs": 2}}
+    assert TrainingConfig(**given).gradient_clip == 1.0
+    assert TrainingConfig(**given, gradient_clip=None).gradient_clip is None
+    assert TrainingConfig(recipe="emg2qwerty").gradient_clip is None
+
+
+@pytest.mark.parametrize("name", ["deep", "beyond"])
+def test_spaces_that_look_for_the_best_start_aligned_on_data(name):
+    for config, _ in samples(load_space(SPACES / f"{name}.yaml"), 8):
+        start = config.training.aligned_start
+        assert (start.epochs, start.weight, start.key_lag_ms) == (4, 3, "auto")
+        assert config.training.gradient_clip in (1.0, 0.1)
+    demo = first(load_space(SPACES / f"{name}.yaml", demo=True)).training.aligned_start
+    assert demo == start

@@ -1,5 +1,6 @@
 """The schedulers by name, their options, and the real engine with a trainable of made-up curves."""
 
+import dataclasses
 import io
 import json
 import math
@@ -9,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import make_session
@@ -62,27 +64,38 @@ def test_default_rungs_increase_and_lie_inside_the_training(max_epochs, aligned)
     ],
 )
 def test_the_first_rung_is_the_last_epoch_in_which_all_trials_start_aligned(start, grace):
-    space = load_space(ROOT / "spaces/deep.yaml", overrides=[f"training.aligned_start={start}"])
+    own = ["training.aligned_start=null", f"training.aligned_start={start}"]  # not deep's, merged
+    space = load_space(ROOT / "spaces/deep.yaml", overrides=own)
     halving = scheduler_of(space).halving
     plateau = start in ("null", "{epochs: 1}", "{epochs: {int: [2, 6]}}") or "null" in start
     assert (halving.rungs[0], halving.eta) == (grace, 1.5 if plateau else 3.0)
 
 
-@pytest.mark.parametrize(("prompted", "grace", "eta"), [(1, 3, 3.0), (2, 4, 1.5)])
+@pytest.mark.parametrize(
+    ("prompted", "silent", "lag", "eta"),
+    [(1, 0, "auto", 3.0), (2, 0, "auto", 1.5), (1, 1, "auto", 1.5), (1, 1, "0", 3.0)],
+)
 def test_rungs_are_those_of_the_plateau_where_most_sessions_have_no_key_times(
-    prompted, grace, eta, tmp_path
+    prompted, silent, lag, eta, tmp_path
 ):
+    """Or none that can be relied on, since nothing in the EMG goes with them."""
     paths = [tmp_path / f"s{number}.hdf5" for number in range(4)]
     for number, path in enumerate(paths):
         session = make_session(seed=number, name=path.stem, on_keyboard=number >= prompted)
+        if number == 2 and silent:
+            emg = np.random.default_rng(0).standard_normal(session.emg.shape, dtype=np.float32)
+            session = dataclasses.replace(session, emg=5 * emg)
         write_session(path, session)
     split = Split("12345678", tuple(paths[:3]), tuple(paths[3:]), (), "here")
-    space = load_space(ROOT / "spaces/deep.yaml", overrides=["training.aligned_start={}"])
+    overrides = [f"training.aligned_start.key_lag_ms={lag}"]
+    space = load_space(ROOT / "spaces/deep.yaml", overrides=overrides)
     console = Console(file=io.StringIO())
     found = decided(space, open_sessions(split, space, console))
-    assert "have no key times" in console.file.getvalue()
+    told = " ".join(console.file.getvalue().split())
+    assert "have no key times" in told
+    assert ("training session s2: no lag" in told) == (silent == 1 and lag == "auto")
     halving = scheduler_of(found).halving
-    assert (halving.rungs[0], halving.eta) == (grace, eta)
+    assert (halving.rungs[0], halving.eta) == (4, eta)
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(found.resolved()))
     again = scheduler_of(load_space(tmp_path / "space.yaml")).halving
     assert again.rungs == halving.rungs, "a resumed search has the same"
