@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
@@ -111,7 +112,7 @@ def load_space(
         space = _narrowed(space, layers)
         mistakes += _search_mistakes(space)
         if imports:  # else parts of the user's own cannot be validated
-            mistakes += _contradictions(space) or start_mistakes(space)
+            mistakes += _contradictions(space) or start_mistakes(space.start, _some(space))
     if mistakes:
         raise SpaceError(f"{path}: {mistake}" for mistake in mistakes)
     return space
@@ -184,6 +185,14 @@ def _contradictions(space: Space) -> list[str]:
         else:
             return []
     return found
+
+
+def _some(space: Space) -> Iterator[Config]:
+    """Yield some trainings of a space, whether or not they can be trained."""
+    rng = np.random.default_rng(0)
+    for _ in range(_TRAININGS):
+        with contextlib.suppress(ValueError):
+            yield space.suggest(RandomDraw(rng))
 
 
 def _file_name(path: Path) -> str:

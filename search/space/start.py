@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from emgmodels.config import Frozen, ModelConfig
+from emgmodels.config import Config, Frozen, ModelConfig
 from emgmodels.config.own import code_of
-from search.space.draws import RandomDraw
 from search.space.merging import Merge, is_distribution
 
-if TYPE_CHECKING:
-    from search.space.space import Space
-
 _KEY = "start_from"
-_DRAWN = 20
-"""Trainings of a space that are held against the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +91,18 @@ def take_start(
     return SpaceStart(place_of(section, path.parent), start.config.model, start.hash)
 
 
-def start_mistakes(space: Space) -> list[str]:
-    """Return why no training of a space can start from its checkpoint, if all lack the same."""
-    if space.start is None:
+def start_mistakes(start: SpaceStart | None, drawn: Iterable[Config]) -> list[str]:
+    """Return why no training of a space can start from its checkpoint, if all lack the same.
+
+    Args:
+        start: the checkpoint, if any.
+        drawn: trainings of the space.
+    """
+    if start is None:
         return []
     from emgmodels.checkpoints.start import start_problem
 
-    rng, found = np.random.default_rng(0), set()
-    for _ in range(_DRAWN):
-        try:
-            found.add(start_problem(space.suggest(RandomDraw(rng)), space.start.model))
-        except ValueError:  # which other checks tell
-            return []
+    found = {start_problem(config, start.model) for config in drawn}
     return [problem for problem in found if problem] if len(found) == 1 else []
 
 
