@@ -83,7 +83,7 @@ def chart(
     epochs: int,
     unit: str = "",
     ceiling: float = math.inf,
-    rungs: Sequence[int] = (),
+    rungs: Sequence[float] = (),
 ) -> str:
     """Return curves over epochs as SVG.
 
@@ -146,7 +146,7 @@ def _vertical(low: float, high: float) -> Axis:
     return Axis(max(0.0, low - margin), high + margin, HEIGHT - _BOTTOM, _TOP)
 
 
-def _frame(across: Axis, up: Axis, label: str, rungs: Sequence[int]) -> Iterator[str]:
+def _frame(across: Axis, up: Axis, label: str, rungs: Sequence[float]) -> Iterator[str]:
     """Yield axes, grid, their numbers and the rungs."""
     right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
     for value in up.ticks():

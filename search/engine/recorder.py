@@ -187,6 +187,8 @@ class Recorder(tune.Callback):
             whole = record.epoch >= record.config.training.epochs
             record.state = COMPLETE if whole else STOPPED
             record.ending = self._ending_of(trial)
+            if record.ending is not None and record.ending.why is Why.WHOLE:
+                record.state = COMPLETE  # with what a trial may cost, though not to its last epoch
         self._ended(record, trial)
         _forget_configuration(trial)
 

@@ -36,6 +36,11 @@ class Resources:
         """Torch threads of a trial."""
         return max(1, math.floor(self.cpus))
 
+    @property
+    def share(self) -> float:
+        """Part of a GPU, or without one of a core, that a trial has; 1 where it has a whole one."""
+        return min(1.0, self.gpus or self.cpus)
+
 
 class Machine(NamedTuple):
     """What a machine has for trials."""

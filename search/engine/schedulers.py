@@ -22,11 +22,14 @@ from emgmodels.own_code import CodeError, load, told
 from search.engine.stock_schedulers import HyperBand, Median, TrainAll
 from search.halving.ending import Ending, Why, ending_of
 from search.halving.halving import RANKINGS, Decision, Halving, Progress, State
-from search.halving.rungs import Schedule, resolve
-from search.space.settings import SCHEDULER_OPTIONS, Chosen, SchedulerConfig
+from search.halving.rungs import UNITS, Schedule, resolve
+from search.space.choices import Chosen
+from search.space.settings import SCHEDULER_OPTIONS, SchedulerConfig
 
 CostsOf = Callable[[Trial], Sequence[float]]
 """What of a trial is to be low beside its error rate: known before it trains."""
+CostOf = Callable[[Trial, Mapping[str, Any]], float]
+"""What the epoch of a result cost, in what rungs count."""
 
 
 class _Scheduler(NamedTuple):
@@ -101,8 +104,13 @@ def check_options(name: str, max_epochs: int, **options: Any) -> SchedulerConfig
             its = ", ".join(takes) or "none"
             raise ValueError(f"scheduler '{name}' has no option '{option}'; its options: {its}")
     grace, eta, rank_by = (options.get(key) for key in ("grace", "eta", "rank_by"))
+    by_epochs = options.get("resource") in (None, "epochs")
     # What is of another type is told below, by the field's own type.
-    if isinstance(grace, int) and (grace < 1 or grace >= max_epochs > 1):  # one epoch has no rungs
+    if (
+        by_epochs
+        and isinstance(grace, int)
+        and (grace < 1 or grace >= max_epochs > 1)  # one epoch has no rungs
+    ):
         raise ValueError(
             f"grace {grace}: the first rung must stand at epoch 1 or later, "
             f"before the last one ({max_epochs})"
@@ -112,9 +120,11 @@ def check_options(name: str, max_epochs: int, **options: Any) -> SchedulerConfig
     if isinstance(rank_by, str) and rank_by not in RANKINGS:
         raise ValueError(f"rank_by '{rank_by}' is not known: choose one of {', '.join(RANKINGS)}")
     try:
-        return SchedulerConfig.model_validate({"name": name, **options})
+        found = SchedulerConfig.model_validate({"name": name, **options})
     except ValidationError as error:
         raise ValueError("\n".join(explain(error, f"scheduler '{name}'"))) from None
+    found.check_resource()
+    return found
 
 
 class Asha(FIFOScheduler):
@@ -130,10 +140,16 @@ class Asha(FIFOScheduler):
     # decided.
     _supports_buffered_results = False
 
-    def __init__(self, halving: Halving, costs_of: CostsOf | None = None) -> None:
+    def __init__(
+        self, halving: Halving, costs_of: CostsOf | None = None, resource: str = "epochs"
+    ) -> None:
         super().__init__()
         self.halving = halving
         self._costs_of = costs_of
+        self.cost_of: CostOf | None = None
+        """What an epoch cost, where rungs do not count epochs; a search on machines replaces it."""
+        if resource != "epochs":
+            self.cost_of = lambda trial, result: result[resource]
         # Ray does not say how many trials fit at once. The most that ever ran at once is known to
         # fit.
         self._slots = 0
@@ -183,13 +199,7 @@ class Asha(FIFOScheduler):
         """Decide at a rung; a trial that passes on the spot is saved there as well."""
         trial_id = trial.trial_id
         target = self.halving[trial_id].target
-        decision = self.halving.report(
-            trial_id,
-            result["epoch"],
-            result["val_cer"],
-            result["val_loss"],
-            _upcoming(tune_controller),
-        )
+        decision = self._report(trial, result, _upcoming(tune_controller))
         trial.invalidate_json_state()
         if decision is Decision.CONTINUE and self.halving[trial_id].target > target:
             # A trial that passes on the spot does not pause, so nothing else would save it at its
@@ -206,7 +216,7 @@ class Asha(FIFOScheduler):
             failure = ending_of(result["failure"]) or Ending(Why.FAILED, epoch=epoch)
             self.halving.end(trial_id, State.FAILED, failure)
         elif epoch and self.halving[trial_id].state is State.TRAINING:
-            self.halving.report(trial_id, epoch, result["val_cer"], result["val_loss"])
+            self._report(trial, result)
         self.halving.end(trial_id, State.STOPPED, Ending(Why.ENDED, epoch=epoch))
         trial.invalidate_json_state()
 
@@ -228,32 +238,42 @@ class Asha(FIFOScheduler):
         fill slots that appear, one promotion waits ahead.
         """
         upcoming = _upcoming(tune_controller)
-        # Trials that no result can promote must end, or Ray would wait for them for ever.
-        for trial_id in self.halving.hopeless(upcoming):
-            if self._trials[trial_id].status == Trial.PAUSED:
-                self.halving.stop(trial_id)
-                tune_controller.stop_trial(self._trials[trial_id])
-        waiting, running = self._waiting_and_running()
-        promoted = next((trial for trial in waiting if self._is_promoted(trial)), None)
-        if promoted:
-            return promoted
-        self._slots = max(self._slots, running)
-        chosen_id = self.halving.promotable(upcoming)
-        if chosen_id is None or (waiting and running >= self._slots):
-            return waiting[0] if waiting else None
-        chosen = self._trials[chosen_id]
-        # Its checkpoint is still being written. A trial that started now would go on from an
-        # older one.
-        if chosen.status != Trial.PAUSED or chosen.is_saving:
-            return None
-        self.halving.promote(chosen_id)
-        self._activate(chosen)
-        chosen.invalidate_json_state()
-        return chosen
+        while True:
+            # Trials that no result can promote must end, or Ray would wait for them for ever.
+            for trial_id in self.halving.hopeless(upcoming):
+                if self._trials[trial_id].status == Trial.PAUSED:
+                    self.halving.stop(trial_id)
+                    tune_controller.stop_trial(self._trials[trial_id])
+            waiting, running = self._waiting_and_running()
+            promoted = next((trial for trial in waiting if self._is_promoted(trial)), None)
+            if promoted:
+                return promoted
+            self._slots = max(self._slots, running)
+            chosen_id = self.halving.promotable(upcoming)
+            if chosen_id is None or (waiting and running >= self._slots):
+                return waiting[0] if waiting else None
+            chosen = self._trials[chosen_id]
+            # Its checkpoint is still being written. A trial that started now would go on from an
+            # older one.
+            if chosen.status != Trial.PAUSED or chosen.is_saving:
+                return None
+            chosen.invalidate_json_state()
+            # Its cost may have reached the next rung too. Then it is compared there, the slot is
+            # still free, and others may have become hopeless.
+            if self.halving.promote(chosen_id):
+                self._activate(chosen)
+                return chosen
 
     def debug_string(self) -> str:
         """Return a line for Ray's own progress table."""
         return f"asha: rungs {self.halving.rungs}, eta {self.halving.eta:g}"
+
+    def _report(
+        self, trial: Trial, result: Mapping[str, Any], upcoming: float = math.inf
+    ) -> Decision:
+        cost = None if self.cost_of is None else self.cost_of(trial, result)
+        metrics = result["val_cer"], result["val_loss"]
+        return self.halving.report(trial.trial_id, result["epoch"], *metrics, upcoming, cost)
 
     def _activate(self, trial: Trial) -> None:
         self._active.pop(trial.trial_id, None)
@@ -276,10 +296,14 @@ class Asha(FIFOScheduler):
 
 def _asha(schedule: Schedule, costs_of: CostsOf | None, pausing: bool) -> TrialScheduler:
     assert schedule.eta is not None, "decided for every scheduler with rungs"
-    epochs, last = list(schedule.rungs), schedule.epochs
+    if schedule.most is None:  # a search decides it by its sessions
+        raise ValueError("resource macs needs max_macs: add it, such as 'max_macs: 1.0e+13'")
+    rungs, last = list(schedule.rungs), schedule.epochs
     fronts = costs_of is not None
-    halving = Halving(epochs, last, schedule.eta, schedule.rank_by, pausing, fronts)
-    return Asha(halving, costs_of)
+    halving = Halving(rungs, last, schedule.eta, schedule.rank_by, pausing, fronts)
+    if schedule.resource != "epochs":
+        halving.most, halving.unit = schedule.most, UNITS[schedule.resource]
+    return Asha(halving, costs_of, schedule.resource)
 
 
 def _own(schedule: Schedule, chosen: Chosen) -> TrialScheduler:

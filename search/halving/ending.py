@@ -17,7 +17,7 @@ class Why(StrEnum):
     """Why a trial ended; the text of a member is what the trials table holds."""
 
     WHOLE = "whole"
-    """Trained to its last epoch."""
+    """Trained to its last epoch, or until it had cost what a trial may cost."""
     OUTRANKED = "outranked"
     """Too many others were better at a rung."""
     DIVERGED = "diverged"
@@ -83,6 +83,7 @@ _WORDS = {
     Why.SEARCH_FAILED: "the search failed: {message}",
     Why.ERROR: "{message}",  # the last, since it reads whatever no other does
 }
+_SPENT = "trained for {rung} in {epoch} epochs, as long as a trial may"
 _RETRIED = {Why.ERROR, Why.MEMORY, Why.GPU_MEMORY, Why.EVICTED, Why.CRASHED, Why.HUNG}
 """What ends a trial that is started again, a few times."""
 RULES = {Why.TARGET, Why.PATIENCE, Why.IMPROVEMENT}
@@ -102,8 +103,11 @@ class Ending:
     why: Why
     epoch: int | None = None
     """Epochs that the trial had trained."""
-    rung: int | None = None
-    """Epoch of the rung at which it was stopped."""
+    rung: float | None = None
+    """Epoch of the rung at which it was stopped; with a unit its cost, or the cost of a trial at
+    most."""
+    unit: str | None = None
+    """Unit of that cost: ``s``, or ``MACs`` for multiply-accumulates."""
     rank: int | None = None
     """How many were as good as it at the rung, itself included, or better."""
     reached: int | None = None
@@ -126,7 +130,9 @@ class Ending:
 
     def __str__(self) -> str:
         """Return it in words, as every table has them."""
-        text = _WORDS[self.why].format_map(vars(self))
+        rung = "" if self.rung is None else level(self.rung, self.unit)
+        words = _SPENT if self.why is Why.WHOLE and self.unit else _WORDS[self.why]
+        text = words.format_map({**vars(self), "rung": rung})
         if self.state is not None:
             text = f"{self.state} at epoch {self.epoch} when {text}"
         if self.times is not None:
@@ -160,6 +166,11 @@ def ending_of(known: Mapping[str, Any] | str | None) -> Ending | None:
         return Ending(**{**known, "why": Why(known["why"])})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"says why no trial ends: {dict(known)!r}: {error}") from None
+
+
+def level(cost: float, unit: str | None) -> str:
+    """Return a cost in words: ``9`` (epochs), ``90 s``, ``1.5e+12 MACs``."""
+    return f"{cost:g} {unit}" if unit else str(cost)
 
 
 _NUMBERS = ("epoch", "rung", "rank", "reached", "seconds", "times")

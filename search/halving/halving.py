@@ -1,20 +1,23 @@
 """Asynchronous successive halving: the decisions, free of Ray and of time.
 
-Li et al. 2020, arXiv:1810.05934. Trials are compared at rungs, which stand at fixed epochs; the
-best ``1 / eta`` of those that reached a rung pass it. ``search.engine.schedulers`` makes a
-scheduler of Ray Tune out of it. ``search.simulate`` measures it on recorded learning curves.
+Li et al. 2020, arXiv:1810.05934. Trials are compared at rungs. A rung is a level of what a training
+costs: epochs, seconds or multiply-accumulates. A trial reaches it with the first epoch that brings
+its cost to the level. The best ``1 / eta`` of those that reached a rung pass it.
+``search.engine.schedulers`` makes a scheduler of Ray Tune out of it. ``search.simulate`` measures
+it on recorded learning curves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any
 
-from search.halving.ending import Ending, Why, ending_of
+from search.halving.ending import Ending, Why, ending_of, level
+from search.halving.progress import Progress, State
 from search.halving.rung import Arrival, FrontRung, Rung
+
+__all__ = ["RANKINGS", "Arrival", "Decision", "Halving", "Progress", "State"]
 
 RANKINGS: dict[str, Callable[[float, float], float]] = {
     "loss": lambda cer, loss: loss,
@@ -35,56 +38,8 @@ class Decision(StrEnum):
     STOP = "STOP"
 
 
-class State(StrEnum):
-    """Where a trial stands in the search."""
-
-    TRAINING = "training"
-    """Running, or waiting for a slot."""
-    PAUSED = "paused"
-    """At a rung, holding a checkpoint and no slot."""
-    STOPPED = "stopped"
-    """Ended at a rung: too many others were better."""
-    FINISHED = "finished"
-    """Trained to the last epoch."""
-    DIVERGED = "diverged"
-    """Ended by a metric that is not finite."""
-    FAILED = "failed"
-    """Ended by an error."""
-
-
 _LIVE = (State.TRAINING, State.PAUSED, State.FINISHED)
 """Those of which a whole training has come or may still come."""
-
-
-@dataclass
-class Progress:
-    """What is known of one trial; plain values, so that it is saved and restored with the trial."""
-
-    order: int
-    """Trials are numbered as they are added."""
-    target: int = 0
-    """Index of the rung it trains towards, or stands at; len(rungs): the last epoch."""
-    epoch: int = 0
-    """Epochs trained."""
-    cer: float = math.inf
-    """Lowest validation CER so far (%)."""
-    loss: float = math.inf
-    """Lowest validation CTC loss so far."""
-    scores: list[float] = field(default_factory=list)
-    """What was compared at each rung it reached."""
-    costs: list[float] = field(default_factory=list)
-    """What is to be low beside the score, known before it trains."""
-    state: State = State.TRAINING
-    ended: dict[str, Any] = field(default_factory=dict)
-    """Why it ended: the facts of its ``Ending``; empty while it has not."""
-
-    @classmethod
-    def restored(cls, known: Mapping[str, Any]) -> Progress:
-        """Return what was saved with a trial; an older version saved a sentence for ``ended``."""
-        ending = ending_of(known.get("ended") or known.get("why"))
-        own = {name: value for name, value in known.items() if name != "why"}
-        own |= {"state": State(known["state"]), "ended": ending.facts if ending else {}}
-        return cls(**own)
 
 
 class Halving:
@@ -98,8 +53,11 @@ class Halving:
     has finished. So, when pausing, every search of which not every trial diverges or fails trains a
     winner to the last epoch.
 
+    An epoch may cost more than the rungs are apart. A trial that passes a rung then stands at the
+    next one at once, without training. So it has to be among the best at each.
+
     Args:
-        rungs: Epochs of comparison, increasing, below max_epochs.
+        rungs: Costs at which trials are compared, increasing.
         max_epochs: Epochs of a whole training.
         eta: One in eta passes a rung.
         rank_by: A key of ``RANKINGS``.
@@ -108,17 +66,21 @@ class Halving:
         fronts: Trials have costs beside their score, and a rung keeps the Pareto front.
         patience: How many trials the first rung waits for before it promotes any; half of the
             search's if that is fewer. The next rung waits for one in eta of them, and so on.
+        most: What a trial may cost; with the epoch that reaches it, it ends.
+        unit: Unit of costs in words, such as ``s``; empty for epochs.
     """
 
     def __init__(
         self,
-        rungs: list[int],
+        rungs: Sequence[float],
         max_epochs: int,
         eta: float,
         rank_by: str = "both",
         pausing: bool = True,
         fronts: bool = False,
         patience: int = 32,
+        most: float = math.inf,
+        unit: str = "",
     ) -> None:
         self.rungs = rungs
         self.max_epochs = max_epochs
@@ -127,6 +89,8 @@ class Halving:
         self.pausing = pausing
         self.fronts = fronts
         self.patience = patience
+        self.most = most
+        self.unit = unit
         self._progress: dict[str, Progress] = {}
         # Each rung keeps its trials sorted, so no decision looks at all trials of the search. A
         # plain form that does stands in the tests, and both must agree.
@@ -155,7 +119,13 @@ class Halving:
         return progress
 
     def report(
-        self, trial_id: str, epoch: int, cer: float, loss: float, upcoming: float = math.inf
+        self,
+        trial_id: str,
+        epoch: int,
+        cer: float,
+        loss: float,
+        upcoming: float = math.inf,
+        cost: float | None = None,
     ) -> Decision:
         """Take in an epoch's result and decide how the trial goes on.
 
@@ -165,12 +135,18 @@ class Halving:
             cer: Validation CER (%).
             loss: Validation CTC loss.
             upcoming: Trials that the search may still add.
+            cost: What the epoch cost; None: rungs count epochs.
 
         Returns:
             PAUSE only when pausing.
         """
         trial = self._progress[trial_id]
-        trial.epoch = max(trial.epoch, epoch)
+        again = epoch < trial.epoch
+        # A trial that went back to a checkpoint repeats epochs. Their first cost counts, so that
+        # it reaches its rung where it did.
+        if epoch > trial.epoch:
+            trial.cost += epoch - trial.epoch if cost is None else cost
+            trial.epoch = epoch
         if not (math.isfinite(cer) and math.isfinite(loss)):
             name, value = ("val_loss", loss) if math.isfinite(cer) else ("val_cer", cer)
             # It counts as an arrival: the others at this rung compete for one in eta of all that
@@ -185,10 +161,20 @@ class Halving:
         if epoch >= self.max_epochs:
             self.end(trial_id, State.FINISHED, Ending(Why.WHOLE, epoch=self.max_epochs))
             return Decision.STOP
-        if trial.target == len(self.rungs) or epoch < self.rungs[trial.target]:
+        if again:
             return Decision.CONTINUE
-        self._enter(trial_id, RANKINGS[self.rank_by](trial.cer, trial.loss))
-        return self._pause(trial_id, upcoming) if self.pausing else self._pass_or_stop(trial_id)
+        if trial.cost >= self.most:
+            spent = Ending(Why.WHOLE, epoch=epoch, rung=self.most, unit=self.unit or None)
+            self.end(trial_id, State.FINISHED, spent)
+            return Decision.STOP
+        decision = Decision.CONTINUE
+        while decision is Decision.CONTINUE and self._is_at_rung(trial):
+            self._enter(trial_id, self._score(trial))
+            if self.pausing:
+                decision = self._pause(trial_id, upcoming)
+            else:
+                decision = self._pass_or_stop(trial_id)
+        return decision
 
     def promotable(self, upcoming: float = math.inf) -> str | None:
         """Return the paused trial to resume when a slot is free: highest rung first, then best."""
@@ -208,11 +194,21 @@ class Halving:
                 return rung.paused[0].trial_id
         return None
 
-    def promote(self, trial_id: str) -> None:
-        """Let a paused trial train towards its next rung."""
-        assert self._progress[trial_id].state is State.PAUSED, self._progress[trial_id]
+    def promote(self, trial_id: str) -> bool:
+        """Let a paused trial pass its rung.
+
+        Returns:
+            Whether it trains on. If its cost has reached the next rung too, it is paused there.
+        """
+        trial = self._progress[trial_id]
+        assert trial.state is State.PAUSED, trial
         self._set_state(trial_id, State.TRAINING)
         self._pass(trial_id)
+        if not self._is_at_rung(trial):
+            return True
+        self._enter(trial_id, self._score(trial))
+        self._set_state(trial_id, State.PAUSED)
+        return False
 
     def hopeless(self, upcoming: float) -> list[str]:
         """Return the paused trials to give up: no further result could promote them.
@@ -232,7 +228,9 @@ class Halving:
     def stop(self, trial_id: str) -> None:
         """End a paused trial for its rank."""
         rung, rank, reached = self._standing(trial_id)
-        outranked = Ending(Why.OUTRANKED, rung=rung, rank=rank, reached=reached)
+        outranked = Ending(
+            Why.OUTRANKED, rung=rung, unit=self.unit or None, rank=rank, reached=reached
+        )
         self.end(trial_id, State.STOPPED, outranked)
 
     def end(self, trial_id: str, state: State, why: Ending) -> None:
@@ -254,14 +252,23 @@ class Halving:
         trial = self._progress[trial_id]
         if trial.state is State.PAUSED:
             rung, rank, reached = self._standing(trial_id)
-            return f"paused at rung {rung}: rank {rank} of {reached}"
+            return f"paused at rung {level(rung, self.unit)}: rank {rank} of {reached}"
         if trial.state is State.TRAINING:
-            return f"training to epoch {[*self.rungs, self.max_epochs][trial.target]}"
+            if trial.target == len(self.rungs) or not self.unit:
+                return f"training to epoch {[*self.rungs, self.max_epochs][trial.target]}"
+            return f"training to rung {level(self.rungs[trial.target], self.unit)}"
         return str(self.ending(trial_id) or "")
 
     def ending(self, trial_id: str) -> Ending | None:
         """Return why a trial ended; None while it trains or is paused."""
         return ending_of(self._progress[trial_id].ended)
+
+    def _is_at_rung(self, trial: Progress) -> bool:
+        """Return whether a trial's cost has reached the rung that it trained towards."""
+        return trial.target < len(self.rungs) and trial.cost >= self.rungs[trial.target]
+
+    def _score(self, trial: Progress) -> float:
+        return RANKINGS[self.rank_by](trial.cer, trial.loss)
 
     def _enter(self, trial_id: str, score: float) -> None:
         """Note a trial's score at the rung it trained towards, in place of an earlier one."""
@@ -280,9 +287,9 @@ class Halving:
 
     def _pause(self, trial_id: str, upcoming: float) -> Decision:
         self._set_state(trial_id, State.PAUSED)
-        if self.promotable(upcoming) == trial_id:
-            self.promote(trial_id)
-            return Decision.CONTINUE
+        while self.promotable(upcoming) == trial_id:
+            if self.promote(trial_id):
+                return Decision.CONTINUE
         if trial_id in self.hopeless(upcoming):
             self.stop(trial_id)
             return Decision.STOP
@@ -351,8 +358,8 @@ class Halving:
         trial = self._progress[trial_id]
         return Arrival(trial.scores[trial.target], trial.order, trial_id)
 
-    def _standing(self, trial_id: str) -> tuple[int, int, int]:
-        """Return a trial's rung (its epoch), its rank there, and how many reached it."""
+    def _standing(self, trial_id: str) -> tuple[float, int, int]:
+        """Return a trial's rung (its cost), its rank there, and how many reached it."""
         target = self._progress[trial_id].target
         rung = self._rungs[target]
         return self.rungs[target], rung.rank(self._entry(trial_id)), len(rung.entries)

@@ -16,6 +16,8 @@ LAST_RUNG = 0.9
 
 HALVING = ("asha", "asha_stopping")
 """Schedulers that compare trials at rungs."""
+UNITS = {"epochs": "", "seconds": "s", "macs": "MACs"}
+"""What rungs may count, and its unit in words."""
 
 
 class Defaults(NamedTuple):
@@ -49,26 +51,35 @@ class Schedule:
     Attributes:
         name: the scheduler.
         epochs: of a whole training.
-        grace: that every trial has before it is compared.
+        grace: that every trial has before it is compared (epochs, or what rungs count).
         eta: one in eta goes on; None where the scheduler has a default of its own.
         rank_by: what rungs compare.
-        rungs: epochs at which trials are compared, ascending; none where the scheduler has none.
+        rungs: costs at which trials are compared, ascending; none where the scheduler has none, or
+            where ``most`` is not known yet.
         options: all that were given, by name: those above and a scheduler's own.
+        resource: what rungs count: ``epochs``, ``seconds`` of training, or ``macs``, its
+            multiply-accumulates.
+        most: what a trial costs at most, in that; of epochs as many as ``epochs``. None: ``macs``
+            of which the sessions have yet to say how many a training takes.
     """
 
     name: str
     epochs: int
-    grace: int
+    grace: float
     eta: float | None
     rank_by: str
-    rungs: tuple[int, ...] = ()
+    rungs: tuple[float, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    resource: str = "epochs"
+    most: float | None = None
 
 
 def expected_epochs(
-    last: int, rungs: Sequence[int], eta: float, done: int = 0, is_compared: bool = False
+    last: float, rungs: Sequence[float], eta: float, done: float = 0, is_compared: bool = False
 ) -> float:
     """Return the epochs that a trial of successive halving still trains, on average.
+
+    Of other rungs, those of seconds or operations, it returns these.
 
     Args:
         last: epochs of a whole training.
@@ -87,9 +98,12 @@ def resolve(
     epochs: int,
     aligned: int = 0,
     *,
-    grace: int | None = None,
+    grace: float | None = None,
     eta: float | None = None,
     rank_by: str | None = None,
+    resource: str | None = None,
+    max_seconds: float | None = None,
+    max_macs: float | None = None,
     **own: Any,
 ) -> Schedule:
     """Return a scheduler with what is not given decided; what was decided once stays.
@@ -98,21 +112,31 @@ def resolve(
         name: the scheduler.
         epochs: of a whole training.
         aligned: epochs that every trial has the framewise loss of an aligned start, at least.
-        grace: first rung (epochs).
+        grace: first rung (epochs, or what rungs count).
         eta: one in eta passes a rung.
         rank_by: what rungs compare.
+        resource: what rungs count.
+        max_seconds: training of a trial at most, where they count seconds.
+        max_macs: its multiply-accumulates at most, where they count those.
         own: the scheduler's other options.
     """
-    given = {"grace": grace, "eta": eta, "rank_by": rank_by, **own}
+    given = {"grace": grace, "eta": eta, "rank_by": rank_by, "resource": resource}
+    given |= {"max_seconds": max_seconds, "max_macs": max_macs, **own}
     given = {option: value for option, value in given.items() if value is not None}
     usual = defaults(epochs, aligned)
-    grace = usual.grace if grace is None else grace
-    rank_by = rank_by or DEFAULT_RANKING
+    rank_by, resource = rank_by or DEFAULT_RANKING, resource or "epochs"
     if name not in HALVING:
-        grace = epochs if name == "none" else grace
+        grace = epochs if name == "none" else usual.grace if grace is None else grace
         return Schedule(name, epochs, grace, eta, rank_by, options=given)
     eta = usual.eta if eta is None else eta
-    return Schedule(name, epochs, grace, eta, rank_by, tuple(rungs(epochs, grace, eta)), given)
+    most = {"epochs": epochs, "seconds": max_seconds, "macs": max_macs}[resource]
+    if grace is None:
+        # The same part of a training, whatever its length is counted in.
+        grace = usual.grace
+        if resource != "epochs" and most is not None:
+            grace = float(f"{grace * most / epochs:.3g}")
+    found = () if most is None else rungs(most, grace, eta, resource == "epochs")
+    return Schedule(name, epochs, grace, eta, rank_by, tuple(found), given, resource, most)
 
 
 def defaults(max_epochs: int, aligned: int) -> Defaults:
@@ -135,18 +159,28 @@ def aligned_epochs(training: Mapping[str, Any]) -> int:
     return _fewest(training.get("aligned_start"))
 
 
-def rungs(max_epochs: int, grace: int, eta: float) -> list[int]:
-    """Return the epochs of comparison: grace, and on by factors of eta.
+def rungs(most: float, grace: float, eta: float, whole: bool = True) -> list[float]:
+    """Return the levels of comparison: grace, and on by factors of eta.
+
+    Args:
+        most: epochs of a whole training, or what it costs at most.
+        grace: the first level.
+        eta: factor between two levels.
+        whole: levels are epochs; others are rounded to three digits.
 
     >>> rungs(50, grace=4, eta=1.5)
     [4, 6, 9, 14, 20, 30]
+    >>> rungs(600, grace=30, eta=3, whole=False)
+    [30.0, 90.0, 270.0]
     """
-    epochs: list[int] = []
+    levels: list[float] = []
     milestone = float(grace)
-    while round(milestone) < max_epochs and (not epochs or milestone <= LAST_RUNG * max_epochs):
-        epochs.append(round(milestone))
+    while (level := round(milestone) if whole else float(f"{milestone:.3g}")) < most and (
+        not levels or milestone <= LAST_RUNG * most
+    ):
+        levels.append(level)
         milestone *= eta
-    return sorted(set(epochs))
+    return sorted(set(levels))
 
 
 def _fewest(start: Any) -> int:

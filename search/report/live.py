@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from search.display.table import Table
 from search.display.words import duration, number
-from search.halving.ending import Why
+from search.halving.ending import Why, level
 from search.halving.rungs import expected_epochs
 from search.report.run import Run, Trial
 from search.results.growing_tables import curves_of
@@ -86,7 +86,8 @@ def _given_up(run: Run) -> Table:
 def _why(trial: Trial) -> str:
     """Return why a trial ended, alike for all that ended by the same rule."""
     if trial.ending is not None and trial.ending.why is Why.OUTRANKED:
-        return f"too many others were better at rung {trial.ending.rung}"
+        rung = level(trial.ending.rung or 0, trial.ending.unit)
+        return f"too many others were better at rung {rung}"
     return trial.reason or trial.state
 
 
@@ -129,7 +130,9 @@ def _left(run: Run, planned: int) -> float | None:
         each = sum(ended) / len(ended)
     else:
         # Where a scheduler has no rungs, every trial may be trained whole.
-        each = expected_epochs(run.max_epochs, run.rungs, run.schedule.eta or 1.0)
+        most = run.schedule.most or run.max_epochs
+        each = expected_epochs(most, run.schedule.rungs, run.schedule.eta or 1.0)
+        each *= run.max_epochs / most
     running = sum(trial.state == RUNNING for trial in run.trials)
     return max(planned * each - done, 0.5 * running) * run.elapsed / done
 

@@ -198,9 +198,9 @@ class Run:
         return resolve(scheduler.name, self.max_epochs, aligned, **scheduler.options)
 
     @property
-    def rungs(self) -> list[int]:
-        """Epochs at which the scheduler compared trials; none where it has no rungs."""
-        return list(self.schedule.rungs)
+    def rungs(self) -> list[float]:
+        """Epochs at which the scheduler compared trials; none where it compared at none."""
+        return list(self.schedule.rungs) if self.schedule.resource == "epochs" else []
 
     @cached_property
     def varied(self) -> list[str]:

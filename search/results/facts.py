@@ -92,10 +92,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_resources(value: Any) -> bool:
-    return (
+def _has_numbers(*keys: str) -> Callable[[Any], bool]:
+    return lambda value: (
         isinstance(value, Mapping)
-        and value.keys() == {"cpus", "gpus"}
+        and value.keys() == set(keys)
         and all(_is_number(each) for each in value.values())
     )
 
@@ -114,7 +114,14 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "synthetic": (lambda value: isinstance(value, bool), "true or false"),
     "subject": (_is_text, "a text"),
     "seed": (lambda value: type(value) is int, "a whole number"),
-    "resources_per_trial": (_is_resources, "an object with two numbers: cpus, gpus"),
+    "resources_per_trial": (
+        _has_numbers("cpus", "gpus"),
+        "an object with two numbers: cpus, gpus",
+    ),
+    "emg_seconds": (
+        _has_numbers("training", "validation"),
+        "an object with two numbers: training, validation",
+    ),
     "people": (_is_people, "an object with rank_by, and lists of users and their windows"),
     "storage": (lambda value: value is None or isinstance(value, str), "a URI or null"),
 }

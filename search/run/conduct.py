@@ -27,7 +27,7 @@ from search.engine.patching import left_out
 from search.engine.ray_session import engine
 from search.engine.recorder import Recorder
 from search.engine.resources import Resources, choose_resources, in_words
-from search.engine.schedulers import scheduler_from
+from search.engine.schedulers import Asha, scheduler_from
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import EmgTrial
 from search.engine.tuning import resume_trials, run_trials
@@ -37,6 +37,7 @@ from search.results.lock import running
 from search.results.own_files import unshare
 from search.results.people import scoring_in
 from search.results.session_files import is_synthetic
+from search.run.cost import cost_of, emg_seconds
 from search.run.forecast import TimeLeft
 from search.run.plan import Plan, schedule_of
 from search.run.ranking import print_ranking, send
@@ -119,6 +120,7 @@ def _write(plan: Plan, folder: RunFolder, resources: Resources, console: Console
     """Write what is searched, and on what, into the run folder."""
     facts = {name: fact for name, fact in plan.facts.items() if name != LEFT_OUT}
     facts["resources_per_trial"] = asdict(resources)
+    facts["emg_seconds"] = emg_seconds(plan.opened)
     facts["storage"] = folder.mirror.place.uri if folder.mirror else None
     if found := left_out():
         facts[LEFT_OUT] = found
@@ -160,6 +162,8 @@ def _train(
     """Train the trials, and return what recorded them."""
     space, facts = plan.space, folder.read_environment()
     scheduler = scheduler_of(space)
+    if isinstance(scheduler, Asha):
+        scheduler.cost_of = cost_of(plan.schedule.resource, plan.opened, resources)
     on = "synthetic data" if is_synthetic(facts) else whose(facts.get("subject", "unknown"))
     boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on, scoring_in(facts))
     listed = {number for number, _ in plan.listed or ()}

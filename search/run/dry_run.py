@@ -14,9 +14,10 @@ from emgmodels.notation import notation
 from emgmodels.windows.recording import Recording
 from search.display.words import duration, say
 from search.engine.gpu_share import step_bytes
-from search.halving.rungs import Schedule
+from search.halving.rungs import Schedule, expected_epochs
 from search.results.folder import RunFolder
 from search.results.record import COMPLETE, FAILED, STOPPED
+from search.run.cost import in_words
 from search.run.forecast import epochs_of_trial, slots_here
 from search.run.plan import Plan
 from search.space import Space
@@ -59,6 +60,8 @@ def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, st
         yield "start", start_in_words(configs[0], plan.start)
     yield "scheduler", _scheduler(plan, schedule)
     yield "epochs", _epochs(plan.trials - ended, schedule, plan.space)
+    if schedule.resource != "epochs":
+        yield "cost", _cost(plan.trials - ended, schedule)
     yield "memory", _memory(plan, configs)
     yield "slots", _slots(plan)
     for name, recordings in (("training", plan.opened.train), ("validation", plan.opened.val)):
@@ -110,17 +113,37 @@ def _scheduler(plan: Plan, schedule: Schedule) -> str:
         given = [f"{option} {value}" for option, value in schedule.options.items()]
         return ", ".join([schedule.name, *given])
     several = "s" * (len(schedule.rungs) > 1)
+    if schedule.resource == "epochs":
+        at = f"at epoch{several} {', '.join(map(str, schedule.rungs))}"
+    else:
+        levels = ", ".join(in_words(rung, schedule.resource) for rung in schedule.rungs)
+        at = f"after {levels} of training"
     text = (
-        f"{schedule.name}: rung{several} at epoch{several} "
-        f"{', '.join(map(str, schedule.rungs))}; one in "
+        f"{schedule.name}: rung{several} {at}; one in "
         f"{schedule.eta:g} passes; ranked by {schedule.rank_by}"
     )
     front = f"; keeps the Pareto front of {', '.join(objectives)}" if len(objectives) > 1 else ""
     return text + front
 
 
+def _cost(trials: int, schedule: Schedule) -> str:
+    """Say what trials cost at most, in what rungs count, and what is expected."""
+    assert schedule.most is not None, "decided with the plan"
+    each = expected_epochs(schedule.most, schedule.rungs, schedule.eta or 1.0)
+    whole, of_all, usual, usual_of_all = (
+        in_words(cost, schedule.resource)
+        for cost in (schedule.most, trials * schedule.most, each, trials * each)
+    )
+    return (
+        f"{whole} of training a trial, {of_all} in all at most; expected {usual} a trial, "
+        f"{usual_of_all} in all"
+    )
+
+
 def _epochs(trials: int, schedule: Schedule, space: Space) -> str:
     most = trials * schedule.epochs
+    if schedule.resource != "epochs":
+        return f"{schedule.epochs} a trial at most, fewer where they cost more than a trial may"
     text = f"{schedule.epochs} a trial, {most:,} in all at most"
     if schedule.rungs:
         each = epochs_of_trial(schedule)

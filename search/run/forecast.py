@@ -20,17 +20,25 @@ from search.run.sessions import Opened
 from search.space import Space
 
 
-def epochs_of_trial(schedule: Schedule, done: int = 0, is_compared: bool = False) -> float:
+def epochs_of_trial(
+    schedule: Schedule, done: int = 0, is_compared: bool = False, cost: float | None = None
+) -> float:
     """Return the epochs that a trial still trains on average, all where there are no rungs.
 
     Args:
         schedule: which trials end early.
         done: epochs that it has trained.
         is_compared: whether it waits at a rung.
+        cost: of one of its epochs, where rungs count something else; None: it can just be trained
+            whole.
     """
-    if not schedule.rungs or schedule.eta is None:
-        return float(max(0, schedule.epochs - done))
-    return expected_epochs(schedule.epochs, schedule.rungs, schedule.eta, done, is_compared)
+    left = float(max(0, schedule.epochs - done))
+    if not schedule.rungs or schedule.eta is None or schedule.most is None:
+        return left
+    if schedule.resource == "epochs" or not cost:
+        cost = schedule.most / schedule.epochs
+    most, spent = max(schedule.most, done * cost), done * cost
+    return min(left, expected_epochs(most, schedule.rungs, schedule.eta, spent, is_compared) / cost)
 
 
 def slots_here(resources: Resources) -> int:
@@ -66,15 +74,26 @@ class TimeLeft:
         if not paces:
             return None if self.before is None else max(0.0, self.before - elapsed)
         pace = float(np.mean(list(paces.values())))
-        left = max(0, self.trials - len(begun)) * epochs_of_trial(self.schedule) * pace
+        cost = self._cost(pace, pace)
+        left = max(0, self.trials - len(begun)) * pace
+        left *= epochs_of_trial(self.schedule, cost=cost)
         for trial in begun:
             if trial.state in UNFINISHED:
-                epochs = epochs_of_trial(self.schedule, trial.epoch, trial.state == PAUSED)
+                cost = self._cost(paces.get(trial.number, pace), pace)
+                is_compared = trial.state == PAUSED
+                epochs = epochs_of_trial(self.schedule, trial.epoch, is_compared, cost)
                 beat = self.pulse.read(trial.number) if trial.state == RUNNING else None
                 if beat is not None and beat.epoch == trial.epoch + 1:
                     epochs = max(0.0, epochs - beat.share)
                 left += epochs * paces.get(trial.number, pace)
         return left / max(1, sum(trial.state == RUNNING for trial in begun))
+
+    def _cost(self, own: float, usual: float) -> float | None:
+        """Return what an epoch costs that takes so many seconds, where others usually take more."""
+        if self.schedule.resource == "seconds":
+            return own
+        most = self.schedule.most
+        return most and most / self.schedule.epochs * own / usual
 
 
 def tell_time(
@@ -114,6 +133,10 @@ def tell_time(
     )
     if found is None:
         return space, None
+    if schedule.resource == "seconds":
+        # Now it is known how many epochs of a typical trial these seconds are.
+        share = epochs_of_trial(schedule, cost=found.epoch) / epochs_of_trial(schedule)
+        found = replace(found, search=found.search * share)
     if fits and budget is not None and (fitting := that_fit(found, trials, budget)) < trials:
         say(
             console,

@@ -31,6 +31,7 @@ from search.halving.rungs import Schedule, aligned_epochs, resolve
 from search.results.folder import RunFolder
 from search.results.own_files import check_parent
 from search.results.people import people_facts
+from search.run.cost import typical_macs
 from search.run.earlier import learn
 from search.run.forecast import tell_time
 from search.run.sessions import (
@@ -127,7 +128,11 @@ def decided(space: Space, opened: Opened) -> Space:
 
     A search that goes on has the same rungs then, whatever the defaults are by then.
     """
-    scheduler, schedule = space.search.scheduler, schedule_of(space, opened.is_aligned(space))
+    scheduler = space.search.scheduler
+    if scheduler.resource == "macs" and scheduler.max_macs is None:
+        scheduler = scheduler.model_copy(update={"max_macs": typical_macs(space, opened)})
+        space = replace(space, search=space.search.model_copy(update={"scheduler": scheduler}))
+    schedule = schedule_of(space, opened.is_aligned(space))
     takes = SCHEDULER_OPTIONS.get(scheduler.name, ())  # one of the user's own has none of these
     if "grace" in takes and space.epochs > 1:  # one epoch has no rungs
         found = {**vars(schedule), **schedule.options}

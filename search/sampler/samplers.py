@@ -14,9 +14,10 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from emgmodels.own_code import CodeError, load, told
+from search.sampler.tpe import Tpe
 from search.space import SearchConfig, Space
+from search.space.choices import Chosen
 from search.space.draws import UnitDraw
-from search.space.settings import Chosen
 
 # Stages that are absent have no dimension in use, so dimensions are given to parameters as they
 # first appear.
@@ -65,11 +66,7 @@ def _own(search: SearchConfig, chosen: Chosen) -> BaseSampler:
 
 
 def _tpe(search: SearchConfig) -> BaseSampler:
-    # Group: parameters that only some architectures have get models of their own. Constant liar:
-    # trials that run side by side are not suggested twice.
-    return optuna.samplers.TPESampler(
-        seed=search.seed, multivariate=True, group=True, constant_liar=True
-    )
+    return Tpe(search.seed)
 
 
 # Optuna's own would draw from where its generator stands, which a killed process takes with it.

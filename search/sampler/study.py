@@ -34,8 +34,8 @@ _FORCE_EVERY = 1.0
 # Others take a time that does not depend on the number of trials.
 _LIMITED = (optuna.samplers.TPESampler, optuna.samplers.GPSampler)
 """Samplers whose time for a suggestion grows with the trials that they see."""
-_SHOWN = 400
-"""Trials that they see."""
+_SHOWN = 250
+"""Trials that they see: the fewest of which TPE takes its 25 good ones, as of any number."""
 _SHOWN_BEST = 100
 """Those of the earlier ones that they see, the best; the others are the latest."""
 # Between two choices the latest trials in view grow by up to 25, so that none is lost.
@@ -70,10 +70,22 @@ class SearchStudy(optuna.Study):
     """What the study is written to."""
     shown: Shown
     """How the sampler sees a trial."""
+    _now: list[FrozenTrial] | None = None
+    """What TPE sees while one trial is suggested."""
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         """Write what is done meanwhile at once: all of it is in the journal, or nothing."""
         return contextlib.nullcontext() if self.journal is None else self.journal.together()
+
+    def ask(self, *given: Any, **options: Any) -> optuna.Trial:
+        """Return a new trial, whose parameters follow from the trials as they are now."""
+        self._now = None
+        return super().ask(*given, **options)
+
+    def tell(self, *given: Any, **options: Any) -> FrozenTrial:
+        """Record how a trial ended."""
+        self._now = None
+        return super().tell(*given, **options)
 
     def report(self, trial: optuna.Trial, epoch: int, cer: float) -> None:
         """Record the validation CER (%) of an epoch, of several objectives too.
@@ -82,6 +94,7 @@ class SearchStudy(optuna.Study):
         """
         # Without it no sampler would learn from stopped trials of a search with several
         # objectives.
+        self._now = None
         self._storage.set_trial_intermediate_value(trial._trial_id, epoch, float(cer))
 
     def rest(self) -> None:
@@ -97,6 +110,7 @@ class SearchStudy(optuna.Study):
         self._turn(TrialState.WAITING, TrialState.RUNNING)
 
     def _turn(self, before: TrialState, after: TrialState) -> None:
+        self._now = None
         with self.together():
             for trial in self.recorded():
                 if trial.state == before and RAY_TRIAL in trial.user_attrs:
@@ -113,7 +127,13 @@ class SearchStudy(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        trials = map(self.shown, self._seen(use_cache))
+        trials = self._now
+        if trials is None:
+            trials = list(map(self.shown, self._seen(use_cache)))
+            # TPE asks again for each group of parameters. It leaves out the trial that is being
+            # suggested, and no other changes meanwhile.
+            if isinstance(self.sampler, optuna.samplers.TPESampler):
+                self._now = trials
         wanted = [trial for trial in trials if states is None or trial.state in states]
         return copy.deepcopy(wanted) if deepcopy else wanted
 
@@ -128,7 +148,7 @@ class SearchStudy(optuna.Study):
         split = len(trials) // _CHOSEN_EVERY * _CHOSEN_EVERY - _SHOWN + _SHOWN_BEST
         if split != self._split:
             self._split = split
-            best = heapq.nsmallest(_SHOWN_BEST, trials[:split], _rank)
+            best = heapq.nsmallest(_SHOWN_BEST, map(self.shown, trials[:split]), _rank)
             self._best = sorted(trial.number for trial in best)
         return [*(trials[number] for number in self._best), *trials[split:]]
 

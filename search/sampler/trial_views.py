@@ -29,8 +29,11 @@ def shown_to(sampler: BaseSampler, space: Space) -> Shown:
     All else takes complete trials only, and most trials of a search are stopped.
     """
     # Shown as complete, a trial that was stopped early would look worse than it is: TPE compares
-    # it at the epoch where it stopped.
-    if isinstance(sampler, optuna.samplers.TPESampler) and len(space.search.objectives) == 1:
+    # it at the epoch where it stopped. Where rungs count what epochs cost, a fast architecture has
+    # more epochs at each rung, and would look better than it is.
+    by_epochs = space.search.scheduler.resource in (None, "epochs")
+    one = len(space.search.objectives) == 1
+    if isinstance(sampler, optuna.samplers.TPESampler) and one and by_epochs:
         return as_pruned
     return AsComplete(space, constraints=not isinstance(sampler, optuna.samplers.GPSampler))
 
@@ -91,6 +94,8 @@ class AsComplete:
         return shown
 
     def _values(self, trial: FrozenTrial, cer: float) -> list[float]:
+        if len(self._space.search.objectives) == 1:
+            return [cer]
         if trial.number not in self._known:
             config = self._space.suggest(optuna.trial.FixedTrial(trial.params))
             self._known[trial.number] = objectives(self._space, cer, config)
@@ -104,4 +109,6 @@ class AsComplete:
 def _first_comparison(space: Space) -> int:
     """Return the first epoch at which a search compares trials; the last where it never does."""
     scheduler, aligned = space.search.scheduler, aligned_epochs(space.training.plain())
-    return resolve(scheduler.name, space.epochs, aligned, **scheduler.options).grace
+    if scheduler.resource not in (None, "epochs"):
+        return 1  # a slow architecture's first epoch may reach the first rung
+    return int(resolve(scheduler.name, space.epochs, aligned, **scheduler.options).grace)

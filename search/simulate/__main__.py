@@ -44,9 +44,17 @@ def simulate(
             "again for another."
         ),
     ] = None,
-    grace: Annotated[int | None, typer.Option(help="First rung (epochs).")] = None,
+    grace: Annotated[
+        float | None, typer.Option(help="First rung (epochs, or what rungs count).")
+    ] = None,
     eta: Annotated[float | None, typer.Option(help="One in eta passes a rung.")] = None,
     rank_by: Annotated[str | None, typer.Option(help="Compare by loss, cer or both.")] = None,
+    resource: Annotated[
+        str | None,
+        typer.Option(
+            help="Rungs count epochs, seconds or macs; a trial ends at twice the median's."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(min=2, help="Epochs of a whole training; else what half of the curves reach."),
@@ -65,7 +73,8 @@ def simulate(
     figure: Annotated[Path | None, typer.Option(help="Draw cost against regret here.")] = None,
 ) -> None:
     """Replay recorded learning curves through schedulers, without training."""
-    given = {"grace": grace, "eta": eta, "rank_by": rank_by}
+    whole = int(grace) if grace is not None and grace.is_integer() else grace
+    given = {"grace": whole, "eta": eta, "rank_by": rank_by, "resource": resource}
     options = {key: value for key, value in given.items() if value is not None}
     names = scheduler or ["asha"]
     from search.simulate.simulation import Asked, replay_searches

@@ -11,55 +11,30 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from emgmodels.paths import refuse_pointer
-from search.results.growing_tables import curves_of
+from search.simulate.curves import Curve, lowest, read_curves, whole
+
+__all__ = [
+    "NEAR_BEST",
+    "Curve",
+    "Outcome",
+    "Replay",
+    "ReplaySummary",
+    "ReplayTrial",
+    "lowest",
+    "read_curves",
+    "replay_many",
+    "whole",
+]
 
 # Differences below it would be decided by the seed.
 NEAR_BEST = 0.4
 """CER points: what the same configuration differs by from seed to seed."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A recorded training."""
-
-    name: str
-    source: str
-    """Where it comes from: curves of one source resemble each other."""
-    cer: list[float]
-    """Validation CER (%) of each epoch from 1."""
-    loss: list[float]
-    """Validation CTC loss of each epoch from 1."""
-    seconds: list[float] | None
-    """Duration of each epoch; None: not recorded."""
-
-    @property
-    def best(self) -> float:
-        """Lowest validation CER of the whole training (%)."""
-        return lowest(self.cer)
-
-    @property
-    def diverged(self) -> bool:
-        """Whether it ended by a metric that is not finite."""
-        return not math.isfinite(self.cer[-1] + self.loss[-1])
-
-    def cut(self, epochs: int) -> Curve:
-        """Return its first epochs, or as many as a training has that ends where it diverges."""
-        metrics = zip(self.cer[:epochs], self.loss[:epochs], strict=True)
-        finite = sum(1 for _ in itertools.takewhile(math.isfinite, map(sum, metrics)))
-        # The epoch that is not finite stays, since the scheduler must see it.
-        end = min(epochs, finite + 1)
-        seconds = self.seconds and self.seconds[:end]
-        return Curve(self.name, self.source, self.cer[:end], self.loss[:end], seconds)
 
 
 @dataclass(frozen=True)
@@ -72,6 +47,8 @@ class Outcome:
     """CER points between the best found and the best there was."""
     time: float
     """Duration (s); in epochs where seconds were not recorded."""
+    near: float = math.inf
+    """When it first had a CER within 0.4 points of the best there was; infinite: never."""
 
 
 @dataclass(frozen=True)
@@ -114,45 +91,6 @@ class ReplaySummary:
     def time(self) -> float:
         """Mean duration (s, or epochs)."""
         return float(np.mean([outcome.time for outcome in self.outcomes]))
-
-
-def read_curves(path: Path) -> list[Curve]:
-    """Read a run folder (its ``curves.parquet``) or a CSV of learning curves.
-
-    A CSV has columns run, epoch, val_cer, val_loss; source and seconds are used where present.
-
-    Raises:
-        ValueError: the file is missing, no table, lacks a column or holds no curve.
-    """
-    folder = path.is_dir()
-    file, name = (path / "curves.parquet", "trial") if folder else (path, "run")
-    if not (file.is_file() or (folder and curves_of(path).exists())):
-        wanted = "a run folder with its curves.parquet, or a CSV of curves"
-        raise ValueError(f"{file}: does not exist; give {wanted}")
-    table = curves_of(path).read() if folder else _read_csv(file)
-    needed = [name, "epoch", "val_cer", "val_loss"]
-    if missing := [column for column in needed if column not in table.column_names]:
-        raise ValueError(f"{file}: has no column {', '.join(missing)}; needs {', '.join(needed)}")
-    columns = [*needed, *(each for each in ("source", "seconds") if each in table.column_names)]
-    if twice := [column for column in columns if table.column_names.count(column) > 1]:
-        raise ValueError(f"{file}: has the column {twice[0]} twice: leave one of them out")
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for row in table.select(columns).to_pylist():
-        rows.setdefault(str(row[name]), []).append(row)
-    if not rows:
-        raise ValueError(f"{file}: holds no learning curve")
-    return [_curve(file, run, of) for run, of in rows.items()]
-
-
-def whole(curves: list[Curve], epochs: int) -> list[Curve]:
-    """Return the first epochs of the curves that have as many, or that diverged before."""
-    short = [curve.cut(epochs) for curve in curves]
-    return [curve for curve in short if len(curve.cer) == epochs or curve.diverged]
-
-
-def lowest(cer: list[float]) -> float:
-    """Return the lowest finite value, infinity when there is none."""
-    return min((value for value in cer if math.isfinite(value)), default=math.inf)
 
 
 def replay_many(
@@ -214,6 +152,8 @@ class ReplayTrial:
             "training_iteration": self.epoch,
             "val_cer": self.curve.cer[index],
             "val_loss": self.curve.loss[index],
+            **({"seconds": self.curve.seconds[index]} if self.curve.seconds else {}),
+            **({"macs": self.curve.macs} if self.curve.macs else {}),
         }
 
 
@@ -225,10 +165,16 @@ class Replay:
         scheduler: A scheduler of Ray Tune.
         epochs: Epochs of a whole training.
         slots: Trials that train at a time.
+        near: CER (%) whose first time ``Outcome.near`` tells; None: 0.4 points above the best.
     """
 
     def __init__(
-        self, curves: list[Curve], scheduler: TrialScheduler, epochs: int, slots: int
+        self,
+        curves: list[Curve],
+        scheduler: TrialScheduler,
+        epochs: int,
+        slots: int,
+        near: float | None = None,
     ) -> None:
         self.curves, self.scheduler, self.epochs, self.slots = curves, scheduler, epochs, slots
         # Schedulers ask the controller's searcher how many trials may still come.
@@ -239,6 +185,7 @@ class Replay:
         self.saved: list[tuple[str, int]] = []
         self.trained: list[tuple[str, int]] = []
         self.most_running = 0
+        self._wanted, self._near = near, math.inf
         self._events: list[tuple[float, int, ReplayTrial]] = []
         self._now = 0.0
         # Two epochs that end at the same time are taken in the order in which they began.
@@ -247,10 +194,14 @@ class Replay:
 
     def run(self) -> Outcome:
         """Run the search to its end."""
+        best = min(curve.best for curve in self.curves)
+        wanted = best + NEAR_BEST if self._wanted is None else self._wanted
         self._start_trials()
         while self._events:
             self._now, _, trial = heapq.heappop(self._events)
             trial.epoch += 1
+            if trial.curve.cer[trial.epoch - 1] <= wanted:
+                self._near = min(self._near, self._now)
             self.trained.append((trial.trial_id, trial.epoch))
             if self._decide(trial) == TrialScheduler.CONTINUE:
                 self._train_epoch(trial)
@@ -263,9 +214,9 @@ class Replay:
         # Only what was trained counts: what a stopped trial would have reached is unknown to a
         # search.
         found = min(lowest(trial.curve.cer[: trial.epoch]) for trial in self.trials)
-        best = min(curve.best for curve in self.curves)
         share = len(self.trained) / (self.epochs * len(self.curves))
-        return Outcome(share, found - best if math.isfinite(best) else 0.0, self._now)
+        regret = found - best if math.isfinite(best) else 0.0
+        return Outcome(share, regret, self._now, self._near)
 
     def is_finished(self) -> bool:
         """Return whether every trial was suggested, as a search algorithm says it."""
@@ -327,47 +278,3 @@ class Replay:
         # Without recorded times each epoch lasts as long as any other.
         seconds = trial.curve.seconds[trial.epoch] if trial.curve.seconds else 1.0
         heapq.heappush(self._events, (self._now + seconds, next(self._sequence), trial))
-
-
-def _read_csv(file: Path) -> pa.Table:
-    refuse_pointer(file)
-    try:
-        return pa.csv.read_csv(file)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: is not a table: {str(error).splitlines()[0]}") from None
-
-
-def _curve(file: Path, run: str, rows: list[dict[str, Any]]) -> Curve:
-    for row in rows:
-        row["epoch"] = _number(file, run, row, "epoch")
-    rows = sorted(rows, key=lambda row: row["epoch"])
-    epochs = [row["epoch"] for row in rows]
-    if epochs != list(range(1, len(rows) + 1)):
-        raise ValueError(
-            f"{file}: run {run}: epochs must be 1, 2, 3, ... without gaps or repeats, "
-            f"and are {', '.join(f'{epoch:g}' for epoch in epochs[:8])} ..."
-        )
-    timed = all(row.get("seconds") is not None for row in rows)
-    seconds = [_number(file, run, row, "seconds") for row in rows] if timed else None
-    if seconds and not all(0 <= each < math.inf for each in seconds):
-        raise ValueError(f"{file}: run {run}: seconds must be 0 or more, each epoch's own duration")
-    return Curve(
-        run,
-        str(rows[0].get("source", "")),
-        [_number(file, run, row, "val_cer") for row in rows],
-        [_number(file, run, row, "val_loss") for row in rows],
-        seconds,
-    )
-
-
-def _number(file: Path, run: str, row: dict[str, Any], column: str) -> float:
-    value = row[column]
-    try:
-        # Python takes True for 1, and a column of truths is surely the wrong one.
-        if not isinstance(value, bool):
-            return math.nan if value is None else float(value)
-    except (TypeError, ValueError, OverflowError):  # text, a date, a time of day, a list
-        pass
-    at = "" if column == "epoch" else f", epoch {row['epoch']:g}"
-    shown = repr(value) if isinstance(value, str) else str(value)
-    raise ValueError(f"{file}: run {run}{at}: {column} is {shown}, and must be a number")

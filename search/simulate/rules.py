@@ -17,7 +17,7 @@ from emgmodels.own_code import Reference, find_code, install, load
 from search.engine.schedulers import make_scheduler
 from search.halving.halving import RANKINGS
 from search.simulate.replay import Curve, ReplaySummary, replay_many
-from search.space.settings import Chosen
+from search.space.choices import Chosen
 
 RAY_ASHA = "ray_asha"
 """Ray's own ASHA, to compare with; it takes every CER at its word."""

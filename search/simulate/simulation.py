@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,14 +92,14 @@ def replay_searches(asked: Asked) -> None:
         _print_tuned(console, tuned, asked.bound)
         results[tuned.rule] = setting.replay(curves, tuned.rule)
     else:
-        for rule in _checked(asked.names, asked.options, setting.epochs, aligned):
+        for rule in _checked(asked.names, asked.options, setting.epochs, aligned, curves):
             results[rule] = setting.replay(curves, rule)
     if asked.compare:
         for other in track(compared(setting.epochs), "replaying", console=console):
             results.setdefault(other, setting.replay(curves, other))
     print_table(console, results, all(curve.seconds for curve in curves))
     if figure:
-        [default] = _checked(["asha"], {}, setting.epochs, aligned)
+        [default] = _checked(["asha"], {}, setting.epochs, aligned, curves)
         _draw(console, figure, results, asked.slots, default)
 
 
@@ -178,7 +179,11 @@ def _trials(
 
 
 def _checked(
-    schedulers: list[str], options: dict[str, Any], epochs: int, aligned: int
+    schedulers: list[str],
+    options: dict[str, Any],
+    epochs: int,
+    aligned: int,
+    curves: Sequence[Curve],
 ) -> list[Rule]:
     """Return the rules of schedulers, each with those of the options that it takes, or its own.
 
@@ -195,14 +200,33 @@ def _checked(
     for name, own in named:
         takes = known.get(name, ())
         own = {key: options[key] for key in options if key in takes or key not in taken} | own
+        if own.get("resource") in ("seconds", "macs") and name in HALVING:
+            own = _with_most(own, own["resource"], curves)
         if not is_own(name):
-            check_options(name, epochs, **own)
+            # As checked, since a duration is a text before.
+            own = check_options(name, epochs, **own).options
         if name in HALVING:
             schedule = resolve(name, epochs, aligned, **own)
             usual = {key: getattr(schedule, key) for key in ("grace", "eta", "rank_by")}
             own = {**usual, **own}
         rules.append(Rule.of(name, **own))
     return rules
+
+
+def _with_most(own: dict[str, Any], resource: str, curves: Sequence[Curve]) -> dict[str, Any]:
+    """Return options with what a trial costs at most: twice the median of the curves.
+
+    Raises:
+        ValueError: the curves do not say what they cost.
+    """
+    costs = [cost for curve in curves if (cost := curve.cost(resource)) is not None]
+    if len(costs) < len(curves):
+        where = "a run folder, or a CSV with that column for each epoch"
+        raise ValueError(
+            f"resource {resource}: {len(curves) - len(costs)} of {len(curves)} curves have no "
+            f"{resource}: replay {where}, or leave resource out"
+        )
+    return {f"max_{resource}": float(f"{2 * statistics.median(costs):.3g}"), **own}
 
 
 def _named(text: str) -> tuple[str, dict[str, Any]]:

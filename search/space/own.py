@@ -49,11 +49,11 @@ from emgmodels.own_code import (
     load,
     refusal,
 )
+from search.space.choices import OwnCode
 from search.space.files import Layer
 from search.space.parsing import DISTRIBUTIONS, SpaceError
 from search.space.sections import CODE
 from search.space.settings import (
-    OwnCode,
     SamplerConfig,
     SamplerName,
     SchedulerConfig,

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WrapValidator,
+    model_validator,
+)
 
-from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig, Whole, validated
+from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig, Whole
 from emgmodels.scoring import RankBy
 from emgmodels.sessions.people import People, people_of
+from search.space.choices import Choice
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasirandom"]
 SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "pbt", "none"]
 Ranking = Literal["loss", "cer", "both"]
+Resource = Literal["epochs", "seconds", "macs"]
 Objective = Literal["val_cer", "parameters", "macs", "lookahead_ms", "electrodes"]
 LogTo = Literal["wandb", "mlflow"]
 
 SCHEDULER_OPTIONS: dict[str, tuple[str, ...]] = {
-    "asha": ("grace", "eta", "rank_by"),
-    "asha_stopping": ("grace", "eta", "rank_by"),
+    "asha": ("grace", "eta", "rank_by", "resource", "max_seconds", "max_macs"),
+    "asha_stopping": ("grace", "eta", "rank_by", "resource", "max_seconds", "max_macs"),
     "hyperband": ("eta",),
     "median": ("grace",),
     "none": (),
@@ -44,6 +52,14 @@ def seconds(duration: Any) -> Any:
         raise ValueError("must be seconds or a duration such as 90s, 8m, 1h30m or 2d")
     parts = re.findall(r"([\d.]+)([dhms])", duration)
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def _seconds_or_number(value: Any, check: Callable[[Any], float | None]) -> float | None:
+    """Return a duration as seconds, always a float, and any other whole number as an integer."""
+    if isinstance(value, str) and _DURATION.fullmatch(value):
+        return check(seconds(value))
+    found = check(value)
+    return int(found) if found is not None and found.is_integer() else found
 
 
 def by_name(value: Any) -> Any:
@@ -103,91 +119,42 @@ class Constraints(Frozen):
     shortest session leaves if that is less."""
 
 
-@dataclass(frozen=True)
-class OwnCode:
-    """A scheduler or sampler, stage or augmentation of the user's own.
-
-    Attributes:
-        code: where it stands, with its hash; see ``emgmodels.own_code``.
-        settings: the class of its settings.
-    """
-
-    code: str
-    settings: type[Frozen]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A scheduler or sampler of the user's own that a space takes.
-
-    Attributes:
-        code: where it stands, with its hash.
-        settings: its settings.
-    """
-
-    code: str
-    settings: Frozen
-
-
-class _Choice(Frozen):
-    """A name with settings beside it; those of the user's own are fields of a derived class."""
-
-    own: ClassVar[Mapping[str, OwnCode]] = {}
-    """The user's own, by name."""
-
-    def chosen(self) -> Chosen | None:
-        """Return what is taken of the user's own, None for one of this project's."""
-        part = self.own.get(self.name)  # type: ignore[attr-defined]
-        if part is None:
-            return None
-        given = self.model_dump(mode="json", include=set(part.settings.model_fields))
-        given = {name: value for name, value in given.items() if value is not None}
-        return Chosen(part.code, validated(part.settings, given))
-
-    def check_settings(self, what: str, takes: Sequence[str]) -> None:
-        """Raise ValueError where settings of the user's own are not those of what is named.
-
-        Args:
-            what: what is chosen.
-            takes: settings of this project's own, under the name that is given.
-        """
-        name = self.name  # type: ignore[attr-defined]
-        part = self.own.get(name)
-        takes = takes if part is None else tuple(part.settings.model_fields)
-        for option in type(self).model_fields:
-            if option != "name" and getattr(self, option) is not None and option not in takes:
-                raise ValueError(
-                    f"{what} '{name}' has no option '{option}'; its options: "
-                    f"{', '.join(takes) or 'none'}. Leave {option} out, or name another {what}"
-                )
-        try:
-            self.chosen()
-        except ValidationError as error:
-            item = error.errors()[0]
-            where = ".".join(map(str, item["loc"]))
-            raise ValueError(f"{what} '{name}': {where}: {item['msg']}") from None
-
-
-class SamplerConfig(_Choice):
+class SamplerConfig(Choice):
     """Who suggests the next architecture."""
 
     name: SamplerName = "tpe"
     """The sampler; one of your own has its settings beside the name."""
 
 
-class SchedulerConfig(_Choice):
+class SchedulerConfig(Choice):
     """Which trials go on; what is left out is the scheduler's own default."""
 
     name: SchedulerName = "asha"
     """The scheduler; ``none`` trains every trial to its last epoch, ``pbt`` is refused."""
-    grace: PositiveInt | None = None
+    grace: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+        WrapValidator(_seconds_or_number),
+        PlainSerializer(lambda grace: grace),  # else an epoch would be written as 4.0
+    ] = None
     """Epochs that every trial is given before it is compared; asha: 4, or 3 where the
-    shortest aligned start of the space has 3."""
+    shortest aligned start of the space has 3. With another ``resource`` so much of it: seconds, a
+    duration such as 2m, or multiply-accumulates; the same part of a whole training."""
     eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
     """One trial in eta goes on from rung to rung; asha: 1.5, or 3 where all start aligned for
     3 epochs or more."""
     rank_by: Ranking | None = None
     """What is compared at a rung."""
+    resource: Resource | None = None
+    """What rungs count: ``epochs`` (asha's own), ``seconds`` of training, or ``macs``, its
+    multiply-accumulates. By the last two slow and fast architectures meet at equal cost."""
+    max_seconds: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(seconds)
+    ] = None
+    """With ``resource: seconds``, training after which a trial ends and counts by what it has:
+    seconds, or a duration such as 10m."""
+    max_macs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """With ``resource: macs``, multiply-accumulates of training after which a trial ends and counts
+    by what it has; without it, twice those of a typical architecture's whole training."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -216,6 +183,37 @@ class SchedulerConfig(_Choice):
                     f"beside it: {{name: asha, {option}: ...}}"
                 )
         return self
+
+    # Not a validator: each value of a space's layers is checked alone before all are merged.
+    def check_resource(self) -> None:
+        """Raise ValueError where what rungs count, and how far they go, do not fit together."""
+        resource = self.resource or "epochs"
+        for other, most in (("seconds", self.max_seconds), ("macs", self.max_macs)):
+            if most is not None and resource != other:
+                raise ValueError(
+                    f"max_{other} {most:g} is for rungs that count {other}, and these count "
+                    f"{resource}: add 'resource: {other}', or leave max_{other} out"
+                )
+        if resource == "seconds" and self.max_seconds is None:
+            raise ValueError(
+                "resource seconds needs max_seconds, the training after which a trial ends: add "
+                "it, such as 'max_seconds: 10m'"
+            )
+        is_time = isinstance(self.grace, float) and self.grace.is_integer()
+        if isinstance(self.grace, float) and (
+            resource == "epochs" or (resource == "macs" and is_time)
+        ):
+            raise ValueError(
+                f"grace {self.grace:g}{' s' * is_time}: rungs count {resource}: write "
+                f"{'a whole number' if resource == 'epochs' else 'how many'} of them, or add "
+                f"'resource: seconds' for time"
+            )
+        longest = self.max_seconds if resource == "seconds" else self.max_macs
+        if self.grace is not None and longest is not None and self.grace >= longest:
+            raise ValueError(
+                f"grace {self.grace:g}: the first rung must stand below max_{resource} "
+                f"({longest:g}): lower grace, or raise max_{resource}"
+            )
 
 
 def _trials(given: Any) -> Any:
@@ -295,6 +293,7 @@ class SearchConfig(Frozen):
     def _check_sampler(self) -> SearchConfig:
         self.sampler.check_settings("sampler", ())
         self.scheduler.check_settings("scheduler", SCHEDULER_OPTIONS.get(self.scheduler.name, ()))
+        self.scheduler.check_resource()
         if self.sampler.name == "cmaes" and len(self.objectives) > 1:
             raise ValueError(
                 "sampler cmaes minimises one objective: name one objective, or take the sampler "

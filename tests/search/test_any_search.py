@@ -23,6 +23,9 @@ SEARCHES = st.fixed_dictionaries(
         "killed": st.sampled_from([0.0, 0.1]),
         "pausing": st.booleans(),
         "costs": st.sampled_from([0, 0, 1, 2]),
+        # What epochs cost, from trial to trial; None: rungs count epochs.
+        "prices": st.sampled_from([None, None, [1.0], [0.4, 1.0], [0.25, 1.0, 20.0]]),
+        "uneven": st.booleans(),
     }
 )
 
@@ -43,9 +46,10 @@ def test_so_do_many_searches(search):
 class Agreeing:
     """Asks the plain halving the same as the quick one, and answers where both agree."""
 
-    def __init__(self, eta, pausing, fronts):
-        self.quick = Halving([2, 3, 6], 10, eta, pausing=pausing, fronts=fronts)
-        self.plain = PlainHalving([2, 3, 6], 10, eta, pausing=pausing, fronts=fronts)
+    def __init__(self, eta, pausing, fronts, most=math.inf):
+        options = {"pausing": pausing, "fronts": fronts, "most": most}
+        self.quick = Halving([2, 3, 6], 10, eta, **options)
+        self.plain = PlainHalving([2, 3, 6], 10, eta, **options)
 
     def __getitem__(self, trial_id):
         assert self.quick[trial_id] == self.plain[trial_id]
@@ -69,13 +73,32 @@ class Arrivals:
     """A search whose trials arrive in random order, some with ties.
 
     Some are doomed to diverge or to fail at a certain epoch, some crash and go back to the rung
-    they came from; and now and then the whole search is killed and restored.
+    they came from; and now and then the whole search is killed and restored. Epochs may cost more
+    in one trial than in another, and from one epoch to the next as seconds do.
     """
 
-    def __init__(self, seed, trials, slots, eta, levels, doomed, crashing, killed, pausing, costs):
+    def __init__(
+        self,
+        seed,
+        trials,
+        slots,
+        eta,
+        levels,
+        doomed,
+        crashing,
+        killed,
+        pausing,
+        costs,
+        prices=None,
+        uneven=False,
+    ):
         self.draw = random.Random(seed)
         self.eta, self.pausing, self.costs = eta, pausing, costs
-        self.halving = Agreeing(eta, pausing, costs > 0)
+        self.prices, self.uneven = prices, uneven
+        self.price: dict[str, float] = {}
+        self.spent: dict[tuple[str, int], float] = {}
+        """What each epoch cost when it was first trained."""
+        self.halving = self.new()
         self.trials, self.slots, self.levels = trials, slots, levels
         self.crashing, self.killed = crashing, killed
         self.dooms = {
@@ -89,6 +112,11 @@ class Arrivals:
         """Of trials that diverge, or fail before or after an epoch's result: when, and how."""
         self.running: dict[str, int] = {}
         self.epochs: dict[str, list[int]] = {}
+        self.saved: dict[str, int] = {}
+        """Epoch at which a trial last stood at a rung, where it was saved."""
+
+    def new(self):
+        return Agreeing(self.eta, self.pausing, self.costs > 0, 9 if self.prices else math.inf)
 
     def run(self):
         while self.fill():
@@ -109,18 +137,24 @@ class Arrivals:
             assert State.FINISHED in states
 
     def fill(self):
-        for trial_id in self.halving.hopeless(self.upcoming):
-            self.halving.stop(trial_id)
         while len(self.running) < self.slots:
+            for trial_id in self.halving.hopeless(self.upcoming):
+                self.halving.stop(trial_id)
             trial_id = self.halving.promotable(self.upcoming)
             if trial_id is not None:
-                self.halving.promote(trial_id)
+                trains = self.halving.promote(trial_id)
                 self.check_passed(trial_id, self.halving[trial_id].target - 1)
+                if not trains:
+                    assert self.prices, "epochs stand at one rung at a time"
+                    assert self.halving[trial_id].state is State.PAUSED
+                    continue
             elif self.upcoming:
                 trial_id = f"trial{len(self.epochs)}"
                 costs = [float(self.draw.randrange(self.levels)) for _ in range(self.costs)]
                 self.halving.add(trial_id, None, costs)
                 self.epochs[trial_id] = []
+                if self.prices:
+                    self.price[trial_id] = self.draw.choice(self.prices)
             else:
                 break
             assert trial_id not in self.running
@@ -135,16 +169,44 @@ class Arrivals:
         if (doomed, how) == (epoch, "nan"):
             loss = math.nan
         rung = self.halving[trial_id].target
-        decision = self.halving.report(trial_id, epoch, 100.0, loss, self.upcoming)
-        if self.halving[trial_id].target > rung:
-            self.check_passed(trial_id, rung)
+        cost = self.cost(trial_id, epoch)
+        decision = self.halving.report(trial_id, epoch, 100.0, loss, self.upcoming, cost)
+        trial = self.halving[trial_id]
+        for passed in range(rung, trial.target):
+            self.check_passed(trial_id, passed)
+        if trial.target > rung or decision is Decision.PAUSE:
+            self.saved[trial_id] = epoch
         if decision is Decision.PAUSE:
-            assert epoch in self.halving.quick.rungs
+            assert epoch in self.halving.quick.rungs or self.prices
             assert self.pausing
+        self.check_cost(trial_id, decision)
         if decision is not Decision.STOP and (doomed, how) == (epoch, "after"):
             self.fail(trial_id)
         elif decision is not Decision.CONTINUE:
             del self.running[trial_id]
+
+    def cost(self, trial_id, epoch):
+        """Return what an epoch costs; repeated, it takes another time."""
+        if not self.prices:
+            return None
+        cost = self.price[trial_id] * (self.draw.uniform(0.5, 1.5) if self.uneven else 1.0)
+        self.spent.setdefault((trial_id, epoch), cost)
+        return cost
+
+    def check_cost(self, trial_id, decision):
+        """Assert that a trial costs what its epochs did, and stands where that brings it."""
+        trial, rungs = self.halving[trial_id], self.halving.quick.rungs
+        if not self.prices:
+            assert trial.cost == trial.epoch
+            return
+        known = sum(self.spent[trial_id, epoch] for epoch in range(1, trial.epoch + 1))
+        assert trial.cost == pytest.approx(known)
+        if decision is Decision.PAUSE:
+            assert trial.cost >= rungs[trial.target]
+        elif decision is Decision.CONTINUE:
+            again = len(self.epochs[trial_id]) < trial.epoch
+            assert trial.cost < 9 or again
+            assert trial.target == len(rungs) or trial.cost < rungs[trial.target] or again
 
     def fail(self, trial_id):
         self.halving.fail(trial_id)
@@ -153,11 +215,10 @@ class Arrivals:
     def crash(self, trial_id):
         self.halving.fail(trial_id)
         self.halving.revive(trial_id)
-        target = self.halving[trial_id].target
-        del self.epochs[trial_id][self.halving.quick.rungs[target - 1] if target else 0 :]
+        del self.epochs[trial_id][self.saved.get(trial_id, 0) :]
 
     def restore(self):
-        known, self.halving = self.halving, Agreeing(self.eta, self.pausing, self.costs > 0)
+        known, self.halving = self.halving, self.new()
         for trial_id in self.draw.sample(sorted(self.epochs), len(self.epochs)):
             self.halving.add(trial_id, known[trial_id])
 

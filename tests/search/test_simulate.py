@@ -170,19 +170,23 @@ def test_more_slots_take_less_time():
     eta=st.sampled_from([1.3, 2.0, 3.0]),
     rank_by=st.sampled_from(["loss", "cer", "both"]),
     broken=st.sampled_from([0.0, 0.02, 0.3]),
+    resource=st.sampled_from(["epochs", "seconds", "macs"]),
 )
 def test_every_search_keeps_to_its_slots_and_trains_no_epoch_twice(
-    seed, trials, slots, name, eta, rank_by, broken
+    seed, trials, slots, name, eta, rank_by, broken, resource
 ):
     draw = random.Random(seed)
-    curves = [
-        Curve(str(each), "", *_noise(draw, broken), [draw.uniform(1, 3)] * 10)
-        for each in range(trials)
-    ]
+    curves = []
+    for each in range(trials):
+        slow = draw.choice([1.0, 20.0])
+        seconds = [slow * draw.uniform(0.5, 1.5) for _ in range(10)]
+        curves.append(Curve(str(each), "", *_noise(draw, broken), seconds, slow))
     if draw.random() < 0.5:
         curves = whole(curves, 10)  # which end where they diverge
     asha = name.startswith("asha")
-    options = {"grace": 2, "eta": eta, "rank_by": rank_by} if asha else {}
+    options = {"grace": 2, "eta": eta, "rank_by": rank_by, "resource": resource} if asha else {}
+    if asha and resource != "epochs":
+        options[f"max_{resource}"] = draw.choice([8.0, 40.0, 300.0])
     replay = Replay(curves, make_scheduler(name, max_epochs=10, **options), 10, slots)
     outcome = replay.run()
     assert all(trial.is_finished() for trial in replay.trials)
@@ -191,7 +195,12 @@ def test_every_search_keeps_to_its_slots_and_trains_no_epoch_twice(
     assert len(set(replay.trained)) == len(replay.trained)
     assert sum(trial.epoch for trial in replay.trials) == len(replay.trained)
     assert outcome.regret >= 0.0
-    if asha:
+    most = options.get(f"max_{resource}", math.inf)
+    for trial in replay.trials:
+        seconds, done = trial.curve.seconds, trial.epoch - 1
+        before = sum(seconds[:done]) if resource == "seconds" else done * trial.curve.macs
+        assert before < most, "an epoch was trained beyond what a trial may cost"
+    if asha and resource == "epochs":
         rungs = set(replay.scheduler.halving.rungs)
         assert {epoch for _, epoch in replay.saved} <= rungs, "checkpoints only at rungs"
         assert all(replay.scheduler.why(trial.trial_id) for trial in replay.trials)
