@@ -15,7 +15,7 @@ import typer
 from emgmodels.command import CommandLine
 
 if TYPE_CHECKING:
-    from search.display.table import Table
+    from search.report.display.table import Table
     from search.results.listing import Listed
 
 app = CommandLine()
@@ -32,7 +32,7 @@ def command(
     # Imported here, so that --help and shell completion do not load it.
     from rich.console import Console
 
-    from search.display.words import say, with_room
+    from search.report.display.words import say, with_room
     from search.results.listing import list_runs
 
     console = with_room(Console())
@@ -44,7 +44,7 @@ def command(
 
 
 def _table(runs: list[Listed]) -> Table:
-    from search.display.table import Table
+    from search.report.display.table import Table
 
     now = time.time()
     rows = [
@@ -64,7 +64,7 @@ def _table(runs: list[Listed]) -> Table:
 
 
 def _age(seconds: float) -> str:
-    from search.display.words import duration
+    from search.report.display.words import duration
 
     days = int(seconds // 86400)
     return f"{days} days" if days > 1 else duration(max(0.0, seconds))

@@ -252,9 +252,9 @@ RANKINGS = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from search.display.console import trials_table
-from search.display.ranking import View
-from search.display.tensorboard import leaderboard
+from search.report.display.console import trials_table
+from search.report.display.ranking import View
+from search.report.display.tensorboard import leaderboard
 from search.report import files
 from search.report.run import read_run
 from search.report.tables import ranking

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_ROOMS, MOST_FLOORS = 13, 6
+MOST_ROOMS, MOST_FLOORS = 12, 6
 USES_RAY = ("search.engine", "search.run", "search.simulate")
 """Rooms that may import Ray."""
 
@@ -110,7 +110,7 @@ def test_ray_is_imported_where_it_is_used():
             assert room(name) in USES_RAY, name
 
 
-@pytest.mark.parametrize("room", ["report", "evaluate", "runs", "results", "display", "storage"])
+@pytest.mark.parametrize("room", ["report", "evaluate", "runs", "results", "storage"])
 def test_reading_a_run_folder_reaches_no_module_that_imports_ray(room):
     """Inside functions neither; tests/search/test_without_ray.py runs the commands without it."""
     reached, ahead = set(), {name for name in modules() if f"{name}.".startswith(f"search.{room}.")}

@@ -24,9 +24,9 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
-from search.display.words import say
 from search.engine.resources import Resources
 from search.engine.trial import TrialData, recordings
+from search.report.display.words import say
 from search.results.environment import source_hash
 from search.storage import Place, redact
 

@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from emgmodels.config import Config
-from search.display.tensorboard import SCALARS
+from search.report.display.tensorboard import SCALARS
 from search.results.record import TrialRecord, flatten
 from search.space.settings import LogTo
 

@@ -22,13 +22,13 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.schedulers import TrialScheduler
 
 from emgmodels.config import Config, share_sections
-from search.display.console import Progress
-from search.display.tensorboard import TrialBoards
 from search.engine import failures
 from search.engine.checkpoints import BestCheckpoints, SpentCheckpoints, TimelySaves
 from search.engine.stopping import Stopping
 from search.engine.trial import CHECKPOINT
 from search.halving.ending import Ending, Why, ending_of
+from search.report.display.console import Progress
+from search.report.display.tensorboard import TrialBoards
 from search.results.folder import RunFolder
 from search.results.record import (
     COMPLETE,
@@ -89,8 +89,7 @@ class Recorder(tune.Callback):
         self.end_loop: Callable[[], None] = lambda: None
         self.is_hurried = False
         self._is_closing = self._is_ending_said = False
-        self._begin = time.monotonic()
-        self._settings = settings
+        self._begin, self._settings = time.monotonic(), settings
         self._heard: dict[str, tuple[Trial, float]] = {}
         self._hung: dict[str, Ending] = {}
         self._failed: set[int] = set()  # in this process, as the next
@@ -100,8 +99,7 @@ class Recorder(tune.Callback):
         self._best = BestCheckpoints(folder.path, settings.checkpoints)
         self._best.find(folder.trials.values())
         self._stopping = Stopping(settings, folder.trials)
-        self._saves = TimelySaves()
-        self._spent = SpentCheckpoints()
+        self._saves, self._spent = TimelySaves(), SpentCheckpoints()
         known = (row["seconds"] for record in folder.trials.values() for row in record.curve)
         self._longest_epoch = max(known, default=0.0)
         folder.reserve()

@@ -17,7 +17,6 @@ from ray.tune.search import SearchGenerator
 
 from emgmodels.checkpoints.start import Start
 from emgmodels.own_code import installed
-from search.display.words import say
 from search.engine.elsewhere import loggers
 from search.engine.failures import FIRST_EPOCH, RETRIES, explain, is_disk_full
 from search.engine.fixed_list import ListedConfigs
@@ -39,6 +38,7 @@ from search.engine.searcher import OptunaSampler
 from search.engine.snapshots import SnapshotError
 from search.engine.trial import EmgTrial, TrialData
 from search.halving.ending import Ending, Why
+from search.report.display.words import say
 from search.results.folder import RunFolder
 from search.results.pulse import Pulse
 from search.space import SearchConfig

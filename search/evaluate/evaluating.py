@@ -24,12 +24,12 @@ from emgmodels.own_code import asks_for_code
 from emgmodels.reading.reader import Reader
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording, check_times
-from search.display.words import say, with_room
 from search.evaluate.evaluation import Evaluation, evaluate_trial
 from search.evaluate.looks import looks, new_look, note_look
 from search.evaluate.output import show, write_table
 from search.evaluate.page import page_paths, write_files
 from search.evaluate.tuning import tune, validation_emissions
+from search.report.display.words import say, with_room
 from search.results.demo_sessions import written_again
 from search.results.folder import RunFolder
 from search.results.own_files import check_own

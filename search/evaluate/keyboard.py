@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from search.display.plot import FAINT, PAGE, SOFT, Plot, drawing
+from search.report.display.plot import FAINT, PAGE, SOFT, Plot, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

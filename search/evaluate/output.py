@@ -19,8 +19,8 @@ from emgmodels.notation import notation
 from emgmodels.reading.sessions import STITCHED, WINDOWS, align
 from emgmodels.saying import say
 from emgmodels.scoring import Rates
-from search.display.table import Table
 from search.evaluate.evaluation import GREEDY, Evaluation, Row, reach
+from search.report.display.table import Table
 from search.results.session_files import SETS
 
 _COLUMNS = 76

@@ -14,12 +14,12 @@ from emgmodels.charset import decode
 from emgmodels.metrics import count_confusions
 from emgmodels.outputs import check_output
 from emgmodels.reading.sessions import STITCHED, align
-from search.display.page import Page
-from search.display.plot import MARK
-from search.display.table import Table
 from search.evaluate.evaluation import GREEDY, Evaluation, reach
 from search.evaluate.keyboard import keyboard
 from search.evaluate.output import rates
+from search.report.display.page import Page
+from search.report.display.plot import MARK
+from search.report.display.table import Table
 from search.results.record import TrialRecord
 from search.results.session_files import SETS
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 from rich.console import Console
 
 from emgmodels.own_code import asks_for_code
-from search.display.words import say, with_room
 from search.evaluate.looks import looks, new_look, note_look
 from search.people.comparison import FOLDER, Comparison, winner_of
 from search.people.output import KINDS, STEM, over_people, write_files
@@ -19,6 +18,7 @@ from search.people.persons import find_people
 from search.people.reading import read_people
 from search.people.results import read_found, write_found
 from search.people.trainings import fine_tuning, from_scratch, trainings
+from search.report.display.words import say, with_room
 from search.results.folder import RunFolder
 from search.results.own_files import check_own
 from search.results.record import FAILED

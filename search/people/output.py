@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from emgmodels.outputs import write_text
-from search.display.plot import MARKERS, PAGE, SERIES, Plot, drawing
-from search.display.table import Table
 from search.people.results import Found, Summary, summaries
 from search.people.trainings import OWN, TUNED, WAYS, ZERO_SHOT
+from search.report.display.plot import MARKERS, PAGE, SERIES, Plot, drawing
+from search.report.display.table import Table
 
 STEM = "people"
 KINDS = ("md", "csv", "png", "pdf")

@@ -44,7 +44,7 @@ def command(
     """
     from rich.console import Console
 
-    from search.display.words import with_room
+    from search.report.display.words import with_room
     from search.report.run import read_run
     from search.report.telling import beside, compare, read_all, report
     from search.storage import is_uri, local_run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.display.plot import CER_CEILING, FAINT, INK, MARKERS, PAPER, SERIES, SOFT
+from search.report.display.plot import CER_CEILING, FAINT, INK, MARKERS, PAPER, SERIES, SOFT
 from search.report.run import HIGHLIGHTED, Run, Trial
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emgmodels.config.stage_names import stage_of
-from search.display.plot import (
+from search.report.display.plot import (
     CER_CEILING,
     COLUMN,
     FAINT,
@@ -22,7 +22,7 @@ from search.display.plot import (
     cer_axis,
     drawing,
 )
-from search.display.words import duration, setting
+from search.report.display.words import duration, setting
 from search.report.drawing import (
     ABSENT,
     NO_STAGE,

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emgmodels.outputs import check_output, write_text
-from search.display import seed_table
-from search.display.page import Page
-from search.display.plot import KINDS, MARK, NothingToDrawError, Plot
-from search.display.ranking import View
-from search.display.words import number
 from search.report import figures, people, tables
+from search.report.display import seed_table
+from search.report.display.page import Page
+from search.report.display.plot import KINDS, MARK, NothingToDrawError, Plot
+from search.report.display.ranking import View
+from search.report.display.words import number
 from search.report.page import report_page as _page
 from search.report.published import basis, compared, side_by_side
 from search.report.replication import redrawn

@@ -19,7 +19,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from search.display.plot import NothingToDrawError
+from search.report.display.plot import NothingToDrawError
 from search.report.run import Run
 
 LEAST_TRIALS = 12

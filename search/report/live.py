@@ -7,10 +7,10 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 
-from search.display.table import Table
-from search.display.words import duration, number
 from search.halving.ending import Why, level
 from search.halving.rungs import expected_epochs
+from search.report.display.table import Table
+from search.report.display.words import duration, number
 from search.report.run import Run, Trial
 from search.results.growing_tables import curves_of
 from search.results.record import CUT_OFF, FAILED, PAUSED, RUNNING, STOPPED, WAITING

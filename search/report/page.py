@@ -6,13 +6,13 @@ import html
 from collections.abc import Mapping, Sequence
 
 from emgmodels.config import write_yaml
-from search.display import seed_table
-from search.display.chart import GREY_CURVES, Curve, chart
-from search.display.page import Live, Page
-from search.display.plot import CER_CEILING, Plot
-from search.display.ranking import View
-from search.display.words import setting
 from search.report import tables, wording
+from search.report.display import seed_table
+from search.report.display.chart import GREY_CURVES, Curve, chart
+from search.report.display.page import Live, Page
+from search.report.display.plot import CER_CEILING, Plot
+from search.report.display.ranking import View
+from search.report.display.words import setting
 from search.report.live import now
 from search.report.people import add_people
 from search.report.published import basis, compared, side_by_side

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.display.plot import CER_CEILING, COLUMN, INK, PAGE, Plot, cer_axis, drawing
+from search.report.display.plot import CER_CEILING, COLUMN, INK, PAGE, Plot, cer_axis, drawing
 from search.report.drawing import dots, legend_of_marks, plain_log
 from search.report.run import Run, Trial
 from search.space.objectives import COLUMNS

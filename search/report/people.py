@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import math
 
-from search.display.page import Page
-from search.display.table import Table
-from search.display.words import number
+from search.report.display.page import Page
+from search.report.display.table import Table
+from search.report.display.words import number
 from search.report.run import HIGHLIGHTED, Run, Trial
 from search.results.growing_tables import read_parquet
 from search.results.people import PEOPLE, TABLE

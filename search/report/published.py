@@ -13,8 +13,8 @@ import re
 from typing import NamedTuple
 
 from emgmodels.notation import parse_notation
-from search.display.table import Table
-from search.display.words import lookahead, number
+from search.report.display.table import Table
+from search.report.display.words import lookahead, number
 from search.report.run import Run, Trial
 
 AUTHORS = "Agrawal, Sundaram, Sivakumar and Lu"

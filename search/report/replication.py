@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from search.display.plot import (
+from search.report.display.plot import (
     CER_CEILING,
     COLUMN,
     INK,

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from emgmodels.config import write_yaml_line
-from search.display.shared import shared_settings
 from search.halving.rungs import Schedule, aligned_epochs, resolve
+from search.report.display.shared import shared_settings
 from search.report.tested import test_cer_of, tested_by_trial
 from search.results import seeds
 from search.results.facts import whose

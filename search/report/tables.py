@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from search.display import ranking as columns
-from search.display.ranking import About, View
-from search.display.shared import without
-from search.display.table import Table
-from search.display.words import duration, lookahead, number
+from search.report.display import ranking as columns
+from search.report.display.ranking import About, View
+from search.report.display.shared import without
+from search.report.display.table import Table
+from search.report.display.words import duration, lookahead, number
 from search.report.run import HIGHLIGHTED, Run, Trial
 
 

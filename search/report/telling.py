@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from emgmodels.command import told
-from search.display.ranking import View
-from search.display.words import say
+from search.report.display.ranking import View
+from search.report.display.words import say
 from search.report.files import write_comparison, write_report
 from search.report.published import basis, compared, side_by_side
 from search.report.run import Run, read_run, told_apart

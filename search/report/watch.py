@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from emgmodels.outputs import check_output, write_text
-from search.display.page import Live
-from search.display.plot import MARK
-from search.display.words import say
+from search.report.display.page import Live
+from search.report.display.plot import MARK
+from search.report.display.words import say
 from search.report.page import report_page
 from search.report.run import Run, read_run
 from search.report.telling import report

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from emgmodels.bootstrap import TOLD_APART
-from search.display.words import duration, interval, lookahead, number
 from search.halving.further import outlook
+from search.report.display.words import duration, interval, lookahead, number
 from search.report.run import Run, Trial
 from search.results.facts import whose
 from search.results.record import COMPLETE, STOPPED

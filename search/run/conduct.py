@@ -17,9 +17,6 @@ from rich.console import Console
 
 from emgmodels.checkpoints.start import START
 from emgmodels.config import Config
-from search.display.console import Progress
-from search.display.tensorboard import TrialBoards
-from search.display.words import say
 from search.engine.cluster_check import check_cluster
 from search.engine.failures import SearchFailedError
 from search.engine.fixed_list import ListedConfigs
@@ -31,6 +28,9 @@ from search.engine.schedulers import Asha, scheduler_from
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import EmgTrial
 from search.engine.tuning import resume_trials, run_trials
+from search.report.display.console import Progress
+from search.report.display.tensorboard import TrialBoards
+from search.report.display.words import say
 from search.results.facts import whose
 from search.results.folder import RunFolder
 from search.results.lock import running

@@ -28,9 +28,9 @@ from rich.console import Console
 from emgmodels.atomic import whole
 from emgmodels.config import Config
 from emgmodels.own_code import asks_for_code
-from search.display import seed_table
-from search.display.words import say
 from search.engine.resources import resources_asked
+from search.report.display import seed_table
+from search.report.display.words import say
 from search.results import seeds
 from search.results.facts import SPLIT
 from search.results.folder import RunFolder

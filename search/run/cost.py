@@ -11,10 +11,10 @@ from ray.tune.experiment import Trial
 from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.network.summary import describe
 from emgmodels.windows.recording import Recording
-from search.display.words import duration
 from search.engine.resources import Resources
 from search.engine.schedulers import CostOf
 from search.halving.cost import macs_of_epoch
+from search.report.display.words import duration
 from search.run.sessions import Opened
 from search.space import Space
 from search.space.draws import drawn

@@ -12,9 +12,9 @@ from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.windows.recording import Recording
-from search.display.words import duration, say
 from search.engine.gpu_share import step_bytes
 from search.halving.rungs import Schedule, expected_epochs
+from search.report.display.words import duration, say
 from search.results.folder import RunFolder
 from search.results.record import COMPLETE, FAILED, STOPPED
 from search.run.cost import in_words

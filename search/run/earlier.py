@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from emgmodels.sessions import Split
-from search.display.words import say
+from search.report.display.words import say
 from search.results.people import scoring_of
 from search.sampler.samplers import CANNOT_LEARN
 from search.sampler.warm_start import TRAINED, earlier_trials

@@ -19,7 +19,7 @@ from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE, Config
 from emgmodels.network.summary import describe
 from emgmodels.training.fit import fit
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording
-from search.display.words import duration
+from search.report.display.words import duration
 from search.space import Space
 from search.space.draws import drawn
 

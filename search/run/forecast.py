@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from search.display.words import duration, say
 from search.engine.resources import Machine, Resources
 from search.halving.rungs import Schedule, expected_epochs
+from search.report.display.words import duration, say
 from search.results.pulse import Pulse
 from search.results.record import PAUSED, RUNNING, UNFINISHED, TrialRecord
 from search.run.estimate import Estimate, estimate, in_words, that_fit

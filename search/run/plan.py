@@ -20,7 +20,6 @@ from emgmodels.notation import notation
 from emgmodels.scoring import Scoring
 from emgmodels.sessions import Split, read_info, split_text
 from emgmodels.stages.pretrained import check_weights
-from search.display.words import say
 from search.engine.elsewhere import check_log_to
 from search.engine.gpu_share import AUTO, gpu_share, gpus_of_trial, trial_bytes
 from search.engine.resources import Resources, choose_resources, resources_asked
@@ -28,6 +27,7 @@ from search.engine.schedulers import check_options
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import TrialData
 from search.halving.rungs import Schedule, aligned_epochs, resolve
+from search.report.display.words import say
 from search.results.folder import RunFolder
 from search.results.own_files import check_parent
 from search.results.people import people_facts

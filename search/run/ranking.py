@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from emgmodels.notation import notation
-from search.display import seed_table
-from search.display.console import trials_table
-from search.display.table import Table
-from search.display.words import python_here, say
+from search.report.display import seed_table
+from search.report.display.console import trials_table
+from search.report.display.table import Table
+from search.report.display.words import python_here, say
 from search.results import seeds
 from search.results.facts import training_command
 from search.results.folder import RunFolder

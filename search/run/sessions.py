@@ -21,8 +21,8 @@ from emgmodels.windows.cache import Opener, open_split, prepare
 from emgmodels.windows.looking import look, no_emg
 from emgmodels.windows.recording import Recording, key_corrections, lag_notes, left_out
 from emgmodels.windows.users import users_of_windows
-from search.display.words import say
 from search.engine.trial import TrialData
+from search.report.display.words import say
 from search.results.demo_sessions import folder_of, is_typists, paths_of, typist_folder
 from search.results.facts import whose
 from search.results.session_files import SETS, session_files

@@ -14,9 +14,9 @@ from rich.table import Table
 
 from emgmodels.config import read_yaml
 from emgmodels.outputs import check_output, picture_path
-from search.display.words import say, with_room
 from search.engine.schedulers import SCHEDULERS, check_options
 from search.halving.rungs import HALVING, aligned_epochs, resolve
+from search.report.display.words import say, with_room
 from search.simulate.frontier import FRONTIER_MARK, draw_frontier
 from search.simulate.replay import Curve, ReplaySummary, read_curves, whole
 from search.simulate.rules import Rule, Setting, Tuned, compared, grid, is_own, own_scheduler, tune

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from emgmodels.config import Config
-from search.display.console import Progress, trials_table
+from search.report.display.console import Progress, trials_table
 from search.results.growing_tables import CURVE_METRICS
 from search.results.intervals import Windows
 from search.results.record import COMPLETE, RUNNING, TrialRecord

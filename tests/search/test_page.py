@@ -15,9 +15,9 @@ import pytest
 from helpers.browser import browser
 from helpers.reports import SPACE, fixed, made_up_curve, make_run
 
-from search.display.chart import Curve, chart
-from search.display.shared import shared_settings, without
 from search.report import files
+from search.report.display.chart import Curve, chart
+from search.report.display.shared import shared_settings, without
 from search.report.page import report_page
 from search.report.run import Run, read_run
 from search.report.wording import cautions, outcome

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from emgmodels.config import Config
-from search.display import words
-from search.display.console import Progress
 from search.engine.resources import Machine, Resources, in_words
 from search.halving.rungs import expected_epochs, resolve
+from search.report.display import words
+from search.report.display.console import Progress
 from search.results.growing_tables import CURVE_METRICS
 from search.results.pulse import Pulse
 from search.results.record import COMPLETE, PAUSED, RUNNING, STOPPED, WAITING, TrialRecord

@@ -9,9 +9,9 @@ import pytest
 
 from emgmodels.config import Config
 from emgmodels.notation import parse_notation
-from search.display.ranking import About, View, ranking
-from search.display.tensorboard import leaderboard
 from search.halving.ending import Ending, Why
+from search.report.display.ranking import About, View, ranking
+from search.report.display.tensorboard import leaderboard
 from search.report.files import CSV_MARK
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS

@@ -19,10 +19,10 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from search.display.ranking import View
-from search.display.table import Table
 from search.report import files
 from search.report.__main__ import app
+from search.report.display.ranking import View
+from search.report.display.table import Table
 from search.report.figures import orders
 from search.report.files import write_comparison, write_report
 from search.report.importance import importances

@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from emgmodels.config import Config
-from search.display.confusions import confusions
-from search.display.tensorboard import TrialBoards
+from search.report.display.confusions import confusions
+from search.report.display.tensorboard import TrialBoards
 from search.results.growing_tables import CURVE_METRICS
 from search.results.record import COMPLETE, RUNNING, TrialRecord, flatten
 
@@ -101,7 +101,7 @@ def test_what_follows_a_killed_process_is_read(tmp_path):
     write = """if True:
         import sys
         from pathlib import Path
-        from search.display.tensorboard import TrialBoards
+        from search.report.display.tensorboard import TrialBoards
         boards = TrialBoards(Path(sys.argv[1]), (), "synthetic data")
         boards.report("trial", {"epoch": int(sys.argv[2]), "val_cer": 20.0})
     """

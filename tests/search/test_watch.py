@@ -16,10 +16,10 @@ from helpers.searches import wait_until
 from rich.console import Console
 from typer.testing import CliRunner
 
-from search.display.page import Live
 from search.halving.ending import Ending, Why
 from search.report import watch as module
 from search.report.__main__ import app
+from search.report.display.page import Live
 from search.report.live import now
 from search.report.page import report_page
 from search.report.run import Run, read_run

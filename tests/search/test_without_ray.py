@@ -77,7 +77,7 @@ def run(tmp_path_factory) -> Path:
     [
         (
             ("ray", "torch"),
-            ("search.results", "search.report", "search.display", "search.storage"),
+            ("search.results", "search.report", "search.report.display", "search.storage"),
             (("search.runs", "{runs}"), ("search.report", "{run}")),
         ),
         (("ray", "torch", "optuna", "matplotlib"), (), (("search.runs", "{runs}"),)),

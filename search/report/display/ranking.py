@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from search.display.chart import mark
-from search.display.shared import beyond_name
-from search.display.table import Cell, Table
-from search.display.words import duration, lookahead
+from search.report.display.chart import mark
+from search.report.display.shared import beyond_name
+from search.report.display.table import Cell, Table
+from search.report.display.words import duration, lookahead
 from search.results.record import COMPLETE, FAILED, PAUSED, RUNNING, STOPPED
 from search.results.trial_row import TrialRow
 

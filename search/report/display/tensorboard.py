@@ -29,9 +29,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from emgmodels import atomic
 from emgmodels.config import Config, Frozen, section_kind
 from emgmodels.scoring import Scoring
-from search.display.ranking import About, View
-from search.display.ranking import ranking as board
-from search.display.table import Table
+from search.report.display.ranking import About, View
+from search.report.display.ranking import ranking as board
+from search.report.display.table import Table
 from search.results.people import by_user
 from search.results.record import STATES, TrialRecord
 from search.results.trial_row import rows_of
@@ -279,7 +279,7 @@ def _users(title: str, rows: Sequence[Mapping[str, Any]], best: Mapping[str, flo
 
 
 def _confusions(trial: TrialRecord, reading: Mapping[str, Any], data: str) -> Summary.Value:
-    from search.display.confusions import confusions
+    from search.report.display.confusions import confusions
 
     counts = {(typed, read): count for typed, read, count in reading["confusions"]}
     plot = confusions(counts, f"{trial.name}, {data}")

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from emgmodels.bootstrap import TOLD_APART
 from emgmodels.notation import brief_notation
-from search.display.table import Table
-from search.display.words import say, with_room
+from search.report.display.table import Table
+from search.report.display.words import say, with_room
 
 
 def brief(rows: Sequence[Mapping[str, Any]]) -> Table:

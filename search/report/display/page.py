@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.display.plot import FAINT, INK, MARK, PAPER, SERIES, SOFT, Plot
-from search.display.table import Table
+from search.report.display.plot import FAINT, INK, MARK, PAPER, SERIES, SOFT, Plot
+from search.report.display.table import Table
 
 _THEMED = {
     INK: ("#1b1f24", "#e6edf3"),
@@ -105,7 +105,7 @@ class Page:
         self._parts.append(f'<div class="plots">{"".join(map(_figure, plots))}</div>')
 
     def chart(self, svg: str, caption: str) -> None:
-        """Add a drawing of ``search.display.chart``."""
+        """Add a drawing of ``search.report.display.chart``."""
         self._parts.append(_captioned(svg, caption))
 
     def pair(self, heading: str, text: str, tables: Iterable[tuple[str, Table]]) -> None:

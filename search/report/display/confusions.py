@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from search.display.plot import Plot, drawing
+from search.report.display.plot import Plot, drawing
 
 _KEYS = 10
 _COLUMNS = 10

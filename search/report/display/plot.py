@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emgmodels.drawing import own_style
 from emgmodels.outputs import mark_of, marked, save_figure
-from search.display.pdf_fonts import cut_once
+from search.report.display.pdf_fonts import cut_once
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from search.display.ranking import About, View, ranking
-from search.display.table import Table
-from search.display.words import duration, say
+from search.report.display.ranking import About, View, ranking
+from search.report.display.table import Table
+from search.report.display.words import duration, say
 from search.results.pulse import Pulse
 from search.results.record import RUNNING, TrialRecord
 from search.results.trial_row import rows_of
