@@ -139,7 +139,7 @@ class SchedulerConfig(Choice):
     """Epochs that every trial is given before it is compared; asha: 4, or 3 where the
     shortest aligned start of the space has 3. With another ``resource`` so much of it: seconds, a
     duration such as 2m, or multiply-accumulates; the same part of a whole training."""
-    eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
+    eta: Annotated[float, Field(ge=1.01, allow_inf_nan=False)] | None = None
     """One trial in eta goes on from rung to rung; asha: 1.5, or 3 where all start aligned for
     3 epochs or more."""
     rank_by: Ranking | None = None
