@@ -34,12 +34,14 @@ class Start:
         weights: its tensors, by name, on the CPU.
         hash: of the weights.
         origin: where they come from.
+        path: file or folder that was read.
     """
 
     config: Config
     weights: dict[str, Tensor]
     hash: str
     origin: Origin
+    path: Path = Path()
 
     def write(self, path: Path) -> None:
         """Write it as a file of ``emgmodels.export``, which has the same hash."""
@@ -61,7 +63,7 @@ def read_start(path: Path, expected: str = "") -> Start:
     """
     reader = load(path)
     weights = {name: tensor.detach() for name, tensor in reader.model.state_dict().items()}
-    start = Start(reader.config, weights, weights_hash(weights), reader.origin)
+    start = Start(reader.config, weights, weights_hash(weights), reader.origin, path)
     if expected and start.hash != expected:
         raise ValueError(
             f"{path}: has weights {start.hash}, and the training began from {expected}: put that "

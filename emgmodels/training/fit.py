@@ -37,7 +37,7 @@ from emgmodels.training.freezing import FrozenParts, groups_of
 from emgmodels.training.intermediate import IntermediateHeads
 from emgmodels.training.learning_rate import learning_rate
 from emgmodels.training.result import EpochResult
-from emgmodels.training.timing import ready
+from emgmodels.training.timing import timed
 from emgmodels.windows.batches import window_starts
 from emgmodels.windows.cut import Batch, milliseconds
 from emgmodels.windows.device import recordings_on
@@ -204,14 +204,15 @@ class _Run:
     ) -> float:
         """Train one epoch and return its mean loss; stop early where it is not finite."""
         feed = self.feed
-        # From seed and epoch alone. A resumed training draws what it would have drawn, and no
-        # generator's state needs saving.
+        # From seed and epoch alone, so that no generator's state needs saving.
         rng = np.random.default_rng([self.config.seed, epoch])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         loaded = recordings_on(self.device, tuple(recordings))
         with self.at_precision():
-            recordings = ready(self.model, recordings, self.config.training, epoch)
+            recordings = timed(self.model, recordings, self.config.training)
         windows, prompts = feed.windows(recordings, rng), feed.prompts(recordings)
+        if self._is_aligned(epoch) and len(windows):
+            prompts = prompts[:0]  # which would draw the model onto CTC's plateau
         windows, prompts = (feed.balanced(recordings, each, rng) for each in (windows, prompts))
         steps = feed.steps(windows, prompts)
         self.model.train()
@@ -219,8 +220,7 @@ class _Run:
         # The sum stays on the device: reading a number at each step would make the CPU wait for
         # the GPU.
         total = torch.zeros((), device=self.device)
-        # Dropout draws from torch's global generator. Whoever trains beside this, such as a
-        # notebook, keeps its own numbers.
+        # Dropout draws from torch's global generator, whose numbers a notebook keeps.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**62)))
             batches = feed.batches(recordings, windows, prompts, rng, loaded)
@@ -367,7 +367,7 @@ class _Run:
                 loss = loss + middle.weight * self.heads.loss(batch, framing)
         start = training.aligned_start
         # A prompt has no key times to align to.
-        if start is None or epoch > start.epochs or batch.lengths is not None:
+        if start is None or not self._is_aligned(epoch) or batch.lengths is not None:
             return loss
         step = framing.step
         pressed = torch.where(batch.label_samples >= 0, batch.label_samples // step, -1)
@@ -375,6 +375,10 @@ class _Run:
         return loss + start.weight * aligned_loss(
             log_probs, batch.labels, batch.label_lengths, pressed, tolerance, start.blank_weight
         )
+
+    def _is_aligned(self, epoch: int) -> bool:
+        start = self.config.training.aligned_start
+        return start is not None and epoch <= start.epochs
 
     def _emissions(self, features: Tensor, framing: Framing) -> Tensor:
         """Return the log-probabilities of the labelled window's frames, (N, T, 99)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from emgmodels.scoring import RankBy
 from emgmodels.sessions import Split, apart, find_split, read_people
 from emgmodels.sessions.splits import SUBSETS
 
@@ -56,6 +57,17 @@ def choose_sessions(
         except ValueError:  # others than the run's: they are divided as everywhere
             return find_split(data)
     return find_split(data, subject, split)
+
+
+def ranked_by(config: Path) -> RankBy | None:
+    """Return the CER that a run ranks by, of whose folder a training's YAML is; None: none does."""
+    path = config.absolute().parent / _FACTS
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        by = facts.get("people", {}).get("rank_by")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    return by if by in get_args(RankBy) else None
 
 
 def _files_of(run: Path) -> dict[str, Any] | None:

@@ -17,8 +17,9 @@ from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.outputs import check_output
 from emgmodels.saying import say
+from emgmodels.scoring import RankBy
 from emgmodels.training.fit import CHECKPOINT_MARK, fit
-from emgmodels.training.own_sessions import choose_sessions
+from emgmodels.training.own_sessions import choose_sessions, ranked_by
 from emgmodels.training.result import EpochResult
 from emgmodels.training.starting import load_training
 from emgmodels.windows.cache import open_split
@@ -57,6 +58,8 @@ def train_one(
     _check_out(out, [config, *([split] if split else [])])
     where = find_device(device)
     settings, start = load_training(config, start_from, epochs)
+    if start is not None:
+        check_output(out, CHECKPOINT_MARK, start.path)
     settings = settings if seed is None else settings.model_copy(update={"seed": seed})
     chosen = choose_sessions(config, data, subject, split, people, settings.seed)
     recordings, validation, warnings = open_split(chosen)
@@ -75,7 +78,9 @@ def train_one(
         warnings += lag_notes(recordings)
     for warning in warnings:
         say(console, f"note: {warning}")
-    last = _train(console, settings, recordings, validation, out, (resume, start), where)
+    last = _train(
+        console, settings, recordings, validation, out, (resume, start), where, ranked_by(config)
+    )
     if last is not None and not last.best_epoch:
         raise ValueError(
             f"no epoch had a CER: the loss was not finite at epoch {last.epoch}: lower "
@@ -113,7 +118,7 @@ def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
     """Return what a training does not do with sessions that have no key times."""
     notes = []
     if config.training.aligned_start is not None:
-        notes.append("an aligned start needs key times: it is skipped for prompts")
+        notes.append("an aligned start needs key times: prompts wait until the model reads them")
     # On the meta device a model has shapes and no memory.
     with torch.device("meta"):
         model = Network(config.model)
@@ -135,6 +140,7 @@ def _train(
     out: Path,
     begins: tuple[Path | None, Start | None],
     device: torch.device,
+    rank_by: RankBy | None,
 ) -> EpochResult | None:
     last, (resume, start) = None, begins
     columns = (
@@ -146,7 +152,9 @@ def _train(
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=config.training.epochs)
-        for last in fit(config, recordings, validation, resume, device, start=start):
+        for last in fit(
+            config, recordings, validation, resume, device, rank_by=rank_by, start=start
+        ):
             # At each epoch, so that a training that is killed has its best weights.
             last.save(out)
             line = (

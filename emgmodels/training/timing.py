@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from emgmodels.config import TrainingConfig
+from emgmodels.config import SAMPLE_RATE, TrainingConfig
 from emgmodels.ctc.alignment import best_frames
 from emgmodels.ctc.greedy import greedy_decode
 from emgmodels.metrics import EditCounts, count_edits
@@ -20,39 +20,21 @@ WORST_CER = 50.0
 """CER (%) of a session's prompts above which a model cannot tell when its keys were pressed."""
 
 
-def ready(
-    model: Network, recordings: Sequence[Recording], training: TrainingConfig, epoch: int
-) -> Sequence[Recording]:
-    """Return what an epoch is trained on: with key times that the model knows by now.
-
-    Args:
-        model: as trained so far; is left in evaluation mode where key times are missing.
-        recordings: of a training.
-        training: how it is trained.
-        epoch: the epoch that comes; the first is 1.
-    """
-    if all(recording.has_key_times for recording in recordings):
-        return recordings
-    found = timed(model, recordings, training)
-    if training.aligned_start is None or epoch > training.aligned_start.epochs:
-        return found
-    # Whole prompts would draw the model onto CTC's plateau, which the aligned start avoids.
-    return [recording for recording in found if recording.has_key_times] or found
-
-
 def timed(
     model: Network, recordings: Sequence[Recording], training: TrainingConfig
-) -> list[Recording]:
-    """Return recordings with key times, where the model reads the text of their prompts.
+) -> Sequence[Recording]:
+    """Return recordings in their order, with key times where the model reads their prompts' text.
 
     A model learns less from whole prompts than from windows, which need key times. Once it reads
     a text fairly, its most likely alignment says when each key was pressed.
 
     Args:
-        model: as trained so far; is left in evaluation mode.
+        model: as trained so far; is left in evaluation mode where key times are missing.
         recordings: of a training.
         training: how it is trained.
     """
+    if all(recording.has_key_times for recording in recordings):
+        return recordings
     model.eval()
     return [
         recording if recording.has_key_times else _timed(model, recording, training)
@@ -62,8 +44,10 @@ def timed(
 
 def _timed(model: Network, recording: Recording, training: TrainingConfig) -> Recording:
     prompts = recording.usable_prompts
+    if not len(prompts) or recording.samples < round(training.window_seconds * SAMPLE_RATE):
+        return recording
     # What was typed outside of the prompts that are known would be taken for silence.
-    if not len(prompts) or (prompts[:, 3] - prompts[:, 2]).sum() < len(recording.labels):
+    if (prompts[:, 3] - prompts[:, 2]).sum() < len(recording.labels):
         return recording
     step = model.spectrogram.hop * model.stride
     with torch.inference_mode():
@@ -85,6 +69,7 @@ def _timed(model: Network, recording: Recording, training: TrainingConfig) -> Re
         first=at,
         last=at,
         has_key_times=True,
+        are_times_read=True,
         prompts=no_prompts(),
     )
 

@@ -186,7 +186,8 @@ def _batch(
         if (correction := corrections[index]) is not None:
             since = np.maximum(recordings[index].first[low:high] + correction - start, -1)
             # In samples of the window as it is played; those of one that is not stay as they are.
-            samples[n, : high - low] = since if cut.rate == 1 else since / cut.rate
+            played = since if cut.rate == 1 else np.floor(since / cut.rate)
+            samples[n, : high - low] = played
     return Batch(emg, torch.from_numpy(labels), _lengths(spans), torch.from_numpy(samples))
 
 

@@ -45,6 +45,7 @@ class Recording:
         prompts: (P, 4) of a session without key times, in order of time: a prompt's first sample,
             the sample after its last, its first label, the label after its last.
         user: who typed.
+        are_times_read: key times are those at which a model reads the keys; nobody recorded any.
         key_lag: how far the keys are from the EMG; None: not estimated, and taken as they are.
     """
 
@@ -58,6 +59,7 @@ class Recording:
     in_use: IO[str] | None = field(default=None, repr=False)
     prompts: np.ndarray = field(default_factory=no_prompts)
     user: str = ""
+    are_times_read: bool = False
     key_lag: KeyLag | None = None
 
     @property
@@ -246,7 +248,12 @@ def key_corrections(
     """
     if key_lag_ms != "auto":
         fixed = _samples(key_lag_ms)
-        return [fixed if recording.has_key_times else None for recording in recordings]
+        # Times that the model read follow the EMG, and what it was aligned to, already.
+        moved = [0 if recording.are_times_read else fixed for recording in recordings]
+        return [
+            samples if recording.has_key_times else None
+            for samples, recording in zip(moved, recordings, strict=True)
+        ]
     lags = [recording.key_lag for recording in recordings]
     sure = [lag.ms for lag in lags if lag is not None and lag.is_sure]
     usual = float(np.median(sure)) if sure else 0.0

@@ -129,7 +129,7 @@ def open_sessions(split: Split, space: Space, console: Console, opener: Opener =
     )
     prompted = [sum(not recording.has_key_times for recording in each) for each in (train, val)]
     if prompted[0] and any(_starts(space.training.plain())):
-        notes.append("an aligned start needs key times: it is skipped for prompts")
+        notes.append("an aligned start needs key times: prompts wait until the model reads them")
     if _estimates_lags(space):
         notes += lag_notes(train)
     for note in notes:

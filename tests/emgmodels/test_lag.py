@@ -174,6 +174,17 @@ def test_targets_are_corrected_and_windows_keep_their_keys(recordings):
     assert (plain.label_samples[typed & ~inside] < 80).all()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_key_that_is_moved_before_its_window_is_none_of_it_at_any_rate(recordings, seed):
+    """Of a batch that is played faster such a key would be taken for one at the window's start."""
+    windows = np.array([[0, 8000 * n] for n in range(10)])
+    cut = Cut(8000, 0, 8000, electrodes=(0,), key_lag_ms=-400.0, stretch=0.3)
+    rng = np.random.default_rng(seed)
+    batch = next(batches(recordings[1][:1], windows, 10, cut, rng))
+    assert (batch.label_samples[:, 0][batch.label_lengths > 0] == -1).any()
+    assert not (batch.label_samples == 0).any()
+
+
 @pytest.mark.parametrize(
     ("lags", "samples"),
     [

@@ -259,8 +259,13 @@ def test_the_command_takes_the_checkpoints_model_and_records_its_hash(
     assert reader.config.training.start_from.weights == start_of().hash
     begun = start_of().weights["stages.1.blocks.0.conv.weight"]
     assert torch.equal(reader.model.state_dict()["stages.1.blocks.0.conv.weight"], begun)
-    again = [*words, "--start-from", tmp_path / "m.pt", "--epochs", 2]
-    assert CliRunner().invoke(app, [str(word) for word in again]).exit_code == 0
+    again = [str(word) for word in (*words, "--start-from", tmp_path / "m.pt", "--epochs", 2)]
+    kept = (tmp_path / "m.pt").read_bytes()
+    refused = CliRunner().invoke(app, again)
+    assert refused.exit_code != 0, "it would write over the checkpoint that it starts from"
+    assert (tmp_path / "m.pt").read_bytes() == kept
+    other = CliRunner().invoke(app, [*again, "--out", str(tmp_path / "n.pt")])
+    assert other.exit_code == 0, other.output
 
 
 def test_a_configuration_with_a_start_reads_back(tmp_path):

@@ -18,6 +18,8 @@ from emgmodels.notation import parse_notation
 from emgmodels.training import timing
 from emgmodels.training.feed import Feed
 from emgmodels.training.fit import fit
+from emgmodels.windows.device import DeviceRecordings
+from emgmodels.windows.recording import key_corrections
 
 __all__ = ["opened"]  # the fixture
 
@@ -88,7 +90,17 @@ def test_a_model_that_reads_a_session_says_when_its_keys_were_pressed(opened):
         assert near.max() > 100
 
 
-@pytest.mark.parametrize("what", ["read badly", "a prompt outside", "a prompt too long"])
+def test_times_that_a_model_read_are_moved_by_no_lag(opened):
+    (recording,) = opened(marked(SPANS))
+    model = PerfectReader(parse_notation(MODEL))
+    found = timing.timed(model, [recording], TrainingConfig())
+    assert key_corrections(found, 80.0) == key_corrections(found, "auto") == [0]
+    assert key_corrections(opened(make_session()), 80.0) == [160]
+
+
+@pytest.mark.parametrize(
+    "what", ["shorter than a window", "read badly", "a prompt outside", "a prompt too long"]
+)
 def test_a_session_of_which_a_part_is_unknown_counts_by_whole_prompts(opened, what, monkeypatch):
     session = marked(SPANS)
     if what == "read badly":
@@ -100,7 +112,9 @@ def test_a_session_of_which_a_part_is_unknown_counts_by_whole_prompts(opened, wh
     if what == "a prompt too long":
         monkeypatch.setattr("emgmodels.windows.recording.LONGEST_PROMPT", 6.0)
     model = PerfectReader(parse_notation(MODEL))
-    assert timing.timed(model, [recording], TrainingConfig()) == [recording]
+    seconds = 30.0 if what == "shorter than a window" else 4.0
+    training = TrainingConfig(window_seconds=seconds)
+    assert timing.timed(model, [recording], training) == [recording]
 
 
 @pytest.mark.parametrize("aligned", [None, {"epochs": 2}])
@@ -130,12 +144,25 @@ def test_an_aligned_start_waits_with_prompts_until_the_model_reads_them(opened, 
     """A whole prompt has nothing to align to; where there is nothing else, it is trained on."""
     keyed, text = opened(make_session(), prompted(SPANS))
     trained = []
-    known = Feed.prompts
+    known = Feed.steps
     monkeypatch.setattr(
-        Feed, "prompts", lambda feed, given: trained.append(len(given)) or known(feed, given)
+        Feed, "steps", lambda feed, *given: trained.append(len(given[1])) or known(feed, *given)
     )
     config = small(epochs=3, aligned_start={"epochs": 2})
     list(fit(config, [keyed, text], [keyed]))
-    assert trained[-3:] == [1, 1, 2]
+    assert trained[-3:] == [0, 0, 4]
     list(fit(config, [text], [keyed]))
-    assert trained[-3:] == [1, 1, 1]
+    assert trained[-3:] == [4, 4, 4]
+
+
+def test_windows_are_of_their_own_session_on_a_device_too(opened, monkeypatch):
+    """Whatever sessions wait, in whatever order."""
+    recordings = opened(prompted(SPANS), make_session(seed=1), prompted(SPANS, seed=2))
+    config = small(epochs=3, aligned_start={"epochs": 2})
+    plain = [result.train_loss for result in fit(config, recordings, recordings[1:2])]
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(
+        "emgmodels.training.fit.recordings_on", lambda _, given: DeviceRecordings(given, cpu)
+    )
+    resident = [result.train_loss for result in fit(config, recordings, recordings[1:2])]
+    assert resident == pytest.approx(plain, rel=2e-3)
