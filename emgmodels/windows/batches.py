@@ -184,10 +184,10 @@ def _batch(
     samples = np.full(labels.shape, -1, dtype=np.int64)
     for n, ((index, start), (low, high)) in enumerate(zip(windows.tolist(), spans, strict=True)):
         if (correction := corrections[index]) is not None:
-            since = np.maximum(recordings[index].first[low:high] + correction - start, -1)
+            since = recordings[index].first[low:high] + correction - start
             # In samples of the window as it is played; those of one that is not stay as they are.
             played = since if cut.rate == 1 else np.floor(since / cut.rate)
-            samples[n, : high - low] = played
+            samples[n, : high - low] = np.maximum(played, -1)
     return Batch(emg, torch.from_numpy(labels), _lengths(spans), torch.from_numpy(samples))
 
 
