@@ -50,6 +50,8 @@ FRONTS = {
     "coarse frames": "conv:1(channels=8,kernel=8) mlp:48 hop:64",
     "bands share weights": "conv:1(channels=8,kernel=8) mlp:48 share_bands:true",
     "bands share the encoder": "conv:1(channels=8,kernel=8) mlp:48 share_bands:encoder",
+    "bands with copies of their own": "conv:1(channels=8,kernel=8) mlp:48 share_bands:encoder "
+    "own_hands:true",
     "bands joined before the last stage": "conv:1(channels=8,kernel=8) gru:1(hidden=48) mlp:48 "
     "share_bands:encoder_but_last mirror_left:false",
     "deep mlp": "conv:1(channels=8,kernel=8) mlp:48 mlp_layers:2",

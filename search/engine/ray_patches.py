@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ray.tune.experiment import Trial
 
 from search.engine.patching import patch, replaced
-from search.engine.snapshots import SnapshotError, contents_of, go_on_here, write_whole
+from search.engine.snapshots import Files, SnapshotError, go_on_here
 
 if TYPE_CHECKING:
     from search.engine.recorder import Recorder
@@ -271,8 +271,8 @@ def whole_snapshots() -> Iterator[None]:
     """
 
     def prepared(syncer: Any, local_path: str, uri: str, exclude: Any = None) -> tuple[Any, ...]:
-        contents = contents_of(Path(local_path))
-        return write_whole, {"contents": contents, "to": (syncer.storage_filesystem, uri)}
+        files = Files(Path(local_path))
+        return files.write, {"filesystem": syncer.storage_filesystem, "folder": uri}
 
     with replaced(_of(_SYNCER), "_sync_up_command", prepared):
         yield

@@ -13,29 +13,34 @@ class SnapshotError(BaseException):
     """A snapshot of Ray's that cannot be read; no ``Exception``, all of which Ray catches."""
 
 
-def contents_of(folder: Path) -> dict[str, bytes]:
-    """Return what the files of a folder have, by name."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+class Files:
+    """The files of a folder as they were at a moment, by name."""
 
+    def __init__(self, folder: Path | None = None) -> None:
+        paths = [] if folder is None else [path for path in folder.iterdir() if path.is_file()]
+        self.contents = {path.name: path.read_bytes() for path in paths}
 
-def write_whole(contents: dict[str, bytes], to: tuple[pyarrow.fs.FileSystem, str]) -> None:
-    """Write files into a folder; whoever reads one meanwhile reads all of the old one, or the new.
+    def __reduce__(self) -> tuple[type[Files], tuple[()]]:
+        """Leave no contents in the next snapshot, into which Ray pickles what wrote the last."""
+        return Files, ()
 
-    Args:
-        contents: what to write, by name.
-        to: the folder, which is made if need be: its filesystem, and its path there.
-    """
-    filesystem, folder = to
-    # An object store shows an object when all of it is there, and would copy it to rename it.
-    is_local = isinstance(filesystem, pyarrow.fs.LocalFileSystem)
-    filesystem.create_dir(folder)
-    for name, content in contents.items():
-        place = f"{folder}/{name}"
-        scratch = f"{place}.part" if is_local else place
-        with filesystem.open_output_stream(scratch) as file:
-            file.write(content)
-        if is_local:
-            filesystem.move(scratch, place)
+    def write(self, filesystem: pyarrow.fs.FileSystem, folder: str) -> None:
+        """Write them: whoever reads one meanwhile reads all of the old one, or of the new.
+
+        Args:
+            filesystem: where the folder is.
+            folder: is made if need be.
+        """
+        # An object store shows an object when all of it is there, and would copy it to rename it.
+        is_local = isinstance(filesystem, pyarrow.fs.LocalFileSystem)
+        filesystem.create_dir(folder)
+        for name, content in self.contents.items():
+            place = f"{folder}/{name}"
+            scratch = f"{place}.part" if is_local else place
+            with filesystem.open_output_stream(scratch) as file:
+                file.write(content)
+            if is_local:
+                filesystem.move(scratch, place)
 
 
 def go_on_here(trial: Trial, staged_at: str) -> None:

@@ -22,7 +22,7 @@ COMPLETE, STOPPED, FAILED = "complete", "stopped", "failed"
 CUT_OFF = "cut off"
 """By the end of the search; it can go on if the search is resumed."""
 STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
-_OF_AN_EPOCH = ("epoch", *CURVE_METRICS, *USER_RATES)
+_OF_AN_EPOCH = ("epoch", *CURVE_METRICS)
 UNFINISHED = (WAITING, RUNNING, PAUSED, CUT_OFF)
 """Those of trials that can still be trained."""
 
@@ -97,6 +97,7 @@ class TrialRecord:
         if "best_weights" in metrics:
             self.reported = Weights.of(metrics)
         row = {name: float(metrics.get(name, math.nan)) for name in _OF_AN_EPOCH}
+        row |= {name: float(metrics[name]) for name in USER_RATES if name in metrics}
         repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
         if repeated:
             self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]

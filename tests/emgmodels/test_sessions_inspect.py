@@ -38,7 +38,8 @@ def inspect(*arguments, **environment):
 
 def cells(output):
     """Return the table's cells: a dict a session."""
-    lines = output.replace("rms ", "rms_").splitlines()
+    # Behind it comes the table of users.
+    lines = output.replace("rms ", "rms_").partition("\nuser ")[0].splitlines()
     # Below the table stand remarks: a session's name and a colon.
     heads, *rows = (line.split() for line in lines if line and ": " not in line)
     return [dict(zip(heads, row, strict=False)) for row in rows]

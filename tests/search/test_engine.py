@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from pyarrow.fs import LocalFileSystem
+from ray import cloudpickle
 from ray.train._internal.storage import _FilesystemSyncer
 from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
 
@@ -257,6 +258,12 @@ def test_a_snapshot_is_replaced_whole_as_it_was_when_it_was_taken(tmp_path):
             assert syncer.sync_up(str(staged), str(stored))
             (staged / "state.json").write_text("a third that is not to be sto")  # cut off
             syncer.wait()
+            assert (stored / "state.json").read_text() == "the second, which is longer"
             assert old.read() == "the first"
+        (staged / "state.json").write_text("x" * 100_000)
+        assert syncer.sync_up(str(staged), str(stored))
+        syncer.wait()
+        # Ray pickles it into the next snapshot, which must not have the last one in it.
+        assert len(cloudpickle.dumps(syncer)) < 10_000
     assert [path.name for path in stored.iterdir()] == ["state.json"]
-    assert (stored / "state.json").read_text() == "the second, which is longer"
+    assert (stored / "state.json").read_text() == "x" * 100_000
