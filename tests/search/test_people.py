@@ -20,7 +20,8 @@ from search.report.files import write_report
 from search.report.run import read_run
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS, read_parquet
-from search.results.people import people_facts
+from search.results.intervals import Windows
+from search.results.people import by_user, people_facts
 from search.results.reading import read_curves, read_trials
 from search.results.record import COMPLETE, TrialRecord
 from search.run.command import app
@@ -98,6 +99,29 @@ def test_tables_have_figures_over_users_and_a_row_for_each(tmp_path):
         assert row["val_cer_low"] < row["val_cer"] < row["val_cer_high"]
     again = RunFolder.open(folder.path)
     assert [trial.interval for trial in again.ranking()] == [t.interval for t in folder.ranking()]
+
+
+def test_a_row_for_each_trial_and_user_is_as_the_plain_way_counts_it():
+    """Windows in any order, a user without characters, and a trial of other windows."""
+    rng, whose = np.random.default_rng(5), "abacbcad"
+    scoring = Scoring.of(whose)
+    characters = np.array([0 if user == "d" else 9 for user in whose], np.uint16)
+    windows = {
+        trial: Windows(trial + 3, rng.integers(0, 60_000, 8).astype(np.uint16), characters)
+        for trial in (4, 2, 7)
+    }
+    windows[5] = Windows(1, np.zeros(3, np.uint16), np.ones(3, np.uint16))
+    plain = []
+    for trial in (4, 2, 7):
+        for user in "abcd":
+            own = [place for place, name in enumerate(whose) if name == user]
+            edits = sum(int(windows[trial].edits[place]) for place in own)
+            typed = sum(int(characters[place]) for place in own)
+            row = {"trial": trial, "epoch": trial + 3, "user": user, "windows": len(own)}
+            cer = 100.0 * edits / typed if typed else None
+            plain.append({**row, "edits": edits, "characters": typed, "cer": cer})
+    assert by_user(windows, scoring).to_pylist() == plain
+    assert by_user({}, scoring).num_rows == 0
 
 
 @pytest.mark.parametrize(("count", "is_folded"), [(5, False), (100, True)])
