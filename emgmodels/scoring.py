@@ -99,18 +99,27 @@ class Scoring:
             edits: (..., W) of each window.
             characters: (W,) of each window.
         """
-        mine = self._mine
-        typed = characters @ mine
+        typed = self.sums(characters)
         with np.errstate(invalid="ignore", divide="ignore"):
-            users = 100.0 * (edits @ mine) / np.where(typed, typed, np.nan)
+            users = 100.0 * self.sums(edits) / np.where(typed, typed, np.nan)
             pooled = 100.0 * edits.sum(axis=-1, dtype=float) / characters.sum(dtype=float)
         return Rates(users, pooled)
 
-    @cached_property
-    def _mine(self) -> np.ndarray:
-        """(W, U) 1 where a window is a user's."""
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Return the (..., U) sums over each user's windows of (..., W) values, as floats."""
+        order, begins = self._order
+        ordered = values if order is None else values[..., order]
         # Of floats, since sums of the two bytes that a search keeps of a window would overflow.
-        return (self.of_window[:, None] == np.arange(len(self.names))).astype(float)
+        return np.add.reduceat(ordered, begins, axis=-1, dtype=float)
+
+    @cached_property
+    def _order(self) -> tuple[np.ndarray | None, np.ndarray]:
+        """Windows user by user, None where they are so already; and where each user's begin."""
+        counts = np.bincount(self.of_window, minlength=len(self.names))
+        begins = np.cumsum(counts) - counts
+        if (np.diff(self.of_window) >= 0).all():
+            return None, begins
+        return np.argsort(self.of_window, kind="stable"), begins
 
     def cer(self, edits: np.ndarray, characters: np.ndarray) -> np.ndarray:
         """Return the CER (%) that ranks, as ``rates``."""

@@ -13,7 +13,7 @@ from rich.console import Console
 from emgmodels.own_code import asks_for_code
 from search.evaluate.looks import looks, new_look, note_look
 from search.people.comparison import FOLDER, Comparison, winner_of
-from search.people.output import KINDS, STEM, over_people, write_files
+from search.people.output import KINDS, STEM, check_files, over_people, title_of, write_files
 from search.people.persons import find_people
 from search.people.reading import read_people
 from search.people.results import read_found, write_found
@@ -79,6 +79,8 @@ def compare_people(
         check_own(folder.path)
     seed = facts.get("seed", 0) if seed is None else seed
     into = folder_inside(folder, facts, FOLDER, COMPARED)
+    if not dry_run:
+        check_files(into.path)
     place = _data(data, folder.path, into)
     people = find_people(place, folder.path, facts, users, seed)
     winner, start = winner_of(folder)
@@ -152,7 +154,7 @@ def _close(compared: Comparison, console: Console, into: RunFolder) -> None:
     synthetic = "synthetic " if is_synthetic(compared.run.read_environment()) else ""
     people = "person" if len(compared.people) == 1 else "people"
     data = f"{len(compared.people)} {synthetic}{people}, each on own test sessions"
-    title = f"{compared.winner.name} on people it has never seen"
+    title = title_of(compared.winner.name)
     write_files(into.path, shown, title, data)
     console = with_room(console)
     console.print(over_people(shown).rich(f"{title}: {data}", console.width))

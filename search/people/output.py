@@ -7,14 +7,39 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from emgmodels.outputs import write_text
+from emgmodels.outputs import check_output, write_text
 from search.people.results import Found, Summary, summaries
 from search.people.trainings import OWN, TUNED, WAYS, ZERO_SHOT
-from search.report.display.plot import MARKERS, PAGE, SERIES, Plot, drawing
+from search.report.display.plot import MARK, MARKERS, PAGE, SERIES, Plot, drawing
 from search.report.display.table import Table
 
 STEM = "people"
 KINDS = ("md", "csv", "png", "pdf")
+
+
+_NEVER_SEEN = "on people it has never seen"
+_MARKS = {
+    "parquet": "is_all",
+    "md": _NEVER_SEEN,
+    "csv": "user,way,minutes,is_all",
+    **dict.fromkeys(("png", "pdf"), MARK),
+}
+"""By what each file is known as written here."""
+
+
+def check_files(run: Path) -> None:
+    """Refuse a folder where something of others lies in the place of a file of the comparison.
+
+    Raises:
+        ValueError: names it.
+    """
+    for kind, mark in _MARKS.items():
+        check_output(run / f"{STEM}.{kind}", mark)
+
+
+def title_of(winner: str) -> str:
+    """Return the title of all that is written of a comparison."""
+    return f"{winner} {_NEVER_SEEN}"
 
 
 def over_people(found: Sequence[Found]) -> Table:

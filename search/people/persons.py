@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emgmodels.sessions import apart, read_info, session_paths, split_files
 from emgmodels.sessions.finding import same_spelling
+from emgmodels.sessions.split_file import Entry, read_split_file
 from emgmodels.sessions.splits import Split
+from search.results.facts import SPLIT
 
 _LEAST = 3
 """Sessions of a person: one each to learn from, to choose the epoch by, and to be tested on."""
@@ -85,12 +89,9 @@ def find_people(
     of_user: dict[str, list[Path]] = {}
     for path in session_paths(data):
         of_user.setdefault(same_spelling(read_info(path).user), []).append(path)
-    parts = {
-        part: {_name(each) for each in facts.get("split", {}).get(part, ())} for part in _PARTS
-    }
-    learnt = parts["train"] | parts["val"]
-    known = {user for user, paths in of_user.items() if learnt & {_name(path) for path in paths}}
-    tested = [u for u, paths in of_user.items() if parts["test"] & {_name(p) for p in paths}]
+    parts = _sessions(run, facts, of_user)
+    known = {user for user, _ in parts["train"] | parts["val"]} & of_user.keys()
+    tested = [user for user in of_user if user in {whose for whose, _ in parts["test"]}]
     chosen = list(users) or sorted(user for user in tested if user not in known)
     strangers = sorted(set(of_user) - known)
     if not chosen:
@@ -108,7 +109,51 @@ def find_people(
             f"--users {seen[0]}: {run} was trained or validated on sessions of that user, so it is "
             f"no stranger: name some of {', '.join(strangers) or 'other people, of whom are none'}"
         )
-    return [_person(user, of_user[user], parts["test"], str(data), seed) for user in chosen]
+    test = {user: {name for whose, name in parts["test"] if whose == user} for user in chosen}
+    return [_person(user, of_user[user], test[user], str(data), seed) for user in chosen]
+
+
+def _sessions(
+    run: Path, facts: Mapping[str, Any], of_user: Mapping[str, Sequence[Path]]
+) -> dict[str, set[tuple[str, str]]]:
+    """Return user and name of each session of a search's split, by set.
+
+    Names alone do not tell sessions apart: each user may have one named ``monday``.
+    """
+    path, files = run / SPLIT, facts.get("split", {})
+    written = read_split_file(path).dataset if path.is_file() else None
+    there = [(each, user) for user, paths in of_user.items() for each in paths]
+    found: dict[str, set[tuple[str, str]]] = {}
+    for part in _PARTS:
+        entries = getattr(written, part, ())
+        found[part] = {
+            (user, _name(file))
+            for file, entry in itertools.zip_longest(files.get(part, ()), entries)
+            if file is not None
+            for user in _users_of(file, entry, there)
+        }
+    return found
+
+
+def _users_of(file: str, entry: Entry | None, there: Sequence[tuple[Path, str]]) -> Collection[str]:
+    """Return whose a session of a search may be, from the surest sign to the weakest.
+
+    Args:
+        file: where it was.
+        entry: what the split's file says in its place.
+        there: all session files of today, and whose each is.
+    """
+    alike = [(path, user) for path, user in there if _name(path) == _name(file)]
+    if same := [user for path, user in alike if os.path.abspath(path) == os.path.abspath(file)]:
+        return same
+    if entry is not None and same_spelling(entry.session) == _name(file):
+        return [same_spelling(entry.user)]
+    if Path(file).is_file():
+        return [same_spelling(read_info(file).user)]
+    # Of people, each has a folder, and the folders may have been moved together.
+    folder = same_spelling(PurePosixPath(file).parent.name)
+    beside = [user for path, user in alike if same_spelling(path.parent.name) == folder]
+    return beside or [user for _, user in alike]
 
 
 def _person(

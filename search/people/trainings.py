@@ -46,12 +46,16 @@ class Training:
 
 
 def from_scratch(winner: Config, seed: int, epochs: int | None) -> Config:
-    """Return the training of a winner as it begins with random weights."""
-    training = winner.training.model_dump(exclude=set(_OF_A_START))
+    """Return the training of a winner as it begins with random weights.
+
+    Raises:
+        ValueError: the winner's settings do not fit so many epochs.
+    """
+    training = winner.training.model_dump(mode="json", exclude=set(_OF_A_START))
     if epochs is not None:
         training["epochs"] = epochs
-    model = winner.model.model_copy(update={"own_hands": False})
-    return Config.model_validate({"seed": seed, "model": model, "training": training})
+    model = winner.model.model_copy(update={"own_hands": False}).model_dump(mode="json")
+    return _config({"seed": seed, "model": model, "training": training}, "the winner", epochs)
 
 
 def fine_tuning(
@@ -77,11 +81,8 @@ def fine_tuning(
     training["start_from"] = {"path": START, "weights": start.hash}
     values = {"seed": seed, "model": start.config.model.model_dump(mode="json")}
     where = str(source or "the winner")
-    try:
-        config = validated(Config, {**values, "training": training})
-        check_start(config, start.config.model)
-    except ValidationError as error:
-        raise ValueError("\n".join(explain(error, where, Config))) from None
+    config = _config({**values, "training": training}, where, epochs)
+    check_start(config, start.config.model)
     return config
 
 
@@ -99,6 +100,16 @@ def trainings(
                 name = f"{person.user}-{label}-{way.replace(' ', '-')}"
                 named = config.model_copy(update={"name": name})
                 yield Training(person, way, known, each is None, named, data)
+
+
+def _config(values: dict[str, Any], where: str, epochs: int | None) -> Config:
+    """Return a training, or say in whose settings it is wrong."""
+    if epochs is not None:
+        where = f"{where} with --epochs {epochs}"
+    try:
+        return validated(Config, values)
+    except ValidationError as error:
+        raise ValueError("\n".join(explain(error, where, Config))) from None
 
 
 def _files(paths: Sequence[Path]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ _MARKS = {
     "trials.parquet": "architecture",
     "curves.parquet": "val_loss",
     "windows.parquet": "characters",
+    "users.parquet": "characters",
     "confirm.csv": '"search_cer"',
     "confirm.parquet": "search_cer",
     "evaluation.json": '"language_model"',

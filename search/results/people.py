@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from emgmodels.scoring import RankBy, Scoring
@@ -56,14 +57,23 @@ def scoring_of(run: Path) -> Scoring | None:
 
 def by_user(windows: Mapping[int, Windows], scoring: Scoring) -> pa.Table:
     """Return one row a trial and user: what the windows of its best epoch come to."""
-    rows = []
-    for trial, found in windows.items():
-        if len(found.edits) != len(scoring.of_window):
-            continue
-        for place, user in enumerate(scoring.names):
-            own = scoring.of_window == place
-            edits, characters = int(found.edits[own].sum()), int(found.characters[own].sum())
-            row = {"trial": trial, "epoch": found.epoch, "user": user, "windows": int(own.sum())}
-            cer = 100.0 * edits / characters if characters else None
-            rows.append({**row, "edits": edits, "characters": characters, "cer": cer})
-    return pa.Table.from_pylist(rows, schema=_COLUMNS)
+    known = {n: found for n, found in windows.items() if len(found.edits) == len(scoring.of_window)}
+    shape = len(known), len(scoring.names)
+    edits, characters = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    # Trial by trial, since the windows of all of them as whole numbers would be gigabytes.
+    for row, found in enumerate(known.values()):
+        edits[row], characters[row] = scoring.sums(found.edits), scoring.sums(found.characters)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cer = 100.0 * edits / characters
+    columns = {
+        "trial": np.repeat(np.array(list(known), np.int64), shape[1]),
+        "epoch": np.repeat(np.array([each.epoch for each in known.values()], np.int64), shape[1]),
+        "user": pa.DictionaryArray.from_arrays(
+            np.tile(np.arange(shape[1], dtype=np.int32), shape[0]), list(scoring.names)
+        ).cast(pa.string()),
+        "windows": np.tile(scoring.sums(np.ones(len(scoring.of_window))), shape[0]),
+        "edits": edits.ravel(),
+        "characters": characters.ravel(),
+        "cer": pa.array(cer.ravel(), mask=(characters == 0).ravel()),
+    }
+    return pa.Table.from_pydict(columns, schema=_COLUMNS)

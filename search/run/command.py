@@ -110,6 +110,7 @@ def command(
 
     from search.results.folder import RunFolder
     from search.run.confirm import tell_confirmation
+    from search.run.plan import schedule_of
     from search.run.searching import resume, search
     from search.space import load_space
     from search.storage import Place, is_uri, local_path
@@ -138,8 +139,8 @@ def command(
         resume(resumed, data=data, add_trials=add_trials, **every)
         run = every["out"] / Place(resumed).name if is_uri(resumed) else local_path(resumed)
         if confirm is not None and dry_run:
-            epochs = load_space(Path(run) / "space.yaml", imports=False).epochs
-            tell_confirmation(Console(quiet=quiet), epochs, confirm, repeats)
+            schedule = schedule_of(load_space(Path(run) / "space.yaml", imports=False))
+            tell_confirmation(Console(quiet=quiet), schedule, confirm, repeats)
         elif confirm is not None and not RunFolder.open(run).is_interrupted:
             kept = ("address", "quiet", "allow_code")
             _confirm(run, confirm, repeats, {name: given[name] for name in kept})

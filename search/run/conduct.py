@@ -28,6 +28,7 @@ from search.engine.schedulers import Asha, scheduler_from
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import EmgTrial
 from search.engine.tuning import resume_trials, run_trials
+from search.halving.rungs import Schedule
 from search.report.display.console import Progress
 from search.report.display.tensorboard import TrialBoards
 from search.report.display.words import say
@@ -106,11 +107,11 @@ def conduct(
     return opened
 
 
-def scheduler_of(space: Space) -> TrialScheduler:
-    """Return the scheduler that a space asks for."""
+def scheduler_of(space: Space, schedule: Schedule | None = None) -> TrialScheduler:
+    """Return the scheduler that a space asks for, or with it one of another schedule."""
     several = len(space.search.objectives) > 1
     return scheduler_from(
-        schedule_of(space),
+        schedule or schedule_of(space),
         functools.partial(_costs_of, space) if several else None,
         space.search.scheduler.chosen(),
     )
@@ -161,7 +162,7 @@ def _train(
 ) -> Recorder:
     """Train the trials, and return what recorded them."""
     space, facts = plan.space, folder.read_environment()
-    scheduler = scheduler_of(space)
+    scheduler = scheduler_of(space, plan.schedule)
     if isinstance(scheduler, Asha):
         scheduler.cost_of = cost_of(plan.schedule.resource, plan.opened, resources)
     on = "synthetic data" if is_synthetic(facts) else whose(facts.get("subject", "unknown"))

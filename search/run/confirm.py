@@ -4,10 +4,11 @@ python -m search.run spaces/deep.yaml --confirm 3 --repeats 5      at the end of
 python -m search.run runs/deep-001 --confirm 3 --repeats 5         of a search that is over
 
 The lowest CER of many trials is partly luck, of its seed and of its validation windows. Here every
-winner starts anew with seeds that the search did not use, and is trained to its last epoch. The
-trainings have a run folder of their own, ``RUN/confirm``; ``RUN/confirm.parquet`` and ``.csv`` hold
-their ranking. What is complete there is not trained again, so the same command goes on after an
-interruption, and a higher ``--repeats`` adds seeds.
+winner starts anew with seeds that the search did not use, and is trained to its last epoch, or for
+what a trial of the search may cost (``max_seconds``, ``max_macs``). The trainings have a run folder
+of their own, ``RUN/confirm``; ``RUN/confirm.parquet`` and ``.csv`` hold their ranking. What is
+complete there is not trained again, so the same command goes on after an interruption, and a higher
+``--repeats`` adds seeds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from emgmodels.atomic import whole
 from emgmodels.config import Config
 from emgmodels.own_code import asks_for_code
 from search.engine.resources import resources_asked
+from search.halving.rungs import Schedule
 from search.report.display import seed_table
 from search.report.display.words import say
 from search.results import seeds
@@ -38,6 +40,7 @@ from search.results.own_files import check_own
 from search.results.people import PEOPLE
 from search.results.record import TrialRecord
 from search.run.conduct import conduct
+from search.run.cost import in_words
 from search.run.dry_run import LABEL, show
 from search.run.inside import COMPARED, folder_inside, is_done
 from search.run.plan import Plan, resolve_resources, start_of
@@ -108,7 +111,7 @@ def confirm_winners(
         return _close(folder, winners, repeats, plan.facts["seed"], console, into)
     for line in (
         f"Confirming the best {len(winners)} of {folder.path} with {repeats} seeds each: "
-        f"{len(plan.listed)} trainings to the end, into {into.path}",
+        f"{len(plan.listed)} trainings {_length(plan.schedule)}, into {into.path}",
         "Ctrl-C ends it with what is complete; the same command goes on.",
     ):
         say(console, line)
@@ -118,14 +121,26 @@ def confirm_winners(
     return pa.parquet.read_table(folder.path / TABLE)
 
 
-def tell_confirmation(console: Console, epochs: int, top: int, repeats: int | None) -> None:
+def tell_confirmation(console: Console, schedule: Schedule, top: int, repeats: int | None) -> None:
     """Print what confirming the winners of a planned search would train."""
     repeats = check_options(top, repeats)
+    trainings, epochs = top * repeats, schedule.epochs
+    length = f"of {epochs} epochs, {trainings * epochs:,} in all"
+    if schedule.resource != "epochs":
+        length = _length(schedule)
     say(
         console,
         f"  {'confirmation':{LABEL}}the best {top} again with {repeats} seeds each: "
-        f"{top * repeats} trainings of {epochs} epochs, {top * repeats * epochs:,} in all",
+        f"{trainings} trainings {length}",
     )
+
+
+def _length(schedule: Schedule) -> str:
+    """Say how long trainings go on: to the end, or with what a trial of the search may cost."""
+    if schedule.resource == "epochs" or schedule.most is None:
+        return "to the end"
+    most = in_words(schedule.most, schedule.resource)
+    return f"for {most} each, as long as a trial of the search may"
 
 
 def check_options(top: int, repeats: int | None) -> int:
@@ -186,6 +201,10 @@ def _plan(
     given = resolve_resources(cpus, gpus, address)
     into, seed = folder_inside(folder, facts, FOLDER, FOLDER), facts.get("seed", space.search.seed)
     settings: dict[str, Any] = {"sampler": "random", "scheduler": "none", "repeats": repeats}
+    scheduler = space.search.scheduler
+    if scheduler.resource in ("seconds", "macs"):
+        # Ranked were trainings of that cost, and whole ones would be other trainings.
+        settings["scheduler"] = {"name": scheduler.name, **scheduler.options}
     settings |= {"save_every": space.search.save_every, "checkpoints": space.search.checkpoints}
     settings |= {} if space.search.rank_by is None else {"rank_by": space.search.rank_by}
     known = ("code", "subject", "synthetic", PEOPLE)

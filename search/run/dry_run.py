@@ -109,6 +109,9 @@ def _scheduler(plan: Plan, schedule: Schedule) -> str:
     objectives = plan.space.search.objectives
     if schedule.name == "none":
         return "none: every trial trains to its last epoch"
+    if plan.listed is not None and schedule.resource != "epochs":
+        most = in_words(schedule.most or 0.0, schedule.resource)
+        return f"none: every trial trains for {most}, as long as one of the search may"
     if not schedule.rungs:
         given = [f"{option} {value}" for option, value in schedule.options.items()]
         return ", ".join([schedule.name, *given])

@@ -33,7 +33,7 @@ def epochs_of_trial(
             whole.
     """
     left = float(max(0, schedule.epochs - done))
-    if not schedule.rungs or schedule.eta is None or schedule.most is None:
+    if schedule.eta is None or schedule.most is None:
         return left
     if schedule.resource == "epochs" or not cost:
         cost = schedule.most / schedule.epochs

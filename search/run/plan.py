@@ -94,8 +94,9 @@ class Plan:
 
     @property
     def schedule(self) -> Schedule:
-        """Which of its trials end early."""
-        return schedule_of(self.space)
+        """Which of its trials end early: of a list none, but with what a trial may cost."""
+        found = schedule_of(self.space)
+        return found if self.listed is None else replace(found, rungs=())
 
     @property
     def trials(self) -> int:

@@ -143,7 +143,7 @@ def search(
     if dry_run:
         show(console, plan)
         if confirm is not None:
-            tell_confirmation(console, plan.schedule.epochs, confirm, repeats)
+            tell_confirmation(console, plan.schedule, confirm, repeats)
         return pa.table({})
     folder = conduct(plan, console, verbose=verbose)
     if confirm is not None and not folder.is_interrupted:

@@ -24,8 +24,8 @@ _FETCHED = FETCHED
 _FACTS = "environment.json"
 _OWN = re.compile(
     r"(confirm/|people/)?((space|split|best)\.yaml|start\.pt|environment\.json|study\.journal"
-    r"|(trials|confirm|people)\.csv|people\.(md|png|pdf)|evaluation\.json|(trials|curves|windows|confirm|evaluation|people)\.parquet"
-    r"|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures|code)/.+)"
+    r"|(trials|confirm|people)\.csv|people\.(md|png|pdf)|evaluation\.json|(trials|curves|windows|users|confirm|evaluation|people)"
+    r"\.parquet|\.(trials|curves)\.rows|(tensorboard|checkpoints|report|evaluation|failures|code)/.+)"
 )
 """What a search and its reports write into a run folder."""
 # A run folder has hundreds of small files, each of which waits for the network. Eight at once
@@ -121,7 +121,7 @@ def fetch(
         target = folder / name
         if _is_new(info, target) and (target.suffix != _APPENDED or _is_new(info, _table(target))):
             copy_down(fs, info, target, note)
-    for rows in (folder / where / name for where in ("", "confirm") for name in APPENDED):
+    for rows in (folder / where / name for where in ("", "confirm", "people") for name in APPENDED):
         name, table = (path.relative_to(folder).as_posix() for path in (rows, _table(rows)))
         replaced = rows.is_file() and name not in files and table in files
         if replaced and _is_new(files[table], rows):

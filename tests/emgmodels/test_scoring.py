@@ -46,6 +46,15 @@ def test_small_numbers_of_a_search_do_not_overflow():
         assert scoring.rates(edits, characters).by(name).tolist() == pytest.approx([60] * 3)
 
 
+@pytest.mark.parametrize("whose", ["abc", "aabccc", "abacbca", "a", ""])
+def test_sums_are_those_of_each_users_windows_in_any_order(whose):
+    scoring, rng = Scoring.of(whose), np.random.default_rng(len(whose))
+    for shape in ((len(whose),), (3, len(whose)), (2, 3, len(whose))):
+        values = rng.integers(0, 60_000, shape).astype(np.uint16)
+        mine = (scoring.of_window[:, None] == np.arange(len(scoring.names))).astype(float)
+        assert scoring.sums(values).tolist() == (values @ mine).tolist()
+
+
 def test_whose_windows_are_is_written_in_short_and_read_back():
     scoring = Scoring.of([*USERS, "anna"], "worst_user")
     assert scoring.runs == [("anna", 2), ("bob", 1), ("carl", 3), ("anna", 1)]

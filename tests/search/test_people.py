@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import make_session
 from helpers.searches import killed, results, search_command, wait_for_epochs
+from pyarrow.fs import LocalFileSystem
 from typer.testing import CliRunner
 
 from emgmodels.config import Config
@@ -16,16 +19,22 @@ from emgmodels.scoring import RANKINGS, Scoring
 from emgmodels.sessions import write_session
 from search import run
 from search.evaluate.evaluating import evaluate
+from search.people.output import check_files, title_of, write_files
+from search.people.results import Found, write_found
 from search.report.files import write_report
 from search.report.run import read_run
 from search.results.folder import RunFolder
-from search.results.growing_tables import CURVE_METRICS, read_parquet
-from search.results.people import people_facts
+from search.results.growing_tables import CURVE_METRICS, curves_of, read_parquet
+from search.results.intervals import Windows
+from search.results.own_files import check_own
+from search.results.people import by_user, people_facts
 from search.results.reading import read_curves, read_trials
 from search.results.record import COMPLETE, TrialRecord
 from search.run.command import app
 from search.run.confirm import confirm_winners
 from search.space import load_space
+from search.storage import Mirror, Place
+from search.storage.mirror import fetch
 
 USERS = ("anna", "bob", "carl", "dora", "eve")
 SPACE = """
@@ -100,6 +109,29 @@ def test_tables_have_figures_over_users_and_a_row_for_each(tmp_path):
     assert [trial.interval for trial in again.ranking()] == [t.interval for t in folder.ranking()]
 
 
+def test_a_row_for_each_trial_and_user_is_as_the_plain_way_counts_it():
+    """Windows in any order, a user without characters, and a trial of other windows."""
+    rng, whose = np.random.default_rng(5), "abacbcad"
+    scoring = Scoring.of(whose)
+    characters = np.array([0 if user == "d" else 9 for user in whose], np.uint16)
+    windows = {
+        trial: Windows(trial + 3, rng.integers(0, 60_000, 8).astype(np.uint16), characters)
+        for trial in (4, 2, 7)
+    }
+    windows[5] = Windows(1, np.zeros(3, np.uint16), np.ones(3, np.uint16))
+    plain = []
+    for trial in (4, 2, 7):
+        for user in "abcd":
+            own = [place for place, name in enumerate(whose) if name == user]
+            edits = sum(int(windows[trial].edits[place]) for place in own)
+            typed = sum(int(characters[place]) for place in own)
+            row = {"trial": trial, "epoch": trial + 3, "user": user, "windows": len(own)}
+            cer = 100.0 * edits / typed if typed else None
+            plain.append({**row, "edits": edits, "characters": typed, "cer": cer})
+    assert by_user(windows, scoring).to_pylist() == plain
+    assert by_user({}, scoring).num_rows == 0
+
+
 @pytest.mark.parametrize(("count", "is_folded"), [(5, False), (100, True)])
 def test_the_report_has_a_row_for_each_user_and_folds_many(tmp_path, count, is_folded):
     users = [f"u{place:02d}" for place in range(count)]
@@ -122,6 +154,65 @@ def test_a_run_of_one_user_has_nothing_of_users(tmp_path):
     assert not (folder.path / "users.parquet").exists()
     write_report(read_run(folder.path), tmp_path / "report")
     assert "## Users" not in (tmp_path / "report" / "leaderboard.md").read_text()
+
+
+def compared(folder):
+    """Write what a comparison over people leaves in a run folder."""
+    row = Found("eve", "zero-shot", 0.0, False, 9.0, 8.0, 10.0, 99, "ab", 0, "monday")
+    run = folder.path / "people"
+    run.mkdir()
+    write_found(run, [row])
+    write_files(run, [row, replace(row, way="fine-tuned", minutes=2.0)], title_of("it"), "data")
+    return run
+
+
+@pytest.mark.parametrize("part", ["", "people"])
+def test_a_stored_run_is_fetched_again_after_any_of_its_files_changed(tmp_path, monkeypatch, part):
+    """All that a search over people and a comparison write is known as the search's own."""
+    store = LocalFileSystem(), str(tmp_path / "store")
+    monkeypatch.setattr(Place, "open", lambda self: store)
+    folder = made_up(tmp_path, USERS)
+    compared(folder)
+    (folder.path / "people" / "start.pt").write_bytes(b"weights")
+    place, copy = Place("s3://bucket/run"), tmp_path / "copy"
+    mirror = Mirror(folder.path, place)
+    (tmp_path / "store" / "people").mkdir(parents=True)
+    table = curves_of(folder.path / part)
+    table.append([{"trial": 0, "epoch": 1}])
+    mirror.push()
+    fetch(place, copy)
+    files = [each for each in folder.path.rglob("*") if each.is_file()]
+    assert {each.name for each in files} > {"users.parquet", "people.pdf", "windows.parquet"}
+    for each in files:
+        if each.name not in ("environment.json", ".curves.rows"):
+            each.write_bytes(each.read_bytes() + b" ")
+    mirror.push()
+    fetch(place, copy)
+    assert (copy / "users.parquet").read_bytes() == (folder.path / "users.parquet").read_bytes()
+    rows = copy / part / ".curves.rows"
+    assert rows.is_file()
+    os.utime(rows, (0, 0))
+    (folder.path / part / ".curves.rows").unlink()
+    (folder.path / part / "curves.parquet").write_bytes(b"brought in")
+    mirror.push()
+    fetch(place, copy)
+    assert not rows.exists()
+
+
+def test_a_file_of_somebody_else_in_the_place_of_one_over_people_is_refused(tmp_path):
+    folder = made_up(tmp_path, USERS)
+    run = compared(folder)
+    check_own(folder.path)
+    check_files(run)
+    own = {folder.path: ("users.parquet",), run: [each.name for each in run.iterdir()]}
+    assert len(own[run]) == 5
+    for check, place in ((check_own, folder.path), (check_files, run)):
+        for name in own[place]:
+            kept = (place / name).read_bytes()
+            (place / name).write_bytes(b"years of work")
+            with pytest.raises(ValueError, match=f"{place / name}: .*was not written by"):
+                check(place)
+            (place / name).write_bytes(kept)
 
 
 def test_a_plan_says_who_is_held_out(data, space, tmp_path):

@@ -13,10 +13,11 @@ from pathlib import Path
 import pyarrow.csv
 import pytest
 from conftest import make_session
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from emgmodels.checkpoints.start import START, read_start
-from emgmodels.config import Config
+from emgmodels.config import Config, TrainingConfig
 from emgmodels.notation import parse_notation
 from emgmodels.sessions import write_session
 from emgmodels.training.fit import fit
@@ -27,7 +28,7 @@ from search.people.__main__ import app
 from search.people.comparing import compare_people
 from search.people.persons import find_people, parse_minutes
 from search.people.results import Found, summaries
-from search.people.trainings import WAYS
+from search.people.trainings import WAYS, fine_tuning, from_scratch
 from search.results.folder import RunFolder
 from search.results.reading import read_trials
 from search.results.record import COMPLETE, TrialRecord
@@ -136,6 +137,66 @@ def test_a_search_of_one_person_names_the_others(made, run):
     (person,) = find_people(made / "data", run, facts, ("ben",), 0)
     parts = [*person.train, *person.val, *person.test]
     assert sorted(path.stem for path in parts) == ["ben-0", "ben-1", "ben-2"]
+
+
+def test_epochs_that_do_not_fit_the_winners_settings_are_told_in_one_message(made):
+    start = read_start(next((made / "run-001" / "checkpoints").glob("0*.pt")))
+    training = {**TRAINING, "epochs": 20, "average": {"last_epochs": 10}}
+    winner = start.config.model_copy(update={"training": TrainingConfig.model_validate(training)})
+    said = r"\Athe winner with --epochs 3: training.*average"
+    for make in (
+        lambda: from_scratch(winner, 0, 3),
+        lambda: fine_tuning(winner, start, 0, 3, None),
+    ):
+        with pytest.raises(ValueError, match=said) as told:
+            make()
+        assert not isinstance(told.value, ValidationError)
+        assert "pydantic" not in str(told.value)
+    assert from_scratch(winner, 0, None).training.epochs == 20
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory) -> Path:
+    """Sessions of three people, named alike, in a folder of each."""
+    place = tmp_path_factory.mktemp("alike")
+    for number, user in enumerate(USERS):
+        for i in range(3):
+            session = make_session(4, 10 * number + i, f"day-{i}", user, keys="ab")
+            write_session(place / "data" / user / f"day-{i}.hdf5", session)
+    return place / "data"
+
+
+def split_of(data: Path, **users: str) -> dict:
+    return {part: [f"{data}/{user}/day-{i}.hdf5" for i in range(3)] for part, user in users.items()}
+
+
+@pytest.mark.parametrize("way", ["there", "folders moved", "folders renamed", "others"])
+def test_people_whose_sessions_are_named_alike_are_told_apart(alike, tmp_path, way):
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(alike, data)
+    run.mkdir()
+    split = split_of(data if way == "there" else Path("/elsewhere"), train="anna", val="ben")
+    split |= split_of(data if way == "there" else Path("/elsewhere"), test="carl")
+    if way == "folders renamed":  # then only the file of the split knows
+        sets = {
+            part: [{"user": Path(each).parent.name, "session": Path(each).stem} for each in files]
+            for part, files in split.items()
+        }
+        (run / "split.yaml").write_text(json.dumps({"dataset": sets}))
+        for user in USERS:
+            (data / user).rename(data / f"person of {len(user)} letters, {user[::-1]}")
+    if way == "others":  # the search's own are where they were; here lies one stranger's
+        split = split_of(alike, train="anna", val="ben")
+        for user in USERS[:2]:
+            shutil.rmtree(data / user)
+    for users in ((), ("carl",)) if way != "others" else (("carl",),):
+        (person,) = find_people(data, run, {"split": split}, users, 0)
+        assert person.user == "carl"
+        parts = [*person.train, *person.val, *person.test]
+        assert sorted(path.stem for path in parts) == ["day-0", "day-1", "day-2"]
+    if way != "others":
+        with pytest.raises(ValueError, match=r"--users ben: .* is no stranger: name some of carl"):
+            find_people(data, run, {"split": split}, ("ben",), 0)
 
 
 def test_another_winner_or_other_sessions_begin_no_old_comparison(made, run):

@@ -99,9 +99,7 @@ def halving_of_resumed(folder: Path, monkeypatch):
     """Go on with a search; return the decisions that its scheduler has taken in."""
     made = []
     known = conduct.scheduler_of
-    monkeypatch.setattr(
-        conduct, "scheduler_of", lambda space: made.append(known(space)) or made[-1]
-    )
+    monkeypatch.setattr(conduct, "scheduler_of", lambda *of: made.append(known(*of)) or made[-1])
     run.resume(folder, quiet=True)
     return made[-1].halving
 
