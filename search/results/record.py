@@ -96,7 +96,9 @@ class TrialRecord:
             self.windows = Windows.of(int(metrics["best_epoch"]), metrics["best_windows"])
         if "best_weights" in metrics:
             self.reported = Weights.of(metrics)
-        row = {name: float(metrics.get(name, math.nan)) for name in _OF_AN_EPOCH}
+        # A table that an older version began has no value where its epochs lack a column.
+        values = {name: metrics.get(name) for name in _OF_AN_EPOCH}
+        row = {name: math.nan if each is None else float(each) for name, each in values.items()}
         repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
         if repeated:
             self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from conftest import make_session
 from helpers.searches import killed, results, search_command, wait_for_epochs
@@ -19,7 +21,7 @@ from search.evaluate.evaluating import evaluate
 from search.report.files import write_report
 from search.report.run import read_run
 from search.results.folder import RunFolder
-from search.results.growing_tables import CURVE_METRICS, read_parquet
+from search.results.growing_tables import CURVE_METRICS, USER_RATES, read_parquet
 from search.results.people import people_facts
 from search.results.reading import read_curves, read_trials
 from search.results.record import COMPLETE, TrialRecord
@@ -98,6 +100,27 @@ def test_tables_have_figures_over_users_and_a_row_for_each(tmp_path):
         assert row["val_cer_low"] < row["val_cer"] < row["val_cer_high"]
     again = RunFolder.open(folder.path)
     assert [trial.interval for trial in again.ranking()] == [t.interval for t in folder.ranking()]
+
+
+def test_a_run_that_an_older_version_began_goes_on_and_is_opened_again(tmp_path):
+    """Its epochs have no figures over users, and those that follow have."""
+    path = made_up(tmp_path, ["anna"]).path
+    pa.parquet.write_table(
+        read_parquet(path / "curves.parquet").drop_columns(list(USER_RATES)),
+        path / "curves.parquet",
+    )
+    folder = RunFolder.open(path)
+    trial = folder.trials[0]
+    trial.add({**trial.curve[0], "epoch": 2, "val_cer_pooled": 7.0})
+    folder.append_epochs(trial)
+    for _ in range(2):  # with the new epoch appended to the file, then in it
+        known = RunFolder.open(path)
+        curve = known.trials[0].curve
+        assert [row["epoch"] for row in curve] == [1, 2]
+        assert np.isnan(curve[0]["val_cer_pooled"])
+        assert curve[1]["val_cer_pooled"] == 7.0
+        known.flush()
+    assert len(read_run(path).trials) == 2
 
 
 @pytest.mark.parametrize(("count", "is_folded"), [(5, False), (100, True)])
