@@ -180,7 +180,6 @@ def test_frozen_parts_stay_and_others_learn(data):
     [
         "gru:2(hidden=4,dropout=0.5)",
         "lstm:2(hidden=4,dropout=0.5)",
-        "conv:1(channels=2,kernel=4,dropout=0.5)",
         "transformer:1(heads=2,dropout=0.5)",
         "conformer:1(heads=2,kernel=3,dropout=0.5)",
         "s4:1(dropout=0.5)",
