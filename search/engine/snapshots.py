@@ -2,74 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
-import pickle
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.fs
 from ray.tune.experiment import Trial
 
-from search.engine.patching import patch, replaced
-
-_TUNER = "ray.tune.impl.tuner_internal"
-
 
 class SnapshotError(BaseException):
     """A snapshot of Ray's that cannot be read; no ``Exception``, all of which Ray catches."""
-
-
-class _Forgotten:
-    """Stands for an object that is made again: takes whatever it was made of, and keeps nothing."""
-
-    def __new__(cls, *_: object, **__: object) -> _Forgotten:
-        return super().__new__(cls)
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def ignore(self, *_: object) -> None:
-        """Take a state or items that a pickle gives."""
-
-    __setstate__ = __setitem__ = append = extend = add = ignore
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads Ray's objects, and none of this project's classes or of the user's own."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        root = module.partition(".")[0]
-        is_ours = root in ("search", "emgmodels") or root.startswith("own_code_")
-        try:
-            found = super().find_class(module, name)
-        except (AttributeError, ImportError):
-            if not is_ours:
-                raise
-            return _Forgotten  # an older version had it there
-        return _Forgotten if is_ours and isinstance(found, type) else found
-
-
-def read_tuner(content: bytes) -> Any:
-    """Return what Ray's ``tuner.pkl`` has, without searcher, scheduler and space.
-
-    These are made again from the run folder. An older version may have had their classes under
-    other names, and the classes of a space with code of the user's own have names of their fields.
-    """
-    return _Unpickler(io.BytesIO(content)).load()
-
-
-@patch("2.60.0", f"{_TUNER}:pickle.loads", f"{_TUNER}:pickle.dumps")
-@contextlib.contextmanager
-def without_searcher() -> Iterator[None]:
-    """Let Ray restore a search without its searcher and scheduler; see ``read_tuner``."""
-    tuner: Any = importlib.import_module(_TUNER)
-    stand_in = SimpleNamespace(loads=read_tuner, dumps=tuner.pickle.dumps)
-    with replaced(tuner, "pickle", stand_in):
-        yield
 
 
 def contents_of(folder: Path) -> dict[str, bytes]:

@@ -35,7 +35,7 @@ from search.engine.ray_patches import (
 from search.engine.recorder import Recorder
 from search.engine.resources import Resources, trials_ahead
 from search.engine.searcher import OptunaSampler
-from search.engine.snapshots import SnapshotError, without_searcher
+from search.engine.snapshots import SnapshotError
 from search.engine.trial import EmgTrial, TrialData
 from search.halving.ending import Ending, Why
 from search.report.display.words import say
@@ -106,8 +106,7 @@ def resume_trials(
     pulse = recorder.progress.pulse
     trainable = _trainable(EmgTrial, data, resources, sampler.settings, pulse, start)
     try:
-        with without_searcher():
-            tuner = tune.Tuner.restore(path, trainable)
+        tuner = tune.Tuner.restore(path, trainable)
     except Exception as error:  # whatever a damaged pickle raises
         raise ValueError(_unreadable(recorder, error)) from error
     # Searcher and scheduler are made again from the run folder, since the user may have asked for
