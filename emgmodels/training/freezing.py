@@ -24,14 +24,20 @@ class FrozenParts:
         self._epochs = training.freeze_epochs
         # What was frozen before, as layers of a language model are, stays so.
         self._weights = [p for part in self._parts for p in part.parameters() if p.requires_grad]
+        modules = [module for part in self._parts for module in part.modules()]
+        # A recurrent layer drops out between its layers by a number of its own.
+        self._recurrent = [(m, m.dropout) for m in modules if isinstance(m, nn.RNNBase)]
         if self._epochs is None:
             self._require(False)
 
     def at(self, epoch: int) -> None:
         """Freeze them or let them learn, as it is in an epoch; the model is in training mode."""
+        learns = self._epochs is not None and epoch > self._epochs
         if self._epochs is not None:
-            self._require(epoch > self._epochs)
-        if self._epochs is not None and epoch > self._epochs:
+            self._require(learns)
+        for layers, dropout in self._recurrent:
+            layers.dropout = dropout if learns else 0.0
+        if learns:
             return
         for module in (module for part in self._parts for module in part.modules()):
             # Statistics of a norm stay too, and nothing is dropped. A recurrent layer stays in

@@ -52,7 +52,7 @@ class IntermediateHeads(nn.Module):
                     self.heads.append(nn.Linear(hands * stage.width, NUM_CLASSES))
                     self._places.append((left, stride))
                     join = model.joined if hands > 1 else None
-                    stage.register_forward_hook(self._noting(number, join))
+                    stage.register_forward_hook(self._noting(model, number, join))
 
     def loss(self, batch: Batch, framing: Framing) -> Tensor:
         """Return the mean CTC loss of the heads, per label.
@@ -77,10 +77,10 @@ class IntermediateHeads(nn.Module):
         return torch.stack(losses).mean()
 
     def _noting(
-        self, number: int, join: Callable[[Tensor], Tensor] | None
+        self, model: Network, number: int, join: Callable[[Tensor], Tensor] | None
     ) -> Callable[[nn.Module, object, Tensor], None]:
         def note(stage: nn.Module, _: object, output: Tensor) -> None:
-            if stage.training:
+            if model.training:  # a frozen stage is not, and its head is trained all the same
                 self._outputs[number] = join(output) if join else output
 
         return note

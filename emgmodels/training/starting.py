@@ -84,11 +84,13 @@ def chosen_start(
 def place_of(section: dict[str, Any], beside: Path) -> Path:
     """Return where the checkpoint of a ``start_from`` section lies.
 
-    One whose weights are recorded lies beside the file, as in a run folder; any other there or
-    where the path leads from the current folder.
+    It is looked for beside the file that has the section, then from the current folder. Where it is
+    in neither, one whose weights are recorded belongs beside the file, as in a run folder.
     """
-    near = beside / section["path"]
-    return near if section.get("weights") or near.exists() else Path(section["path"])
+    near, here = beside / section["path"], Path(section["path"])
+    if near.exists() or (section.get("weights") and not here.exists()):
+        return near
+    return here
 
 
 def model_of(start: Start) -> dict[str, Any]:

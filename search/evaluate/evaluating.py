@@ -22,6 +22,7 @@ from emgmodels.language import LanguageModel
 from emgmodels.network.network import Network
 from emgmodels.own_code import asks_for_code
 from emgmodels.reading.reader import Reader
+from emgmodels.scoring import RankBy
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording, check_times
 from search.evaluate.evaluation import Evaluation, evaluate_trial
@@ -113,7 +114,6 @@ def evaluate(
             # A file that may not be replaced must be found before hours of decoding.
             page_paths(folder.path / "evaluation", trial, subset)
     synthetic, people = is_synthetic(facts), scoring_in(facts)
-    rank_by = people.by if people else None
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
         say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
@@ -136,7 +136,7 @@ def evaluate(
                 sessions = bars.track(recordings, description=title)
                 found = evaluate_trial(
                     *(trial, reader.model, subset, sessions, searches, _weights(reader)),
-                    rank_by=rank_by,
+                    rank_by=people.by if people else _unsaid(opened["val"]),
                     adapts=adapt is not None,
                 )
             evaluations.append(found)
@@ -181,6 +181,12 @@ def _times_notes(recordings: Sequence[Recording], files: Sequence[Path]) -> Iter
     if not typed:
         names = ", ".join(str(file) for file in files)
         raise ValueError(f"nothing was typed in these sessions, so they have no CER: {names}")
+
+
+def _unsaid(val: Sequence[Recording]) -> RankBy | None:
+    """Return what a run ranked by that does not say it; None: one user, which is every figure."""
+    # Searches of an older version ranked several users by all windows together.
+    return "pooled" if len({recording.user for recording in val}) > 1 else None
 
 
 def _weights(reader: Reader) -> Weights:

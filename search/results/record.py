@@ -23,6 +23,7 @@ CUT_OFF = "cut off"
 """By the end of the search; it can go on if the search is resumed."""
 STATES = (WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, CUT_OFF)
 _OF_AN_EPOCH = ("epoch", *CURVE_METRICS)
+_NUMBERS = {*_OF_AN_EPOCH, *USER_RATES}
 UNFINISHED = (WAITING, RUNNING, PAUSED, CUT_OFF)
 """Those of trials that can still be trained."""
 
@@ -96,8 +97,10 @@ class TrialRecord:
             self.windows = Windows.of(int(metrics["best_epoch"]), metrics["best_windows"])
         if "best_weights" in metrics:
             self.reported = Weights.of(metrics)
-        row = {name: float(metrics.get(name, math.nan)) for name in _OF_AN_EPOCH}
-        row |= {name: float(metrics[name]) for name in USER_RATES if name in metrics}
+        # A table that an older version began has no value where its epochs lack a column.
+        numbers = {name: metrics.get(name) for name in _NUMBERS}
+        row = dict.fromkeys(_OF_AN_EPOCH, math.nan)
+        row |= {name: float(each) for name, each in numbers.items() if each is not None}
         repeated = bool(self.curve) and self.curve[-1]["epoch"] >= row["epoch"]
         if repeated:
             self.curve = [known for known in self.curve if known["epoch"] < row["epoch"]]

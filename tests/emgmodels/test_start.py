@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from emgmodels.reading.reader import Origin, Reader
 from emgmodels.stages.flow import Chain
 from emgmodels.training.__main__ import app
 from emgmodels.training.fit import _Run, fit
+from emgmodels.training.freezing import FrozenParts
+from emgmodels.training.starting import chosen_start
 from emgmodels.windows.cache import prepare
 
 TINY = "gru:1(hidden=6) conv:1(channels=2,kernel=4) mlp:6 hop:64 bins:6 @2ch"
@@ -77,6 +80,36 @@ def test_a_training_begins_with_the_weights_of_any_format(tmp_path, data):
 def test_another_checkpoint_than_was_recorded_is_refused(checkpoint):
     with pytest.raises(ValueError, match="put that checkpoint there"):
         read_start(checkpoint, "0123")
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_checkpoint_is_looked_for_beside_the_file_then_from_the_current_folder(
+    hashed, tmp_path, monkeypatch
+):
+    space, here = tmp_path / "spaces", tmp_path / "here"
+    for folder in (space, here / "runs"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    text = "runs/best.pt"
+    wanted = start_of()
+    section = {"path": text, **({"weights": wanted.hash} if hashed else {})}
+    with pytest.raises(ValueError, match="No such file"):
+        chosen_start({"start_from": section}, space)
+    wanted.write(here / text)
+    training = {"start_from": section}
+    found = chosen_start(training, space)
+    assert found is not None
+    assert found.hash == wanted.hash == training["start_from"]["weights"]
+    (space / "runs").mkdir()
+    nearer = start_of(seed=8)
+    nearer.write(space / text)
+    if hashed:  # which is not the one that is named
+        with pytest.raises(ValueError, match=f"has weights {nearer.hash}"):
+            chosen_start({"start_from": section}, space)
+    else:
+        found = chosen_start({"start_from": section}, space)
+        assert found is not None
+        assert found.hash == nearer.hash
 
 
 def test_stages_are_taken_by_name_wherever_they_stand():
@@ -140,6 +173,44 @@ def test_frozen_parts_stay_and_others_learn(data):
     run.train_epoch(3, data[0])
     assert not torch.equal(weights_of(run, "recurrent"), first["recurrent"])
     assert not torch.equal(run.model.norm.norm.running_mean, mean)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "gru:2(hidden=4,dropout=0.5)",
+        "lstm:2(hidden=4,dropout=0.5)",
+        "transformer:1(heads=2,dropout=0.5)",
+        "conformer:1(heads=2,kernel=3,dropout=0.5)",
+        "s4:1(dropout=0.5)",
+    ],
+)
+def test_frozen_parts_drop_nothing_out_and_drop_again_when_they_learn(stage):
+    settings = config(f"{stage} hop:64 bins:6 mlp:6 @2ch")
+    [name] = [name for name, _ in settings.model.encoder.stages()]
+    whole = settings.model_dump(mode="json")
+    whole["training"] |= {"start_from": "x", "freeze": [name], "freeze_epochs": 1}
+    settings = Config.model_validate(whole)
+    model = build(settings.model)
+    frozen = FrozenParts(model, settings.training)
+    x = torch.randn(2, 40, 12, generator=torch.Generator().manual_seed(0))
+    for epoch, same in ((1, True), (2, False), (1, True)):
+        model.train()
+        frozen.at(epoch)
+        [part] = model.stages
+        assert torch.equal(part(x), part(x)) == same
+
+
+def test_a_frozen_stage_may_have_an_intermediate_head(data):
+    """Its head is not frozen: it learns from what the stage puts out."""
+    settings = config(
+        start_from="x", freeze=["recurrent"], intermediate_ctc={"after": ["recurrent"]}
+    )
+    run = _Run(settings, torch.device("cpu"))
+    run.begin(start_of())
+    before = [p.detach().clone() for p in run.heads.parameters()]
+    assert math.isfinite(run.train_epoch(1, data[0]))
+    assert not any(map(torch.equal, before, run.heads.parameters()))
 
 
 def test_factors_scale_the_learning_rate_of_their_part(data):

@@ -161,6 +161,22 @@ def test_the_test_cer_is_there_for_the_report_and_stays(run):
     assert "looked at 2 times" in evaluate(run, "--test")
 
 
+def test_a_run_that_does_not_say_what_ranked_its_users_ranked_all_windows(run, tmp_path):
+    """A search of an older version did; a newer one says it in ``environment.json``."""
+    write_session(tmp_path / "t.hdf5", make_session(seconds=12, seed=9, name="t", user="other"))
+    place = run / "environment.json"
+    facts = json.loads(place.read_text())
+    facts["split"]["val"].append(str(tmp_path / "t.hdf5"))
+    people = {"rank_by": "mean_user", "windows": [["12345678", 6], ["other", 3]]}
+    for added, ranks in (({}, "cer"), ({"people": people}, "cer_mean_user")):
+        place.write_text(json.dumps({**facts, **added}))
+        evaluate(run)
+        rows = [row for row in rows_of(run) if (row["session"], row["user"]) == (None, None)]
+        [row] = [row for row in rows if row["way"] == "windows"]
+        assert row["cer"] != pytest.approx(row["cer_mean_user"], abs=0.01)
+        assert row["cer_ranked"] == pytest.approx(row[ranks])
+
+
 def test_a_call_that_fails_before_it_opens_a_session_is_no_look(run):
     assert "device 'cuda:99'" in evaluate(run, "--test", "--device", "cuda:99", code=2)
     assert not (run / "evaluation.json").exists()

@@ -7,6 +7,8 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from conftest import make_session
 from helpers.searches import killed, results, search_command, wait_for_epochs
@@ -24,7 +26,7 @@ from search.people.results import Found, write_found
 from search.report.files import write_report
 from search.report.run import read_run
 from search.results.folder import RunFolder
-from search.results.growing_tables import CURVE_METRICS, curves_of, read_parquet
+from search.results.growing_tables import CURVE_METRICS, USER_RATES, curves_of, read_parquet
 from search.results.intervals import Windows
 from search.results.own_files import check_own
 from search.results.people import by_user, people_facts
@@ -130,6 +132,27 @@ def test_a_row_for_each_trial_and_user_is_as_the_plain_way_counts_it():
             plain.append({**row, "edits": edits, "characters": typed, "cer": cer})
     assert by_user(windows, scoring).to_pylist() == plain
     assert by_user({}, scoring).num_rows == 0
+
+
+def test_a_run_that_an_older_version_began_goes_on_and_is_opened_again(tmp_path):
+    """Its epochs have no figures over users, and those that follow have."""
+    path = made_up(tmp_path, ["anna"]).path
+    pa.parquet.write_table(
+        read_parquet(path / "curves.parquet").drop_columns(list(USER_RATES)),
+        path / "curves.parquet",
+    )
+    folder = RunFolder.open(path)
+    trial = folder.trials[0]
+    trial.add({**trial.curve[0], "epoch": 2, "val_cer_pooled": 7.0})
+    folder.append_epochs(trial)
+    for _ in range(2):  # with the new epoch appended to the file, then in it
+        known = RunFolder.open(path)
+        curve = known.trials[0].curve
+        assert [row["epoch"] for row in curve] == [1, 2]
+        assert np.isnan(curve[0]["val_cer_pooled"])
+        assert curve[1]["val_cer_pooled"] == 7.0
+        known.flush()
+    assert len(read_run(path).trials) == 2
 
 
 @pytest.mark.parametrize(("count", "is_folded"), [(5, False), (100, True)])
