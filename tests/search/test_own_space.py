@@ -21,7 +21,7 @@ from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.own_code import CodeError, NotAllowedError, code_allowed, read_code
 from search.run.command import app as run_app
-from search.space import SpaceError, load_space
+from search.space import SpaceError, choices, load_space, settings
 from search.space.__main__ import app as space_app
 from search.space.draws import RandomDraw
 
@@ -383,3 +383,7 @@ def test_an_installed_package_offers_its_stage_to_every_space(space):
     assert done.returncode == 0, done.stderr
     sha256 = read_code(source / "halves" / "blocks.py").sha256
     assert done.stdout.split() == ["1.0", f"code/halves/blocks.py:Half@{sha256}"]
+
+
+def test_snapshots_of_older_versions_find_their_classes():
+    assert (settings.OwnCode, settings.Chosen) == (choices.OwnCode, choices.Chosen)
