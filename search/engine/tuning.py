@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import shlex
 import signal
 import threading
@@ -200,6 +201,7 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
     try:
         with (
             own_credentials(),
+            _in_own_words(),
             # These contexts change Ray only while this search runs. A notebook's own use of Ray
             # stays as it is.
             trainable_at_hand(),
@@ -228,6 +230,21 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
             recorder.finish(snapshot)
             raise
     recorder.finish(snapshot)
+
+
+@contextlib.contextmanager
+def _in_own_words() -> Iterator[None]:
+    """Leave out what Ray says of trials that a search ends with: the ranking says it in words."""
+
+    def is_new(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Trials did not complete")
+
+    log = logging.getLogger("ray.tune.tune")
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)
 
 
 def _interrupt() -> None:

@@ -129,7 +129,11 @@ def progress(run: Run) -> Plot:
         f"{duration(3600 * history.hours[-1])} of training time (added up over trials that may "
         f"have run side by side). Training each of its {len(run.ranked)} trials to the last epoch "
         f"takes {history.whole_epochs} epochs and about {duration(3600 * history.whole_hours)}: "
-        f"{saved:.0f} % of the epochs were saved.",
+        + (
+            f"{100 - saved:.0f} % of the epochs were trained before it was cut off."
+            if run.cut_off
+            else f"{saved:.0f} % of the epochs were saved."
+        ),
     )
 
 

@@ -297,6 +297,8 @@ def read_run(path: str | Path) -> Run:
         trials.append(_trial(row, curve, tested.get(row["trial"], [])))
     confirmed = path / "confirm.parquet"
     again = read_parquet(confirmed).to_pylist() if confirmed.is_file() else []
+    # One training more tells nothing yet: a confirmation that was interrupted goes on.
+    again = again if all(row["trainings"] > 1 for row in again) else []
     # Only then do trials share a configuration, so the folder is opened a second time for those
     # runs alone.
     repeated = space.search.repeats > 1
