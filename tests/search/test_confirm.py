@@ -83,6 +83,24 @@ def test_a_dry_run_of_a_confirmation_says_what_is_missing_and_writes_nothing(sea
 
 
 @pytest.mark.timeout(600)
+def test_trainings_that_ended_by_their_cost_are_confirmed_at_that_cost(engine, searched, tmp_path):
+    run = tmp_path / "tiny-001"
+    shutil.copytree(searched, run, ignore=shutil.ignore_patterns("confirm*"))
+    space = yaml.safe_load((run / "space.yaml").read_text())
+    spent = {"name": "asha", "resource": "macs", "max_macs": 2000.0, "grace": 1000, "eta": 2}
+    space["search"] |= {"scheduler": spent}
+    (run / "space.yaml").write_text(yaml.safe_dump(space))
+    planned = run_search(run, "--confirm", 1, "--repeats", 2, "--dry-run")
+    assert "every trial trains for 2e+03 MACs, as long as one of the search may" in planned
+    printed = run_search(run, "--confirm", 1, "--repeats", 2)
+    assert "2 trainings for 2e+03 MACs each, as long as a trial of the search may" in printed
+    rows = read_trials(run / "confirm").to_pylist()
+    assert [(row["state"], row["epochs"]) for row in rows] == [("complete", 1)] * 2
+    assert all("trained for 2000 MACs" in row["reason"] for row in rows)
+    assert pyarrow.parquet.read_table(run / "confirm.parquet")["trainings"].to_pylist() == [2]
+
+
+@pytest.mark.timeout(600)
 def test_winners_are_trained_again_compared_and_extended(engine, searched):
     printed = run_search(searched, "--confirm", 2, "--repeats", 2)
     own = {row["trial"]: row for row in read_trials(searched).to_pylist()}
@@ -133,24 +151,6 @@ def test_winners_are_trained_again_compared_and_extended(engine, searched):
     refused = CliRunner().invoke(app, ["--resume", str(searched / "confirm")])
     assert refused.exit_code == 2
     assert f"{searched} --confirm K" in refused.stderr
-
-
-@pytest.mark.timeout(600)
-def test_trainings_that_ended_by_their_cost_are_confirmed_at_that_cost(engine, searched, tmp_path):
-    run = tmp_path / "tiny-001"
-    shutil.copytree(searched, run, ignore=shutil.ignore_patterns("confirm*"))
-    space = yaml.safe_load((run / "space.yaml").read_text())
-    spent = {"name": "asha", "resource": "macs", "max_macs": 2000.0, "grace": 1000, "eta": 2}
-    space["search"] |= {"scheduler": spent}
-    (run / "space.yaml").write_text(yaml.safe_dump(space))
-    planned = run_search(run, "--confirm", 1, "--repeats", 2, "--dry-run")
-    assert "every trial trains for 2e+03 MACs, as long as one of the search may" in planned
-    printed = run_search(run, "--confirm", 1, "--repeats", 2)
-    assert "2 trainings for 2e+03 MACs each, as long as a trial of the search may" in printed
-    rows = read_trials(run / "confirm").to_pylist()
-    assert [(row["state"], row["epoch"]) for row in rows] == [("complete", 1)] * 2
-    assert all("trained for 2000 MACs" in row["ending"] for row in rows)
-    assert pyarrow.parquet.read_table(run / "confirm.parquet")["trainings"].to_pylist() == [2]
 
 
 @pytest.mark.slow
