@@ -18,7 +18,9 @@ from pydantic import (
 from emgmodels.config import Frozen, ModelConfig, PositiveInt, TrainingConfig, Whole
 from emgmodels.scoring import RankBy
 from emgmodels.sessions.people import People, people_of
-from search.space.choices import Choice
+
+# OwnCode and Chosen are for Ray's snapshots of older versions, which had them here.
+from search.space.choices import Choice, Chosen, OwnCode  # noqa: F401
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasirandom"]
 SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "pbt", "none"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import search.space.choices
 from emgmodels.charset import NUM_CLASSES
 from emgmodels.config import Config, dump_config, load_config
 from emgmodels.factory import build
@@ -383,3 +385,9 @@ def test_an_installed_package_offers_its_stage_to_every_space(space):
     assert done.returncode == 0, done.stderr
     sha256 = read_code(source / "halves" / "blocks.py").sha256
     assert done.stdout.split() == ["1.0", f"code/halves/blocks.py:Half@{sha256}"]
+
+
+@pytest.mark.parametrize("name", ["OwnCode", "Chosen"])
+def test_pickles_of_older_versions_find_what_has_moved(name):
+    found = pickle.loads(f"csearch.space.settings\n{name}\n.".encode())
+    assert found is getattr(search.space.choices, name)
