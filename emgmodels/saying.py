@@ -36,3 +36,12 @@ def wrapped(text: str, width: int) -> str:
         for line in text.split("\n")
     ]
     return "\n".join(lines)
+
+
+def counted(count: float, one: str, several: str = "") -> str:
+    """Return a count with what it is of, in the singular where there is one.
+
+    >>> counted(1, "session"), counted(2, "session"), counted(2, "person", "people")
+    ('1 session', '2 sessions', '2 people')
+    """
+    return f"{count:g} {one if count == 1 else several or one + 's'}"

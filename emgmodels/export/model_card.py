@@ -17,6 +17,7 @@ from emgmodels.config import write_yaml
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.reading.reader import Reader
+from emgmodels.saying import counted
 
 _SYNTHETIC = "The typist is synthetic: its error rates say nothing about people."
 
@@ -98,8 +99,8 @@ def _values(reader: Reader, checkpoint: Path, facts: dict[str, Any]) -> list[tup
         ("architecture", f"`{notation(reader.config.model)}`"),
         ("parameters", f"{summary.parameters:,}"),
         ("data", _data_name(facts)),
-        ("trained on", f"{len(origin.train)} sessions: {_listed(origin.train)}"),
-        ("validated on", f"{len(origin.val)} sessions: {_listed(origin.val)}"),
+        ("trained on", f"{counted(len(origin.train), 'session')}: {_listed(origin.train)}"),
+        ("validated on", f"{counted(len(origin.val), 'session')}: {_listed(origin.val)}"),
         ("validation CER", _cer(reader, checkpoint)),
         ("decoding", "greedy, in windows of 4 s; whole prompts where keys have no times"),
         ("look-ahead", live),

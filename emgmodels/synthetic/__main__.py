@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from emgmodels.command import CommandLine
+from emgmodels.saying import counted
 
 app = CommandLine()
 
@@ -68,7 +69,10 @@ def write(
 
         paths = write_subjects(out, users, sessions, minutes, subject, seed, off_keyboard, tell)
     whose = f" by {users} users" if users > 1 else ""
-    told = f"{len(paths)} sessions{whose} of {minutes:g} minutes, {paths[0].name} and on"
+    told = (
+        f"{counted(len(paths), 'session')}{whose} of {counted(minutes, 'minute')}, "
+        f"{paths[0].name} and on"
+    )
     typer.echo(f"{out}: {told}")
 
 

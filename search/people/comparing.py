@@ -11,6 +11,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from emgmodels.own_code import asks_for_code
+from emgmodels.saying import counted
 from search.evaluate.looks import looks, new_look, note_look
 from search.people.comparison import FOLDER, Comparison, winner_of
 from search.people.output import KINDS, STEM, check_files, over_people, title_of, write_files
@@ -121,7 +122,8 @@ def _data(data: str | Path | None, run: Path, into: RunFolder) -> Path:
 def _introduce(console: Console, compared: Comparison, left: int) -> None:
     users = ", ".join(person.user for person in compared.people)
     lines = [
-        f"{compared.winner.name} of {compared.run.path} on {len(compared.people)} people: {users}",
+        f"{compared.winner.name} of {compared.run.path} on "
+        f"{counted(len(compared.people), 'person', 'people')}: {users}",
         f"{len(compared.trainings)} trainings, {left} of them left, into {compared.into.path}",
     ]
     if left:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from emgmodels.saying import counted
 from emgmodels.sessions import apart, read_info, session_paths, split_files
 from emgmodels.sessions.finding import same_spelling
 from emgmodels.sessions.split_file import Entry, read_split_file
@@ -161,8 +162,8 @@ def _person(
 ) -> Person:
     if len(paths) < _LEAST:
         raise ValueError(
-            f"{data}: user {user} has {len(paths)} sessions, and {_LEAST} are needed: to learn "
-            f"from, to choose the epoch by, and to test on"
+            f"{data}: user {user} has {counted(len(paths), 'session')}, and {_LEAST} are "
+            f"needed: to learn from, to choose the epoch by, and to test on"
         )
     test = [path for path in paths if _name(path) in tested]
     own = [path for path in paths if _name(path) not in tested]
