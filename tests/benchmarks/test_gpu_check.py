@@ -110,7 +110,8 @@ def test_every_stage_and_setting_is_tried(tmp_path):
 UNTRIED = {"epochs", "precision", "compile", "learning_rate", "past_seconds", "future_seconds"}
 UNTRIED |= {"batch_size", "window_seconds", "warmup_steps", "warmup_epochs", "recipe"}
 UNTRIED |= {"schedule", "schedule_by", "start_learning_rate", "final_learning_rate"}
-"""Settings that take no other code, or that items set by themselves."""
+UNTRIED |= {"start_from", "freeze", "freeze_epochs", "learning_rate_factors", "unshare", "balance"}
+"""Settings that take no other code, need a checkpoint, or that items set by themselves."""
 
 
 def test_large_architectures_are_written_as_people_write_them():
