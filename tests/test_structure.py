@@ -155,3 +155,10 @@ def test_help_loads_neither_pytorch_nor_ray(command):
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "Usage" in done.stdout
     assert not {"torch", "ray", "optuna", "matplotlib"} & loaded
+
+
+def test_no_two_test_modules_share_a_name():
+    """pytest imports a test module under its bare name: of two alike it refuses the second."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "__init__.py"]
+
+    assert sorted(names) == sorted(set(names))
