@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from ray import cloudpickle, tune
 from rich.console import Console
 
-from emgmodels.training.fit import CHECKPOINT_MARK
+from emgmodels.training.state import CHECKPOINT_MARK
 from search.engine.ray_session import engine
 from search.engine.recorder import Recorder
 from search.engine.resources import Resources

@@ -14,7 +14,7 @@ from emgmodels.compute.allocator import keep_freed_memory
 from emgmodels.compute.devices import find_device
 from emgmodels.compute.onednn import fast_products
 from emgmodels.config import Config
-from emgmodels.training.fit import _Run
+from emgmodels.training.state import Training
 from emgmodels.windows.batches import window_starts
 from emgmodels.windows.cache import prepare
 
@@ -71,7 +71,7 @@ def _train(pipe: Connection, config: str, device: str, minutes: float) -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
     recordings = prepare(data.sessions(1, minutes))
-    run = _Run(Config.model_validate_json(config), find_device(device))
+    run = Training(Config.model_validate_json(config), find_device(device))
     windows = len(window_starts(recordings, run.feed.train_cut.window))
     with fast_products(run.device):
         run.train_epoch(1, recordings)

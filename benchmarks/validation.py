@@ -17,7 +17,7 @@ from emgmodels.compute.onednn import fast_products
 from emgmodels.config import Config
 from emgmodels.metrics import count_edits
 from emgmodels.notation import parse_notation
-from emgmodels.training.fit import _Run
+from emgmodels.training.state import Training
 from emgmodels.windows.cache import prepare
 
 
@@ -27,7 +27,7 @@ def run(scope: Scope) -> Iterator[Figure]:
     windows = 4 if scope.short else 32
     config = Config(model=parse_notation(text))
     recordings = prepare(data.sessions(1, (4 * windows + 0.5) / 60))
-    training = _Run(config, torch.device("cpu"))
+    training = Training(config, torch.device("cpu"))
 
     def train() -> None:
         with fast_products(torch.device("cpu")):

@@ -25,7 +25,7 @@ import search.simulate.__main__ as simulate
 import search.space.__main__ as space
 from emgmodels.sessions import write_session
 from emgmodels.synthetic import write_subject
-from emgmodels.training.fit import CHECKPOINT_MARK
+from emgmodels.training.state import CHECKPOINT_MARK
 from search.engine.checkpoints import BestCheckpoints, SpentCheckpoints
 from search.halving.ending import Ending, Why
 from search.report import figures

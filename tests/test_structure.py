@@ -159,6 +159,31 @@ def test_help_loads_neither_pytorch_nor_ray(command):
 
 def test_no_two_test_modules_share_a_name():
     """pytest imports a test module under its bare name: of two alike it refuses the second."""
-    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "__init__.py"]
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
 
     assert sorted(names) == sorted(set(names))
+
+
+SCREEN, MODULE = 50, 400
+"""Lines of a function without its signature and docstring, and of a module, at most."""
+
+
+def sources() -> list[Path]:
+    """Return every Python file of the project."""
+    folders = ("emgmodels", "search", "benchmarks", "tests")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_a_module_and_a_function_can_be_read_at_once():
+    long = []
+    for path in sources():
+        text = path.read_text(encoding="utf-8")
+        if (lines := len(text.splitlines())) > MODULE:
+            long.append(f"{path.relative_to(ROOT)}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[ast.get_docstring(node) is not None :] or node.body
+                if (lines := node.end_lineno - body[0].lineno + 1) > SCREEN:
+                    long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines}")
+
+    assert long == []

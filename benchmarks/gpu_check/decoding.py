@@ -13,7 +13,7 @@ from benchmarks.gpu_check.configs import config
 from benchmarks.gpu_check.speed import models
 from emgmodels.ctc import BeamSearch, greedy_decode
 from emgmodels.reading.sessions import emit
-from emgmodels.training.fit import _Run
+from emgmodels.training.state import Training
 from emgmodels.windows.recording import Recording
 
 
@@ -29,7 +29,7 @@ def run(check: Check) -> None:
 
 def read(check: Check, text: str, recording: Recording) -> Values:
     """Return the seconds of a validation, of reading the session, and of its greedy decoding."""
-    training = _Run(config(text), check.device)
+    training = Training(config(text), check.device)
     training.validate([recording])
     minutes = recording.samples / 2000 / 60
     found = {"validation (s)": check.time(lambda: training.validate([recording]), 0.5)}

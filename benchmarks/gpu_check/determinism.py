@@ -13,7 +13,7 @@ from benchmarks.gpu_check import data
 from benchmarks.gpu_check.check import Check, Values
 from benchmarks.gpu_check.configs import small_configs
 from emgmodels.config import Config
-from emgmodels.training.fit import _Run
+from emgmodels.training.state import Training
 from emgmodels.windows.recording import Recording
 
 
@@ -47,6 +47,6 @@ def again(check: Check, config: Config, recordings: list[Recording]) -> Values:
 
 
 def _trained(check: Check, config: Config, recordings: list[Recording]) -> dict[str, torch.Tensor]:
-    training = _Run(config, check.device)
+    training = Training(config, check.device)
     training.train_epoch(1, recordings)
     return {name: value.cpu() for name, value in training.model.state_dict().items()}

@@ -11,7 +11,7 @@ from benchmarks.gpu_check.check import Check, Values, used_bytes
 from benchmarks.gpu_check.configs import LARGE, STAGES, config
 from emgmodels.config import Config
 from emgmodels.network.memory_estimate import training_bytes
-from emgmodels.training.fit import _Run
+from emgmodels.training.state import Training
 from emgmodels.windows.recording import Recording
 
 MORE = {
@@ -40,7 +40,7 @@ def run(check: Check) -> None:
 def context(check: Check, recordings: list[Recording]) -> Values:
     """Return what CUDA and its libraries hold in a process that has trained (MB)."""
     before = check.used
-    training = _Run(config(STAGES["gru"], batch_size=8), check.device)
+    training = Training(config(STAGES["gru"], batch_size=8), check.device)
     training.train_epoch(1, recordings)
     del training
     if not check.on_gpu or before is None:
@@ -58,13 +58,13 @@ def peak(check: Check, wanted: Config, recordings: list[Recording]) -> Values:
     """Return the estimate of a training's memory and its peak beside the recordings (MB)."""
     estimate = training_bytes(wanted)
     if not check.on_gpu:
-        _Run(wanted, check.device).train_epoch(1, recordings)
+        Training(wanted, check.device).train_epoch(1, recordings)
         return {"estimate (MB)": estimate / 1e6}
     torch.cuda.empty_cache()
     begin = torch.cuda.memory_allocated(check.device)
     reserved = torch.cuda.memory_reserved(check.device)
     torch.cuda.reset_peak_memory_stats(check.device)
-    training = _Run(wanted, check.device)
+    training = Training(wanted, check.device)
     training.train_epoch(1, recordings)
     training.validate(recordings)
     check.synchronize()

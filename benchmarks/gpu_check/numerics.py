@@ -19,7 +19,7 @@ from benchmarks.gpu_check.check import Check, Values, set_to
 from benchmarks.gpu_check.configs import small_configs
 from emgmodels.config import Config
 from emgmodels.ctc import ctc_loss
-from emgmodels.training.fit import _Run
+from emgmodels.training.state import Training
 from emgmodels.windows.batches import batches, window_starts
 from emgmodels.windows.cut import Batch
 from emgmodels.windows.recording import Recording
@@ -49,7 +49,7 @@ def compare(check: Check, config: Config, recordings: list[Recording]) -> Values
     """Return how far the GPU is from the CPU, and what the loss falls to in bfloat16."""
     exact = config.training.model_copy(update={"precision": "float32"})
     config = config.model_copy(update={"training": exact})
-    here, there = _Run(config, torch.device("cpu")), _Run(config, check.device)
+    here, there = Training(config, torch.device("cpu")), Training(config, check.device)
     values: dict[str, float] = {}
     if not any(getattr(stage, "dropout", 0) for _, stage in config.model.encoder.stages()):
         with set_to(torch.backends.cudnn, "allow_tf32", False):
@@ -64,7 +64,11 @@ def compare(check: Check, config: Config, recordings: list[Recording]) -> Values
 
 
 def distances(
-    here: _Run, there: _Run, recordings: list[Recording], limits: Mapping[str, float], how: str
+    here: Training,
+    there: Training,
+    recordings: list[Recording],
+    limits: Mapping[str, float],
+    how: str,
 ) -> dict[str, float]:
     """Return the relative distances of a batch's emissions and gradients, or fail."""
     windows = window_starts(recordings, here.feed.train_cut.window)[:4]
@@ -83,7 +87,7 @@ def distances(
 def learn(check: Check, config: Config, recordings: list[Recording]) -> Values:
     """Return how far the loss falls in bfloat16."""
     reduced = config.training.model_copy(update={"precision": "bfloat16", "epochs": EPOCHS})
-    training = _Run(config.model_copy(update={"training": reduced}), check.device)
+    training = Training(config.model_copy(update={"training": reduced}), check.device)
     epochs = range(1, 3 if check.short else EPOCHS + 1)
     losses = [training.train_epoch(epoch, recordings) for epoch in epochs]
     assert all(map(math.isfinite, losses)), f"bfloat16: losses {losses}"
@@ -92,7 +96,7 @@ def learn(check: Check, config: Config, recordings: list[Recording]) -> Values:
     return {"bfloat16 first loss": losses[0], "bfloat16 last loss": losses[-1]}
 
 
-def _gradients(run: _Run, batch: Batch) -> tuple[Tensor, Tensor]:
+def _gradients(run: Training, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return emissions and all gradients of a batch, on the CPU; the run's weights stay."""
     run.model.train()
     frozen = {k: v.clone() for k, v in run.model.state_dict().items()}  # batch statistics too

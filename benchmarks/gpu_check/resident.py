@@ -8,7 +8,7 @@ from benchmarks.gpu_check import data
 from benchmarks.gpu_check.check import Check, Values, set_to
 from benchmarks.gpu_check.configs import config
 from benchmarks.gpu_check.speed import models
-from emgmodels.training.fit import _Run
+from emgmodels.training.state import Training
 from emgmodels.windows import device
 from emgmodels.windows.recording import Recording
 
@@ -22,7 +22,7 @@ def run(check: Check) -> None:
 
 def both(check: Check, text: str, recordings: list[Recording]) -> Values:
     """Return the seconds of an epoch, resident and streamed."""
-    training = _Run(config(text), check.device)
+    training = Training(config(text), check.device)
     found: dict[str, float] = {}
     for way, share in (("resident", device.LARGEST_SHARE), ("streamed", 0.0)):
         device._loaded.cache_clear()

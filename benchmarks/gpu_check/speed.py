@@ -16,7 +16,7 @@ from benchmarks.gpu_check.check import Check, Values, set_to
 from benchmarks.gpu_check.configs import LARGE, STAGES, config
 from emgmodels.config import Config
 from emgmodels.network.memory_estimate import footprint
-from emgmodels.training.fit import _Run
+from emgmodels.training.state import Training
 from emgmodels.windows.batches import batches, window_starts
 from emgmodels.windows.device import recordings_on
 from emgmodels.windows.recording import Recording
@@ -101,7 +101,7 @@ def measure(
     check: Check, wanted: Config, recordings: list[Recording], rates: Rates
 ) -> dict[str, float]:
     """Return what an epoch's steps take, and their share of the device's rates."""
-    training = _Run(wanted, check.device)
+    training = Training(wanted, check.device)
     first = check.time(lambda: training.train_epoch(1, recordings), 0.0)
     epoch = check.time(lambda: training.train_epoch(1, recordings), 2.0)
     fed = input_alone(training, recordings)
@@ -124,7 +124,7 @@ def measure(
     }
 
 
-def operations_of(training: _Run) -> float:
+def operations_of(training: Training) -> float:
     """Return the operations of a window's forward and backward pass by learned weights."""
     frames = training.model.spectrogram.frames(training.feed.train_framing.samples)
     return 2 * 3 * training.model.macs(frames)
@@ -145,7 +145,7 @@ def step_traffic(wanted: Config, reduced: bool) -> float:
     return 2 * (found.inputs + kept) + 4 * 10 * found.parameters
 
 
-def input_alone(training: _Run, recordings: list[Recording]) -> Callable[[], None]:
+def input_alone(training: Training, recordings: list[Recording]) -> Callable[[], None]:
     """Return what cuts, transforms and masks an epoch's windows without a model."""
     feed = training.feed
     windows = window_starts(recordings, feed.train_cut.window)
@@ -163,7 +163,7 @@ def input_alone(training: _Run, recordings: list[Recording]) -> Callable[[], Non
 
 def profiled(check: Check, name: str, wanted: Config, recordings: list[Recording]) -> Values:
     """Return how busy the GPU is during an epoch; write its operations as a table."""
-    training = _Run(wanted, check.device)
+    training = Training(wanted, check.device)
     training.train_epoch(1, recordings)
     check.synchronize()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if check.on_gpu else [])]

@@ -16,10 +16,12 @@ lies in the current folder's tree together with the file that names it, and was 
 
 from emgmodels.own_code.importing import (
     carried,
+    explained,
     install,
     installed,
     is_installed,
     load,
+    load_class,
     told,
 )
 from emgmodels.own_code.permission import (
@@ -52,11 +54,13 @@ __all__ = [
     "carried",
     "check_allowed",
     "code_allowed",
+    "explained",
     "find_code",
     "install",
     "installed",
     "is_installed",
     "load",
+    "load_class",
     "read_code",
     "refusal",
     "told",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -69,6 +70,40 @@ def load(text: str) -> Any:
     return getattr(module, reference.name)
 
 
+def load_class(text: str, base: type[Any], what: str, derives: str) -> Any:
+    """Return the class that a reference with a hash names.
+
+    Args:
+        text: the reference.
+        base: what it derives from.
+        what: the part of a space that it is, such as ``stage 'gated'``.
+        derives: the base as people know it.
+
+    Raises:
+        CodeError: as ``load``, or it is no such class.
+    """
+    kind = load(text)
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise CodeError(f"{what} ({_place(text)}): must be a class that derives from {derives}")
+    return kind
+
+
+@contextlib.contextmanager
+def explained(what: str, text: str, call: str = "") -> Iterator[None]:
+    """Tell an error of code of the user's own as one of that part, with the line it came from.
+
+    Args:
+        what: the part of a space that it is.
+        text: its reference.
+        call: what it is made with, for an error that a wrong signature may have caused.
+    """
+    try:
+        yield
+    except Exception as error:
+        hint = f": it is made with {call}" if call and isinstance(error, TypeError) else ""
+        raise CodeError(f"{what} ({_place(text)}): {told(error)}{hint}") from error
+
+
 def is_installed(text: str) -> bool:
     """Return whether the code of a reference with a hash is installed in this process."""
     return text.rpartition("@")[2] in _INSTALLED
@@ -95,6 +130,11 @@ def told(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         text += ": install it; a file cannot import its neighbours, a package can"
     return text
+
+
+def _place(text: str) -> str:
+    """Return a reference without its hash, as people wrote it."""
+    return text.partition("@")[0]
 
 
 class _Sources(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):

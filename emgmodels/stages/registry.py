@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from emgmodels.config import Frozen, OwnStage
-from emgmodels.own_code import CodeError, load, told
+from emgmodels.own_code import CodeError, explained, load_class
 from emgmodels.stages.conformer import ConformerStage
 from emgmodels.stages.conv1d import Conv1dStage
 from emgmodels.stages.pretrained import PretrainedStage
@@ -52,13 +51,14 @@ def try_stage(name: str, width: int, config: OwnStage) -> None:
         stage = _own_stage(name, width, config).eval()
     frames = stage.left + stage.right + _TRIED * stage.stride + 1
     expected = (2, stage.output_length(frames), stage.width)
-    with _explained(name, config), torch.no_grad():
+    what, place = f"stage '{name}'", config.code.partition("@")[0]
+    with explained(what, config.code), torch.no_grad():
         stage.macs(frames)
         out = stage(torch.zeros(2, frames, width))
         shape = tuple(out.shape)
     if shape != expected:
         raise CodeError(
-            f"stage '{name}' ({_place(config)}): maps (2, {frames}, {width}) to {shape}, and says "
+            f"{what} ({place}): maps (2, {frames}, {width}) to {shape}, and says "
             f"{expected}: correct its width, left, right or stride, or its output"
         )
 
@@ -68,26 +68,9 @@ _TRIED = 16
 
 
 def _own_stage(name: str, width: int, config: OwnStage) -> Stage:
-    kind = load(config.code)
-    if not (isinstance(kind, type) and issubclass(kind, Stage)):
-        raise CodeError(
-            f"stage '{name}' ({_place(config)}): must be a class that derives from "
-            f"emgmodels.stages.stage.Stage"
-        )
-    with _explained(name, config):
+    what = f"stage '{name}'"
+    kind = load_class(config.code, Stage, what, "emgmodels.stages.stage.Stage")
+    with explained(what, config.code):
         if kind.__init__ is Stage.__init__:  # without settings that it would need
             return kind(width)
-        return cast(Any, kind)(width, config.settings())
-
-
-@contextlib.contextmanager
-def _explained(name: str, config: OwnStage) -> Iterator[None]:
-    """Tell an error of a stage of the user's own as one of that stage, with its line."""
-    try:
-        yield
-    except Exception as error:
-        raise CodeError(f"stage '{name}' ({_place(config)}): {told(error)}") from error
-
-
-def _place(config: OwnStage) -> str:
-    return config.code.partition("@")[0]
+        return kind(width, config.settings())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from emgmodels.config import AugmentationConfig, Frozen, OwnPart, own_sections
-from emgmodels.own_code import CodeError, load, told
+from emgmodels.own_code import CodeError, explained, load_class
 
 
 class Augmentation:
@@ -77,14 +77,8 @@ class OwnAugmentations:
 
 
 def _made(name: str, part: OwnPart) -> Augmentation:
-    kind = load(part.code)
-    place = part.code.partition("@")[0]
-    if not (isinstance(kind, type) and issubclass(kind, Augmentation)):
-        raise CodeError(
-            f"augmentation '{name}' ({place}): must be a class that derives from "
-            f"emgmodels.training.augmentation.Augmentation"
-        )
-    try:
+    what = f"augmentation '{name}'"
+    derives = "emgmodels.training.augmentation.Augmentation"
+    kind = load_class(part.code, Augmentation, what, derives)
+    with explained(what, part.code):
         return kind(part.settings())
-    except Exception as error:
-        raise CodeError(f"augmentation '{name}' ({place}): {told(error)}") from error

@@ -18,10 +18,11 @@ from emgmodels.notation import notation
 from emgmodels.outputs import check_output
 from emgmodels.saying import say
 from emgmodels.scoring import RankBy
-from emgmodels.training.fit import CHECKPOINT_MARK, fit
+from emgmodels.training.fit import fit
 from emgmodels.training.own_sessions import choose_sessions, ranked_by
 from emgmodels.training.result import EpochResult
 from emgmodels.training.starting import load_training
+from emgmodels.training.state import CHECKPOINT_MARK
 from emgmodels.windows.cache import open_split
 from emgmodels.windows.prompts import prompt_windows
 from emgmodels.windows.recording import Recording, lag_notes

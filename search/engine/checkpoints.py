@@ -27,7 +27,7 @@ from ray.tune.experiment import Trial
 from emgmodels.atomic import whole
 from emgmodels.checkpoints.loading import BEST, CHECKPOINTS
 from emgmodels.outputs import is_own
-from emgmodels.training.fit import CHECKPOINT_MARK
+from emgmodels.training.state import CHECKPOINT_MARK
 from search.results.record import TrialRecord
 
 _SNAPSHOTS = "experiment_state-*.json"

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from emgmodels.config import explain
-from emgmodels.own_code import CodeError, load, told
+from emgmodels.own_code import explained, load_class
 from search.engine.stock_schedulers import HyperBand, Median, TrainAll
 from search.halving.ending import Ending, Why, ending_of
 from search.halving.halving import RANKINGS, Decision, Halving, Progress, State
@@ -308,15 +308,10 @@ def _asha(schedule: Schedule, costs_of: CostsOf | None, pausing: bool) -> TrialS
 
 def _own(schedule: Schedule, chosen: Chosen) -> TrialScheduler:
     """Return a scheduler of the user's own; it is given its settings and the schedule."""
-    kind: Any = load(chosen.code)
-    where = f"search.scheduler: {schedule.name} ({chosen.code.partition('@')[0]})"
-    if not (isinstance(kind, type) and issubclass(kind, TrialScheduler)):
-        raise CodeError(f"{where}: must be a class that derives from a scheduler of ray.tune")
-    try:
-        return cast(Any, kind)(chosen.settings, schedule)
-    except Exception as error:
-        how = ": it is made with its settings and a Schedule"
-        raise CodeError(f"{where}: {told(error)}{how * isinstance(error, TypeError)}") from error
+    what = f"search.scheduler: {schedule.name}"
+    kind = load_class(chosen.code, TrialScheduler, what, "a scheduler of ray.tune")
+    with explained(what, chosen.code, "its settings and a Schedule"):
+        return kind(chosen.settings, schedule)
 
 
 def _upcoming(tune_controller: Any) -> float:

@@ -40,6 +40,8 @@ from search.results.session_files import SETS, is_synthetic, session_files
 from search.space import TypistConfig, load_space
 from search.storage import local_file, local_path
 
+_TABLE = "evaluation.parquet"
+
 
 @asks_for_code
 def evaluate(
@@ -101,14 +103,8 @@ def evaluate(
     facts = folder.read_environment()
     is_kept = _is_kept(folder.path, test)
     trials = _with_checkpoints(folder, top)
-    if data is None and facts.get("synthetic"):
-        typist = load_space(folder.path / "space.yaml", imports=False).typist
-        data = written_again(facts, typist or TypistConfig())
     subsets = ("val", "test") if test else ("val",)
-    paths = {
-        subset: [local_file(file) for file in session_files(folder.path, facts, subset, data)]
-        for subset in subsets
-    }
+    paths = _files(folder, facts, subsets, data)
     for trial in trials if is_kept else ():
         for subset in subsets:
             # A file that may not be replaced must be found before hours of decoding.
@@ -123,7 +119,6 @@ def evaluate(
     opened = _Sessions(
         folder, paths, new_look([t.number for t in trials], search), console, is_kept
     )
-    path = folder.path / "evaluation.parquet"
     evaluations: list[Evaluation] = []
     for trial in trials:
         reader, decoder = readers[trial.number], search
@@ -140,18 +135,40 @@ def evaluate(
                     adapts=adapt is not None,
                 )
             evaluations.append(found)
-            table = write_table(path, [found], where, synthetic, is_kept)  # whatever follows
+            table = write_table(
+                folder.path / _TABLE, [found], where, synthetic, is_kept
+            )  # whatever follows
             show(console, found, synthetic, lines)
-    if is_kept:
-        say(console, f"Written: {path}")
-    else:
+    _say_what_is_kept(console, folder, evaluations if is_kept else None, synthetic)
+    return table
+
+
+def _files(
+    folder: RunFolder, facts: dict[str, Any], subsets: Sequence[str], data: str | Path | None
+) -> dict[str, list[Path]]:
+    """Return the session files of each set, here; a demo's are written again if they are gone."""
+    if data is None and facts.get("synthetic"):
+        typist = load_space(folder.path / "space.yaml", imports=False).typist
+        data = written_again(facts, typist or TypistConfig())
+    return {
+        subset: [local_file(file) for file in session_files(folder.path, facts, subset, data)]
+        for subset in subsets
+    }
+
+
+def _say_what_is_kept(
+    console: Console, folder: RunFolder, kept: Sequence[Evaluation] | None, synthetic: bool
+) -> None:
+    """Write the pages of what is kept, and say where all of it lies; None: nothing is kept."""
+    if kept is None:
         say(console, f"note: {folder.path} cannot be written by you: nothing of this is kept")
-    for found in evaluations if is_kept else ():
+    else:
+        say(console, f"Written: {folder.path / _TABLE}")
+    for found in kept or ():
         pages = write_files(folder.path / "evaluation", found, synthetic)
         say(console, f"Written: {pages[0]}, with the keyboard as {pages[1].name} and .svg")
     if touched := _touched(folder):
         say(console, f"The test sessions have been looked at {_times(touched)}.")
-    return table
 
 
 def _is_kept(run: Path, test: bool) -> bool:

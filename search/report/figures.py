@@ -93,32 +93,10 @@ def progress(run: Run) -> Plot:
     with drawing(title, _about(run), PAGE, 2.5) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         epochs = np.arange(1, spent + 1)
-        ways = (
-            (epochs, history.whole_epochs, "epochs trained, all trials together", ".0f"),
-            (
-                size * history.hours,
-                size * history.whole_hours,
-                f"training time, all trials together ({unit})",
-                ".3g",
-            ),
-        )
-        for axes, (cost, whole, label, digits) in zip(panels, ways, strict=True):
-            axes.step(cost, history.best, where="post", color=SERIES[0])
-            axes.plot(cost[-1], history.best[-1], "o", color=SERIES[0], markersize=4)
-            axes.axvline(whole, color=SERIES[1], linewidth=1, linestyle="--")
-            axes.axvspan(cost[-1], whole, color=SERIES[1], alpha=0.08, linewidth=0)
-            axes.set(xlabel=label, xlim=(0, 1.03 * max(whole, cost[-1])))
-            axes.annotate(
-                f"every trial trained whole: {whole:{digits}}",
-                (whole, 0.97),
-                xycoords=("data", "axes fraction"),
-                xytext=(-4, 0),
-                textcoords="offset points",
-                ha="right",
-                va="top",
-                size=7,
-                color=INK,
-            )
+        _spent(panels[0], epochs, history.best, history.whole_epochs, ".0f")
+        panels[0].set_xlabel("epochs trained, all trials together")
+        _spent(panels[1], size * history.hours, history.best, size * history.whole_hours, ".3g")
+        panels[1].set_xlabel(f"training time, all trials together ({unit})")
         cer_axis(panels[0], _finite(history.best), "y")
         panels[0].set_ylabel("best validation CER so far (%)")
     return Plot(
@@ -307,6 +285,26 @@ FIGURES = {
 }
 """Every figure of one search by its file's name; each may raise ``NothingToDrawError``."""
 _STRIPS = f"One mark a trial, a bar at the median of each value. {WHOLE_OR_NOT}"
+
+
+def _spent(axes: Axes, cost: np.ndarray, best: np.ndarray, whole: float, digits: str) -> None:
+    """Draw the best CER so far against its cost, up to that of whole trainings."""
+    axes.step(cost, best, where="post", color=SERIES[0])
+    axes.plot(cost[-1], best[-1], "o", color=SERIES[0], markersize=4)
+    axes.axvline(whole, color=SERIES[1], linewidth=1, linestyle="--")
+    axes.axvspan(cost[-1], whole, color=SERIES[1], alpha=0.08, linewidth=0)
+    axes.set_xlim(0, 1.03 * max(whole, cost[-1]))
+    axes.annotate(
+        f"every trial trained whole: {whole:{digits}}",
+        (whole, 0.97),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4, 0),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        size=7,
+        color=INK,
+    )
 
 
 def _effect(axes: Axes, run: Run, name: str) -> None:

@@ -7,13 +7,13 @@ import hashlib
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 
-from emgmodels.own_code import CodeError, load, told
+from emgmodels.own_code import explained, load_class
 from search.sampler.tpe import Tpe
 from search.space import SearchConfig, Space
 from search.space.choices import Chosen
@@ -54,15 +54,10 @@ def planned_points(space: Space) -> Iterator[dict[str, Any]]:
 
 def _own(search: SearchConfig, chosen: Chosen) -> BaseSampler:
     """Return a sampler of the user's own; it is given its settings and those of the search."""
-    kind = load(chosen.code)
-    where = f"search.sampler: {search.sampler.name} ({chosen.code.partition('@')[0]})"
-    if not (isinstance(kind, type) and issubclass(kind, BaseSampler)):
-        raise CodeError(f"{where}: must be a class that derives from optuna.samplers.BaseSampler")
-    try:
-        return cast(Any, kind)(chosen.settings, search)
-    except Exception as error:
-        how = ": it is made with its settings and a SearchConfig"
-        raise CodeError(f"{where}: {told(error)}{how * isinstance(error, TypeError)}") from error
+    what = f"search.sampler: {search.sampler.name}"
+    kind = load_class(chosen.code, BaseSampler, what, "optuna.samplers.BaseSampler")
+    with explained(what, chosen.code, "its settings and a SearchConfig"):
+        return kind(chosen.settings, search)
 
 
 def _tpe(search: SearchConfig) -> BaseSampler:

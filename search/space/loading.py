@@ -16,7 +16,7 @@ from emgmodels.config import Config, ModelConfig, TrainingConfig, validated
 from search.space.distributions import OutsideError
 from search.space.draws import RandomDraw
 from search.space.files import Layer, merged, read_layers
-from search.space.merging import entries_of, has_entry
+from search.space.merging import Merge, entries_of, has_entry
 from search.space.own import take_own
 from search.space.parsing import (
     SpaceError,
@@ -27,7 +27,7 @@ from search.space.parsing import (
 )
 from search.space.recipes import with_recipes
 from search.space.sections import section
-from search.space.settings import Constraints, DataConfig, TypistConfig
+from search.space.settings import Constraints, DataConfig, SpaceFile, TypistConfig
 from search.space.space import LARGEST_GRID, Space, partial
 from search.space.start import start_mistakes, take_start
 from search.space.walks import of_each
@@ -61,19 +61,7 @@ def load_space(
     own, layers = take_own(read_layers(path, overrides), path, imports)
     layers = with_recipes(layers)
     merge = merged(layers, demo, own.file)
-    mistakes = []
-    for layer in layers:
-        found: list[str] = []
-        parse_section(layer.values, own.file, "", found)
-        mistakes += [
-            f"{layer.label}: {mistake}"
-            for mistake in found
-            if not any(
-                layer.label == label and mistake.removeprefix("demo.").startswith(where)
-                for label, where in merge.mistakes
-            )
-        ]
-    mistakes += merge.mistakes.values()
+    mistakes = _layer_mistakes(layers, merge, own.file)
     if mistakes:
         raise SpaceError(mistakes)
     values = merge.values
@@ -116,6 +104,23 @@ def load_space(
     if mistakes:
         raise SpaceError(f"{path}: {mistake}" for mistake in mistakes)
     return space
+
+
+def _layer_mistakes(layers: Sequence[Layer], merge: Merge, kind: type[SpaceFile]) -> list[str]:
+    """Return what is wrong in each file and override by itself, and between them."""
+    mistakes = []
+    for layer in layers:
+        found: list[str] = []
+        parse_section(layer.values, kind, "", found)
+        mistakes += [
+            f"{layer.label}: {mistake}"
+            for mistake in found
+            if not any(
+                layer.label == label and mistake.removeprefix("demo.").startswith(where)
+                for label, where in merge.mistakes
+            )
+        ]
+    return [*mistakes, *merge.mistakes.values()]
 
 
 def _narrowed(space: Space, layers: Sequence[Layer]) -> Space:

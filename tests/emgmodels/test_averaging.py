@@ -12,8 +12,9 @@ from emgmodels.config import Average, Config, IntermediateCtc, dump_config, load
 from emgmodels.factory import build
 from emgmodels.notation import parse_notation
 from emgmodels.training.averaging import WeightAverage
-from emgmodels.training.fit import _Run, fit
+from emgmodels.training.fit import fit
 from emgmodels.training.intermediate import IntermediateHeads
+from emgmodels.training.state import Training
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.cut import Batch
 
@@ -84,8 +85,8 @@ def test_an_exponential_average_is_the_sum_of_its_parts():
 
 def test_the_mean_of_the_last_epochs_is_that_of_their_weights_and_statistics(data):
     """Averaging changes nothing of what is trained, so a training without it shows the parts."""
-    plain, averaged = _Run(config(), torch.device("cpu")), None
-    averaged = _Run(config(average={"last_epochs": 2}), torch.device("cpu"))
+    plain, averaged = Training(config(), torch.device("cpu")), None
+    averaged = Training(config(average={"last_epochs": 2}), torch.device("cpu"))
     states = []
     for epoch in (1, 2, 3):
         assert plain.train_epoch(epoch, data[0]) == averaged.train_epoch(epoch, data[0])
@@ -104,7 +105,7 @@ def test_the_mean_of_the_last_epochs_is_that_of_their_weights_and_statistics(dat
 @pytest.mark.parametrize("training", [WAYS[0], WAYS[-1]])
 def test_what_is_validated_kept_and_exported_is_the_average(data, tmp_path, training):
     settings = config(**training)
-    run = _Run(settings, torch.device("cpu"))
+    run = Training(settings, torch.device("cpu"))
     run.train_epoch(1, data[0])
     trained = {k: v.clone() for k, v in run.model.state_dict().items()}
     (result, *_) = fit(config(**{**training, "epochs": 1}), *data)
@@ -119,7 +120,7 @@ def test_what_is_validated_kept_and_exported_is_the_average(data, tmp_path, trai
     for name, value in exported.items():
         assert torch.equal(value, state["best"][name])
     # The model that is kept has the loss that was told of it.
-    other = _Run(settings, torch.device("cpu"))
+    other = Training(settings, torch.device("cpu"))
     other.model.load_state_dict(state["best"])
     assert other.validate(data[1])[0] == pytest.approx(result.val_loss)
 
@@ -158,7 +159,7 @@ def test_heads_are_trained_on_the_frames_of_the_labelled_window():
 def test_intermediate_ctc_changes_the_loss_and_trains_its_heads(data):
     runs = []
     for training in ({}, {"intermediate_ctc": {"after": ["conv1d"], "weight": 1.0}}):
-        run = _Run(config(**training), torch.device("cpu"))
+        run = Training(config(**training), torch.device("cpu"))
         before = [p.detach().clone() for p in run.heads.parameters()]
         loss = run.train_epoch(1, data[0])
         runs.append((loss, before, list(run.heads.parameters())))
@@ -170,7 +171,7 @@ def test_intermediate_ctc_changes_the_loss_and_trains_its_heads(data):
 def test_heads_behind_stages_that_each_hand_goes_through_read_both_hands(data):
     model = parse_notation(TINY).model_copy(update={"share_bands": "encoder", "bands": 2})
     settings = config(epochs=1, intermediate_ctc={"after": ["conv1d"]})
-    run = _Run(settings.model_copy(update={"model": model}), torch.device("cpu"))
+    run = Training(settings.model_copy(update={"model": model}), torch.device("cpu"))
     assert run.heads.heads[0].in_features == 2 * run.model.stages[0].width
     assert np.isfinite(run.train_epoch(1, data[0]))
 

@@ -22,7 +22,8 @@ from emgmodels.notation import parse_notation
 from emgmodels.reading.reader import Origin, Reader
 from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, emit
 from emgmodels.sessions import write_session
-from emgmodels.training.fit import _Run, fit
+from emgmodels.training.fit import fit
+from emgmodels.training.state import Training
 from emgmodels.windows import device as windows_device
 from emgmodels.windows.batches import batches
 from emgmodels.windows.cache import prepare
@@ -40,7 +41,7 @@ TRAINED = [
         if "norm:" in text or "filters:" in text or ":right" in text
     ),
 ]
-CTC_WAITS = {"ctc_loss in emgmodels.ctc.loss": 3, "ctc_loss in emgmodels.training.fit": 3}
+CTC_WAITS = {"ctc_loss in emgmodels.ctc.loss": 3, "ctc_loss in emgmodels.training.state": 3}
 """Of a step: CUDA's CTC copies lengths and offsets itself, forward and again backward."""
 
 
@@ -106,9 +107,9 @@ def test_every_architecture_trains_as_on_the_cpu(recordings, language_models, te
     text += "" if "mlp:" in text else " mlp:10 @2ch"
     text += "" if "hop:" in text else " hop:50"
     settings = config(text, precision=precision)
-    loss = _Run(settings, torch.device("cpu")).train_epoch(1, recordings[:1])
+    loss = Training(settings, torch.device("cpu")).train_epoch(1, recordings[:1])
     with FakeGpu() as gpu:
-        run = _Run(settings, GPU)
+        run = Training(settings, GPU)
         recordings_on(GPU, tuple(recordings[:1]))
         gpu.waits.clear()
         assert run.train_epoch(1, recordings[:1]) == pytest.approx(loss, rel=0.02)
@@ -117,7 +118,7 @@ def test_every_architecture_trains_as_on_the_cpu(recordings, language_models, te
         waits = waits_by_line(gpu.waits)
     # transformers looks for packed sequences in the positions of a causal model
     waits.pop("item in emgmodels.stages.pretrained", None)
-    assert waits == {**CTC_WAITS, "item in emgmodels.training.fit": 1}
+    assert waits == {**CTC_WAITS, "item in emgmodels.training.state": 1}
 
 
 @pytest.mark.parametrize("is_resident", [True, False])
@@ -126,10 +127,10 @@ def test_a_step_waits_for_ctc_alone(gpu, recordings, monkeypatch, is_resident, k
     if not is_resident:
         monkeypatch.setattr(windows_device, "LARGEST_SHARE", 0.0)
     chosen = recordings[:2] if kind == "windows" else recordings[2:] * 2
-    run = _Run(config(batch_size=2), GPU)
+    run = Training(config(batch_size=2), GPU)
     *steps, end = waits_by_step(run, gpu, chosen)
     assert [waits_by_line(step) for step in steps] == [CTC_WAITS] * len(steps)
-    assert waits_by_line(end) == {"item in emgmodels.training.fit": 1}
+    assert waits_by_line(end) == {"item in emgmodels.training.state": 1}
     assert (recordings_on(GPU, tuple(chosen)) is not None) == is_resident
 
 
@@ -144,15 +145,15 @@ def test_averages_masks_and_heads_are_there_as_here(recordings, kind, average):
         augmentation={"mask_scope": "electrode", "mask_fill": "zero"},
         schedule_by="epoch",
     )
-    here = _Run(settings, torch.device("cpu"))
+    here = Training(settings, torch.device("cpu"))
     loss = here.train_epoch(1, chosen)
     with FakeGpu() as gpu:
-        run = _Run(settings, GPU)
+        run = Training(settings, GPU)
         waits = waits_by_step(run, gpu, chosen)
         for step in waits[:-1]:
             where = {wait.partition(" in ")[0] for wait in step}
             assert where == {"ctc_loss"}
-        again = _Run(settings, GPU)
+        again = Training(settings, GPU)
         assert again.train_epoch(1, chosen) == pytest.approx(loss, rel=0.02)
         with here.average.in_place(), again.average.in_place():
             for name, value in here.model.state_dict().items():
@@ -218,14 +219,14 @@ def test_a_training_and_its_checkpoints_move_between_gpu_and_cpu(recordings, tmp
 
 
 def test_validation_waits_for_what_it_reads_and_no_more(gpu, recordings):
-    run = _Run(config(), GPU)
+    run = Training(config(), GPU)
     run.validate(recordings[:2])  # which loads them
     gpu.waits.clear()
     _, readings = run.validate(recordings[:2])
     assert len(readings) == 2
     assert waits_by_line(gpu.waits) == {
         "ctc_loss in emgmodels.ctc.loss": 3,
-        "item in emgmodels.training.fit": 1,
+        "item in emgmodels.training.state": 1,
         "copy to the CPU in emgmodels.ctc.greedy": 2,
     }
 
@@ -233,7 +234,7 @@ def test_validation_waits_for_what_it_reads_and_no_more(gpu, recordings):
 def test_a_prompt_that_is_stitched_is_validated(gpu, recordings, language_models):
     text = f"pretrained:2(name={language_models['GPT2']}) hop:20 mlp:8 @2ch"
     settings = config(text, past_seconds=1.0)
-    run = _Run(settings, GPU)
+    run = Training(settings, GPU)
     run.model.longest = 520  # frames, of 10 ms
     long = replace(recordings[2], prompts=np.array([[0, 11_000, 0, 5]]))
     assert not run.model.takes(11_000, settings.training)

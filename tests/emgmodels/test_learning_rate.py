@@ -8,8 +8,8 @@ import torch
 from pydantic import ValidationError
 
 from emgmodels.config import Config, TrainingConfig, load_config
-from emgmodels.training.fit import _Run
 from emgmodels.training.learning_rate import learning_rate
+from emgmodels.training.state import Training
 
 STEPS = 7
 """Steps an epoch."""
@@ -181,7 +181,7 @@ def test_gradients_are_clipped_only_where_asked(monkeypatch):
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *words: clipped.append(words[1]))
     for training in ({"recipe": "report"}, {"gradient_clip": None}, {"gradient_clip": 0.5}):
         model = {"mlp_features": 4, "encoder": {"order": ["conv"], "conv": {"channels": 1}}}
-        run = _Run(
+        run = Training(
             Config.model_validate({"model": model, "training": training}), torch.device("cpu")
         )
         for weight in run.trained:

@@ -15,11 +15,11 @@ MEASURE = """
 import re, sys, torch
 from pathlib import Path
 from emgmodels.config import Config
-from emgmodels.training.fit import _Run
+from emgmodels.training.state import Training
 from emgmodels.windows.cut import Batch
 
 def train(config):
-    run = _Run(config, torch.device("cpu"))
+    run = Training(config, torch.device("cpu"))
     count, model = config.training.batch_size, config.model
     emg = torch.randn(count, model.bands, model.electrodes, run.feed.train_framing.samples)
     labels, times = torch.randint(1, 90, (count, 10)), torch.arange(10).repeat(count, 1) * 100

@@ -21,9 +21,10 @@ from emgmodels.notation import notation, parse_notation
 from emgmodels.reading.reader import Origin, Reader
 from emgmodels.stages.flow import Chain
 from emgmodels.training.__main__ import app
-from emgmodels.training.fit import _Run, fit
+from emgmodels.training.fit import fit
 from emgmodels.training.freezing import FrozenParts
 from emgmodels.training.starting import chosen_start
+from emgmodels.training.state import Training
 from emgmodels.windows.cache import prepare
 
 TINY = "gru:1(hidden=6) conv:1(channels=2,kernel=4) mlp:6 hop:64 bins:6 @2ch"
@@ -72,7 +73,7 @@ def test_a_training_begins_with_the_weights_of_any_format(tmp_path, data):
     for name in ("ours.pt", "folder", "theirs.ckpt"):
         path = tmp_path / name
         assert read_start(path).hash == start.hash, name
-        run = _Run(config(theirs, start_from=str(path)), torch.device("cpu"))
+        run = Training(config(theirs, start_from=str(path)), torch.device("cpu"))
         run.begin(None)
         assert weights_hash(run.model.state_dict()) == start.hash
 
@@ -154,14 +155,14 @@ def test_other_features_are_refused_even_in_part():
     assert "other features" in (start_problem(other, start_of().config.model) or "")
 
 
-def weights_of(run: _Run, name: str) -> torch.Tensor:
+def weights_of(run: Training, name: str) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in run.model.parts()[name].parameters()])
 
 
 def test_frozen_parts_stay_and_others_learn(data):
     """Statistics of a frozen norm stay as well; after ``freeze_epochs`` all is trained."""
     settings = config(start_from="x", freeze=["norm", "recurrent"], freeze_epochs=2)
-    run = _Run(settings, torch.device("cpu"))
+    run = Training(settings, torch.device("cpu"))
     run.begin(start_of())
     first = {name: weights_of(run, name).clone() for name in ("norm", "recurrent", "head")}
     mean = run.model.norm.norm.running_mean.clone()
@@ -206,7 +207,7 @@ def test_a_frozen_stage_may_have_an_intermediate_head(data):
     settings = config(
         start_from="x", freeze=["recurrent"], intermediate_ctc={"after": ["recurrent"]}
     )
-    run = _Run(settings, torch.device("cpu"))
+    run = Training(settings, torch.device("cpu"))
     run.begin(start_of())
     before = [p.detach().clone() for p in run.heads.parameters()]
     assert math.isfinite(run.train_epoch(1, data[0]))
@@ -214,7 +215,7 @@ def test_a_frozen_stage_may_have_an_intermediate_head(data):
 
 
 def test_factors_scale_the_learning_rate_of_their_part(data):
-    run = _Run(config(learning_rate_factors={"conv": 0.1, "head": 2}), torch.device("cpu"))
+    run = Training(config(learning_rate_factors={"conv": 0.1, "head": 2}), torch.device("cpu"))
     run.train_epoch(1, data[0])
     rates = {group["factor"]: group["lr"] for group in run.optimizer.param_groups}
     assert rates == pytest.approx({f: f * run.learning_rate for f in (1.0, 0.1, 2.0)})
@@ -247,7 +248,7 @@ def test_unshared_hands_begin_as_the_shared_model_and_then_part(text, data):
     settings = config(text, start_from="x", unshare=True)
     assert start_problem(settings, start.config.model) is None
     assert Config.model_validate_json(settings.model_dump_json()) == settings
-    run = _Run(settings, torch.device("cpu"))
+    run = Training(settings, torch.device("cpu"))
     run.begin(start)
     shared = build(start.config.model)
     shared.load_state_dict(start.weights)

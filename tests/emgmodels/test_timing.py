@@ -162,7 +162,7 @@ def test_windows_are_of_their_own_session_on_a_device_too(opened, monkeypatch):
     plain = [result.train_loss for result in fit(config, recordings, recordings[1:2])]
     cpu = torch.device("cpu")
     monkeypatch.setattr(
-        "emgmodels.training.fit.recordings_on", lambda _, given: DeviceRecordings(given, cpu)
+        "emgmodels.training.state.recordings_on", lambda _, given: DeviceRecordings(given, cpu)
     )
     resident = [result.train_loss for result in fit(config, recordings, recordings[1:2])]
     assert resident == pytest.approx(plain, rel=2e-3)
