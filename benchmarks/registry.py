@@ -13,6 +13,7 @@ from benchmarks.measure import Figure, Scope
 
 BENCHMARKS = {
     "windows": "benchmarks.windows",
+    "feeding": "benchmarks.feeding",
     "preparing": "benchmarks.preparing",
     "training_step": "benchmarks.training_step",
     "validation": "benchmarks.validation",

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from benchmarks import registry, results
 from benchmarks.__main__ import app
-from benchmarks.measure import Figure
+from benchmarks.measure import Figure, Timings, Yardstick
 
 SEVERAL_PROCESSES = ("trials", "scale", "trial_start", "second_trial", "threads")
 """Benchmarks that start searches, or trainings at once."""
@@ -52,3 +52,16 @@ def test_results_of_other_benchmarks_stay_in_the_tables(tmp_path, monkeypatch):
     results.record({"one": results.Entry(setting, (Figure("first", 1.0, "s"),))})
     assert "| first | 1 s |" in (tmp_path / "README.md").read_text()
     assert (tmp_path / "README.md").read_text().count("## one") == 1
+
+
+@pytest.mark.parametrize(("seconds", "rate", "fast"), [(0.1, 20.0, True), (50.0, 2.0, False)])
+def test_the_floor_of_bfloat16_is_float32s_where_that_is_faster(seconds, rate, fast):
+    yardsticks = {
+        "float32": Yardstick(lambda: None, operations=2.0),
+        "bfloat16": Yardstick(lambda: None, operations=2.0, reduced=True),
+    }
+    timings = Timings({"float32": [1.0], "bfloat16": [seconds]}, yardsticks)
+
+    assert timings.operations_a_second(reduced=True) == pytest.approx(rate)
+    assert timings.operations_a_second() == 2.0
+    assert timings.multiplies_bfloat16() is fast
