@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
@@ -51,7 +52,7 @@ def run(scope: Scope) -> Iterator[Figure]:
         training = Training(config, torch.device("cpu"))
         parts: dict[str, Callable[[], object]] = {
             "input": input_alone(training, recordings),
-            "epoch": lambda training=training: training.train_epoch(1, recordings),
+            "epoch": partial(training.train_epoch, 1, recordings),
         }
         timed = {
             f"{part}, {threads}": _with(threads, run)
