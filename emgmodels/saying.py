@@ -41,7 +41,10 @@ def wrapped(text: str, width: int) -> str:
 def counted(count: float, one: str, several: str = "") -> str:
     """Return a count with what it is of, in the singular where there is one.
 
-    >>> counted(1, "session"), counted(2, "session"), counted(2, "person", "people")
-    ('1 session', '2 sessions', '2 people')
+    >>> counted(1, "session"), counted(1200, "session"), counted(2, "person", "people")
+    ('1 session', '1,200 sessions', '2 people')
+    >>> counted(1, "trial is", "trials are") + " left", counted(0.5, "point")
+    ('1 trial is left', '0.5 points')
     """
-    return f"{count:g} {one if count == 1 else several or one + 's'}"
+    number = f"{count:,}" if float(count).is_integer() else f"{count:g}"
+    return f"{number.removesuffix('.0')} {one if count == 1 else several or one + 's'}"

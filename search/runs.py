@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emgmodels.command import CommandLine
+from emgmodels.saying import counted
 
 if TYPE_CHECKING:
     from search.report.display.table import Table
@@ -67,7 +68,7 @@ def _age(seconds: float) -> str:
     from search.report.display.words import duration
 
     days = int(seconds // 86400)
-    return f"{days} days" if days > 1 else duration(max(0.0, seconds))
+    return counted(days, "day") if days > 1 else duration(max(0.0, seconds))
 
 
 def _size(size: float) -> str:

@@ -68,7 +68,7 @@ def write(
             bar.advance(task)
 
         paths = write_subjects(out, users, sessions, minutes, subject, seed, off_keyboard, tell)
-    whose = f" by {users} users" if users > 1 else ""
+    whose = f" by {counted(users, 'user')}" if users > 1 else ""
     told = (
         f"{counted(len(paths), 'session')}{whose} of {counted(minutes, 'minute')}, "
         f"{paths[0].name} and on"

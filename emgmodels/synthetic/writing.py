@@ -111,7 +111,7 @@ def write_subject(
     """
     _check(sessions=sessions, minutes=minutes, subject=subject, seed=seed)
     if not 0 <= off_keyboard <= sessions:
-        raise ValueError(f"off_keyboard {off_keyboard}: of {sessions} sessions, 0 to {sessions}")
+        raise ValueError(f"off_keyboard {off_keyboard}: 0 to {sessions} of the sessions")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     paths = []

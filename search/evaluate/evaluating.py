@@ -22,6 +22,7 @@ from emgmodels.language import LanguageModel
 from emgmodels.network.network import Network
 from emgmodels.own_code import asks_for_code
 from emgmodels.reading.reader import Reader
+from emgmodels.saying import counted
 from emgmodels.scoring import RankBy
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording, check_times
@@ -116,7 +117,9 @@ def evaluate(
     synthetic, people = is_synthetic(facts), scoring_in(facts)
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
-        say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
+        say(
+            console, f"note: checkpoints are there of {counted(len(trials), 'trial')}, not of {top}"
+        )
     # All are loaded first, so that a damaged checkpoint does not end the evaluation in the
     # middle.
     readers = {trial.number: load(_checkpoint(folder, trial), where) for trial in trials}
@@ -292,4 +295,4 @@ def _introduction(paths: dict[str, list[Path]], device: torch.device, synthetic:
 def _times(touched: list[str]) -> str:
     if len(touched) == 1:
         return f"once, on {touched[0]}"
-    return f"{len(touched)} times, first on {touched[0]}"
+    return f"{counted(len(touched), 'time')}, first on {touched[0]}"

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from emgmodels.saying import counted
 from emgmodels.sessions import read_info, session_paths
 from emgmodels.sessions.finding import by_name, same_spelling
 from search.storage import SessionStore, is_uri, local_path
@@ -45,7 +46,7 @@ def session_files(
     missing = [old for old in known if old not in found]
     if missing:
         raise ValueError(
-            f"{len(missing)} of {len(known)} {SETS[subset]} sessions are missing"
+            f"{len(missing)} of {counted(len(known), f'{SETS[subset]} session')} are missing"
             f"{'' if data is None else f' in {data}'}; say with --data DIR where they are now:\n"
             + "\n".join(f"  {path}" for path in missing)
         )
