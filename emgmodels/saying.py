@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,15 @@ def say(console: Console, text: str) -> None:
     """
     shown = wrapped(text, console.width) if console.is_terminal else text
     console.print(shown, highlight=False, markup=False, soft_wrap=True)
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Print a text as ``say`` does, from a command that has no use for Rich."""
+    import typer
+
+    if (sys.stderr if err else sys.stdout).isatty():
+        text = wrapped(text, shutil.get_terminal_size().columns)
+    typer.echo(text, err=err)
 
 
 def wrapped(text: str, width: int) -> str:

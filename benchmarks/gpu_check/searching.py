@@ -92,4 +92,4 @@ def _wait_for_epochs(check: Check, process: subprocess.Popen[bytes], epochs: int
                 return folder
         time.sleep(_LOOK)
     process.kill()
-    raise AssertionError(f"the search did not come to {epochs} epochs in its time")
+    raise AssertionError(f"the search did not come to {counted(epochs, 'epoch')} in its time")

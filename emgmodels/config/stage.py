@@ -50,6 +50,6 @@ def undivided(width: int | None, heads: int, rotary: bool) -> Iterator[str]:
     fitting = [n for n in range(1, 33) if width % (n * (2 if rotary else 1)) == 0]
     pairs = " of pairs, as rotary positions need" if rotary else ""
     yield (
-        f"width {width} does not divide into {heads} heads{pairs}: take width "
+        f"width {width} does not divide into {counted(heads, 'head')}{pairs}: take width "
         f"{f'{below} or ' if below else ''}{above}, or heads {', '.join(map(str, fitting))}"
     )

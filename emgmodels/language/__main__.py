@@ -14,7 +14,7 @@ import typer
 
 from emgmodels.command import CommandLine
 from emgmodels.language.orders import ORDERS
-from emgmodels.saying import counted
+from emgmodels.saying import counted, echo
 
 app = CommandLine(no_args_is_help=True)
 
@@ -63,7 +63,7 @@ def build(
     lines = list(typed_lines(found, shifts))
     counts = write_arpa(lines, order, out)
     keys = sum(map(len, lines))
-    typer.echo(
+    echo(
         f"{out}: {' + '.join(map(str, counts))} n-grams of 1 to {counted(order, 'key')}, "
         f"from {counted(len(lines), 'line')} of {counted(keys, 'key')}"
     )

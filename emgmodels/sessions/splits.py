@@ -280,8 +280,7 @@ def _located(
     if strangers:
         raise ValueError(
             f"{path}: the files of {counted(len(strangers), 'session')} name another user; mend "
-            f"the "
-            f"split file, or the attribute 'user' of the files:\n" + "\n".join(strangers)
+            f"the split file, or the attribute 'user' of the files:\n" + "\n".join(strangers)
         )
     return found
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from emgmodels.command import CommandLine
-from emgmodels.saying import counted
+from emgmodels.saying import counted, echo
 
 app = CommandLine()
 
@@ -73,7 +73,7 @@ def write(
         f"{counted(len(paths), 'session')}{whose} of {counted(minutes, 'minute')}, "
         f"{paths[0].name} and on"
     )
-    typer.echo(f"{out}: {told}")
+    echo(f"{out}: {told}")
 
 
 if __name__ == "__main__":

@@ -99,8 +99,7 @@ def _there(run: Path, files: dict[str, Any]) -> Split:
         raise ValueError(
             f"{run}: {len(gone)} of its {counted(len(needed), 'session')} are not where they "
             f"were ({gone[0]}): name their folder with --data; those of a demo are written again "
-            f"by "
-            f"python -m search.evaluate"
+            f"by python -m search.evaluate"
         )
     train, val, test = (tuple(map(Path, files[name])) for name in SUBSETS)
     chosen = Split(files["subject"], train, val, test, origin=f"as {run.name} searched")

@@ -90,7 +90,7 @@ def train_one(
     if last is None:
         say(
             console,
-            f"{resume} has all of its {counted(settings.training.epochs, 'epoch')} already.",
+            f"{resume} has all {counted(settings.training.epochs, 'epoch')} already.",
         )
         return
     say(console, _outcome(last, out))

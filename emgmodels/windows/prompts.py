@@ -138,15 +138,14 @@ def prompt_notes(recordings: Sequence[Recording], name: str) -> list[str]:
     names = ", ".join(recording.name for recording in prompted[:3])
     names += f" and {len(prompted) - 3} more" if len(prompted) > 3 else ""
     notes = [
-        f"without key times: {len(prompted)} of {counted(len(recordings), f'{name} session')}. "
-        f"They count by "
-        f"whole prompts, {usable} in all: {names}"
+        f"{len(prompted)} of {counted(len(recordings), f'{name} session')} have no key times and "
+        f"count by whole prompts, {usable} in all: {names}"
     ]
     if long:
+        takes = [f"prompt of {name} sessions takes", f"prompts of {name} sessions take"]
         notes.append(
-            f"{counted(long, 'prompt takes', 'prompts take')} more than {LONGEST_PROMPT:g} s in "
-            f"{name} sessions, "
-            f"and left out: show shorter ones, a sentence at a time"
+            f"{counted(long, *takes)} "
+            f"more than {LONGEST_PROMPT:g} s, and left out: show shorter ones, a sentence at a time"
         )
     return notes
 

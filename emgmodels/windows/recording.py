@@ -178,8 +178,7 @@ def check_recordings(recordings: Sequence[Recording], name: str, seconds: float)
     ):
         raise ValueError(
             f"none of {counted(keys, 'key')} of the {name} sessions lies inside a window: check "
-            f"that "
-            f"their times are on the clock of the EMG's"
+            f"that their times are on the clock of the EMG's"
         )
 
 

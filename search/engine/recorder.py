@@ -134,8 +134,7 @@ class Recorder(tune.Callback):
         reason, count = reasons.most_common(1)[0]
         return (
             f"{path}: none of {counted(len(tried), 'trial')} could be trained; {count} of them: "
-            f"{reason}. "
-            f"All that is known of each is in {path / 'failures'}"
+            f"{reason}. All that is known of each is in {path / 'failures'}"
         )
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:

@@ -273,9 +273,8 @@ class OptunaSampler(Searcher):
         """Return a configuration to train: planned, else the sampler's, else a random one."""
         tried = len(self._numbers) + len(self._trained_earlier)
         if self.space.size is not None and tried >= self.space.size:
-            self.exhausted = (
-                f"all of the space was suggested, {counted(self.space.size, 'configuration')}"
-            )
+            all_of_it = counted(self.space.size, "configuration")
+            self.exhausted = f"all {all_of_it} of the space were suggested"
             return None
         for params in self._plan:
             whole = self._whole(params)

@@ -38,7 +38,6 @@ from search.results.own_files import check_own
 from search.results.people import scoring_in
 from search.results.record import TrialRecord, Weights
 from search.results.session_files import SETS, is_synthetic, session_files
-from search.space import TypistConfig, load_space
 from search.storage import local_file, local_path
 
 
@@ -102,9 +101,8 @@ def evaluate(
     facts = folder.read_environment()
     is_kept = _is_kept(folder.path, test)
     trials = _with_checkpoints(folder, top)
-    if data is None and facts.get("synthetic"):
-        typist = load_space(folder.path / "space.yaml", imports=False).typist
-        data = written_again(facts, typist or TypistConfig())
+    if data is None:
+        data = written_again(folder.path, facts)
     subsets = ("val", "test") if test else ("val",)
     paths = {
         subset: [local_file(file) for file in session_files(folder.path, facts, subset, data)]

@@ -76,8 +76,7 @@ def outlook(cers: Sequence[float], more: int = 16, points: float = 0.3) -> str:
         return ""
     said = (
         f"{counted(more, 'more trial')} like these better the best by {points:g} CER points or "
-        f"more with "
-        f"a chance of {100 * chance(known, more, points):.0f} %"
+        f"more with a chance of {100 * chance(known, more, points):.0f} %"
     )
     # Of few and scattered trials the bound says nothing.
     bound = most(known, more)

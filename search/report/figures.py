@@ -78,8 +78,7 @@ def learning_curves(run: Run) -> Plot:
         figure,
         title,
         f"Coloured, as in every figure here: the best {counted(_best(run), 'trial')}; the others "
-        f"are "
-        f"grey. {rungs}CER above {CER_CEILING:.0f} % is cut off.",
+        f"are grey. {rungs}CER above {CER_CEILING:.0f} % is cut off.",
     )
 
 
@@ -133,8 +132,7 @@ def progress(run: Run) -> Plot:
         f"{f', {duration(run.elapsed)}' if math.isfinite(run.elapsed) else ''} and "
         f"{duration(3600 * history.hours[-1])} of training time (added up over trials that may "
         f"have run side by side). Training each of {counted(len(run.ranked), 'trial')} to the "
-        f"last epoch "
-        f"takes {counted(history.whole_epochs, 'epoch')} and about "
+        f"last epoch takes {counted(history.whole_epochs, 'epoch')} and about "
         f"{duration(3600 * history.whole_hours)}: "
         + (
             f"{100 - saved:.0f} % of the epochs were trained before it was cut off."

@@ -226,7 +226,7 @@ def _given(resources: Mapping[str, float]) -> str:
     """
     words = {"cpus": "CPU core", "gpus": "GPU"}
     return ", ".join(
-        f"{amount:g} {words[name]}{'s' * (amount > 1)}"
+        counted(amount, words[name]) if amount >= 1 else f"{amount:g} {words[name]}"
         for name, amount in resources.items()
         if name in words and amount
     )

@@ -112,8 +112,7 @@ def confirm_winners(
         return _close(folder, winners, repeats, plan.facts["seed"], console, into)
     for line in (
         f"Confirming the best {len(winners)} of {folder.path} with {counted(repeats, 'seed')} "
-        f"each: "
-        f"{counted(len(plan.listed), 'training')} {_length(plan.schedule)}, into {into.path}",
+        f"each: {counted(len(plan.listed), 'training')} {_length(plan.schedule)}, into {into.path}",
         "Ctrl-C ends it with what is complete; the same command goes on.",
     ):
         say(console, line)

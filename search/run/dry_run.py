@@ -117,14 +117,15 @@ def _scheduler(plan: Plan, schedule: Schedule) -> str:
     if not schedule.rungs:
         given = [f"{option} {value}" for option, value in schedule.options.items()]
         return ", ".join([schedule.name, *given])
-    several = "s" * (len(schedule.rungs) > 1)
+    is_one = len(schedule.rungs) == 1
     if schedule.resource == "epochs":
-        at = f"at epoch{several} {', '.join(map(str, schedule.rungs))}"
+        epochs = ", ".join(map(str, schedule.rungs))
+        at = f"at epoch {epochs}" if is_one else f"at epochs {epochs}"
     else:
         levels = ", ".join(in_words(rung, schedule.resource) for rung in schedule.rungs)
         at = f"after {levels} of training"
     text = (
-        f"{schedule.name}: rung{several} {at}; one in "
+        f"{schedule.name}: {'rung' if is_one else 'rungs'} {at}; one in "
         f"{schedule.eta:g} passes; ranked by {schedule.rank_by}"
     )
     front = f"; keeps the Pareto front of {', '.join(objectives)}" if len(objectives) > 1 else ""

@@ -34,7 +34,7 @@ def learn(space: Space, run: str | Path, split: Split, console: Console) -> list
         kept = sum(trial.user_attrs[TRAINED] for trial in found.trials)
         say(
             console,
-            f"{run}: {fit} of {counted(total, 'trial')} fit this space; {kept} are not trained "
+            f"{run}: {fit} of its {counted(total, 'trial')} fit this space; {kept} are not trained "
             f"again. "
             f"The sampler {sampler} learns nothing from them; tpe would: --set search.sampler=tpe",
         )

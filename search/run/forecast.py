@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from rich.console import Console
 
+from emgmodels.saying import counted
 from search.engine.resources import Machine, Resources
 from search.halving.rungs import Schedule, epochs_of_trial
 from search.report.display.words import duration, say
@@ -104,7 +105,7 @@ def tell_time(
     if fits and budget is not None and (fitting := that_fit(found, trials, budget)) < trials:
         say(
             console,
-            f"This demo trains {fitting} of its {trials} trials, so that it ends within "
+            f"This demo trains {fitting} of its {counted(trials, 'trial')}, so that it ends within "
             f"{duration(budget)} on this machine; --trials {trials} trains all.",
         )
         space = replace(space, search=space.search.model_copy(update={"trials": fitting}))

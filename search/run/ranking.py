@@ -59,10 +59,7 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     if ranking[0].best:
         say(console, f"Best: {notation(ranking[0].config.model)}")
     if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
-        cut = (
-            f"{counted(cut_off, 'trial was', 'trials were')} cut off by the end of the search; "
-            f"to go on"
-        )
+        cut = f"{counted(cut_off, 'was', 'were')} cut off by the end of the search; to go on"
         say(console, f"{cut}\n{again}")
     if not any(trial.best for trial in ranking):
         say(console, "No trial has a CER, so there is neither a best.yaml nor a checkpoint.")

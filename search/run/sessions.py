@@ -124,8 +124,7 @@ def open_sessions(split: Split, space: Space, console: Console, opener: Opener =
     say(
         console,
         f"Data: {_minutes(train)} of training in {counted(len(train), 'session')}, "
-        f"{_minutes(val)} of "
-        f"validation in {len(val)}, {whose(split.subject)}; sessions kept for "
+        f"{_minutes(val)} of validation in {len(val)}, {whose(split.subject)}; sessions kept for "
         f"testing and not touched: {len(split.test)}. Split: {split.origin}. They lie in "
         f"{os.path.commonpath([os.path.abspath(path.parent) for path in paths])}.",
     )

@@ -226,8 +226,7 @@ def _with_most(own: dict[str, Any], resource: str, curves: Sequence[Curve]) -> d
         where = "a run folder, or a CSV with that column for each epoch"
         raise ValueError(
             f"resource {resource}: {len(curves) - len(costs)} of {counted(len(curves), 'curve')} "
-            f"have no "
-            f"{resource}: replay {where}, or leave resource out"
+            f"have no {resource}: replay {where}, or leave resource out"
         )
     return {f"max_{resource}": float(f"{2 * statistics.median(costs):.3g}"), **own}
 

@@ -40,8 +40,7 @@ class Feasibility:
         only = "only " if self.share < _HARDLY else ""
         return (
             f"{only}{self.feasible} of {counted(self.samples, 'sampled configuration')} can be "
-            f"trained; "
-            f"{count} of the others: {reason}"
+            f"trained; {count} of the others: {reason}"
         )
 
 

@@ -26,7 +26,7 @@ SCHEDULE = resolve("none", 12)
 class Slowing(IdleTrial):
     """Its epochs take no time at first; from some moment on, other programs use the machine."""
 
-    quick, slow, after = 0.05, 0.5, 2
+    quick, slow, after = 0.02, 1.0, 2
 
     def step(self):
         took = self.quick if self.config["number"] < self.after else self.slow
@@ -37,34 +37,43 @@ class Slowing(IdleTrial):
 class Crawling(Slowing):
     """No training of it could end."""
 
-    after = 0
+    slow, after = 3.0, 0
 
 
 DEMO = ["search.trials=16", "training.epochs=12", "search.sampler=random"]
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "none"])
-def test_a_search_whose_machine_becomes_slower_begins_less_and_ends_in_time(
-    engine, tmp_path, scheduler
-):
-    rules = [*DEMO, f"search.scheduler={scheduler}", "search.time_budget=15"]
-    begin = time.monotonic()
-    folder = search_idly(tmp_path, rules, trial=Slowing, slots=2, in_time=15.0)
-    trials = folder.trials.values()
-    assert time.monotonic() - begin < 30  # with Ray's processes, on a busy machine
-    assert {trial.state for trial in trials} <= {COMPLETE, STOPPED}
-    assert any(trial.state == COMPLETE for trial in trials)
-    assert 2 <= len(trials) < 16
+def in_time(tmp_path, scheduler: str, seconds: float, trial: type[Slowing]) -> list[TrialRecord]:
+    """Search with a few seconds of time, and return the trials: each has ended with an epoch."""
+    rules = [*DEMO, f"search.scheduler={scheduler}", f"search.time_budget={seconds}"]
+    folder = search_idly(tmp_path, rules, trial=trial, slots=2, in_time=seconds)
+    trials = list(folder.trials.values())
     assert all(trial.curve for trial in trials), "what did not begin has no row"
+    assert {trial.state for trial in trials} <= {COMPLETE, STOPPED}
+    assert folder.elapsed < seconds + 10
     assert load_space(folder.path / "space.yaml").search.trials == len(trials)
+    return trials
+
+
+def test_a_search_whose_machine_becomes_slower_begins_less_and_ends_in_time(engine, tmp_path):
+    trials = in_time(tmp_path, "none", 10.0, Slowing)
+    assert 2 <= len(trials) < 16
+    for trial in trials:
+        assert trial.ending.why is (Why.WHOLE if trial.epoch == 12 else Why.IN_TIME)
+
+
+@pytest.mark.slow
+def test_with_rungs_the_best_is_trained_whole(engine, tmp_path):
+    trials = in_time(tmp_path, "asha", 60.0, Slowing)
+    assert 2 <= len(trials) < 16
+    assert any(trial.state == COMPLETE for trial in trials)
 
 
 @pytest.mark.slow
 def test_where_nothing_can_be_trained_whole_all_end_with_what_they_have(engine, tmp_path):
-    rules = [*DEMO, "search.scheduler=asha", "search.time_budget=4"]
-    folder = search_idly(tmp_path, rules, trial=Crawling, slots=2, in_time=4.0)
-    assert {trial.state for trial in folder.trials.values()} == {STOPPED}
-    assert Why.IN_TIME in {trial.ending.why for trial in folder.trials.values()}
+    trials = in_time(tmp_path, "asha", 20.0, Crawling)
+    assert {trial.state for trial in trials} == {STOPPED}
+    assert Why.IN_TIME in {trial.ending.why for trial in trials}
 
 
 class Controller:
