@@ -137,7 +137,7 @@ class OptunaSampler(Searcher):
             self._record(running, result)
         trial, values = running.trial, running.values
         if not error and not values and result is None:
-            study.tell(trial, state=TrialState.FAIL)
+            _skip(study, trial, "it did not begin")  # a longer search may suggest it again
         # It counts as infeasible, so samplers avoid its neighbourhood. As a failed trial it would
         # teach them nothing.
         elif error or math.isinf(running.best) or (result is not None and _diverged(result)):

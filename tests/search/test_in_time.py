@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from helpers.searches import told
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
@@ -58,6 +59,7 @@ def in_time(tmp_path, scheduler: str, seconds: float, trial: type[Slowing]) -> l
 def test_a_search_whose_machine_becomes_slower_begins_less_and_ends_in_time(engine, tmp_path):
     trials = in_time(tmp_path, "none", 10.0, Slowing)
     assert 2 <= len(trials) < 16
+    assert len(told(tmp_path / "deep-001", "deep")) == len(trials), "others may come again"
     for trial in trials:
         assert trial.ending.why is (Why.WHOLE if trial.epoch == 12 else Why.IN_TIME)
 
