@@ -133,6 +133,7 @@ def tell_confirmation(console: Console, schedule: Schedule, top: int, repeats: i
         console,
         f"  {'confirmation':{LABEL}}the best {top} again with {counted(repeats, 'seed')} each: "
         f"{counted(trainings, 'training')} {length}",
+        hanging=2 + LABEL,
     )
 
 

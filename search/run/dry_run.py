@@ -42,7 +42,7 @@ def show(console: Console, plan: Plan, folder: RunFolder | None = None) -> None:
     """
     say(console, f"Plan of {plan.space.name}; nothing is trained, and no results are written:")
     for label, text in lines(plan, folder):
-        say(console, f"  {label:{LABEL}}{text}")
+        say(console, f"  {label:{LABEL}}{text}", hanging=2 + LABEL)
 
 
 def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, str]]:

@@ -39,7 +39,7 @@ def learn(space: Space, run: str | Path, split: Split, console: Console) -> list
             f"The sampler {sampler} learns nothing from them; tpe would: --set search.sampler=tpe",
         )
     for reason, count in found.left_out.most_common(_REASONS):
-        say(console, f"    {count} left out: {reason}")
+        say(console, f"    {count} left out: {reason}", hanging=6)
     if not found.same_sessions:
         say(
             console,

@@ -254,4 +254,7 @@ def _made_up(name: str, minutes: float) -> Recording:
 
 
 def _minutes(recordings: list[Recording]) -> str:
-    return counted(round(sum(r.samples for r in recordings) / SAMPLE_RATE / 60), "minute")
+    seconds = sum(recording.samples for recording in recordings) / SAMPLE_RATE
+    if seconds < 60:
+        return counted(round(seconds), "second")
+    return counted(round(seconds / 60), "minute")

@@ -255,6 +255,7 @@ def _print_tuned(console: Console, tuned: Tuned, bound: float) -> None:
             console,
             f"  {name}: {other}: {100 * summary.share:.1f} % of epochs, "
             f"regret {summary.regret:.3f} ± {summary.error:.3f}: {kept}",
+            hanging=4,
         )
     say(console, "in a space file:\n\n  search:\n    scheduler:")
     for key, value in (("name", rule.name), *rule.given):

@@ -38,6 +38,19 @@ def test_a_file_gets_whole_lines():
     assert file.getvalue() == f"{TEXT}\n"
 
 
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_an_entry_of_a_list_goes_on_below_its_beginning(width):
+    entry = f"  {'examples':14}{TEXT.splitlines()[0]}"
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=width, color_system=None)
+    say(console, entry, hanging=16)
+    first, *others = file.getvalue().splitlines()
+    assert first.startswith("  examples      The search")
+    assert others
+    assert all(line.startswith(" " * 16) and line[16] != " " for line in others)
+    assert file.getvalue().split() == entry.split()
+
+
 def test_what_fits_stays_as_it_is():
     assert wrapped("a  b\n\nc", 10) == "a  b\n\nc"
 
