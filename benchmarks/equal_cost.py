@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from emgmodels.saying import counted
 from search.engine.schedulers import make_scheduler
 from search.halving.rungs import aligned_epochs
 from search.simulate.replay import NEAR_BEST, Curve, Replay, read_curves, whole
@@ -129,7 +130,7 @@ def main() -> None:
                 f"missed {each.missed:.0%}, over after {each.end / base.end:.0%}"
                 for resource, each in found.items()
             ]
-            print(f"{label}, {path.name}, at most {times:g} trainings: {'; '.join(told)}")
+            print(f"{label}, {path.name}, at most {counted(times, 'training')}: {'; '.join(told)}")
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ def search_idly(
     data: TrialData = NO_DATA,
     slots: int | None = None,
     recorder: type[Recorder] = Recorder,
+    in_time: float | None = None,
 ) -> RunFolder:
     """Search ``spaces/deep.yaml`` as ``search.run`` does, with trials that do nothing.
 
@@ -114,6 +115,7 @@ def search_idly(
         data: what they train on.
         slots: trials at once, one thread each; one for each core if None.
         recorder: another recorder.
+        in_time: seconds within which all trials have to end; see ``Plan.in_time``.
     """
     for module in {__name__, trial.__module__}:
         cloudpickle.register_pickle_by_value(sys.modules[module])
@@ -127,6 +129,7 @@ def search_idly(
         parent=parent,
         facts={"subject": "nobody"},
         written=space.resolved(),
+        in_time=in_time,
     )
     return conduct(plan, Console(quiet=True), trial=trial, recorder=recorder)
 

@@ -29,6 +29,7 @@ from PIL import Image
 
 from emgmodels.command import CommandLine
 from emgmodels.outputs import write_text
+from emgmodels.saying import counted
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -111,8 +112,9 @@ def facts_of(run: Path) -> dict[str, Any]:
 def caption(facts: dict[str, Any]) -> str:
     """Return what a search came to, in a sentence."""
     return (
-        f"*A demo of `spaces/deep.yaml`, drawn by `python -m search.report`: {facts['trials']} "
-        f"architectures,\n{facts['epochs']} of {facts['epochs_of_all']} epochs, best validation "
+        f"*A demo of `spaces/deep.yaml`, drawn by `python -m search.report`: "
+        f"{counted(facts['trials'], 'architecture')},\n{facts['epochs']} of "
+        f"{counted(facts['epochs_of_all'], 'epoch')}, best validation "
         f"CER {facts['val_cer']} % ({facts['architecture']}).*"
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks import data
 from benchmarks.measure import Figure, Scope
 from emgmodels.config import SAMPLE_RATE
+from emgmodels.saying import counted
 from emgmodels.windows.cache import clear, prepare
 from emgmodels.windows.home import cache_folder
 
@@ -49,7 +50,7 @@ def _converting(scope: Scope, path: Path, minutes: float) -> Figure:
     length = 60 * minutes
     floor = timings.floor(moved=2 * SAMPLE_RATE * length * BYTES_A_SAMPLE)
     return Figure(
-        f"preparing a session of {minutes:g} minutes, once",
+        f"preparing a session of {counted(minutes, 'minute')}, once",
         value=length / timings.median("fast"),
         unit="x real time",
         reference=length / timings.median("plain"),
@@ -68,7 +69,7 @@ def _opening(scope: Scope, paths: Sequence[Path], hours: float) -> Figure:
         {"open": lambda: prepare(paths), "floor": lambda: read_small_files(paths)}
     )
     return Figure(
-        f"opening {len(paths)} prepared sessions, {hours:g} hours",
+        f"opening {counted(len(paths), 'prepared session')}, {counted(hours, 'hour')}",
         value=timings.median("open"),
         unit="s",
         wanted="1 s",

@@ -15,6 +15,7 @@ import torch
 from rich.table import Table
 
 from benchmarks.measure import Figure
+from emgmodels.saying import counted
 from search.results.environment import source_hash, version
 
 FOLDER = Path(__file__).parent
@@ -52,8 +53,8 @@ def setting_line(setting: Mapping[str, Any]) -> str:
     used = ("Python", "torch", "numpy", "Ray", "Optuna", "source")
     versions = [f"{name} {setting[key]}" for name in used if (key := name.lower()) in setting]
     return (
-        f"{setting['date']}, {setting['processor']}, {setting['cores']} cores, "
-        f"{setting['threads']} torch threads, {setting['clock']} clock, "
+        f"{setting['date']}, {setting['processor']}, {counted(setting['cores'], 'core')}, "
+        f"{counted(setting['threads'], 'torch thread')}, {setting['clock']} clock, "
         f"GPU: {setting['gpu'] or 'none'}, {', '.join(versions)}"
     )
 

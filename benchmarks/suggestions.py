@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 
+from emgmodels.saying import counted
 from search.engine.searcher import OptunaSampler
 from search.space import Space, load_space
 
@@ -60,7 +61,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = load_space(SPACE, demo=False, overrides=["search.trials=20000"])
     for trials in TRIALS:
-        print(f"after {trials:,} trials: {milliseconds(space, trials):.1f} ms", flush=True)
+        print(f"after {counted(trials, 'trial')}: {milliseconds(space, trials):.1f} ms", flush=True)
 
 
 if __name__ == "__main__":

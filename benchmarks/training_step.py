@@ -18,6 +18,7 @@ from emgmodels.ctc import ctc_loss
 from emgmodels.factory import build
 from emgmodels.network.network import Network
 from emgmodels.notation import parse_notation
+from emgmodels.saying import counted
 
 FRAMES = 622
 """Of a window of 4 s with 1 s of context."""
@@ -50,7 +51,7 @@ def run(scope: Scope) -> Iterator[Figure]:
         in_bfloat16 = name == "bfloat16"
         floor = timings.floor(windows * operations(model), reduced=in_bfloat16)
         yield Figure(
-            f"training step, {'float32' if name == 'fast' else name}, {windows} windows",
+            f"training step, {'float32' if name == 'fast' else name}, {counted(windows, 'window')}",
             value=timings.median(name),
             unit="s",
             reference=timings.median("plain"),

@@ -23,6 +23,7 @@ from ray import cloudpickle, tune
 from benchmarks import data
 from benchmarks.idle import search_idly
 from benchmarks.measure import Figure, Scope
+from emgmodels.saying import counted
 from search.engine.ray_session import engine
 from search.engine.trial import EmgTrial, TrialData
 
@@ -73,7 +74,7 @@ def run(scope: Scope) -> Iterator[Figure]:
         reference=reference,
         ratio=reference / value,
         wanted=f"{WANTED_RATIO} x, at most {WANTED_SECONDS:g} s",
-        note=f"from {min(ours):.2f} to {max(ours):.2f} s over {len(ours)} trials",
+        note=f"from {min(ours):.2f} to {max(ours):.2f} s over {counted(len(ours), 'trial')}",
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.idle import Costs, run_bare, search_idly
 from benchmarks.measure import Figure, Scope
+from emgmodels.saying import counted
 
 WANTED_MS = 60
 WANTED_MB = 1000
@@ -49,7 +50,7 @@ def search(
     moments = np.array(Costs.moments)[_FIRST:]  # (trials, seconds since a beginning and MB)
     wall, processor, memory = moments.T
     yield Figure(
-        f"a trial of zero work, {name}, {trials:,} trials",
+        f"a trial of zero work, {name}, {counted(trials, 'trial')}",
         value=_each(wall),
         unit="ms",
         reference=reference,
@@ -58,7 +59,7 @@ def search(
         f"{_growth(processor)}",
     )
     yield Figure(
-        f"the driver's memory, {name}, {trials:,} trials",
+        f"the driver's memory, {name}, {counted(trials, 'trial')}",
         value=float(memory.max()),
         unit="MB",
         wanted=f"at most {WANTED_MB} MB",

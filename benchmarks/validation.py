@@ -17,6 +17,7 @@ from emgmodels.compute.onednn import fast_products
 from emgmodels.config import Config
 from emgmodels.metrics import count_edits
 from emgmodels.notation import parse_notation
+from emgmodels.saying import counted
 from emgmodels.training.state import Training
 from emgmodels.windows.cache import prepare
 
@@ -45,7 +46,7 @@ def run(scope: Scope) -> Iterator[Figure]:
     frames = training.model.spectrogram.frames(training.feed.val_framing.samples)
     floor = timings.floor(2 * windows * training.model.macs(frames))
     yield Figure(
-        f"validation pass, {windows} windows",
+        f"validation pass, {counted(windows, 'window')}",
         value=timings.median("validate"),
         unit="s",
         reference=timings.median("train"),

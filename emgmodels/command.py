@@ -20,7 +20,6 @@ import math
 import os
 import platform
 import shlex
-import shutil
 import sys
 import tempfile
 import traceback
@@ -33,7 +32,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from emgmodels.paths import local_path, refuse_pointer
 from emgmodels.redaction import redact
-from emgmodels.saying import wrapped
+from emgmodels.saying import echo
 
 WRONG, FAULT, INTERRUPTED = 2, 1, 130
 """Exit codes: a user's mistake, a fault of the program, Ctrl-C."""
@@ -233,9 +232,7 @@ def _say(message: str) -> None:
     if message:
         with contextlib.suppress(OSError):
             shown = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
-            if sys.stderr.isatty():
-                shown = wrapped(shown, shutil.get_terminal_size().columns)
-            typer.echo(shown, err=True)
+            echo(shown, err=True)
 
 
 def _close_pipe() -> None:

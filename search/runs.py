@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emgmodels.command import CommandLine
+from emgmodels.saying import counted
 
 if TYPE_CHECKING:
     from search.report.display.table import Table
     from search.results.listing import Listed
 
 app = CommandLine()
+_USUAL = Path("runs")
+"""Where a search makes its run folder unless it is told otherwise."""
 
 
 @app.command(epilog="Examples:\n\npython -m search.runs\n\npython -m search.runs /data/runs")
 def command(
-    folder: Annotated[Path, typer.Argument(help="Where the run folders are.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="Where the run folders are.")] = _USUAL,
 ) -> None:
     """List searches with state, best validation CER, age and size, the newest first.
 
@@ -32,13 +35,19 @@ def command(
     # Imported here, so that --help and shell completion do not load it.
     from rich.console import Console
 
-    from search.report.display.words import say, with_room
+    from search.report.display.words import python_here, say, with_room
     from search.results.listing import list_runs
 
     console = with_room(Console())
-    runs = list_runs(folder)
+    # The folder that searches make may be missing: nobody has searched yet. Any other was misspelt.
+    runs = [] if folder == _USUAL and not folder.exists() else list_runs(folder)
     if not runs:
-        say(console, f"{folder}: holds no run folder")
+        say(
+            console,
+            f"{folder}: holds no run folder yet. A first search takes some minutes on a synthetic "
+            f"typist; --data DIR names session files of your own:\n"
+            f"    {python_here()} -m search.run spaces/deep.yaml",
+        )
         return
     console.print(_table(runs).rich(str(folder), console.width))
 
@@ -67,7 +76,7 @@ def _age(seconds: float) -> str:
     from search.report.display.words import duration
 
     days = int(seconds // 86400)
-    return f"{days} days" if days > 1 else duration(max(0.0, seconds))
+    return counted(days, "day") if days > 1 else duration(max(0.0, seconds))
 
 
 def _size(size: float) -> str:

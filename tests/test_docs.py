@@ -20,6 +20,7 @@ from conftest import make_session
 from typer.testing import CliRunner
 
 from benchmarks.pictures import RECORD, captioned
+from benchmarks.results import STORE, read_json
 from emgmodels.checkpoints.exported import write_torch
 from emgmodels.config import Config
 from emgmodels.factory import build
@@ -29,6 +30,7 @@ from emgmodels.sessions import write_session
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
 from search.results.record import COMPLETE, TrialRecord
+from search.results.session_files import SETS
 from search.space import load_space
 from search.space.__main__ import app as space_app
 from search.space.reference import updated
@@ -67,7 +69,9 @@ def run_folder(tmp_path, monkeypatch) -> Path:
     live = Config(model=parse_notation("gru:1(hidden=8,bidirectional=false) mlp:8 hop:64 @16ch"))
     reader = Reader(live, build(live.model), Origin())
     write_torch(reader, folder.path / "checkpoints" / "BEST.pt")
-    write_session(tmp_path / "session.hdf5", make_session(seconds=6))
+    session = tmp_path / "session.hdf5"
+    write_session(session, make_session(seconds=6))
+    folder.write_environment({"split": {subset: [str(session)] for subset in SETS}})
     return tmp_path
 
 
@@ -307,3 +311,19 @@ def test_figures_that_the_readme_compares_are_those_that_were_measured():
         section = sections[[head.replace(" ", "-") for head in heads].index(anchor)]
         for figure in re.findall(r"\d+\.\d+", " ".join(compared)):
             assert re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", section), (figure, anchor)
+
+
+def test_figures_of_readme_are_those_that_benchmarks_recorded():
+    """The two columns of a row are the reference and the value of a figure, on the day it names."""
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| (.*) \| (.*) \| (.*) \| .*benchmarks/README.md#(\w+)", readme, re.M)
+    assert rows
+    stored = read_json(STORE)
+    for what, reference, value, name in rows:
+        found = {
+            (f"{figure.reference:.3g} {figure.unit}", f"{figure.value:.3g} {figure.unit}")
+            for figure in stored[name].figures
+            if figure.reference is not None
+        }
+        assert (reference, value) in found, what
+        assert stored[name].setting["date"] in what

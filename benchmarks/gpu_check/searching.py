@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.gpu_check import data
 from benchmarks.gpu_check.check import Check, Values
+from emgmodels.saying import counted
 from search.results.folder import RunFolder
 from search.results.reading import read_trials
 
@@ -43,7 +44,7 @@ def killed_and_resumed(check: Check) -> Values:
     assert code == 0, f"the resumed search ended with code {code}: {log}"
     table = read_trials(folder).to_pylist()
     states = [row["state"] for row in table]
-    assert len(table) == trials, f"{len(table)} trials of {trials}: {states}"
+    assert len(table) == trials, f"{counted(len(table), 'trial')} of {trials}: {states}"
     assert not any(state.startswith("failed") for state in states), states
     facts = RunFolder(folder).read_environment()
     gpu = facts["resources_per_trial"].get("gpu", 0)
@@ -91,4 +92,4 @@ def _wait_for_epochs(check: Check, process: subprocess.Popen[bytes], epochs: int
                 return folder
         time.sleep(_LOOK)
     process.kill()
-    raise AssertionError(f"the search did not come to {epochs} epochs in its time")
+    raise AssertionError(f"the search did not come to {counted(epochs, 'epoch')} in its time")

@@ -23,6 +23,7 @@ from emgmodels.factory import build
 from emgmodels.network.network import Network
 from emgmodels.own_code import CodeError, asks_for_code, unpack
 from emgmodels.reading.reader import FORMAT, Origin, Reader
+from emgmodels.saying import counted
 
 BEST, CHECKPOINTS = "best.pt", "checkpoints"
 """The best model of a search, and the folder of its run folder that holds it."""
@@ -144,8 +145,8 @@ def _from_export(state: dict[str, Any]) -> Reader:
     # With other labels each key would be read as another one.
     if card["format"] != expected or card["labels"] != list(CLASSES):
         raise ValueError(
-            f"is of the format {card['format']!r} with {len(card['labels'])} labels: this version "
-            f"reads {expected!r} with its own {len(CLASSES)}"
+            f"is of the format {card['format']!r} with {counted(len(card['labels']), 'label')}: "
+            f"this version reads {expected!r} with its own {len(CLASSES)}"
         )
     config = Config.model_validate(card["config"])
     origin = card["origin"]

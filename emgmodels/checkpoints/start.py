@@ -17,6 +17,7 @@ from emgmodels.checkpoints.weights import shape_of, weights_hash
 from emgmodels.config import Config, ModelConfig, StartFrom
 from emgmodels.network.network import Network
 from emgmodels.reading.reader import Origin, Reader
+from emgmodels.saying import counted
 
 START = "start.pt"
 """A run folder's own copy of the checkpoint that its trials start from."""
@@ -103,7 +104,10 @@ def start_in_words(config: Config, start: Start) -> str:
     cer = start.origin.val_cer
     known = "" if cer is None else f", validation CER {cer:.2f} % there"
     new = f"; {len(here) - taken} start afresh" if taken < len(here) else ""
-    return f"Starts from {chosen.path} (weights {start.hash[:8]}{known}): {taken} tensors{new}."
+    return (
+        f"Starts from {chosen.path} (weights {start.hash[:8]}{known}): "
+        f"{counted(taken, 'tensor')}{new}."
+    )
 
 
 def put_start(model: Network, start: Start, chosen: StartFrom) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from emgmodels.paths import refuse_pointer
+from emgmodels.saying import counted
 
 _SHOWN = 4
 """Tensors that a message names."""
@@ -124,7 +125,10 @@ def _why_unread(path: Path, error: Exception) -> str:
     if is_archive and not zipfile.is_zipfile(
         path
     ):  # what torch writes begins so, and its table of contents stands at the end
-        return f"is cut off or damaged ({size} bytes are there): write or copy it again"
+        return (
+            f"is cut off or damaged ({counted(size, 'byte is', 'bytes are')} there): write or "
+            f"copy it again"
+        )
     why = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"is not a checkpoint: {why[:200]}"
 

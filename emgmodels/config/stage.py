@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from emgmodels.config.base import Frozen, Whole, is_per_layer
+from emgmodels.saying import counted
 
 Layers = Annotated[Whole, Field(ge=0, le=1000)]
 """Layers of a stage; nobody waits for more to be built."""
@@ -35,8 +36,8 @@ class StageConfig(Frozen):
             wrong = isinstance(value, tuple) and len(value) != self.layers
             if wrong and is_per_layer(field):
                 yield (
-                    f"{name} {list(value)} names {len(value)} layers of {self.layers}: give one "
-                    f"number for each, or one for all"
+                    f"{name} {list(value)} names {counted(len(value), 'layer')} of {self.layers}: "
+                    f"give one number for each, or one for all"
                 )
 
 
@@ -49,6 +50,6 @@ def undivided(width: int | None, heads: int, rotary: bool) -> Iterator[str]:
     fitting = [n for n in range(1, 33) if width % (n * (2 if rotary else 1)) == 0]
     pairs = " of pairs, as rotary positions need" if rotary else ""
     yield (
-        f"width {width} does not divide into {heads} heads{pairs}: take width "
+        f"width {width} does not divide into {counted(heads, 'head')}{pairs}: take width "
         f"{f'{below} or ' if below else ''}{above}, or heads {', '.join(map(str, fitting))}"
     )

@@ -38,6 +38,7 @@ from emgmodels.config.own import OwnPart
 from emgmodels.config.stage import Layers, StageConfig, undivided
 from emgmodels.config.stage_names import OwnName, name_type, stage_of
 from emgmodels.own_code import is_installed
+from emgmodels.saying import counted
 
 BuiltIn = Literal["transformer", "recurrent", "conv", "conv1d", "conformer", "s4", "pretrained"]
 STAGE_NAMES: tuple[str, ...] = get_args(BuiltIn)
@@ -85,8 +86,8 @@ class ConvConfig(StageConfig):
         least = min(self.of_each("channels"), default=len(self.kernels))
         if len(self.kernels) > least:
             yield (
-                f"kernel {self.kernel} are {len(self.kernels)} convolutions for {least} channels: "
-                f"take as many channels or more, or fewer kernels"
+                f"kernel {self.kernel} are {counted(len(self.kernels), 'convolution')} for "
+                f"{counted(least, 'channel')}: take as many channels or more, or fewer kernels"
             )
 
 
@@ -237,7 +238,7 @@ class PretrainedConfig(StageConfig):
         if self.train_first + self.train_last > self.layers:
             yield (
                 f"train_first {self.train_first} and train_last {self.train_last} are more than "
-                f"its {self.layers} layers"
+                f"its {counted(self.layers, 'layer')}"
             )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emgmodels.command import ALLOW_CODE, CommandLine
+from emgmodels.saying import echo
 
 if TYPE_CHECKING:
     from emgmodels.reading.reader import Reader
@@ -68,7 +69,7 @@ def export(
         name = run.absolute().name if run.is_dir() else checkpoint.stem
         place = out or (run if run.is_dir() else checkpoint).absolute().with_name(f"{name}-shared")
         reader = export_folder(checkpoint, place, licence, allow_code=allow_code)
-        typer.echo(f"{place}: {_describe(reader)}")
+        echo(f"{place}: {_describe(reader)}")
         return
     if licence is not None:
         raise ValueError("--license stands in a model card: take --to folder")
@@ -77,10 +78,10 @@ def export(
     check_output(path, mark, [checkpoint])
     reader = load(checkpoint, allow_code=allow_code)
     write(reader, path)
-    typer.echo(f"{path}: {_describe(reader)}, {path.stat().st_size / 1e6:.1f} MB")
+    echo(f"{path}: {_describe(reader)}, {path.stat().st_size / 1e6:.1f} MB")
     if to is Target.EMG2QWERTY:
         for setting in settings_there(reader.model):
-            typer.echo(f"note: {setting}")
+            echo(f"note: {setting}")
 
 
 def _describe(reader: Reader) -> str:

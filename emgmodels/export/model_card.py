@@ -117,7 +117,8 @@ def _cer(reader: Reader, checkpoint: Path) -> str:
     if windows is not None and len(windows):
         edits, characters = np.asarray(windows, dtype=np.int64).T
         low, high = cer_intervals(edits[None], characters, np.random.default_rng(0))[0].tolist()
-        text += f", 95 % bootstrap interval over {len(edits)} windows {low:.1f} to {high:.1f} %"
+        text += f", 95 % bootstrap interval over {counted(len(edits), 'window')} "
+        text += f"{low:.1f} to {high:.1f} %"
     return f"{text}, after epoch {origin.epoch}"
 
 

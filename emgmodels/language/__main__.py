@@ -14,6 +14,7 @@ import typer
 
 from emgmodels.command import CommandLine
 from emgmodels.language.orders import ORDERS
+from emgmodels.saying import counted, echo
 
 app = CommandLine(no_args_is_help=True)
 
@@ -62,9 +63,9 @@ def build(
     lines = list(typed_lines(found, shifts))
     counts = write_arpa(lines, order, out)
     keys = sum(map(len, lines))
-    typer.echo(
-        f"{out}: {' + '.join(map(str, counts))} n-grams of 1 to {order} keys, "
-        f"from {len(lines)} lines of {keys} keys"
+    echo(
+        f"{out}: {' + '.join(map(str, counts))} n-grams of 1 to {counted(order, 'key')}, "
+        f"from {counted(len(lines), 'line')} of {counted(keys, 'key')}"
     )
 
 

@@ -14,6 +14,7 @@ from emgmodels.config import SAMPLE_RATE, Frozen, ModelConfig, TrainingConfig
 from emgmodels.config.electrodes import mirrored_places
 from emgmodels.network.features import make_features
 from emgmodels.network.front import RollingNorm, RotationInvariantMLP, SpectrogramNorm
+from emgmodels.saying import counted
 from emgmodels.stages.flow import Chain, Flow, Valid
 from emgmodels.stages.hands import OwnHands
 from emgmodels.stages.registry import build_stage
@@ -189,7 +190,9 @@ class Network(nn.Module):
         hop, n_fft = self.spectrogram.hop, self.spectrogram.n_fft
         frames = window // hop
         if frames == 0:
-            raise ValueError(f"a window of {window} samples is shorter than one hop of {hop}")
+            raise ValueError(
+                f"a window of {counted(window, 'sample')} is shorter than one hop of {hop}"
+            )
         # Context beyond what is consumed gives output frames before the window. They are computed
         # and cut off, so that stages that see far have something to see.
         first = math.ceil(max(past // hop - self.left, 0) / self.stride)

@@ -17,6 +17,7 @@ from emgmodels import charset
 from emgmodels.command import told
 from emgmodels.config import BANDS
 from emgmodels.outputs import check_output, picture_path
+from emgmodels.saying import echo
 from emgmodels.sessions.files import read_session
 from emgmodels.sessions.finding import session_paths
 from emgmodels.sessions.lag import KeyLag, key_lag
@@ -81,9 +82,9 @@ def inspect_sessions(files: list[Path], plot: Path | None, start: float, seconds
     if len(rows) > 1:
         Console().print(_by_user(sessions), "")
     for remark in remarks:
-        typer.echo(remark)
+        echo(remark)
     for problem in problems:
-        typer.echo(f"error: {told(problem)}", err=True)
+        echo(f"error: {told(problem)}", err=True)
     if problems:
         raise typer.Exit(2)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from emgmodels.config import BAND_ELECTRODES, SAMPLE_RATE
+from emgmodels.saying import counted
 
 if TYPE_CHECKING:
     import h5py
@@ -57,7 +58,10 @@ def _why_unopened(path: Path, file: BinaryIO | None, error: OSError) -> str:
     text = str(error)
     sizes = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text)
     if sizes:
-        return f"is truncated: {sizes[1]} of {sizes[2]} bytes are there; copy the file again"
+        return (
+            f"is truncated: {sizes[1]} of {counted(int(sizes[2]), 'byte')} are there; copy the "
+            f"file again"
+        )
     if isinstance(error, PermissionError):
         return "cannot be read: permission denied"
     if "unable to lock file" in text:
@@ -80,7 +84,7 @@ def _why_unopened(path: Path, file: BinaryIO | None, error: OSError) -> str:
     if not beginning:
         return "is empty (0 bytes): expected a session file"
     if not h5py.is_hdf5(path):
-        return f"is not HDF5 ({path.stat().st_size} bytes): expected a session file"
+        return f"is not HDF5 ({counted(path.stat().st_size, 'byte')}): expected a session file"
     return f"is damaged or half-written, copy the file again or record it again: {error}"
 
 
@@ -113,7 +117,9 @@ def _check_layout(path: Path, series: h5py.Dataset) -> None:
                 f"expected {expected.base} of shape {expected.shape}"
             )
     if len(series) < 2:
-        raise SessionError(f"{where} has {len(series)} samples: a session needs at least 2")
+        raise SessionError(
+            f"{where} has {counted(len(series), 'sample')}: a session needs at least 2"
+        )
 
 
 def _check_filters(path: Path, series: h5py.Dataset) -> None:

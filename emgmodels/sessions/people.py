@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ValidationError
 
 from emgmodels.config import Frozen, explain
+from emgmodels.saying import counted
 from emgmodels.sessions.finding import by_name, same_spelling
 from emgmodels.sessions.session import ON_KEYBOARD, SessionInfo
 
@@ -170,8 +171,8 @@ def _roles(data: str, people: People, users: Sequence[str], seed: int) -> dict[s
     if sum(count.values()) >= len(free) or not (count.get("val", 1) and names.get("val", True)):
         held = sum(count.values()) + len(roles)
         raise ValueError(
-            f"{data}: --people {people}: {held} of {len(users)} users are held out: validation and "
-            f"training need one each: {_named(users)}"
+            f"{data}: --people {people}: {held} of {counted(len(users), 'user')} are held out: "
+            f"validation and training need one each: {_named(users)}"
         )
     roles |= dict.fromkeys(free[: count.get("test", 0)], "test")
     roles |= dict.fromkeys(free[len(free) - count.get("val", 0) :], "val")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from emgmodels.config import write_yaml
 from emgmodels.paths import several
+from emgmodels.saying import counted
 from emgmodels.sessions.files import read_info, signal_digest
 from emgmodels.sessions.finding import SUFFIX, by_name, same_spelling, session_paths
 from emgmodels.sessions.people import People, draw_people
@@ -118,7 +119,10 @@ def split_files(
     if not lacking:
         return _listed(published, data, own, chosen, info_of)
     drawn = _drawn(data, chosen, by_name(own, data), seed)
-    note = f"{drawn.origin}, since {lacking} sessions of the published split are not there"
+    note = (
+        f"{drawn.origin}, since of the published split "
+        f"{counted(lacking, 'session is', 'sessions are')} missing"
+    )
     return replace(drawn, origin=note)
 
 
@@ -256,7 +260,7 @@ def _located(
     missing = [entry.session for entry in listed if same_spelling(entry.session) not in named]
     if missing:
         raise ValueError(
-            f"{data}: {len(missing)} of the {len(listed)} sessions in {path} are missing:\n"
+            f"{data}: {len(missing)} of {counted(len(listed), 'session')} in {path} are missing:\n"
             + "\n".join(f"  {name}{SUFFIX}" for name in missing)
         )
     found, strangers = [], []
@@ -275,8 +279,8 @@ def _located(
             )
     if strangers:
         raise ValueError(
-            f"{path}: the files of {len(strangers)} sessions name another user; mend the split "
-            f"file, or the attribute 'user' of the files:\n" + "\n".join(strangers)
+            f"{path}: the files of {counted(len(strangers), 'session')} name another user; mend "
+            f"the split file, or the attribute 'user' of the files:\n" + "\n".join(strangers)
         )
     return found
 
@@ -316,7 +320,9 @@ def _choose_subject(data: str, subject: str | None, files_of: dict[str, list[Pat
     if subject in files_of:
         return subject
     problem = "which subject?" if subject is None else f"subject {subject} has no sessions:"
-    counts = "\n".join(f"  {name}: {len(paths)} sessions" for name, paths in files_of.items())
+    counts = "\n".join(
+        f"  {name}: {counted(len(paths), 'session')}" for name, paths in files_of.items()
+    )
     raise ValueError(f"{data}: {problem} choose with --subject one of\n{counts}")
 
 

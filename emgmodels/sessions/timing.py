@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emgmodels.config import SAMPLE_RATE
+from emgmodels.saying import counted
 
 _TOLERANCE = 0.05
 _STRETCH = 10.0
@@ -72,7 +73,7 @@ def gap_remark(time: np.ndarray) -> str:
     gaps = steps.length[steps.is_gap]
     if not len(gaps):
         return ""
-    return f"{len(gaps)} gaps without samples, {gaps.sum():.1f} s in all"
+    return f"{counted(len(gaps), 'gap')} without samples, {gaps.sum():.1f} s in all"
 
 
 def _steps(time: np.ndarray) -> _Steps:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from emgmodels.config import PretrainedConfig
+from emgmodels.saying import counted
 from emgmodels.stages.flow import Flow
 from emgmodels.stages.stage import Stage
 
@@ -69,7 +70,8 @@ class PretrainedStage(Stage):
         if x.shape[1] > self.longest:
             raise ValueError(
                 f"the language model has {self.longest:g} positions and the window "
-                f"{x.shape[1]} frames: take a shorter window, a larger hop or a stride before it"
+                f"{counted(x.shape[1], 'frame')}: take a shorter window, a larger hop or a stride "
+                f"before it"
             )
         return self.out(self.model(inputs_embeds=self.into(x)).last_hidden_state)
 
@@ -117,7 +119,7 @@ def load_shape(config: PretrainedConfig) -> PreTrainedConfig:
         )
     if config.layers > shape.num_hidden_layers:
         raise ValueError(
-            f"{config.name} has {shape.num_hidden_layers} hidden layers: layers is "
+            f"{config.name} has {counted(shape.num_hidden_layers, 'hidden layer')}: layers is "
             f"{config.layers} and may be at most that"
         )
     shape.num_hidden_layers = config.layers
@@ -139,7 +141,7 @@ def hidden_layers(model: nn.Module, layers: int) -> nn.ModuleList:
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == layers:
             return module
-    raise ValueError(f"{type(model).__name__} has no list of {layers} hidden layers")
+    raise ValueError(f"{type(model).__name__} has no list of {counted(layers, 'hidden layer')}")
 
 
 def _positions(model: PreTrainedModel) -> float:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from emgmodels.command import ALLOW_CODE, CommandLine
+from emgmodels.saying import echo
 
 app = CommandLine()
 
@@ -58,7 +59,7 @@ def stream(
     samples = len(played.emg) if seconds is None else round(seconds * SAMPLE_RATE)
     took = play(live, played.emg[:samples], milliseconds(chunk_ms), fast=fast)
     typer.echo("")
-    typer.echo(summary(live, played, took, min(samples, len(played.emg)), chunk_ms), err=True)
+    echo(summary(live, played, took, min(samples, len(played.emg)), chunk_ms), err=True)
 
 
 if __name__ == "__main__":

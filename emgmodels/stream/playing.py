@@ -11,6 +11,7 @@ from emgmodels.charset import encode
 from emgmodels.config import SAMPLE_RATE
 from emgmodels.metrics import count_edits
 from emgmodels.reading.stream import Stream
+from emgmodels.saying import counted
 from emgmodels.sessions import Session
 
 
@@ -47,7 +48,8 @@ def summary(
     edits = count_edits(encode(live.text), labels.label[played].tolist())
     median, slowest = np.quantile(took, [0.5, 0.99]) * 1000
     return (
-        f"{len(live.text)} keys in {samples / SAMPLE_RATE:.1f} s, CER {edits.cer:.1f} %. "
+        f"{counted(len(live.text), 'key')} in {samples / SAMPLE_RATE:.1f} s, CER {edits.cer:.1f} "
+        f"%. "
         f"A chunk of {chunk_ms:g} ms takes {median:.1f} ms to read, 99 % at most {slowest:.1f} ms "
         f"(real-time factor {sum(took) * SAMPLE_RATE / samples:.2f}); a key waits for "
         f"{live.latency_ms:g} ms of EMG from its frame's beginning."

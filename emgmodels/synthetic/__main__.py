@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from emgmodels.command import CommandLine
-from emgmodels.saying import counted
+from emgmodels.saying import counted, echo
 
 app = CommandLine()
 
@@ -68,12 +68,12 @@ def write(
             bar.advance(task)
 
         paths = write_subjects(out, users, sessions, minutes, subject, seed, off_keyboard, tell)
-    whose = f" by {users} users" if users > 1 else ""
+    whose = f" by {counted(users, 'user')}" if users > 1 else ""
     told = (
         f"{counted(len(paths), 'session')}{whose} of {counted(minutes, 'minute')}, "
         f"{paths[0].name} and on"
     )
-    typer.echo(f"{out}: {told}")
+    echo(f"{out}: {told}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from emgmodels.config import SAMPLE_RATE
+from emgmodels.saying import counted
 from emgmodels.sessions import Keystroke, Prompt, Session, write_session
 from emgmodels.synthetic.forearm import USUAL_PLACE, Forearm, record
 from emgmodels.synthetic.text import sentence
@@ -111,7 +112,8 @@ def write_subject(
     """
     _check(sessions=sessions, minutes=minutes, subject=subject, seed=seed)
     if not 0 <= off_keyboard <= sessions:
-        raise ValueError(f"off_keyboard {off_keyboard}: of {sessions} sessions, 0 to {sessions}")
+        of_all = f"of {counted(sessions, 'session')}, 0 to {sessions}"
+        raise ValueError(f"off_keyboard {off_keyboard}: {of_all}")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     paths = []

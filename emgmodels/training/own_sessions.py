@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+from emgmodels.saying import counted
 from emgmodels.scoring import RankBy
 from emgmodels.sessions import Split, apart, find_split, read_people
 from emgmodels.sessions.splits import SUBSETS
@@ -96,9 +97,9 @@ def _there(run: Path, files: dict[str, Any]) -> Split:
         )
     if gone := [file for file in needed if not Path(file).is_file()]:
         raise ValueError(
-            f"{run}: {len(gone)} of its {len(needed)} sessions are not where they were "
-            f"({gone[0]}): name their folder with --data; those of a demo are written again by "
-            f"python -m search.evaluate"
+            f"{run}: {len(gone)} of its {counted(len(needed), 'session')} are not where they "
+            f"were ({gone[0]}): name their folder with --data; those of a demo are written again "
+            f"by python -m search.evaluate"
         )
     train, val, test = (tuple(map(Path, files[name])) for name in SUBSETS)
     chosen = Split(files["subject"], train, val, test, origin=f"as {run.name} searched")

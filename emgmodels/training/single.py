@@ -16,7 +16,7 @@ from emgmodels.network.network import Network
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.outputs import check_output
-from emgmodels.saying import say
+from emgmodels.saying import counted, say
 from emgmodels.scoring import RankBy
 from emgmodels.training.fit import fit
 from emgmodels.training.own_sessions import choose_sessions, ranked_by
@@ -67,7 +67,8 @@ def train_one(
     say(
         console,
         f"{notation(settings.model)}: {describe(settings.model).parameters:,} parameters; "
-        f"{len(recordings)} training and {len(validation)} validation sessions of "
+        f"{counted(len(recordings), 'training session')} and "
+        f"{counted(len(validation), 'validation session')} of "
         f"{chosen.subject} ({chosen.origin})",
     )
     if start is not None:
@@ -88,7 +89,10 @@ def train_one(
             f"training.learning_rate; {out} holds the weights of that epoch"
         )
     if last is None:
-        say(console, f"{resume} has all {settings.training.epochs} epochs already.")
+        say(
+            console,
+            f"{resume} has all {counted(settings.training.epochs, 'epoch')} already.",
+        )
         return
     say(console, _outcome(last, out))
 
@@ -127,7 +131,7 @@ def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:
     lengths = (prompts[:, 2] - prompts[:, 1]).tolist()
     if refused := sum(not model.takes(length, config.training) for length in lengths):
         notes.append(
-            f"{refused} of {len(prompts)} training prompts are left out: the model takes "
+            f"{refused} of {counted(len(prompts), 'training prompt')} left out: the model takes "
             f"{describe(config.model).longest_ms / 1000:,.1f} s at once, context included"
         )
     return notes

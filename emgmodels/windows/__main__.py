@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from emgmodels.command import CommandLine
-from emgmodels.saying import say
+from emgmodels.saying import counted, echo, say
 
 app = CommandLine(
     no_args_is_help=True,
@@ -54,7 +54,7 @@ def list_recordings() -> None:
     total = sum(entry.bytes for entry in found) / 1e9
     say(
         console,
-        f"{len(found)} recordings, {total:.2f} GB of {cache.cache_limit() / 1e9:g} GB "
+        f"{counted(len(found), 'recording')}, {total:.2f} GB of {cache.cache_limit() / 1e9:g} GB "
         f"(EMGSEARCH_CACHE_GB), in {folder}",
     )
     if beside:
@@ -89,7 +89,7 @@ def prepare(
         task = bar.add_task("sessions", total=len(paths))
         recordings = cache.prepare(paths, lambda _: bar.advance(task))
     hours = sum(recording.samples for recording in recordings) / 2000 / 3600
-    typer.echo(f"{len(recordings)} recordings, {hours:.2f} hours, in {cache.cache_folder()}")
+    echo(f"{counted(len(recordings), 'recording')}, {hours:.2f} hours, in {cache.cache_folder()}")
 
 
 @app.command()
@@ -102,13 +102,13 @@ def clear() -> None:
     from emgmodels.windows import cache
 
     found, beside = cache.entries(), cache.fetched_bytes()
-    typer.echo(
-        f"Clearing {cache.cache_folder()}: {len(found)} recordings"
+    echo(
+        f"Clearing {cache.cache_folder()}: {counted(len(found), 'recording')}"
         + (f", {beside / 1e6:.1f} MB of fetched and synthetic files" if beside else "")
     )
     freed = cache.clear()
     left = sum(entry.in_use for entry in cache.entries())
-    typer.echo(f"{freed / 1e6:.1f} MB freed; {left} recordings are in use and stay")
+    echo(f"{freed / 1e6:.1f} MB freed; in use, and left: {counted(left, 'recording')}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 
 from emgmodels.charset import encode
 from emgmodels.config import SAMPLE_RATE
+from emgmodels.saying import counted
 from emgmodels.sessions import Labels
 from emgmodels.windows.recording import LONGEST_PROMPT, Recording, no_prompts
 
@@ -137,13 +138,14 @@ def prompt_notes(recordings: Sequence[Recording], name: str) -> list[str]:
     names = ", ".join(recording.name for recording in prompted[:3])
     names += f" and {len(prompted) - 3} more" if len(prompted) > 3 else ""
     notes = [
-        f"{len(prompted)} of {len(recordings)} {name} sessions have no key times and count by "
-        f"whole prompts, {usable} in all: {names}"
+        f"{len(prompted)} of {counted(len(recordings), f'{name} session')} have no key times and "
+        f"count by whole prompts, {usable} in all: {names}"
     ]
     if long:
+        takes = [f"prompt of {name} sessions takes", f"prompts of {name} sessions take"]
         notes.append(
-            f"{long} prompts of {name} sessions take more than {LONGEST_PROMPT:g} s and are left "
-            f"out: show shorter ones, a sentence at a time"
+            f"{counted(long, *takes)} "
+            f"more than {LONGEST_PROMPT:g} s, and left out: show shorter ones, a sentence at a time"
         )
     return notes
 

@@ -10,6 +10,7 @@ from typing import IO, Literal
 import numpy as np
 
 from emgmodels.config import SAMPLE_RATE
+from emgmodels.saying import counted
 from emgmodels.sessions.lag import KeyLag
 
 VALIDATION_SECONDS = 4.0
@@ -176,8 +177,8 @@ def check_recordings(recordings: Sequence[Recording], name: str, seconds: float)
         for _, low, high in windows
     ):
         raise ValueError(
-            f"none of the {keys} keys of the {name} sessions lies inside a window: check that "
-            f"their times are on the clock of the EMG's"
+            f"none of {counted(keys, 'key')} of the {name} sessions lies inside a window: check "
+            f"that their times are on the clock of the EMG's"
         )
 
 
@@ -226,7 +227,7 @@ def remarks_of(name: str, recordings: Sequence[Recording]) -> list[str]:
     return [
         f"{name} session {names[0]}: {remark}"
         if len(names) == 1
-        else f"{len(names)} {name} sessions ({names[0]} to {names[-1]}): {remark}"
+        else f"{counted(len(names), f'{name} session')} ({names[0]} to {names[-1]}): {remark}"
         for remark, names in about.items()
     ]
 

@@ -24,6 +24,7 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
+from emgmodels.saying import counted
 from search.engine.resources import Resources
 from search.engine.trial import TrialData, recordings
 from search.report.display.words import say
@@ -95,11 +96,13 @@ def check_cluster(
         storage.mkdir(parents=True, exist_ok=True)
     check = _Check(data, resources, storage, console)
     nodes = cluster_nodes(resources)
-    say(console, f"Checking {len(nodes)} nodes ...")
+    say(console, f"Checking {counted(len(nodes), 'node')} ...")
     if problems := check.nodes(nodes) or check.sessions(nodes):
         raise ValueError("the cluster is not ready:\n" + "\n".join(f"  {p}" for p in problems))
     training = sum(node.trains for node in nodes)
-    say(console, f"The cluster is ready: trials run on {training} of its {len(nodes)} nodes.")
+    say(
+        console, f"The cluster is ready: trials run on {training} of {counted(len(nodes), 'node')}."
+    )
     return Newcomers(check, nodes)
 
 
@@ -291,7 +294,8 @@ def _probe(
             )
     if on_gpu and node.gpus and torch.cuda.device_count() < node.gpus:
         problems.append(
-            f"Ray counts {node.gpus:g} GPUs there, torch sees {torch.cuda.device_count()}: install "
+            f"Ray counts {counted(node.gpus, 'GPU')} there, torch sees "
+            f"{torch.cuda.device_count()}: install "
             f"a driver and a CUDA build of torch, or start Ray with --num-gpus"
         )
     try:

@@ -22,8 +22,11 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.schedulers import TrialScheduler
 
 from emgmodels.config import Config, share_sections
+from emgmodels.saying import counted
 from search.engine import failures
 from search.engine.checkpoints import BestCheckpoints, SpentCheckpoints, TimelySaves
+from search.engine.in_time import InTime
+from search.engine.snapshots import forget_configuration, forget_statistics
 from search.engine.stopping import Stopping
 from search.engine.trial import CHECKPOINT
 from search.halving.ending import Ending, Why, ending_of
@@ -99,6 +102,7 @@ class Recorder(tune.Callback):
         self._best = BestCheckpoints(folder.path, settings.checkpoints)
         self._best.find(folder.trials.values())
         self._stopping = Stopping(settings, folder.trials)
+        self._is_in_time = isinstance(scheduler, InTime)
         self._saves, self._spent = TimelySaves(), SpentCheckpoints()
         known = (row["seconds"] for record in folder.trials.values() for row in record.curve)
         self._longest_epoch = max(known, default=0.0)
@@ -129,8 +133,8 @@ class Recorder(tune.Callback):
             return ""
         reason, count = reasons.most_common(1)[0]
         return (
-            f"{path}: none of {len(tried)} trials could be trained; {count} of them: {reason}. "
-            f"All that is known of each is in {path / 'failures'}"
+            f"{path}: none of {counted(len(tried), 'trial')} could be trained; {count} of them: "
+            f"{reason}. All that is known of each is in {path / 'failures'}"
         )
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -169,7 +173,7 @@ class Recorder(tune.Callback):
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A checkpoint is there: of a new best epoch, at a rung, or at the end."""
-        _forget_statistics(trial)
+        forget_statistics(trial)
         record = self.record_of(trial)
         self._saves.saved(record)
         if _take_checkpoint(record, trial):
@@ -178,8 +182,10 @@ class Recorder(tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
-        """A trial ended, whoever ended it."""
-        _forget_statistics(trial)
+        """A trial ended, whoever ended it; one that never began has nothing to record."""
+        forget_statistics(trial)
+        if trial.config["number"] not in self.folder.trials:
+            return
         record = self.record_of(trial)
         if record.state != FAILED:
             whole = record.epoch >= record.config.training.epochs
@@ -188,7 +194,7 @@ class Recorder(tune.Callback):
             if record.ending is not None and record.ending.why is Why.WHOLE:
                 record.state = COMPLETE  # with what a trial may cost, though not to its last epoch
         self._ended(record, trial)
-        _forget_configuration(trial)
+        forget_configuration(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """A trial failed more often than it is started again."""
@@ -272,6 +278,10 @@ class Recorder(tune.Callback):
                 end = self.ending or Ending(Why.INTERRUPTED)
                 record.ending = end.cut(record.state, record.epoch)
                 record.state = CUT_OFF
+                if self._is_in_time and end.why is Why.TIME_BUDGET and record.curve:
+                    # An epoch took longer than those before it, and nobody waits for it.
+                    record.ending = Ending(Why.IN_TIME, epoch=record.epoch)
+                    record.state = STOPPED
                 self.boards.end(record.slug, failed=False)
         self._best.keep(self.folder.trials.values())
         if snapshot:
@@ -370,8 +380,8 @@ class Recorder(tune.Callback):
 
     def _ending_of(self, trial: Trial) -> Ending | None:
         """Return why a trial ended: what the scheduler knows of it, else whether it was whole."""
-        if self.explain is not None:
-            return self.explain(trial.trial_id)
+        if self.explain is not None and (known := self.explain(trial.trial_id)) is not None:
+            return known
         record = self.record_of(trial)
         return Ending(Why.WHOLE if record.state == COMPLETE else Why.STOPPED, epoch=record.epoch)
 
@@ -386,15 +396,3 @@ def _take_checkpoint(record: TrialRecord, trial: Trial) -> bool:
     record.checkpoint = StoredFile(saved.filesystem, f"{saved.path}/{CHECKPOINT}")
     record.saved = Weights.of(metrics)
     return True
-
-
-def _forget_statistics(trial: Trial) -> None:
-    """Drop what Ray computes of every metric of every trial, 36 KB each, and nobody here reads."""
-    trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}
-
-
-def _forget_configuration(trial: Trial) -> None:
-    """Leave an ended trial what names it: tables and ``checkpoints/`` of the run have the rest."""
-    trial.set_config({name: value for name, value in trial.config.items() if name != "config"})
-    manager: Any = trial.run_metadata.checkpoint_manager
-    trial.run_metadata.checkpoint_manager = type(manager)(manager.checkpoint_config)

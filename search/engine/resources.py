@@ -13,6 +13,7 @@ import ray
 import torch
 
 from emgmodels.config import read_yaml
+from emgmodels.saying import counted
 
 _LAUNCHED_WITH = Path("~/ray_bootstrap_config.yaml")
 """Where ``ray up`` leaves, on a head, the file by which the cluster grows."""
@@ -124,14 +125,14 @@ def in_words(trial: Resources, trials: int, cluster: bool) -> str:
     slots = min(trials, sum(machine.slots(trial) for machine in machines))
     cores = sum(machine.cpus for machine in machines)
     gpus = sum(machine.gpus for machine in machines)
-    each = f"{trial.cpus:g} core{'s' * (trial.cpus != 1)} each"
+    each = f"{counted(trial.cpus, 'core')} each"
     each += f" and {trial.gpus:g} of a GPU" if 0 < trial.gpus < 1 else ""
     each += " and a GPU" if trial.gpus == 1 else ""
-    where = f" of {len(machines)} nodes" if cluster else ""
-    found = f"{slots} trial{'s' * (slots != 1)} at once on {cores:g} cores{where}, {each}"
+    where = f" of {counted(len(machines), 'node')}" if cluster else ""
+    found = f"{counted(slots, 'trial')} at once on {counted(cores, 'core')}{where}, {each}"
     if not gpus:
         return f"{found}; no GPU was found."
-    names = f"{gpus:g} GPU{'s' * (gpus != 1)}"
+    names = counted(gpus, "GPU")
     if not cluster:
         known = {torch.cuda.get_device_name(index) for index in range(int(gpus))}
         names = f"{names} ({', '.join(sorted(known))})"
@@ -168,7 +169,7 @@ def _check_fits(trial: Resources, machines: Sequence[Machine], cluster: bool) ->
     ):
         if wanted > most:
             name = option.upper()[:-1]
-            has, remedy = f"{most:g} {name}{'s' * (most != 1)}", "ask for at most that"
+            has, remedy = counted(most, name), "ask for at most that"
             if not most and option == "gpus":
                 has, remedy = f"no {name}", "leave --gpus-per-trial out, or give 0"
             elif not most:

@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 
 from emgmodels.config import Config
 from emgmodels.notation import notation
+from emgmodels.saying import counted
 from search.sampler.samplers import POINTS, make_sampler, planned_points, trial_seed
 from search.sampler.study import RAY_TRIAL, SearchStudy, open_study, training_key
 from search.sampler.warm_start import EARLIER, TRAINED
@@ -136,7 +137,7 @@ class OptunaSampler(Searcher):
             self._record(running, result)
         trial, values = running.trial, running.values
         if not error and not values and result is None:
-            study.tell(trial, state=TrialState.FAIL)
+            _skip(study, trial, "it did not begin")  # a longer search may suggest it again
         # It counts as infeasible, so samplers avoid its neighbourhood. As a failed trial it would
         # teach them nothing.
         elif error or math.isinf(running.best) or (result is not None and _diverged(result)):
@@ -272,7 +273,8 @@ class OptunaSampler(Searcher):
         """Return a configuration to train: planned, else the sampler's, else a random one."""
         tried = len(self._numbers) + len(self._trained_earlier)
         if self.space.size is not None and tried >= self.space.size:
-            self.exhausted = f"all {self.space.size} configurations of the space were suggested"
+            all_of_it = counted(self.space.size, "configuration")
+            self.exhausted = f"all {all_of_it} of the space were suggested"
             return None
         for params in self._plan:
             whole = self._whole(params)
@@ -286,8 +288,8 @@ class OptunaSampler(Searcher):
             if (found := self._ask_random(study)) is not None:
                 return found
         self.exhausted = (
-            f"after {len(self._numbers)} trials, further suggestions were all trained already or "
-            f"break a constraint"
+            f"after {counted(len(self._numbers), 'trial')}, further suggestions were all trained "
+            f"already or break a constraint"
         )
         return None
 

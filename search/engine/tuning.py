@@ -13,6 +13,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchGenerator
 
@@ -181,7 +182,17 @@ def _callbacks(settings: SearchConfig, recorder: Recorder) -> list[tune.Callback
     """Return what hears of trials: the recorder first, so that the others find its records."""
     console, folder = recorder.progress.console, recorder.folder.path
     tell = functools.partial(say, console)
-    return [recorder, *loggers(settings.log_to, folder, recorder.record_of, tell)]
+    return [recorder, _Silent(), *loggers(settings.log_to, folder, recorder.record_of, tell)]
+
+
+class _Silent(TrialProgressCallback):
+    """Stands where Ray would put what prints of trials that end without a result."""
+
+    def log_result(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def on_trial_complete(self, *_: Any, **__: Any) -> None:
+        pass
 
 
 def _storage(folder: RunFolder, name: str = "") -> str:

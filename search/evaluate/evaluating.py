@@ -22,6 +22,7 @@ from emgmodels.language import LanguageModel
 from emgmodels.network.network import Network
 from emgmodels.own_code import asks_for_code
 from emgmodels.reading.reader import Reader
+from emgmodels.saying import counted
 from emgmodels.scoring import RankBy
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording, check_times
@@ -37,7 +38,6 @@ from search.results.own_files import check_own
 from search.results.people import scoring_in
 from search.results.record import TrialRecord, Weights
 from search.results.session_files import SETS, is_synthetic, session_files
-from search.space import TypistConfig, load_space
 from search.storage import local_file, local_path
 
 _TABLE = "evaluation.parquet"
@@ -112,7 +112,9 @@ def evaluate(
     synthetic, people = is_synthetic(facts), scoring_in(facts)
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
-        say(console, f"note: the checkpoints of {len(trials)} trials are there, not of {top}")
+        say(
+            console, f"note: checkpoints are there of {counted(len(trials), 'trial')}, not of {top}"
+        )
     # All are loaded first, so that a damaged checkpoint does not end the evaluation in the
     # middle.
     readers = {trial.number: load(_checkpoint(folder, trial), where) for trial in trials}
@@ -147,9 +149,8 @@ def _files(
     folder: RunFolder, facts: dict[str, Any], subsets: Sequence[str], data: str | Path | None
 ) -> dict[str, list[Path]]:
     """Return the session files of each set, here; a demo's are written again if they are gone."""
-    if data is None and facts.get("synthetic"):
-        typist = load_space(folder.path / "space.yaml", imports=False).typist
-        data = written_again(facts, typist or TypistConfig())
+    if data is None:
+        data = written_again(folder.path, facts)
     return {
         subset: [local_file(file) for file in session_files(folder.path, facts, subset, data)]
         for subset in subsets
@@ -309,4 +310,4 @@ def _introduction(paths: dict[str, list[Path]], device: torch.device, synthetic:
 def _times(touched: list[str]) -> str:
     if len(touched) == 1:
         return f"once, on {touched[0]}"
-    return f"{len(touched)} times, first on {touched[0]}"
+    return f"{counted(len(touched), 'time')}, first on {touched[0]}"

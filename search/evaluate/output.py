@@ -17,7 +17,7 @@ from emgmodels.atomic import whole
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.reading.sessions import STITCHED, WINDOWS, align
-from emgmodels.saying import say
+from emgmodels.saying import counted, say
 from emgmodels.scoring import Rates
 from search.evaluate.evaluation import GREEDY, Evaluation, Row, reach
 from search.report.display.table import Table
@@ -176,7 +176,7 @@ def _over_users(row: Row, parts: int) -> tuple[str, ...]:
     rates, (low, high) = row.rates, row.interval_by("mean_user")
     assert rates is not None, "of several users"
     spread = f"{rates.mean_user:.2f} ± {rates.sd_user:.2f}"
-    name = f"mean of {rates.users.shape[-1]} users"
+    name = f"mean of {counted(rates.users.shape[-1], 'user')}"
     return (name, row.way, row.decoder, spread, f"{low:.1f} – {high:.1f}", *[""] * (parts + 2))
 
 

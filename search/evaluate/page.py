@@ -14,6 +14,7 @@ from emgmodels.charset import decode
 from emgmodels.metrics import count_confusions
 from emgmodels.outputs import check_output
 from emgmodels.reading.sessions import STITCHED, align
+from emgmodels.saying import counted
 from search.evaluate.evaluation import GREEDY, Evaluation, reach
 from search.evaluate.keyboard import keyboard
 from search.evaluate.output import rates
@@ -54,7 +55,7 @@ def write_files(folder: Path, evaluation: Evaluation, synthetic: bool) -> list[P
     found = evaluation.read(STITCHED, search)
     subset = f"{'synthetic ' if synthetic else ''}{SETS[evaluation.subset]}"
     decoder = search.name if search else GREEDY
-    sessions = f"{len(found)} {subset} session{'s' * (len(found) > 1)}"
+    sessions = counted(len(found), f"{subset} session")
     data = f"{evaluation.trial.name}, {decoder}, {sessions}"
     counts = count_confusions((decode(x.target), decode(x.predicted)) for _, x in found)
     plot = keyboard(counts, data)

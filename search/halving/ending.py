@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from emgmodels.saying import counted
+
 
 class Why(StrEnum):
     """Why a trial ended; the text of a member is what the trials table holds."""
@@ -30,6 +32,8 @@ class Why(StrEnum):
     """By Ray, or by itself, before a decision was due."""
     UNSTARTED = "unstarted"
     """It ended while it waited."""
+    IN_TIME = "in time"
+    """For the search to end within its time: there was none for another epoch."""
     FAILED = "failed"
     """By an error that is told elsewhere."""
     ERROR = "error"
@@ -67,6 +71,7 @@ _WORDS = {
     Why.EARLIER: "ended in an earlier run",
     Why.ENDED: "ended after {epoch} epochs",
     Why.UNSTARTED: "ended while it waited",
+    Why.IN_TIME: "ended at epoch {epoch}, for the search to end in its time",
     Why.FAILED: "failed after {epoch} epochs",
     Why.MEMORY: "out of memory",
     Why.GPU_MEMORY: "out of GPU memory",
@@ -136,7 +141,7 @@ class Ending:
         if self.state is not None:
             text = f"{self.state} at epoch {self.epoch} when {text}"
         if self.times is not None:
-            text = f"{text}, {self.times} times"
+            text = f"{text}, {counted(self.times, 'time')}"
         return f"{_AGAIN}{text}" if self.again else text
 
     @property

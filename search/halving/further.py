@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emgmodels.saying import counted
 from search.halving.ending import Ending, Why
 
 LEAST = 8
@@ -38,7 +39,10 @@ def chance(cers: Sequence[float], more: int, points: float = 0.0) -> float:
     """
     known = np.sort(np.asarray([cer for cer in cers if np.isfinite(cer)], float))
     if len(known) < LEAST:
-        raise ValueError(f"{len(known)} trials have a CER, and an estimate takes {LEAST}")
+        raise ValueError(
+            f"{counted(len(known), 'trial has', 'trials have')} a CER, and an estimate takes "
+            f"{LEAST}"
+        )
     # In an exponential tail the j-th gap from the best is 1 / j of the first, on average.
     gaps = np.diff(known[: _GAPS + 1]) * np.arange(1, _GAPS + 1)
     scale = _SHARE * float(gaps.mean())
@@ -71,8 +75,8 @@ def outlook(cers: Sequence[float], more: int = 16, points: float = 0.3) -> str:
     if len(known) < LEAST:
         return ""
     said = (
-        f"{more} more trials like these better the best by {points:g} CER points or more with a "
-        f"chance of {100 * chance(known, more, points):.0f} %"
+        f"{counted(more, 'more trial')} like these better the best by {points:g} CER points or "
+        f"more with a chance of {100 * chance(known, more, points):.0f} %"
     )
     # Of few and scattered trials the bound says nothing.
     bound = most(known, more)

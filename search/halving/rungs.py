@@ -93,6 +93,27 @@ def expected_epochs(
     return float(sum(length / eta**passed for passed, length in enumerate(lengths, is_compared)))
 
 
+def epochs_of_trial(
+    schedule: Schedule, done: int = 0, is_compared: bool = False, cost: float | None = None
+) -> float:
+    """Return the epochs that a trial still trains on average, all where there are no rungs.
+
+    Args:
+        schedule: which trials end early.
+        done: epochs that it has trained.
+        is_compared: whether it waits at a rung.
+        cost: of one of its epochs, where rungs count something else; None: it can just be trained
+            whole.
+    """
+    left = float(max(0, schedule.epochs - done))
+    if schedule.eta is None or schedule.most is None:
+        return left
+    if schedule.resource == "epochs" or not cost:
+        cost = schedule.most / schedule.epochs
+    most, spent = max(schedule.most, done * cost), done * cost
+    return min(left, expected_epochs(most, schedule.rungs, schedule.eta, spent, is_compared) / cost)
+
+
 def resolve(
     name: str,
     epochs: int,

@@ -124,7 +124,8 @@ def _introduce(console: Console, compared: Comparison, left: int) -> None:
     lines = [
         f"{compared.winner.name} of {compared.run.path} on "
         f"{counted(len(compared.people), 'person', 'people')}: {users}",
-        f"{len(compared.trainings)} trainings, {left} of them left, into {compared.into.path}",
+        f"{counted(len(compared.trainings), 'training')}, {left} of them left, into "
+        f"{compared.into.path}",
     ]
     if left:
         lines.append("Ctrl-C ends it with what is complete; the same command goes on.")
@@ -139,13 +140,17 @@ def _close(compared: Comparison, console: Console, into: RunFolder) -> None:
     # One that failed would fail again, and keeps nobody from the others' results.
     left = [each for _, each in compared.missing() if states.get(each.config) != FAILED]
     if left:
-        say(console, f"{len(left)} trainings are missing; to go on with them\n{again}")
+        say(
+            console,
+            f"{counted(len(left), 'training is', 'trainings are')} missing; to go on\n{again}",
+        )
         return
     candidates = list(compared.candidates())
     if lacking := len(compared.trainings) + len(compared.people) - len(candidates):
         say(
             console,
-            f"note: {lacking} trainings have no model; failed ones begin again with\n{again}",
+            f"note: {counted(lacking, 'training has', 'trainings have')} no model; failed ones "
+            f"begin again with\n{again}",
         )
     found = read_found(into.path)
     for each in read_people(candidates, found, functools.partial(_note, compared)):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emgmodels.config.stage_names import stage_of
+from emgmodels.saying import counted
 from search.report.display.plot import (
     CER_CEILING,
     COLUMN,
@@ -76,8 +77,8 @@ def learning_curves(run: Run) -> Plot:
     return Plot(
         figure,
         title,
-        f"The best {_best(run)} trials are coloured, as in every figure here; the others are "
-        f"grey. {rungs}CER above {CER_CEILING:.0f} % is cut off.",
+        f"Coloured, as in every figure here: the best {counted(_best(run), 'trial')}; the others "
+        f"are grey. {rungs}CER above {CER_CEILING:.0f} % is cut off.",
     )
 
 
@@ -87,9 +88,12 @@ def progress(run: Run) -> Plot:
     spent = len(history.best)
     size, unit = _unit_of_time(max(history.whole_hours, float(history.hours[-1])))
     saved = 100 * (1 - spent / history.whole_epochs)
-    title = f"Cost: {spent} epochs, where training every trial whole takes {history.whole_epochs}"
+    title = (
+        f"Cost: {counted(spent, 'epoch')}, where training every trial whole takes "
+        f"{history.whole_epochs}"
+    )
     if spent >= history.whole_epochs:
-        title = f"Cost: {spent} epochs, every trial trained whole"
+        title = f"Cost: {counted(spent, 'epoch')}, every trial trained whole"
     with drawing(title, _about(run), PAGE, 2.5) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         epochs = np.arange(1, spent + 1)
@@ -102,11 +106,12 @@ def progress(run: Run) -> Plot:
     return Plot(
         figure,
         title,
-        f"The search found {_finite(history.best)[-1]:.2f} % in {spent} epochs"
+        f"The search found {_finite(history.best)[-1]:.2f} % in {counted(spent, 'epoch')}"
         f"{f', {duration(run.elapsed)}' if math.isfinite(run.elapsed) else ''} and "
         f"{duration(3600 * history.hours[-1])} of training time (added up over trials that may "
-        f"have run side by side). Training each of its {len(run.ranked)} trials to the last epoch "
-        f"takes {history.whole_epochs} epochs and about {duration(3600 * history.whole_hours)}: "
+        f"have run side by side). Training each of {counted(len(run.ranked), 'trial')} to the "
+        f"last epoch takes {counted(history.whole_epochs, 'epoch')} and about "
+        f"{duration(3600 * history.whole_hours)}: "
         + (
             f"{100 - saved:.0f} % of the epochs were trained before it was cut off."
             if run.cut_off
@@ -181,7 +186,8 @@ def importance(run: Run) -> Plot:
     return Plot(
         figure,
         title,
-        f"PED-ANOVA: how far the values of the best {best} of {len(run.ranked)} trials are from "
+        f"PED-ANOVA: how far the values of the best {best} of {counted(len(run.ranked), 'trial')} "
+        f"are from "
         f"those of all. 95 % of random rankings of the same trials stay left of the black mark; "
         f"a blue bar passes it, a grey one says nothing. optuna-dashboard may show another order: "
         f"it counts complete trials alone, and their CERs.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emgmodels.outputs import check_output, write_text
+from emgmodels.saying import counted
 from search.report import figures, people, tables
 from search.report.display import seed_table
 from search.report.display.page import Page
@@ -135,7 +136,7 @@ def _leaderboard(run: Run) -> str:
     lines.append(tables.ranking(run, run.trials[:_IN_MARKDOWN]).markdown())
     lines += [f"Note: {note}." for note in run.weights_notes]
     if len(run.trials) > _IN_MARKDOWN:
-        lines.append(f"All {len(run.trials)} trials are in `leaderboard.csv`.")
+        lines.append(f"All of them, {counted(len(run.trials), 'trial')}, are in `leaderboard.csv`.")
     if len(run.space.search.objectives) > 1:
         lines += ["## Pareto front", f"{FRONT} {', '.join(run.space.search.objectives)}."]
         lines.append(tables.ranking(run, run.front).markdown())

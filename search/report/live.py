@@ -8,15 +8,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from search.halving.ending import Why, level
-from search.halving.rungs import expected_epochs
 from search.report.display.table import Table
 from search.report.display.words import duration, number
 from search.report.run import Run, Trial
 from search.results.growing_tables import curves_of
 from search.results.record import CUT_OFF, FAILED, PAUSED, RUNNING, STOPPED, WAITING
+from search.results.time_left import Standing, pace, time_left
 
-_ENOUGH = 8
-"""Ended trials from which on their own epochs tell what the others will take."""
 _SHOWN = 12
 """Trials that are named one by one."""
 
@@ -121,20 +119,11 @@ def _end(run: Run, at: float) -> str:
 
 
 def _left(run: Run, planned: int) -> float | None:
-    """Return the seconds that the epochs to come take, at the pace so far; None: not known."""
-    done = len(run.history.best)
-    if not done or not math.isfinite(run.elapsed) or not run.elapsed:
-        return None
-    ended = [t.epochs for t in run.trials if t.state not in (WAITING, RUNNING, PAUSED)]
-    if len(ended) >= _ENOUGH:
-        each = sum(ended) / len(ended)
-    else:
-        # Where a scheduler has no rungs, every trial may be trained whole.
-        most = run.schedule.most or run.max_epochs
-        each = expected_epochs(most, run.schedule.rungs, run.schedule.eta or 1.0)
-        each *= run.max_epochs / most
-    running = sum(trial.state == RUNNING for trial in run.trials)
-    return max(planned * each - done, 0.5 * running) * run.elapsed / done
+    """Return the seconds that the search takes from the last written epoch on; None: not known."""
+    begun = [
+        Standing(trial.state, trial.epochs, pace(trial.curve["seconds"])) for trial in run.trials
+    ]
+    return time_left(run.schedule, planned, begun)
 
 
 def _changed(run: Run) -> float:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from emgmodels.config import write_yaml
+from emgmodels.saying import counted
 from search.report import tables, wording
 from search.report.display import seed_table
 from search.report.display.chart import GREY_CURVES, Curve, chart
@@ -133,7 +134,8 @@ def _add_all(page: Page, run: Run) -> None:
     page.table(tables.ranking(run, run.trials[:_LISTED]))
     if len(run.trials) > _LISTED:
         page.text(
-            f"The best {_LISTED:,} of {len(run.trials):,} trials; leaderboard.csv has them all."
+            f"The best {_LISTED:,} of {counted(len(run.trials), 'trial')}; leaderboard.csv has "
+            f"them all."
         )
 
 
@@ -172,8 +174,9 @@ def _add_setup(page: Page, run: Run) -> None:
     page.section("What was searched")
     search = run.space.search
     page.text(
-        f"Data: {wording.data(run)} Up to {search.trials} trials of {run.max_epochs} epochs at "
-        f"most; sampler {search.sampler.name}, scheduler {search.scheduler.name}, seed "
+        f"Data: {wording.data(run)} Up to {counted(search.trials, 'trial')} of "
+        f"{counted(run.max_epochs, 'epoch')} at most; sampler {search.sampler.name}, scheduler "
+        f"{search.scheduler.name}, seed "
         f"{search.seed}."
     )
     rows = [[setting(name), text] for name, text in searched(run).items()]
@@ -184,7 +187,7 @@ def _add_setup(page: Page, run: Run) -> None:
 
 def _add_failures(page: Page, run: Run) -> None:
     page.section("Failures")
-    page.text(f"{len(run.failed)} of {len(run.trials)} trials failed.")
+    page.text(f"{len(run.failed)} of {counted(len(run.trials), 'trial')} failed.")
     if run.failed:
         page.table(tables.failures(run))
         page.text(f"Their tracebacks are in {run.path / 'failures'}.")
@@ -212,7 +215,7 @@ def _add_environment(page: Page, run: Run) -> None:
 def _machine(cpus: int | None, gpus: Sequence[str]) -> str:
     if cpus is None:
         return ""
-    return f"{cpus} CPU core{'s' * (cpus != 1)}, {', '.join(gpus) or 'no GPU'}"
+    return f"{counted(cpus, 'CPU core')}, {', '.join(gpus) or 'no GPU'}"
 
 
 def _given(resources: Mapping[str, float]) -> str:
@@ -223,7 +226,7 @@ def _given(resources: Mapping[str, float]) -> str:
     """
     words = {"cpus": "CPU core", "gpus": "GPU"}
     return ", ".join(
-        f"{amount:g} {words[name]}{'s' * (amount > 1)}"
+        counted(amount, words[name]) if amount >= 1 else f"{amount:g} {words[name]}"
         for name, amount in resources.items()
         if name in words and amount
     )

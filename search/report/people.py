@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 
+from emgmodels.saying import counted
 from search.report.display.page import Page
 from search.report.display.table import Table
 from search.report.display.words import number
@@ -31,7 +32,8 @@ def basis(run: Run) -> str:
     people = run.environment[PEOPLE]
     users = len({user for user, _ in people["windows"]})
     return (
-        f"Validated on {users} users; trials are ranked by {RANKED_BY[people['rank_by']]}. "
+        f"Validated on {counted(users, 'user')}; trials are ranked by "
+        f"{RANKED_BY[people['rank_by']]}. "
         f"± is the standard deviation over users."
     )
 
@@ -78,7 +80,7 @@ def add_people(page: Page, run: Run) -> None:
     page.text(basis(run))
     users = by_user(run)
     if len(users.rows) > FOLDED:
-        page.table(spread(run), users, f"all {len(users.rows)} users")
+        page.table(spread(run), users, f"all of {counted(len(users.rows), 'user')}")
         return
     page.table(spread(run))
     page.table(users)
@@ -92,7 +94,7 @@ def markdown(run: Run) -> list[str]:
     parts = ["## Users", basis(run), spread(run).markdown()]
     if len(users.rows) <= FOLDED:
         return [*parts, users.markdown()]
-    line = html.escape(f"all {len(users.rows)} users")
+    line = html.escape(f"all of {counted(len(users.rows), 'user')}")
     return [*parts, f"<details><summary>{line}</summary>", users.markdown(), "</details>"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emgmodels.bootstrap import TOLD_APART
+from emgmodels.saying import counted
 from search.halving.further import outlook
 from search.report.display.words import duration, interval, lookahead, number
 from search.report.run import Run, Trial
@@ -66,7 +67,7 @@ def cautions(run: Run) -> Iterator[tuple[str, str]]:
         )
     if run.cut_off:
         count = len(run.cut_off)
-        which = "1 trial was" if count == 1 else f"{count} trials were"
+        which = counted(count, "trial was", "trials were")
         yield (
             "Cut off.",
             f"{which} under way when the search ended, so the ranking may change: python -m "
@@ -85,9 +86,10 @@ def cost(run: Run) -> str:
     """Say how many trials and epochs a search trained."""
     history = run.history
     return (
-        f"{len(run.trials)} trials, {len(run.stopped)} ended early, {len(run.failed)} failed; "
-        f"{len(history.best)} epochs of the {history.whole_epochs} that training all to the end "
-        f"takes."
+        f"{counted(len(run.trials), 'trial')}, {len(run.stopped)} ended early, {len(run.failed)} "
+        f"failed; "
+        f"{counted(len(history.best), 'epoch')} of the {history.whole_epochs} that training all to "
+        f"the end takes."
     )
 
 
@@ -105,7 +107,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if run.confirmed:
         first = run.confirmed[0]
         leading = [
-            (f"confirmed, {first['trainings']} seeds", f"{number(first['mean_cer'])} %"),
+            (f"confirmed, {counted(first['trainings'], 'seed')}", f"{number(first['mean_cer'])} %"),
             ("in the search", f"{number(best.val_cer)} %"),
         ]
     found = [*leading, *found]
@@ -123,8 +125,9 @@ def data(run: Run) -> str:
     origin = f" ({split['origin']})" if "origin" in split else ""
     kind = "synthetic, " if run.synthetic else ""
     return (
-        f"{kind}{whose(run.environment.get('subject', 'unknown'))}, {len(train)} training and "
-        f"{len(val)} validation sessions{origin}.{_prompted(split)}"
+        f"{kind}{whose(run.environment.get('subject', 'unknown'))}, "
+        f"{counted(len(train), 'training session')} and "
+        f"{counted(len(val), 'validation session')}{origin}.{_prompted(split)}"
     )
 
 
@@ -160,7 +163,7 @@ def _confirmed(run: Run) -> str:
     seeds = first["trainings"]
     return (
         f"Best, confirmed: {name} with a mean validation CER of {number(first['mean_cer'])} % over "
-        f"{seeds} new seed{'s' * (seeds != 1)}{spread}.{_standing(run.confirmed)}"
+        f"{counted(seeds, 'new seed')}{spread}.{_standing(run.confirmed)}"
     )
 
 
@@ -192,7 +195,7 @@ def _tested(trial: Trial) -> str:
 
 
 def _epochs(count: int | None) -> str:
-    return f"{count} epoch{'s' * (count != 1)}"
+    return counted(count or 0, "epoch")
 
 
 def _prompted(split: Mapping[str, Any]) -> str:

@@ -12,7 +12,9 @@ from emgmodels.lazy import offered
 
 if TYPE_CHECKING:
     from search.results.reading import read_curves, read_trials, read_windows
+    from search.results.session_files import sessions_of
 
-__all__ = ["read_curves", "read_trials", "read_windows"]
+__all__ = ["read_curves", "read_trials", "read_windows", "sessions_of"]
 
-__getattr__ = offered(__name__, dict.fromkeys(__all__, "search.results.reading"))
+_TABLES = dict.fromkeys(["read_curves", "read_trials", "read_windows"], "search.results.reading")
+__getattr__ = offered(__name__, {**_TABLES, "sessions_of": "search.results.session_files"})

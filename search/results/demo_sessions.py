@@ -14,16 +14,21 @@ if TYPE_CHECKING:
     from search.space import TypistConfig
 
 
-def written_again(facts: Mapping[str, Any], typist: TypistConfig) -> Path | None:
+def written_again(run: Path, facts: Mapping[str, Any]) -> Path | None:
     """Return the folder of a demo's sessions, written where they are missing, as on a new machine.
 
     Args:
+        run: its run folder.
         facts: what its ``environment.json`` says.
-        typist: who typed them.
 
     Returns:
         The folder; None: it was no demo, or another version's typist wrote them otherwise.
     """
+    if not facts.get("synthetic"):
+        return None
+    from search.space import TypistConfig, load_space
+
+    typist = load_space(run / "space.yaml", imports=False).typist or TypistConfig()
     return typist_folder(typist) if is_typists(facts, typist) else None
 
 

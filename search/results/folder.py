@@ -18,6 +18,7 @@ from emgmodels.atomic import whole
 from emgmodels.config import Config, dump_config, write_yaml
 from emgmodels.notation import notation
 from emgmodels.own_code import FOLDER, Code, write_code
+from emgmodels.saying import counted
 from emgmodels.scoring import Scoring
 from search.halving.ending import Why
 from search.results import intervals, people
@@ -263,7 +264,7 @@ class RunFolder:
         config = best.config.model_copy(update={"name": self.path.name})
         header = (
             f"# {notation(config.model)}\n# Best of {self.path.name}: validation CER "
-            f"{best.best['val_cer']:.2f} % after {best.best['epoch']:.0f} epochs.\n"
+            f"{best.best['val_cer']:.2f} % after {counted(best.best['epoch'], 'epoch')}.\n"
             f"# Train it again, in this folder: {training_command(self.path, inside=True)}\n"
         )
         _write(self.path / "best.yaml", header + dump_config(config))

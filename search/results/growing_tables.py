@@ -21,6 +21,7 @@ import pyarrow.parquet
 from emgmodels.atomic import append, unlinked, whole
 from emgmodels.config import read_yaml
 from emgmodels.paths import refuse_pointer
+from emgmodels.saying import counted
 from search.space.objectives import COLUMNS, on_front
 
 CURVE_METRICS = (
@@ -76,7 +77,8 @@ def read_parquet(path: Path) -> pa.Table:
         refuse_pointer(path)
         why = str(error).splitlines()[0]
         raise ValueError(
-            f"{path}: is no Parquet file, or is cut off or damaged ({path.stat().st_size} bytes): "
+            f"{path}: is no Parquet file, or is cut off or damaged "
+            f"({counted(path.stat().st_size, 'byte')}): "
             f"copy it again, or name another run: {why}"
         ) from None
 

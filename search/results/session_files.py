@@ -7,8 +7,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from emgmodels.saying import counted
 from emgmodels.sessions import read_info, session_paths
 from emgmodels.sessions.finding import by_name, same_spelling
+from search.results.demo_sessions import written_again
+from search.results.facts import read_facts
 from search.storage import SessionStore, is_uri, local_path
 
 SETS = {"train": "training", "val": "validation", "test": "test"}
@@ -45,11 +48,32 @@ def session_files(
     missing = [old for old in known if old not in found]
     if missing:
         raise ValueError(
-            f"{len(missing)} of {len(known)} {SETS[subset]} sessions are missing"
+            f"{len(missing)} of {counted(len(known), f'{SETS[subset]} session')} are missing"
             f"{'' if data is None else f' in {data}'}; say with --data DIR where they are now:\n"
             + "\n".join(f"  {path}" for path in missing)
         )
     return tuple(found[old] for old in known)
+
+
+def sessions_of(run: str | Path, subset: str = "val", data: str | Path | None = None) -> list[str]:
+    """Return the session files that a search trained on, validated on or kept for testing.
+
+    Those of a demo are written again if they are not there any more.
+
+    Args:
+        run: the run folder.
+        subset: ``train``, ``val`` or ``test``.
+        data: folder that holds them now, or its URI; None: where the search found them.
+
+    Raises:
+        ValueError: it is no run folder, there is no such subset, or files are missing.
+    """
+    if subset not in SETS:
+        raise ValueError(f"subset {subset!r} is unknown: choose one of {', '.join(SETS)}")
+    facts = read_facts(Path(run) / "environment.json")
+    if data is None:
+        data = written_again(Path(run), facts)
+    return list(session_files(Path(run), facts, subset, data))
 
 
 def is_synthetic(facts: Mapping[str, Any]) -> bool:

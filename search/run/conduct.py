@@ -9,7 +9,7 @@ import contextlib
 import functools
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -17,9 +17,11 @@ from rich.console import Console
 
 from emgmodels.checkpoints.start import START
 from emgmodels.config import Config
+from emgmodels.saying import counted
 from search.engine.cluster_check import check_cluster
 from search.engine.failures import SearchFailedError
 from search.engine.fixed_list import ListedConfigs
+from search.engine.in_time import InTime
 from search.engine.patching import left_out
 from search.engine.ray_session import engine
 from search.engine.recorder import Recorder
@@ -31,7 +33,7 @@ from search.engine.tuning import resume_trials, run_trials
 from search.halving.rungs import Schedule
 from search.report.display.console import Progress
 from search.report.display.tensorboard import TrialBoards
-from search.report.display.words import say
+from search.report.display.words import duration, say
 from search.results.facts import whose
 from search.results.folder import RunFolder
 from search.results.lock import running
@@ -39,7 +41,7 @@ from search.results.own_files import unshare
 from search.results.people import scoring_in
 from search.results.session_files import is_synthetic
 from search.run.cost import cost_of, emg_seconds
-from search.run.forecast import TimeLeft
+from search.run.forecast import TimeLeft, slots_here
 from search.run.plan import Plan, schedule_of
 from search.run.ranking import print_ranking, send
 from search.space import Space
@@ -171,7 +173,12 @@ def _train(
     done = len(folder.trials.keys() - listed) if listed else 0
     trials = source.trials + done
     with Progress(console, trials, space.search.time_budget, verbose) as progress:
-        progress.time_left = TimeLeft(plan.schedule, trials, progress.pulse, plan.seconds)
+        left = TimeLeft(plan.schedule, trials, progress.pulse, plan.seconds)
+        progress.time_left = left
+        if plan.in_time is not None and isinstance(source, OptunaSampler):
+            close = functools.partial(_close, console, folder, source, progress, left)
+            slots = plan.resources and slots_here(plan.resources)
+            scheduler = InTime(scheduler, plan.schedule, plan.in_time, slots, folder.trials, close)
         # A fixed list is trained whole: winners that are confirmed are no search.
         settings = space.search.model_copy(update={"stop": None} if plan.listed else {})
         recording = recorder(folder, boards, progress, scheduler, settings)
@@ -185,6 +192,27 @@ def _train(
     if source.exhausted:
         say(console, f"note: no more trials: {source.exhausted}")
     return recording
+
+
+def _close(
+    console: Console,
+    folder: RunFolder,
+    source: OptunaSampler,
+    progress: Progress,
+    left: TimeLeft,
+    trials: int,
+) -> None:
+    """Train only this many trials, as if no more had been asked for, and say so."""
+    asked = source.space.search.trials
+    search = source.space.search.model_copy(update={"trials": trials})
+    source.space = replace(source.space, search=search)
+    progress.trials = left.trials = trials
+    folder.write_space(source.space.resolved(), source.space.own.codes)
+    say(
+        console,
+        f"This machine is slower than was measured: {counted(trials, 'trial')} of {asked} will "
+        f"be trained, so that all end within {duration(search.time_budget or 0)}.",
+    )
 
 
 def _costs_of(space: Space, trial: Trial) -> list[float]:

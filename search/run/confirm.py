@@ -29,6 +29,7 @@ from rich.console import Console
 from emgmodels.atomic import whole
 from emgmodels.config import Config
 from emgmodels.own_code import asks_for_code
+from emgmodels.saying import counted
 from search.engine.resources import resources_asked
 from search.halving.rungs import Schedule
 from search.report.display import seed_table
@@ -110,8 +111,8 @@ def confirm_winners(
     if not plan.listed:
         return _close(folder, winners, repeats, plan.facts["seed"], console, into)
     for line in (
-        f"Confirming the best {len(winners)} of {folder.path} with {repeats} seeds each: "
-        f"{len(plan.listed)} trainings {_length(plan.schedule)}, into {into.path}",
+        f"Confirming the best {len(winners)} of {folder.path} with {counted(repeats, 'seed')} "
+        f"each: {counted(len(plan.listed), 'training')} {_length(plan.schedule)}, into {into.path}",
         "Ctrl-C ends it with what is complete; the same command goes on.",
     ):
         say(console, line)
@@ -125,13 +126,14 @@ def tell_confirmation(console: Console, schedule: Schedule, top: int, repeats: i
     """Print what confirming the winners of a planned search would train."""
     repeats = check_options(top, repeats)
     trainings, epochs = top * repeats, schedule.epochs
-    length = f"of {epochs} epochs, {trainings * epochs:,} in all"
+    length = f"of {counted(epochs, 'epoch')}, {trainings * epochs:,} in all"
     if schedule.resource != "epochs":
         length = _length(schedule)
     say(
         console,
-        f"  {'confirmation':{LABEL}}the best {top} again with {repeats} seeds each: "
-        f"{trainings} trainings {length}",
+        f"  {'confirmation':{LABEL}}the best {top} again with {counted(repeats, 'seed')} each: "
+        f"{counted(trainings, 'training')} {length}",
+        hanging=2 + LABEL,
     )
 
 
@@ -282,5 +284,9 @@ def _show(console: Console, folder: RunFolder, table: pa.Table, missing: int) ->
     if table.num_rows:
         seed_table.show(console, "The best again, by mean CER over seeds", table.to_pylist())
     if missing:
-        say(console, f"{missing} trainings are missing: the same command goes on with them.")
+        say(
+            console,
+            f"{counted(missing, 'training is', 'trainings are')} missing: the same command goes "
+            f"on.",
+        )
     say(console, f"In {folder.path}: confirm.csv, confirm.parquet; trainings in {FOLDER}/")

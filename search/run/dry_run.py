@@ -11,14 +11,15 @@ from emgmodels.checkpoints.start import start_in_words
 from emgmodels.config import SAMPLE_RATE, Config
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
+from emgmodels.saying import counted
 from emgmodels.windows.recording import Recording
 from search.engine.gpu_share import step_bytes
-from search.halving.rungs import Schedule, expected_epochs
+from search.halving.rungs import Schedule, epochs_of_trial, expected_epochs
 from search.report.display.words import duration, say
 from search.results.folder import RunFolder
 from search.results.record import COMPLETE, FAILED, STOPPED
 from search.run.cost import in_words
-from search.run.forecast import epochs_of_trial, slots_here
+from search.run.forecast import slots_here
 from search.run.plan import Plan
 from search.space import Space
 from search.space.draws import drawn
@@ -41,7 +42,7 @@ def show(console: Console, plan: Plan, folder: RunFolder | None = None) -> None:
     """
     say(console, f"Plan of {plan.space.name}; nothing is trained, and no results are written:")
     for label, text in lines(plan, folder):
-        say(console, f"  {label:{LABEL}}{text}")
+        say(console, f"  {label:{LABEL}}{text}", hanging=2 + LABEL)
 
 
 def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, str]]:
@@ -67,7 +68,7 @@ def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, st
     for name, recordings in (("training", plan.opened.train), ("validation", plan.opened.val)):
         yield name, _sessions(recordings)
     tested = len(plan.facts.get("split", {}).get("test", ()))
-    yield "test", f"{tested} session{'s' * (tested != 1)}, not opened"
+    yield "test", f"{counted(tested, 'session')}, not opened"
     if (budget := plan.space.search.time_budget) is not None and plan.listed is None:
         yield "time budget", duration(budget)
     if (stop := plan.space.search.stop) is not None and plan.listed is None:
@@ -81,18 +82,19 @@ def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, st
 def _trials(plan: Plan, ended: int) -> str:
     search = plan.space.search
     if plan.listed is not None:
-        return f"{len(plan.listed)} trainings of {len({c.model for _, c in plan.listed})} winners"
+        winners = len({config.model for _, config in plan.listed})
+        return f"{counted(len(plan.listed), 'training')} of {counted(winners, 'winner')}"
     size = plan.space.size
     asked = (
         f" (of {search.trials * search.repeats} asked for)" if plan.trials < search.trials else ""
     )
     parts = [
         f"{plan.trials}{asked}, suggested by {search.sampler.name} from "
-        + (f"{size:,} configurations" if size is not None else "a continuous space"),
+        + (counted(size, "configuration") if size is not None else "a continuous space"),
         f"seed {search.seed}",
     ]
     if search.repeats > 1:
-        parts.append(f"{search.repeats} seeds each")
+        parts.append(f"{counted(search.repeats, 'seed')} each")
     if plan.earlier:
         parts.append(f"{len(plan.earlier)} earlier ones are known")
     if ended:
@@ -102,7 +104,7 @@ def _trials(plan: Plan, ended: int) -> str:
 
 def _example(text: str, config: Config) -> str:
     summary = describe(config.model)
-    return f"{text} ({summary.parameters:,} parameters)"
+    return f"{text} ({counted(summary.parameters, 'parameter')})"
 
 
 def _scheduler(plan: Plan, schedule: Schedule) -> str:
@@ -115,14 +117,15 @@ def _scheduler(plan: Plan, schedule: Schedule) -> str:
     if not schedule.rungs:
         given = [f"{option} {value}" for option, value in schedule.options.items()]
         return ", ".join([schedule.name, *given])
-    several = "s" * (len(schedule.rungs) > 1)
+    is_one = len(schedule.rungs) == 1
     if schedule.resource == "epochs":
-        at = f"at epoch{several} {', '.join(map(str, schedule.rungs))}"
+        epochs = ", ".join(map(str, schedule.rungs))
+        at = f"at epoch {epochs}" if is_one else f"at epochs {epochs}"
     else:
         levels = ", ".join(in_words(rung, schedule.resource) for rung in schedule.rungs)
         at = f"after {levels} of training"
     text = (
-        f"{schedule.name}: rung{several} {at}; one in "
+        f"{schedule.name}: {'rung' if is_one else 'rungs'} {at}; one in "
         f"{schedule.eta:g} passes; ranked by {schedule.rank_by}"
     )
     front = f"; keeps the Pareto front of {', '.join(objectives)}" if len(objectives) > 1 else ""
@@ -163,7 +166,8 @@ def _memory(plan: Plan, configs: Sequence[Config]) -> str:
     low, high = (round(bytes_ / 2**20) for bytes_ in (min(needed), max(needed)))
     span = f"{low:,} to {high:,}" if low < high else f"{high:,}"
     return (
-        f"{span} MB a trial for a training step, by an estimate of {len(needed)} architectures; "
+        f"{span} MB a trial for a training step, by an estimate of "
+        f"{counted(len(needed), 'architecture')}; "
         f"its process has a few hundred MB beside"
     )
 
@@ -175,10 +179,10 @@ def _slots(plan: Plan) -> str:
         each = f"{' and '.join(given)} a trial; " if given else ""
         return f"{each}as many at once as the cluster {plan.address} has room for"
     slots, trial = min(plan.trials, slots_here(plan.resources)), plan.resources
-    cpus, gpus = f"{trial.cpus:g} CPU{'s' * (trial.cpus != 1)}", f"{trial.gpus:g} GPUs"
+    cpus, gpus = counted(trial.cpus, "CPU"), counted(trial.gpus, "GPU")
     return f"{slots} at once on this machine, {cpus} and {gpus} a trial"
 
 
 def _sessions(recordings: Sequence[Recording]) -> str:
     hours = sum(recording.samples for recording in recordings) / SAMPLE_RATE / 3600
-    return f"{len(recordings)} session{'s' * (len(recordings) != 1)}, {hours:.2f} hours"
+    return f"{counted(len(recordings), 'session')}, {hours:.2f} hours"

@@ -7,6 +7,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from emgmodels.saying import counted
 from emgmodels.sessions import Split
 from search.report.display.words import say
 from search.results.people import scoring_of
@@ -28,16 +29,17 @@ def learn(space: Space, run: str | Path, split: Split, console: Console) -> list
     fit, total = len(found.trials), len(found.trials) + found.left_out.total()
     sampler = space.search.sampler.name
     if sampler not in CANNOT_LEARN:
-        say(console, f"Learning from {fit} of the {total} trials of {run}")
+        say(console, f"Learning from {fit} of {counted(total, 'trial')} of {run}")
     else:
         kept = sum(trial.user_attrs[TRAINED] for trial in found.trials)
         say(
             console,
-            f"{run}: {fit} of its {total} trials fit this space; {kept} are not trained again. The "
-            f"sampler {sampler} learns nothing from them; tpe would: --set search.sampler=tpe",
+            f"{run}: {fit} of its {counted(total, 'trial')} fit this space; {kept} are not trained "
+            f"again. "
+            f"The sampler {sampler} learns nothing from them; tpe would: --set search.sampler=tpe",
         )
     for reason, count in found.left_out.most_common(_REASONS):
-        say(console, f"    {count} left out: {reason}")
+        say(console, f"    {count} left out: {reason}", hanging=6)
     if not found.same_sessions:
         say(
             console,

@@ -6,39 +6,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from rich.console import Console
 
+from emgmodels.saying import counted
 from search.engine.resources import Machine, Resources
-from search.halving.rungs import Schedule, expected_epochs
+from search.halving.rungs import Schedule, epochs_of_trial
 from search.report.display.words import duration, say
 from search.results.pulse import Pulse
-from search.results.record import PAUSED, RUNNING, UNFINISHED, TrialRecord
+from search.results.record import RUNNING, TrialRecord
+from search.results.time_left import Standing, standing, time_left
 from search.run.estimate import Estimate, estimate, in_words, that_fit
 from search.run.sessions import Opened
 from search.space import Space
-
-
-def epochs_of_trial(
-    schedule: Schedule, done: int = 0, is_compared: bool = False, cost: float | None = None
-) -> float:
-    """Return the epochs that a trial still trains on average, all where there are no rungs.
-
-    Args:
-        schedule: which trials end early.
-        done: epochs that it has trained.
-        is_compared: whether it waits at a rung.
-        cost: of one of its epochs, where rungs count something else; None: it can just be trained
-            whole.
-    """
-    left = float(max(0, schedule.epochs - done))
-    if schedule.eta is None or schedule.most is None:
-        return left
-    if schedule.resource == "epochs" or not cost:
-        cost = schedule.most / schedule.epochs
-    most, spent = max(schedule.most, done * cost), done * cost
-    return min(left, expected_epochs(most, schedule.rungs, schedule.eta, spent, is_compared) / cost)
 
 
 def slots_here(resources: Resources) -> int:
@@ -47,13 +27,13 @@ def slots_here(resources: Resources) -> int:
     return Machine(float(os.cpu_count() or 1), gpus).slots(resources)
 
 
-@dataclass(frozen=True)
+@dataclass
 class TimeLeft:
     """Says how long a running search still takes, from what its epochs took so far.
 
     Attributes:
         schedule: which of its trials end early.
-        trials: trials that it trains in all.
+        trials: that it trains in all.
         pulse: how far its trials are within their epochs.
         before: seconds that it takes in all by an estimate made before it began; None: unknown.
     """
@@ -70,30 +50,15 @@ class TimeLeft:
             begun: the trials that have begun.
             elapsed: seconds since the search began.
         """
-        paces = {t.number: t.seconds / len(t.curve) for t in begun if t.curve}
-        if not paces:
-            return None if self.before is None else max(0.0, self.before - elapsed)
-        pace = float(np.mean(list(paces.values())))
-        cost = self._cost(pace, pace)
-        left = max(0, self.trials - len(begun)) * pace
-        left *= epochs_of_trial(self.schedule, cost=cost)
-        for trial in begun:
-            if trial.state in UNFINISHED:
-                cost = self._cost(paces.get(trial.number, pace), pace)
-                is_compared = trial.state == PAUSED
-                epochs = epochs_of_trial(self.schedule, trial.epoch, is_compared, cost)
-                beat = self.pulse.read(trial.number) if trial.state == RUNNING else None
-                if beat is not None and beat.epoch == trial.epoch + 1:
-                    epochs = max(0.0, epochs - beat.share)
-                left += epochs * paces.get(trial.number, pace)
-        return left / max(1, sum(trial.state == RUNNING for trial in begun))
+        left = time_left(self.schedule, self.trials, [self._standing(trial) for trial in begun])
+        if left is None and self.before is not None:
+            return max(0.0, self.before - elapsed)
+        return left
 
-    def _cost(self, own: float, usual: float) -> float | None:
-        """Return what an epoch costs that takes so many seconds, where others usually take more."""
-        if self.schedule.resource == "seconds":
-            return own
-        most = self.schedule.most
-        return most and most / self.schedule.epochs * own / usual
+    def _standing(self, trial: TrialRecord) -> Standing:
+        beat = self.pulse.read(trial.number) if trial.state == RUNNING else None
+        share = beat.share if beat is not None and beat.epoch == trial.epoch + 1 else 0.0
+        return standing(trial)._replace(share=share)
 
 
 def tell_time(
@@ -140,7 +105,7 @@ def tell_time(
     if fits and budget is not None and (fitting := that_fit(found, trials, budget)) < trials:
         say(
             console,
-            f"This demo trains {fitting} of its {trials} trials, so that it ends within "
+            f"This demo trains {fitting} of its {counted(trials, 'trial')}, so that it ends within "
             f"{duration(budget)} on this machine; --trials {trials} trains all.",
         )
         space = replace(space, search=space.search.model_copy(update={"trials": fitting}))

@@ -73,6 +73,7 @@ class Plan:
         start: the checkpoint that its trials start from, if any.
         sessions: what single trials of a list train on, where it is not what all do.
         seconds: that the search takes by an estimate; None: unknown.
+        in_time: seconds within which its trials have to end; None: a time budget cuts them off.
     """
 
     space: Space
@@ -91,6 +92,7 @@ class Plan:
     start: Start | None = None
     sessions: Mapping[int, TrialData] = field(default_factory=dict)
     seconds: float | None = None
+    in_time: float | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -192,9 +194,9 @@ def plan_search(
         say(console, f"note: {warning}")
     asked, given = share_gpus(space, opened, resources, given, console)
     found = None
+    # Of a list of architectures none is left out: that would be another question.
+    fits = fits and space.search.repeats == 1 and (space.size or math.inf) > space.search.trials
     if given is not None:
-        # Of a list of architectures none is left out: that would be another question.
-        fits = fits and space.search.repeats == 1 and (space.size or math.inf) > space.search.trials
         space, found = tell_time(console, space, opened, schedule_of(space), given, fits)
     earlier = [
         trial for run in map(local_path, warm_start) for trial in learn(space, run, chosen, console)
@@ -218,6 +220,7 @@ def plan_search(
         split=split_text(chosen, store.info_of if store else read_info) if writes else "",
         start=start,
         seconds=found.search if found else None,
+        in_time=space.search.time_budget if fits else None,
     )
 
 

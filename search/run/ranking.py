@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from emgmodels.notation import notation
+from emgmodels.saying import counted
 from search.report.display import seed_table
 from search.report.display.console import trials_table
 from search.report.display.table import Table
@@ -58,7 +59,7 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     if ranking[0].best:
         say(console, f"Best: {notation(ranking[0].config.model)}")
     if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
-        cut = f"{cut_off} were cut off by the end of the search; they go on with"
+        cut = f"{counted(cut_off, 'was', 'were')} cut off by the end of the search; to go on"
         say(console, f"{cut}\n{again}")
     if not any(trial.best for trial in ranking):
         say(console, "No trial has a CER, so there is neither a best.yaml nor a checkpoint.")
@@ -72,8 +73,8 @@ def _say_cost(console: Console, ranking: Sequence[TrialRecord]) -> None:
     whole = sum(trial.config.training.epochs for trial in ranking)
     say(
         console,
-        f"{len(ranking)} trials, {ended} of them ended early; {epochs} epochs of the {whole} that "
-        f"training all to the end would have taken.",
+        f"{counted(len(ranking), 'trial')}, {ended} of them ended early; "
+        f"{counted(epochs, 'epoch')} of the {whole} that training all to the end would have taken.",
     )
     for note in filter(None, (trial.kept_note for trial in ranking)):
         say(console, f"note: {note}")

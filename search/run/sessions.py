@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 
 from emgmodels.config import SAMPLE_RATE
+from emgmodels.saying import counted
 from emgmodels.sessions import SessionInfo, Split, apart, find_split, split_files
 from emgmodels.sessions.session import ON_KEYBOARD
 from emgmodels.windows.cache import Opener, open_split, prepare
@@ -122,8 +123,8 @@ def open_sessions(split: Split, space: Space, console: Console, opener: Opener =
         train, val, notes = open_split(split, lambda _: bars.advance(task), opener)
     say(
         console,
-        f"Data: {_minutes(train)} of training in {len(train)} sessions, {_minutes(val)} of "
-        f"validation in {len(val)}, {whose(split.subject)}; sessions kept for "
+        f"Data: {_minutes(train)} of training in {counted(len(train), 'session')}, "
+        f"{_minutes(val)} of validation in {len(val)}, {whose(split.subject)}; sessions kept for "
         f"testing and not touched: {len(split.test)}. Split: {split.origin}. They lie in "
         f"{os.path.commonpath([os.path.abspath(path.parent) for path in paths])}.",
     )
@@ -253,4 +254,7 @@ def _made_up(name: str, minutes: float) -> Recording:
 
 
 def _minutes(recordings: list[Recording]) -> str:
-    return f"{sum(r.samples for r in recordings) / SAMPLE_RATE / 60:.0f} minutes"
+    seconds = sum(recording.samples for recording in recordings) / SAMPLE_RATE
+    if seconds < 60:
+        return counted(round(seconds), "second")
+    return counted(round(seconds / 60), "minute")

@@ -14,6 +14,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from emgmodels.config import Frozen, explain, settings_of, validated
 from emgmodels.own_code import Reference, find_code, install, load
+from emgmodels.saying import counted
 from search.engine.schedulers import make_scheduler
 from search.halving.halving import RANKINGS
 from search.simulate.replay import Curve, ReplaySummary, replay_many
@@ -206,7 +207,7 @@ def grid(epochs: int) -> list[Rule]:
     graces = [grace for grace in _GRACES if grace <= latest]
     if not graces:
         raise ValueError(
-            f"--tune: trainings of {epochs} epochs leave no rung to choose: they need "
+            f"--tune: trainings of {counted(epochs, 'epoch')} leave no rung to choose: they need "
             f"{_GRACES[0] + 1}"
         )
     return [

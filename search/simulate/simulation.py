@@ -14,6 +14,7 @@ from rich.table import Table
 
 from emgmodels.config import read_yaml
 from emgmodels.outputs import check_output, picture_path
+from emgmodels.saying import counted
 from search.engine.schedulers import SCHEDULERS, check_options
 from search.halving.rungs import HALVING, aligned_epochs, resolve
 from search.report.display.words import say, with_room
@@ -71,7 +72,7 @@ def print_table(console: Console, results: dict[Rule, ReplaySummary], timed: boo
             f"{summary.error:.3f}",
             f"{summary.p90:.3f}",
             f"{100 * summary.near_best:.0f} %",
-            f"{summary.time / 3600:.2f}" if timed else f"{summary.time:.0f} epochs",
+            f"{summary.time / 3600:.2f}" if timed else counted(round(summary.time), "epoch"),
         )
     console.print(table)
 
@@ -113,10 +114,10 @@ def _recorded(console: Console, asked: Asked) -> tuple[list[Curve], Setting]:
     diverged = sum(curve.diverged for curve in curves)
     say(
         console,
-        f"{len(curves)} of {len(recorded)} curves have all {epochs} epochs"
+        f"{len(curves)} of {counted(len(recorded), 'curve')} have all {counted(epochs, 'epoch')}"
         f"{f' or diverged, as {diverged} did' if diverged else ''}; "
-        f"{asked.repeats} searches of {trials} trials on {asked.slots} slot"
-        f"{'s'[: asked.slots > 1]}",
+        f"{counted(asked.repeats, 'search', 'searches')} of {counted(trials, 'trial')} on "
+        f"{counted(asked.slots, 'slot')}",
     )
     return curves, Setting(epochs, asked.slots, trials, asked.repeats, asked.seed)
 
@@ -171,8 +172,9 @@ def _trials(
     if len(curves) < 2 or (trials or 0) > len(curves):
         longest = max(len(curve.cer) for curve in recorded)
         raise ValueError(
-            f"{read}: {len(curves)} of {len(recorded)} curves have all {epochs} epochs, and "
-            f"{trials or 2} are needed: ask for fewer --trials or --epochs (the longest curve has "
+            f"{read}: {len(curves)} of {counted(len(recorded), 'curve')} have all "
+            f"{counted(epochs, 'epoch')}, and {trials or 2} are needed: ask for fewer --trials or "
+            f"--epochs (the longest curve has "
             f"{longest}), or record more with 'scheduler: none'"
         )
     return trials or min(_USUAL_TRIALS, len(curves))
@@ -223,8 +225,8 @@ def _with_most(own: dict[str, Any], resource: str, curves: Sequence[Curve]) -> d
     if len(costs) < len(curves):
         where = "a run folder, or a CSV with that column for each epoch"
         raise ValueError(
-            f"resource {resource}: {len(curves) - len(costs)} of {len(curves)} curves have no "
-            f"{resource}: replay {where}, or leave resource out"
+            f"resource {resource}: {len(curves) - len(costs)} of {counted(len(curves), 'curve')} "
+            f"have no {resource}: replay {where}, or leave resource out"
         )
     return {f"max_{resource}": float(f"{2 * statistics.median(costs):.3g}"), **own}
 
@@ -253,6 +255,7 @@ def _print_tuned(console: Console, tuned: Tuned, bound: float) -> None:
             console,
             f"  {name}: {other}: {100 * summary.share:.1f} % of epochs, "
             f"regret {summary.regret:.3f} ± {summary.error:.3f}: {kept}",
+            hanging=4,
         )
     say(console, "in a space file:\n\n  search:\n    scheduler:")
     for key, value in (("name", rule.name), *rule.given):

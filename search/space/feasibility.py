@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from emgmodels.saying import counted
+
 UNBUILT = "cannot be built"
 """The kind of reason that no constraint gives."""
 _HARDLY = 0.05
@@ -37,8 +39,8 @@ class Feasibility:
         reason, count = Counter(self.reasons).most_common(1)[0]
         only = "only " if self.share < _HARDLY else ""
         return (
-            f"{only}{self.feasible} of {self.samples} sampled configurations can be trained; "
-            f"{count} of the others: {reason}"
+            f"{only}{self.feasible} of {counted(self.samples, 'sampled configuration')} can be "
+            f"trained; {count} of the others: {reason}"
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from emgmodels.config import Config, ModelConfig, TrainingConfig, validated
+from emgmodels.saying import counted
 from search.space.distributions import OutsideError
 from search.space.draws import RandomDraw
 from search.space.files import Layer, merged, read_layers
@@ -153,8 +154,9 @@ def _search_mistakes(space: Space) -> Iterator[str]:
     learns = search.sampler.name not in ("grid", "random", "quasirandom")
     if search.repeats > 1 and (learns or search.scheduler.name != "none"):
         yield (
-            f"search.repeats: {search.repeats} seeds of each suggestion are trained to the end: "
-            f"take sampler grid, random or quasirandom, which learn from no seed's luck, and "
+            f"search.repeats: {counted(search.repeats, 'seed')} of each suggestion are trained to "
+            f"the "
+            f"end: take sampler grid, random or quasirandom, which learn from no seed's luck, and "
             f"scheduler none; or search with one seed, then --confirm K --repeats N"
         )
     if space.search.sampler.name == "grid":
@@ -166,7 +168,8 @@ def _search_mistakes(space: Space) -> Iterator[str]:
             pass  # check() says why nothing can be built
         if (space.size or 0) > LARGEST_GRID:
             yield (
-                f"search.sampler: grid: the space has {space.size:,} configurations, more than "
+                f"search.sampler: grid: the space has "
+                f"{counted(space.size or 0, 'configuration')}, more than "
                 f"{LARGEST_GRID:,}: take tpe, random or quasirandom"
             )
 

@@ -11,6 +11,7 @@ from typing import Any
 from typing_extensions import override
 
 from emgmodels.config.stage_names import in_turn, numbered, stage_of
+from emgmodels.saying import counted
 from search.space.distributions import Choice, Fixed, Node, OutsideError, flow
 from search.space.draws import Draw, combinations
 
@@ -108,8 +109,9 @@ class StageSequence(Node):
             )
         elif self.count() > MOST_SEQUENCES:
             yield (
-                f"{path}: {self.count():,} sequences of {len(self.stages)} stages are more than "
-                f"{MOST_SEQUENCES:,}: name fewer stages, or take a smaller length"
+                f"{path}: {counted(self.count(), 'sequence')} of "
+                f"{counted(len(self.stages), 'stage')} are "
+                f"more than {MOST_SEQUENCES:,}: name fewer stages, or take a smaller length"
             )
 
     @override

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emgmodels.config import SAMPLE_RATE, Config
+from emgmodels.saying import counted
 from emgmodels.windows.prompts import longest_prompt
 from emgmodels.windows.recording import VALIDATION_SECONDS, Recording, frames_for_keys
 
@@ -57,7 +58,8 @@ class Sessions:
         # CTC gives at most one key for each frame, and needs a blank between two equal ones.
         if frames < self.frames:
             return (
-                f"{frames} frames for a window of {VALIDATION_SECONDS:g} s, and one window in "
+                f"{counted(frames, 'frame')} for a window of {VALIDATION_SECONDS:g} s, and one "
+                f"window in "
                 f"twenty has keys for {self.frames} or more, which CTC could not tell apart: take "
                 f"a smaller hop or stride"
             )

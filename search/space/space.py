@@ -23,6 +23,7 @@ from emgmodels.config import (
     explain,
 )
 from emgmodels.notation import parse_notation
+from emgmodels.saying import counted
 from search.space.distributions import Node, OutsideError
 from search.space.draws import Draw, RandomDraw, combinations
 from search.space.feasibility import UNBUILT, Feasibility, Tried
@@ -209,7 +210,8 @@ class Space:
             kind, count = reasons.most_common(1)[0]
             raise SpaceError(
                 [
-                    f"{self.name}: nothing in this space can be trained: all of {total} samples "
+                    f"{self.name}: nothing in this space can be trained: all of "
+                    f"{counted(total, 'sample')} "
                     f"break a rule, {count} of them like this one: {examples[kind]}"
                 ]
             )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emgmodels.command import CommandLine
+from emgmodels.saying import echo
 
 app = CommandLine(no_args_is_help=True, help="Bring run folders from an object store.")
 
@@ -37,9 +38,9 @@ def list_command(
     for run, file in found:
         shown = "".join(c if c.isprintable() else "\ufffd" for c in run)
         if file == "space.yaml" and set(run) & set("?#%"):
-            typer.echo(f"note: {shown!r} has no URI for its ?, # or %: rename it there", err=True)
+            echo(f"note: {shown!r} has no URI for its ?, # or %: rename it there", err=True)
         elif file == "space.yaml":
-            typer.echo(f"{shown}" if shown != run else (place / run).uri)
+            echo(f"{shown}" if shown != run else (place / run).uri)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def test_sessions_say_how_they_count_and_what_is_left_out(opened, tmp_path):
     assert [len(train), len(val)] == [3, 1]
     assert any("2 of 3 training sessions have no key times" in note for note in notes)
     assert any("5 in all" in note for note in notes)
-    assert any("1 prompts of training sessions take more than 64 s" in note for note in notes)
+    assert any("1 prompt of training sessions takes more than 64 s" in note for note in notes)
 
 
 @pytest.mark.parametrize("way", [STITCHED, ONE_PASS, WINDOWS])

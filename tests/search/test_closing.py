@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from emgmodels.config import Config
+from emgmodels.saying import counted
 from search.results.folder import RunFolder
 from search.results.record import COMPLETE, CUT_OFF, FAILED, TrialRecord
 from search.results.session_files import is_synthetic
@@ -57,7 +58,8 @@ def test_what_the_closing_text_names_is_there(tmp_path, trials):
         not ranked and bool(trials)
     )
     cut_off = sum(state == CUT_OFF for state, _ in trials)
-    assert (f"{cut_off} were cut off by the end of the search" in said) == bool(cut_off)
+    words = counted(cut_off, "was", "were")
+    assert (f"{words} cut off by the end of the search" in said) == bool(cut_off)
     resumes = [command for command in commands if "--resume" in command]
     assert len(resumes) == (cut_off > 0 or not trials)
     assert all(command[-1] == str(folder.path) for command in resumes)

@@ -53,14 +53,14 @@ def printed(verbose: bool = False, **options) -> str:
 
 def test_terminal_shows_one_table_in_its_place_and_removes_it():
     shown = printed(force_terminal=True, color_system=None)
-    assert "2 of 2 trials (1 complete, 1 running); best CER" in shown
+    assert "1 of 2 trials ended, 1 running; best CER 12.50 %" in shown
     assert re.search(r"\x1b\[\d*A|\x1b\[2K", shown)  # the cursor goes back over it
 
 
 def test_pipe_has_a_line_an_event_and_no_control_characters():
     lines = printed(force_terminal=False).splitlines()
     assert lines == [
-        "0s; 2 of 2 trials (1 complete, 1 running); best CER 12.50 % at epoch 3",
+        "0s; 1 of 2 trials ended, 1 running; best CER 12.50 % at epoch 3",
         "004 gru:4 conv:4 @16ch: CER 12.50 % at epoch 3; ",
     ]
 

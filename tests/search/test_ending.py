@@ -29,6 +29,7 @@ SENTENCES = {
     "ended in an earlier run": Ending(Why.EARLIER),
     "ended after 4 epochs": Ending(Why.ENDED, epoch=4),
     "ended while it waited": Ending(Why.UNSTARTED),
+    "ended at epoch 6, for the search to end in its time": Ending(Why.IN_TIME, epoch=6),
     "failed after 5 epochs": Ending(Why.FAILED, epoch=5),
     "out of memory": Ending(Why.MEMORY),
     "out of GPU memory, 3 times": Ending(Why.GPU_MEMORY, times=3),

@@ -22,11 +22,10 @@ from search.engine.resources import Resources
 from search.engine.schedulers import make_scheduler
 from search.halving.ending import Ending, Why
 from search.halving.halving import Decision, Halving, State
-from search.halving.rungs import resolve
+from search.halving.rungs import epochs_of_trial, resolve
 from search.results.reading import read_trials
 from search.run.conduct import scheduler_of
 from search.run.cost import cost_of, emg_seconds
-from search.run.forecast import epochs_of_trial
 from search.run.plan import decided
 from search.run.sessions import open_sessions
 from search.sampler.samplers import make_sampler

@@ -13,10 +13,10 @@ from emgmodels.training.fit import fit
 from emgmodels.windows.cache import prepare
 from search.engine.resources import Resources
 from search.engine.trial import TrialData
-from search.halving.rungs import expected_epochs, resolve
+from search.halving.rungs import epochs_of_trial, expected_epochs, resolve
 from search.run import estimate as module
 from search.run.estimate import Estimate, estimate, in_words
-from search.run.forecast import epochs_of_trial, tell_time
+from search.run.forecast import tell_time
 from search.run.sessions import Opened
 from search.space import load_space
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from search.results.folder import RunFolder
 from search.results.reading import read_curves, read_trials
 from search.run.confirm import confirm_winners
 
+README = ROOT / "README.md"
 pytestmark = pytest.mark.timeout(600)
 
 SPACE = """
@@ -194,6 +196,25 @@ def test_a_demo_goes_on_where_its_cache_never_was(engine, tmp_path, monkeypatch)
     assert {r["cer"] for r in rows if r["way"] == "windows" and not r["session"]} == cers
     assert not (tmp_path / "first").exists()
     assert not (tmp_path / "runs" / "tiny-001").exists()
+
+
+@pytest.mark.slow
+def test_readmes_python_example_runs_after_a_demo_also_where_its_sessions_are_gone(
+    engine, tmp_path, monkeypatch, capsys
+):
+    space = tmp_path / "deep.yaml"
+    text = SPACE.replace("name: tiny", "name: deep")
+    space.write_text(f"{text}typist: {{sessions: 3, minutes: 0.25, seed: 6}}\n")
+    monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / "first"))
+    monkeypatch.chdir(tmp_path)
+    run.search(space, trials=1, quiet=True)
+    for cache in ("first", "second"):
+        monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / cache))
+        [example] = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+        capsys.readouterr()
+        exec(compile(example, str(README), "exec"), {})
+        assert capsys.readouterr().out.endswith("\n")
+        shutil.rmtree(tmp_path / cache)
 
 
 AS_ANOTHER = """

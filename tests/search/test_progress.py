@@ -89,7 +89,14 @@ def test_time_left_is_what_epochs_took_times_those_to_come(tmp_path):
     pulse.beat(1, 6, 0.5)
     assert left(begun, 100.0) == pytest.approx(10 * (to_come - 0.5) / 2)
     assert TimeLeft(SCHEDULE, 1, pulse)([trial(0, COMPLETE, 12)], 100.0) == 0.0
-    assert TimeLeft(SCHEDULE, 1, pulse)([trial(0, PAUSED, 4)], 9.0) == pytest.approx(80 / 3)
+    # The only trial, and the best of some that are all compared, is trained whole.
+    assert TimeLeft(SCHEDULE, 1, pulse)([trial(0, PAUSED, 4)], 9.0) == 80.0
+    paused = [trial(0, PAUSED, 4), trial(1, PAUSED, 4), trial(2, PAUSED, 4, 5.0)]
+    assert TimeLeft(SCHEDULE, 3, pulse)(paused, 9.0) == pytest.approx((80 + 80 + 40) / 3)
+    assert TimeLeft(SCHEDULE, 2, pulse)(paused[:2], 9.0) == 80.0
+    assert TimeLeft(SCHEDULE, 2, pulse)([trial(0, COMPLETE, 12), paused[1]], 9.0) == (
+        pytest.approx(80 / 3)
+    )
     assert TimeLeft(SCHEDULE, 1, pulse)([], 9.0) is None
 
 
@@ -109,7 +116,9 @@ def test_time_left_and_the_share_of_running_epochs_are_shown(options):
         shown.update(lambda: begun)
         folder = shown.pulse.folder
     text = console.file.getvalue()
-    assert "0s, about 2m 05s left, budget 5m 00s; 3 of 4 trials" in text
+    assert "0s, about 2m 05s left, budget 5m 00s" in text
+    assert "1 of 4 trials ended, 2 running; best CER" in text
+    assert text.index("1 of 4") < text.index("0s, about") or not console.is_terminal
     assert "001" in text
     assert "epoch 6/50, 50% of it" in text
     assert "002: epoch" not in text, "it said nothing"

@@ -105,11 +105,16 @@ def test_command_shows_each_run_also_where_a_terminal_is_narrow(tmp_path):
     assert "12.50" in shown.stdout
 
 
-def test_command_says_where_runs_are_when_there_are_none(tmp_path):
+def test_command_says_where_runs_are_when_there_are_none(tmp_path, monkeypatch):
     missing = CliRunner().invoke(app, [str(tmp_path / "nope")])
     assert missing.exit_code == 2
     assert "nope: is no folder" in missing.stderr
-    assert "holds no run folder" in CliRunner().invoke(app, [str(tmp_path)]).stdout
+    for words in ([str(tmp_path)], [], ["runs"]):
+        monkeypatch.chdir(tmp_path)
+        first = CliRunner().invoke(app, words)
+        assert first.exit_code == 0, "nobody has searched yet"
+        assert "holds no run folder yet" in first.stdout
+        assert "-m search.run spaces/deep.yaml" in first.stdout
 
 
 def test_odd_names_are_shown_and_the_newest_stands_first(tmp_path):

@@ -20,13 +20,16 @@ from search.halving.ending import Ending, Why
 from search.report import watch as module
 from search.report.__main__ import app
 from search.report.display.page import Live
+from search.report.display.words import duration
 from search.report.live import now
 from search.report.page import report_page
 from search.report.run import Run, read_run
 from search.report.watch import watch
 from search.results.folder import RunFolder
 from search.results.lock import running
+from search.results.pulse import Pulse
 from search.results.record import FAILED, PAUSED, RUNNING, STOPPED
+from search.run.forecast import TimeLeft
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,22 @@ def test_the_end_follows_from_the_pace_and_the_budget(path):
     run = dataclasses.replace(run, space=dataclasses.replace(run.space, search=search))
     assert "in 5s, when its time budget is spent" in now(run, at=changed).end
     assert "in 0s" in now(run, at=changed + 60).end
+
+
+def test_the_page_and_the_console_say_the_same_time_left(path):
+    folder = RunFolder.open(path)
+    run = read_run(path)
+    for trial in run.trials:
+        trial.curve["seconds"] = np.full(trial.epochs, 7.0)
+    for trial in folder.trials.values():
+        trial.curve = [{**row, "seconds": 7.0} for row in trial.curve]
+    for trials in (12, 40):
+        console = TimeLeft(run.schedule, trials, Pulse(None))(folder.ranking(), 0.0)
+        search = run.space.search.model_copy(update={"trials": trials, "time_budget": None})
+        asked = dataclasses.replace(run, space=dataclasses.replace(run.space, search=search))
+        changed = max(p.stat().st_mtime for p in path.glob("curves.parquet"))
+        said = duration(console) if console < 3600 else duration(60 * round(console / 60))
+        assert f"in {said}." in now(asked, at=changed).end
 
 
 def test_the_pace_before_the_first_epoch_is_not_known(path):

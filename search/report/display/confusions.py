@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from emgmodels.saying import counted
 from search.report.display.plot import Plot, drawing
 
 _KEYS = 10
@@ -59,7 +60,8 @@ def confusions(counts: Mapping[tuple[str, str], int], data: str) -> Plot:
     return Plot(
         figure,
         title,
-        f"The {len(keys)} keys with the most errors. Numbers are percentages of a key's presses.",
+        f"{counted(len(keys), 'key')} with the most errors. Numbers are percentages of a key's "
+        f"presses.",
     )
 
 

@@ -13,11 +13,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from emgmodels.saying import counted
 from search.report.display.ranking import About, View, ranking
 from search.report.display.table import Table
 from search.report.display.words import duration, say
 from search.results.pulse import Pulse
-from search.results.record import RUNNING, TrialRecord
+from search.results.record import FAILED, PAUSED, RUNNING, WAITING, TrialRecord
 from search.results.trial_row import rows_of
 
 _SHOWN = 12
@@ -102,7 +103,8 @@ class Progress:
             self._live.update(self._view(ranking()), refresh=True)
         else:
             known = ranking()
-            say(self.console, "; ".join([self._status(known), *self._at_work(known, brief=True)]))
+            said = [self._clock(known), self._status(known), *self._at_work(known, brief=True)]
+            say(self.console, "; ".join(said))
 
     def reported(self, trial: TrialRecord) -> None:
         """Show an epoch, where the user asked for every one."""
@@ -132,7 +134,8 @@ class Progress:
     def _view(self, ranking: list[TrialRecord]) -> Group:
         table = trials_table(ranking[:_SHOWN], self.console.width).rich(None)
         lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in self._at_work(ranking)]
-        return Group(table, *lines, Text(self._status(ranking), style="bold"))
+        lines += [Text(self._status(ranking), style="bold"), Text(self._clock(ranking))]
+        return Group(table, *lines)
 
     def _is_first_due(self, now: float) -> bool:
         waits = self._live is None and not self.console.quiet and not self._is_ranking_shown
@@ -150,12 +153,8 @@ class Progress:
         more = len(said) - _AT_WORK
         return [*said[:_AT_WORK], *([f"and {more} more"] if more > 0 else [])]
 
-    def _status(self, ranking: list[TrialRecord]) -> str:
-        states = Counter(trial.state for trial in ranking)
-        counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        begun = (
-            f"{len(ranking)} of {self.trials} trials" if self.trials else f"{len(ranking)} trials"
-        )
+    def _clock(self, ranking: list[TrialRecord]) -> str:
+        """Return how long the search has taken, and how long it still takes."""
         elapsed = time.monotonic() - self._begin
         left = self.time_left(ranking, elapsed)
         rest = self.time_budget - elapsed if self.time_budget else None
@@ -163,9 +162,19 @@ class Progress:
             left = min(left, max(0.0, rest))
         parts = [] if left is None else [f"about {duration(left)} left"]
         parts += [f"budget {duration(self.time_budget)}"] if self.time_budget else []
-        clock = ", ".join([duration(elapsed), *parts])
-        best = f"; best {_score(ranking[0])}" if ranking and ranking[0].best else ""
-        return f"{clock}; {begun} ({counts or 'none yet'}){best}"
+        return ", ".join([duration(elapsed), *parts])
+
+    def _status(self, ranking: list[TrialRecord]) -> str:
+        """Return how many trials ended, what the others do, and the best CER."""
+        states = Counter(trial.state for trial in ranking)
+        under_way = {state: states.pop(state, 0) for state in (RUNNING, PAUSED, WAITING)}
+        ended = counted(states.total(), "trial")
+        if self.trials is not None:
+            ended = f"{states.total()} of {counted(self.trials, 'trial')}"
+        failed = f" ({states[FAILED]} failed)" if states[FAILED] else ""
+        rest = [f"{count} {state}" for state, count in under_way.items() if count]
+        best = [f"best {_score(ranking[0])}"] if ranking and ranking[0].best else []
+        return "; ".join([", ".join([f"{ended} ended{failed}", *rest]), *best])
 
 
 def _unknown(trials: Sequence[TrialRecord], elapsed: float) -> None:
