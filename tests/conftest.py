@@ -121,16 +121,48 @@ def session_paths(tmp_path_factory) -> list[Path]:
     return paths
 
 
+class Cores:
+    """Keeps the cores of a Ray but one, so that a search trains one trial at a time."""
+
+    def __init__(self) -> None:
+        from ray.util.placement_group import PlacementGroup
+
+        self.kept: PlacementGroup | None = None
+        self.keep()
+
+    def keep(self) -> None:
+        from ray.util.placement_group import placement_group
+
+        if (cores := (os.cpu_count() or 1) - 1) > 0:
+            self.kept = placement_group([{"CPU": cores}])
+            assert self.kept.wait(60), "a search of an earlier test still has its cores"
+
+    def give_back(self) -> None:
+        from ray.util.placement_group import remove_placement_group
+
+        if self.kept is not None:
+            remove_placement_group(self.kept)
+
+
 @pytest.fixture(scope="session")
-def engine(_private_cache) -> Iterator[None]:
+def engine(_private_cache) -> Iterator[Cores]:
     """Ray, started once for all searches that run in this process.
 
-    A start takes five processor seconds. What must start its own Ray runs in a process of its own.
+    A start takes five processor seconds, and so does each further trial at once. What must start
+    its own Ray runs in a process of its own.
     """
     from search.engine.ray_session import engine
 
     with engine(None, None):
-        yield
+        yield Cores()
+
+
+@pytest.fixture
+def all_cores(engine) -> Iterator[None]:
+    """That Ray with all cores of the machine, for a test that trains several trials at once."""
+    engine.give_back()
+    yield
+    engine.keep()
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,7 @@ class BriefTrial(IdleTrial):
 
 
 @pytest.mark.slow
-def test_each_slot_has_one_process_also_where_trials_are_brief(engine, tmp_path, monkeypatch):
+def test_each_slot_has_one_process_also_where_trials_are_brief(all_cores, tmp_path, monkeypatch):
     """Ray would stop one that starts when another is free, and start it again."""
     processes = tmp_path / "processes"
     processes.mkdir()
@@ -179,7 +179,7 @@ class OnceBrokenTrial(IdleTrial):
     ],
 )
 def test_a_trial_that_a_used_process_cannot_begin_is_started_again(
-    how, noted, engine, tmp_path, monkeypatch
+    how, noted, all_cores, tmp_path, monkeypatch
 ):
     marks = tmp_path / "marks"
     marks.mkdir()

@@ -227,7 +227,7 @@ def test_the_replay_command_counts_what_it_is_asked_to(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_search_by_operations_that_was_killed_comes_to_what_a_whole_one_does(
-    engine, data, tiny_space, tmp_path
+    all_cores, data, tiny_space, tmp_path
 ):
     scheduler = yaml_of({"resource": "macs", "grace": 1e8, "eta": 1.5})
     more = {"epochs": 6, "cpus_per_trial": os.cpu_count()}

@@ -115,7 +115,7 @@ def assert_ended_once(folder: Path, halving) -> None:
 
 @pytest.mark.slow
 def test_a_halving_search_on_two_slots_killed_at_any_moment_loses_nothing(
-    engine, data, tiny_space, tmp_path, monkeypatch
+    all_cores, data, tiny_space, tmp_path, monkeypatch
 ):
     """The trials of an uninterrupted search, and the same CER of each epoch that both trained."""
     options = (tiny_space, "--data", data, *HALVED, "--cpus-per-trial", os.cpu_count() / 2)
@@ -136,7 +136,7 @@ def test_a_halving_search_on_two_slots_killed_at_any_moment_loses_nothing(
 
 @pytest.mark.slow
 def test_a_learning_search_killed_at_any_moment_agrees_with_its_study(
-    engine, data, tiny_space, tmp_path, monkeypatch
+    all_cores, data, tiny_space, tmp_path, monkeypatch
 ):
     """What is suggested afterwards may differ; nothing is missing, and nothing there twice."""
     options = (tiny_space, "--data", data, *HALVED, "--cpus-per-trial", os.cpu_count())
