@@ -62,6 +62,16 @@ def give_away(folder: Path) -> None:
             os.chown(path, NOBODY, NOBODY)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with modules that search or are slow, so that all processes end at about one time."""
+    long = {
+        item.path
+        for item in items
+        if "engine" in getattr(item, "fixturenames", ()) or item.get_closest_marker("slow")
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _private_cache(tmp_path_factory):
     """Keep the tests' recordings out of the user's cache, and each test session to itself."""

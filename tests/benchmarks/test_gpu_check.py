@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu_check import ITEMS
+from benchmarks.gpu_check import ITEMS, searching
 from benchmarks.gpu_check.check import FAILED, LEFT_OUT, PASSED, Check, read_findings
 from benchmarks.gpu_check.configs import LARGE, small_configs
 from benchmarks.gpu_check.wheels import NEEDED, needed
@@ -56,20 +56,22 @@ def test_every_item_runs_without_ray_and_optuna(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_search_is_killed_and_resumed(tmp_path):
-    code, found = gpu_check(tmp_path, "resident", "--short", "--minutes", "10", "--search")
-    (case,) = found["search"]["findings"]
-    assert (code, case["state"], case["error"]) == (0, PASSED, "")
-    assert case["values"]["trials"] == 4
-    assert case["values"]["epochs before the kill"] < case["values"]["epochs in all"]
+    findings = tmp_path / "findings.jsonl"
+    searching.run(Check(torch.device("cpu"), True, tmp_path, tmp_path, 500, findings))
+    (case,) = read_findings(findings)
+    assert (case.state, case.error) == (PASSED, "")
+    assert case.values["trials"] == 4
+    assert case.values["epochs before the kill"] < case.values["epochs in all"]
 
 
 def test_an_item_without_time_says_so_and_the_check_fails(tmp_path):
-    code, found = gpu_check(tmp_path, "decoding", "--short", "--minutes", "0.1")
-    assert code == 1 or found["decoding"]["problem"] == ""
-    states = {each["state"] for each in found["decoding"]["findings"]}
-    assert states <= {PASSED, LEFT_OUT}
+    code, found = gpu_check(tmp_path, "decoding", "--short", "--minutes", "0.1", "--search")
+    assert list(found) == ["decoding", "search"]
+    for item in found.values():
+        assert code == 1 or item["problem"] == ""
+        assert {each["state"] for each in item["findings"]} <= {PASSED, LEFT_OUT}
 
 
 def test_a_full_check_without_a_gpu_is_refused(tmp_path):

@@ -141,7 +141,7 @@ def test_a_learning_search_killed_at_any_moment_agrees_with_its_study(
     """What is suggested afterwards may differ; nothing is missing, and nothing there twice."""
     options = (tiny_space, "--data", data, *HALVED, "--cpus-per-trial", os.cpu_count())
     folder = tmp_path / "tiny-001"
-    killed_at_random(folder, (*options, "--set", "search.sampler=tpe"), lasts=12)
+    killed_at_random(folder, (*options, "--set", "search.sampler=tpe"), lasts=5)
     halving = halving_of_resumed(folder, monkeypatch)
     assert_ended_once(folder, halving)
     rows = {row["trial"]: row for row in read_trials(folder).to_pylist()}
