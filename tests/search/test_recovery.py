@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from helpers.searches import (
+    ONE_AT_ONCE,
     checkpoints_of_ray,
     epochs_so_far,
     killed,
@@ -47,14 +48,14 @@ def test_a_search_killed_again_and_again_comes_to_what_an_uninterrupted_one_does
 ):
     """The same trials, under the same numbers, with the same CER of every epoch."""
     folder = tmp_path / "tiny-001"
-    start = command(tiny_space, "--data", data, "--out", tmp_path)
+    start = command(tiny_space, "--data", data, "--out", tmp_path, *ONE_AT_ONCE)
     # Before the first snapshot, and with trials that ended since the last.
     for epochs in (1, 8, 20):
         with killed(start):
             wait_for_epochs(folder, epochs)
         end_while_saving(folder)
         start = command("--resume", folder)
-    run.resume(folder, quiet=True)
+    run.resume(folder, cpus_per_trial=1, quiet=True)
     assert results(folder) == whole
     assert checkpoints_of_ray(folder) == []
 
@@ -67,10 +68,10 @@ def test_checkpoints_that_are_deleted_on_the_way_are_never_missed(
     monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0.1")
     folder = tmp_path / "tiny-001"
     options = ("--data", data, "--out", tmp_path, "--set", "search.save_every=0.001")
-    with killed(command(tiny_space, *options)):
+    with killed(command(tiny_space, *options, *ONE_AT_ONCE)):
         wait_for_epochs(folder, 13)
         assert len(checkpoints_of_ray(folder)) < 13, "some were deleted on the way"
-    run.resume(folder, quiet=True)
+    run.resume(folder, cpus_per_trial=1, quiet=True)
     assert results(folder) == whole
     assert checkpoints_of_ray(folder) == []
     assert len(list((folder / "checkpoints").glob("[0-9]*.pt"))) == 3

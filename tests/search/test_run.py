@@ -18,6 +18,7 @@ import pytest
 import yaml
 from conftest import make_session
 from helpers.searches import (
+    ONE_AT_ONCE,
     assert_ranked_by_what_is_kept,
     refused,
     run_search,
@@ -256,7 +257,7 @@ def test_ctrl_c_ends_the_search_with_its_ranking_and_weights_and_it_goes_on(
     """The same trials as an uninterrupted search, none lost, none twice."""
     options = ("--data", data, "--epochs", 12, "--set", "search.scheduler={name: asha, grace: 3}")
     process = subprocess.Popen(
-        search_command(space, *options, "--out", tmp_path),
+        search_command(space, *options, *ONE_AT_ONCE, "--out", tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -279,7 +280,7 @@ def test_ctrl_c_ends_the_search_with_its_ranking_and_weights_and_it_goes_on(
 
 def goes_on(folder: Path, before: dict[int, dict]) -> None:
     """Resume a search, and assert that nothing is missing."""
-    run.resume(folder, quiet=True)
+    run.resume(folder, cpus_per_trial=1, quiet=True)
     after = by_trial(read_trials(folder))
     assert len(after) == 6
     for number, row in before.items():

@@ -8,7 +8,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers.searches import assert_ranked_by_what_is_kept, search_command, wait_for_epochs
+from helpers.searches import (
+    ONE_AT_ONCE,
+    assert_ranked_by_what_is_kept,
+    search_command,
+    wait_for_epochs,
+)
 
 import search.engine.ray_session
 import search.engine.tuning
@@ -64,7 +69,7 @@ def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
 
 def test_sigterm_ends_a_search_with_its_best_weights_and_says_so_at_once(data, space, tmp_path):
     """As Ctrl-C does, in ``test_run.py``."""
-    words = search_command(space, "--data", data, "--out", tmp_path)
+    words = search_command(space, "--data", data, "--out", tmp_path, *ONE_AT_ONCE)
     done = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
     folder = tmp_path / "tiny-001"
     wait_for_epochs(folder, 12, done)
