@@ -100,6 +100,7 @@ def test_trainings_that_ended_by_their_cost_are_confirmed_at_that_cost(engine, s
     assert pyarrow.parquet.read_table(run / "confirm.parquet")["trainings"].to_pylist() == [2]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_winners_are_trained_again_compared_and_extended(engine, searched):
     printed = run_search(searched, "--confirm", 2, "--repeats", 2)

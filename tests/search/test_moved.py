@@ -75,26 +75,30 @@ def assert_went_on(folder: Path, trials: int) -> None:
     assert epochs == [(trial, epoch) for trial in range(trials) for epoch in (1, 2)]
 
 
-def test_copies_go_on_where_they_lie_and_leave_the_original_alone(original, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "copy", "named"),
+    [
+        ("L\u00e4ufe von Anna/tiny #1? 50%", shutil.copytree, "by a link"),
+        pytest.param("links/tiny", by_hard_links, "by its path", marks=pytest.mark.slow),
+        pytest.param("stored/renamed", by_a_store, "by its path", marks=pytest.mark.slow),
+    ],
+)
+def test_copies_go_on_where_they_lie_and_leave_the_original_alone(
+    name, copy, named, original, tmp_path, monkeypatch
+):
     """Copied in every way, named in every way: with odd letters, relative, and by a link."""
     before = hashes(original)
-    ways = {
-        tmp_path / "L\u00e4ufe von Anna" / "tiny #1? 50%": shutil.copytree,
-        tmp_path / "links" / "tiny": by_hard_links,
-        tmp_path / "stored" / "renamed": by_a_store,
-    }
+    copied, link = tmp_path / name, tmp_path / "link"
+    copy(original, copied)
+    link.symlink_to(copied)
+    lock = copied / "study.journal.lock"  # of a process that was killed as it wrote
+    lock.symlink_to(tmp_path / "nowhere")
     monkeypatch.chdir(tmp_path)
-    for number, (copied, copy) in enumerate(ways.items()):
-        copy(original, copied)
-        link = tmp_path / f"link{number}"
-        link.symlink_to(copied)
-        lock = copied / "study.journal.lock"  # of a process that was killed as it wrote
-        lock.symlink_to(tmp_path / "nowhere")
-        run.resume(copied.relative_to(tmp_path) if number else link, add_trials=1, quiet=True)
-        assert_went_on(copied, 3)
-        assert (copied / ".ray" / "0002").is_dir(), "Ray's own files are there as well"
-        assert not lock.is_symlink()
-        assert hashes(original) == before
+    run.resume(link if named == "by a link" else Path(name), add_trials=1, quiet=True)
+    assert_went_on(copied, 3)
+    assert (copied / ".ray" / "0002").is_dir(), "Ray's own files are there as well"
+    assert not lock.is_symlink()
+    assert hashes(original) == before
 
 
 @pytest.mark.slow

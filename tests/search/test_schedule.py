@@ -334,6 +334,7 @@ def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(
     assert len(kept) <= TRIALS, "one checkpoint of a trial at most"
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_resumes_with_its_rungs_and_its_paused_trials_paused(
     workers, tmp_path
 ):

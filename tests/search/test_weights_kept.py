@@ -81,6 +81,7 @@ def test_sigterm_ends_a_search_with_its_best_weights_and_says_so_at_once(data, s
     assert_ranked_by_what_is_kept(folder)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_search_that_fails_costs_no_weights(
     engine, data, space, tmp_path, monkeypatch
 ):
