@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from benchmarks.__main__ import app
 from benchmarks.gpu_check import ITEMS, searching
 from benchmarks.gpu_check.check import FAILED, LEFT_OUT, PASSED, Check, read_findings
 from benchmarks.gpu_check.configs import LARGE, small_configs
@@ -20,19 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def gpu_check(folder: Path, *options: str) -> tuple[int, dict]:
-    """Run the command; return its exit code and what it found, by item."""
-    command = [sys.executable, "-m", "benchmarks", "gpu-check", *options, "--device", "cpu"]
-    done = subprocess.run(
-        [*command, "--out", str(folder / "out")],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run the command; return its exit code and what it found, by item, each in its process."""
+    words = ["gpu-check", *options, "--device", "cpu", "--out", str(folder / "out")]
+    done = CliRunner().invoke(app, words)
     path = folder / "out" / "gpu-check.json"
-    assert path.is_file(), done.stdout + done.stderr
-    return done.returncode, json.loads(path.read_text())["items"]
+    assert path.is_file(), done.output
+    return done.exit_code, json.loads(path.read_text())["items"]
 
 
 EVERY_ITEM = """
@@ -93,10 +88,9 @@ def test_an_item_without_time_says_so_and_the_check_fails(tmp_path):
     assert "decoding" in (tmp_path / "out" / "gpu-check.txt").read_text()
 
 
-def test_a_full_check_without_a_gpu_is_refused(tmp_path):
-    command = [sys.executable, "-m", "benchmarks", "gpu-check", "--device", "cpu"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+def test_a_full_check_without_a_gpu_is_refused():
+    done = CliRunner().invoke(app, ["gpu-check", "--device", "cpu"])
+    assert done.exit_code == 2
     assert "--short" in done.stderr
 
 

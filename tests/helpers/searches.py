@@ -76,7 +76,7 @@ def wait_until(seen: Callable[[], object], what: str, seconds: float = 300) -> N
     deadline = time.monotonic() + seconds
     while not seen():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def results(folder: Path) -> dict[int, tuple]:
