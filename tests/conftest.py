@@ -145,7 +145,7 @@ class Cores:
 
         if (cores := (os.cpu_count() or 1) - 1) > 0:
             self.kept = placement_group([{"CPU": cores}])
-            assert self.kept.wait(60), "a search of an earlier test still has its cores"
+            assert self.kept.wait(120), "a search of an earlier test still has its cores"
 
     def give_back(self) -> None:
         from ray.util.placement_group import remove_placement_group

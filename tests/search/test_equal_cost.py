@@ -229,7 +229,7 @@ def test_the_replay_command_counts_what_it_is_asked_to(tmp_path):
 def test_a_search_by_operations_that_was_killed_comes_to_what_a_whole_one_does(
     all_cores, data, tiny_space, tmp_path
 ):
-    scheduler = yaml_of({"resource": "macs", "grace": 1e8, "eta": 1.5})
+    scheduler = yaml_of({"resource": "macs", "grace": 6e7, "eta": 1.5})
     more = {"epochs": 6, "cpus_per_trial": os.cpu_count()}
     overrides = [f"search.scheduler={scheduler}"]
     out = tmp_path / "whole"
