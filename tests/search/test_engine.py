@@ -168,13 +168,8 @@ class OnceBrokenTrial(IdleTrial):
         super()._start(checkpoint)
 
 
-@pytest.mark.parametrize(
-    ("how", "noted"),
-    [
-        ("raises", "Stale file handle"),
-        pytest.param("hangs", "died", marks=pytest.mark.slow),  # its process is ended, and so dies
-    ],
-)
+@pytest.mark.slow  # as one dies in test_faults.py; the process of one that hangs is ended
+@pytest.mark.parametrize(("how", "noted"), [("raises", "Stale file handle"), ("hangs", "died")])
 def test_a_trial_that_a_used_process_cannot_begin_is_started_again(
     how, noted, all_cores, tmp_path, monkeypatch
 ):

@@ -122,14 +122,21 @@ def test_a_run_that_was_moved_goes_on_again_and_is_confirmed(original, tmp_path)
         run.resume(third / "confirm", quiet=True)
 
 
-def test_old_and_odd_facts_of_a_run_are_named_with_their_file(original, tmp_path, session_paths):
+def lacking(facts: dict) -> dict:
+    """Return the facts of an old run, which do not say which sessions it had."""
+    return {key: facts[key] for key in facts.keys() - {"split"}}
+
+
+def test_old_and_odd_facts_of_a_run_are_named_with_their_file(original, tmp_path):
     folder = tmp_path / "tiny-001"
     shutil.copytree(original, folder)
     opened = RunFolder.open(folder)
     facts = opened.read_environment()
-    lacking = {key: facts[key] for key in facts.keys() - {"split"}}
     for odd, said in (
-        (lacking, "environment.json: split.train: is missing, so it does not say which sessions"),
+        (
+            lacking(facts),
+            "environment.json: split.train: is missing, so it does not say which sessions",
+        ),
         ({**facts, "split": ["s0"]}, "environment.json: split: must be an object"),
         ({**facts, "resources_per_trial": 2}, "resources_per_trial: must be an object"),
     ):
@@ -140,7 +147,14 @@ def test_old_and_odd_facts_of_a_run_are_named_with_their_file(original, tmp_path
     (folder / "environment.json").write_text("[1, 2]")
     with pytest.raises(ValueError, match=r"environment.json: must be a JSON object"):
         confirm_winners(folder, quiet=True)
-    opened.write_environment(lacking)
+
+
+@pytest.mark.slow
+def test_the_sessions_of_an_old_run_are_taken_for_others(original, tmp_path, session_paths):
+    folder = tmp_path / "tiny-001"
+    shutil.copytree(original, folder)
+    opened = RunFolder.open(folder)
+    opened.write_environment(lacking(opened.read_environment()))
     earlier = yaml.safe_load(SPACE)["search"] | {"trials": 3}
     space = tmp_path / "tiny.yaml"
     space.write_text(yaml.safe_dump(yaml.safe_load(SPACE) | {"search": earlier}))
