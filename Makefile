@@ -31,7 +31,8 @@ test-all: $(TEST_READY)
 	$(PYTEST) -m "not cluster"
 
 test-cluster: $(TEST_READY)
-	$(BIN)/python -m pytest tests/cluster -m cluster -rs
+	$(PYTEST) tests/cluster -m "cluster and not alone" -rs
+	$(BIN)/python -m pytest tests/cluster -m alone -rs
 
 check: lint test-all
 

@@ -62,6 +62,16 @@ def give_away(folder: Path) -> None:
             os.chown(path, NOBODY, NOBODY)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with modules that search or are slow, so that all processes end at about one time."""
+    long = {
+        item.path
+        for item in items
+        if "engine" in getattr(item, "fixturenames", ()) or item.get_closest_marker("slow")
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _private_cache(tmp_path_factory):
     """Keep the tests' recordings out of the user's cache, and each test session to itself."""
@@ -121,16 +131,48 @@ def session_paths(tmp_path_factory) -> list[Path]:
     return paths
 
 
+class Cores:
+    """Keeps the cores of a Ray but one, so that a search trains one trial at a time."""
+
+    def __init__(self) -> None:
+        from ray.util.placement_group import PlacementGroup
+
+        self.kept: PlacementGroup | None = None
+        self.keep()
+
+    def keep(self) -> None:
+        from ray.util.placement_group import placement_group
+
+        if (cores := (os.cpu_count() or 1) - 1) > 0:
+            self.kept = placement_group([{"CPU": cores}])
+            assert self.kept.wait(120), "a search of an earlier test still has its cores"
+
+    def give_back(self) -> None:
+        from ray.util.placement_group import remove_placement_group
+
+        if self.kept is not None:
+            remove_placement_group(self.kept)
+
+
 @pytest.fixture(scope="session")
-def engine(_private_cache) -> Iterator[None]:
+def engine(_private_cache) -> Iterator[Cores]:
     """Ray, started once for all searches that run in this process.
 
-    A start takes five processor seconds. What must start its own Ray runs in a process of its own.
+    A start takes five processor seconds, and so does each further trial at once. What must start
+    its own Ray runs in a process of its own.
     """
     from search.engine.ray_session import engine
 
     with engine(None, None):
-        yield
+        yield Cores()
+
+
+@pytest.fixture
+def all_cores(engine) -> Iterator[None]:
+    """That Ray with all cores of the machine, for a test that trains several trials at once."""
+    engine.give_back()
+    yield
+    engine.keep()
 
 
 @pytest.fixture(scope="session")

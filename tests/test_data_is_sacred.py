@@ -150,6 +150,8 @@ def test_pictures_are_drawn_whatever_a_matplotlibrc_asks_for(place):
     )
     code = (
         "from typer.testing import CliRunner; from search.__main__ import app; import matplotlib\n"
+        "from search.report import figures\n"
+        "figures.FIGURES = dict(list(figures.FIGURES.items())[:1])\n"
         "for line in ('sessions inspect data/s0.hdf5 --plot new.png',\n"
         "    'simulate curves.csv --scheduler none --repeats 2 --figure new.pdf',\n"
         "    'report run-001 --quiet', 'evaluate run-001 --device cpu'):\n"

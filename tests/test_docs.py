@@ -177,43 +177,34 @@ def run_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
+BUILT = """
+import sys
+import numpy as np
+from typer.testing import CliRunner
+from emgmodels.network.show import app
+from search.space import load_space
+from search.space.draws import RandomDraw
+
+done = CliRunner().invoke(app, sys.argv[1:])
+print(done.exit_code, done.output)
+space, rng = load_space("gated.yaml"), np.random.default_rng(0)
+assert space.check(samples=5).share == 1
+print({space.suggest(RandomDraw(rng)).model.encoder.order for _ in range(20)})
+"""
+
+
 def test_the_stage_of_the_worked_example_is_built_and_searched(extended):
-    line = "gated:2 gru:1 @16ch"
-    built = run_in(extended, sys.executable, "-m", "emgmodels.factory", line)
-    assert built.returncode == 0, built.stderr
-    assert re.search(r"gated .*500 x 768", built.stdout)
     *_, space = blocks(ROOT / "docs" / "extend.md", "yaml")
     (extended / "gated.yaml").write_text(space)
-    program = (
-        "import numpy as np; from search.space import load_space\n"
-        "from search.space.draws import RandomDraw\n"
-        "space, rng = load_space('gated.yaml'), np.random.default_rng(0)\n"
-        "assert space.check(samples=5).share == 1\n"
-        "print({space.suggest(RandomDraw(rng)).model.encoder.order for _ in range(20)})"
-    )
-    found = run_in(extended, sys.executable, "-c", program)
+    found = run_in(extended, sys.executable, "-c", BUILT, "gated:2 gru:1 @16ch")
     assert found.returncode == 0, found.stderr
+    assert re.search(r"gated .*500 x 768", found.stdout)
     assert "('gated', 'recurrent')" in found.stdout
     assert "('recurrent', 'gated')" in found.stdout
 
 
-@pytest.mark.parametrize("which", ["margin", "my_search.py:Margin"])
-def test_the_scheduler_of_the_worked_example_is_replayed(extended, which):
-    rows = ["run,epoch,val_cer,val_loss"]
-    for run in range(10):
-        rows += [f"{run},{e},{(6 + run) * 10 / e},{(6 + run) / e}" for e in range(1, 13)]
-    (extended / "curves.csv").write_text("\n".join(rows))
-    _, own = blocks(ROOT / "docs" / "extend.md", "python")
-    (extended / "my_search.py").write_text(own)
-    [line] = [words for words in commands(ROOT / "docs" / "extend.md") if which in words]
-    done = run_in(extended, sys.executable, *line[1:], "--repeats", "5", "--trials", "8")
-    assert done.returncode == 0, done.stderr
-    assert f"{which} grace 3" in done.stdout
-    assert float(re.search(r"([\d.]+) %", done.stdout)[1]) < 80
-
-
-OPTION = """
-import sys
+REPLAYS = """
+import json, sys
 from typer.testing import CliRunner
 from search.engine.schedulers import make_scheduler
 from search.simulate.__main__ import app
@@ -223,7 +214,10 @@ def replay(*words):
     done = CliRunner().invoke(app, [*words, "--repeats", "5", "--trials", "8"])
     print(done.exit_code, done.output)
 
-replay(*sys.argv[1:], "--scheduler", "asha")
+margin, own, patience = json.loads(sys.argv[1])
+replay(*margin)
+replay(*own)
+replay(*patience, "--scheduler", "asha")
 for wrong in ("{name: asha, patience: 0}", "{name: median, patience: 2}"):
     replay("curves.csv", "--scheduler", wrong)
 space = load_space("space.yaml")
@@ -233,23 +227,29 @@ print("patience", scheduler.halving.patience, space.resolved()["search"]["schedu
 """
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_the_scheduler_option_of_the_worked_example_is_validated_and_replayed(extended):
+def test_schedulers_and_the_option_of_the_worked_example_are_replayed(extended):
     rows = ["run,epoch,val_cer,val_loss"]
     for run in range(10):
         rows += [f"{run},{e},{(6 + run) * 10 / e},{(6 + run) / e}" for e in range(1, 13)]
     (extended / "curves.csv").write_text("\n".join(rows))
+    _, own = blocks(ROOT / "docs" / "extend.md", "python")
+    (extended / "my_search.py").write_text(own)
     (extended / "space.yaml").write_text("search: {scheduler: {name: asha, patience: 2}}")
-    [line] = [words for words in commands(ROOT / "docs" / "extend.md") if "patience" in str(words)]
-    done = run_in(extended, sys.executable, "-c", OPTION, *line[3:])
+    page = commands(ROOT / "docs" / "extend.md")
+    which = ("margin", "my_search.py:Margin", "{name: asha, patience: 2}")
+    lines = [line[3:] for name in which for line in page if name in line]
+    done = run_in(extended, sys.executable, "-c", REPLAYS, json.dumps(lines))
     assert done.returncode == 0, done.stderr
     for said in (
+        *("\nmargin grace 3", "\nmy_search.py:Margin grace 3"),
         *("asha grace 3 eta 3 by both patience 2 ", "asha grace 3 eta 3 by both  "),
         *("error: scheduler 'asha': patience: ", "'median' has no option 'patience'"),
         *("patience 2 {'name': 'asha',", "'patience': 2}"),
     ):
         assert said in done.stdout, done.stdout
+    trained = re.findall(r"^\S*(?:margin|Margin) grace 3.*?([\d.]+) %", done.stdout, re.M)
+    assert len(trained) == 2
+    assert all(float(share) < 80 for share in trained)
 
 
 RANKINGS = """

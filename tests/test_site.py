@@ -20,6 +20,7 @@ def cells() -> list[str]:
     return ["".join(cell["source"]) for cell in found if cell["cell_type"] == "code"]
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_warnings_fetches_nothing_and_all_can_read_it(tmp_path):
     pytest.importorskip("mkdocs", reason="mkdocs-material is not installed: make docs")
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]

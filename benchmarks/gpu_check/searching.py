@@ -63,7 +63,8 @@ def _options(check: Check, trials: int, epochs: int) -> list[str]:
     """Return the space and what it is searched on: full-size models on a GPU, else the demo."""
     wanted = [str(SPACE), "--trials", str(trials), "--epochs", str(epochs)]
     if not check.on_gpu:
-        return [*wanted, "--set", "typist.sessions=3", "--set", "typist.minutes=0.5"]
+        one = ["--cpus-per-trial", str(os.cpu_count())]  # at once: each starts a process
+        return [*wanted, *one, "--set", "typist.sessions=3", "--set", "typist.minutes=0.5"]
     files = data.typed_files(check, 5, 1.0)
     share = ["--gpus-per-trial", str(SHARE), "--cpus-per-trial", "1"]
     return [*wanted, "--data", str(files[0].parent), *share]

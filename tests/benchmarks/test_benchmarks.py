@@ -21,6 +21,8 @@ SEVERAL_PROCESSES = ("trials", "scale", "trial_start", "second_trial", "threads"
     ],
 )
 def test_a_short_run_finds_fast_and_plain_alike(name, engine, tmp_path, request):
+    if name in ("trial_start", "second_trial"):
+        request.getfixturevalue("all_cores")
     if name == "beam_search":
         request.getfixturevalue("kenlm")
     out = tmp_path / "out.json"

@@ -89,14 +89,8 @@ def test_a_resumed_training_has_the_numbers_of_an_uninterrupted_one(data, tmp_pa
         assert np.array_equal(before.best_windows, after.best_windows)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        "conv1d:2(channels=24,kernel=5,stride=2) gru:1(hidden=24) hop:32 mlp:16",
-        "gru:1(hidden=32) hop:64 mlp:16 @8ch:contiguous",
-    ],
-)
-def test_strides_and_chosen_electrodes_learn(data, model):
+def test_strides_and_chosen_electrodes_learn(data):
+    model = "conv1d:2(channels=24,kernel=5,stride=2) gru:1(hidden=24) hop:32 mlp:16 @8ch:contiguous"
     config = small(epochs=14, learning_rate=1e-2, aligned_start={"epochs": 14})
     config = config.model_copy(update={"model": parse_notation(model)})
     results = list(fit(config, *data))

@@ -20,6 +20,9 @@ from emgmodels.checkpoints.weights import weights_hash
 from search.results.folder import RunFolder
 from search.results.reading import read_curves, read_trials
 
+ONE_AT_ONCE = ("--cpus-per-trial", 1.5)
+"""One trial at once on two cores, with one thread: each further one starts a process."""
+
 
 def search_command(*arguments: object) -> list[str]:
     """Return the words of ``python -m search.run`` with these arguments."""
@@ -73,7 +76,7 @@ def wait_until(seen: Callable[[], object], what: str, seconds: float = 300) -> N
     deadline = time.monotonic() + seconds
     while not seen():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def results(folder: Path) -> dict[int, tuple]:

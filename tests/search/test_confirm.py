@@ -100,6 +100,7 @@ def test_trainings_that_ended_by_their_cost_are_confirmed_at_that_cost(engine, s
     assert pyarrow.parquet.read_table(run / "confirm.parquet")["trainings"].to_pylist() == [2]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_winners_are_trained_again_compared_and_extended(engine, searched):
     printed = run_search(searched, "--confirm", 2, "--repeats", 2)
@@ -133,11 +134,11 @@ def test_winners_are_trained_again_compared_and_extended(engine, searched):
     elsewhere.mkdir()
     for session in list(searched.parent.glob("*.hdf5")):
         session.rename(elsewhere / session.name)
-    here = ("--data", elsewhere, "--cpus-per-trial", 1.5)
+    here = ("--data", elsewhere, "--cpus-per-trial", 0.8)
     printed = run_search(searched, "--confirm", 2, "--repeats", 3, *here)
     facts = RunFolder.open(searched / "confirm").read_environment()
     assert facts["split"]["train"] == [str(elsewhere / "s0.hdf5")]
-    assert facts["resources_per_trial"] == {"cpus": 1.5, "gpus": 0.0}
+    assert facts["resources_per_trial"] == {"cpus": 0.8, "gpus": 0.0}
     assert "3 trainings to the end" in printed  # the one cut off, and a third seed for both
     after = {row["trial"]: row for row in read_trials(searched / "confirm").to_pylist()}
     assert {number: after[number]["seconds"] for number in range(3)} == kept

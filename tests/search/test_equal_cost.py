@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import subprocess
 from dataclasses import replace
 
 import optuna
@@ -227,19 +226,22 @@ def test_the_replay_command_counts_what_it_is_asked_to(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_search_by_operations_that_was_killed_comes_to_what_a_whole_one_does(
-    data, tiny_space, tmp_path
+    all_cores, data, tiny_space, tmp_path
 ):
-    scheduler = yaml_of({"resource": "macs", "grace": 1e8, "eta": 1.5})
-    options = (tiny_space, "--data", data, "--epochs", 12, "--cpus-per-trial", os.cpu_count())
-    options = (*options, "--set", f"search.scheduler={scheduler}", "--quiet")
+    scheduler = yaml_of({"resource": "macs", "grace": 6e7, "eta": 1.5})
+    more = {"epochs": 6, "cpus_per_trial": os.cpu_count()}
+    overrides = [f"search.scheduler={scheduler}"]
+    out = tmp_path / "whole"
+    run.search(tiny_space, data=data, out=out, overrides=overrides, quiet=True, **more)
+    options = ("--data", data, "--epochs", 6, "--cpus-per-trial", os.cpu_count(), "--quiet")
     often = os.environ | {"TUNE_GLOBAL_CHECKPOINT_S": "0.1"}
-    subprocess.run(search_command(*options, "--out", tmp_path / "whole"), check=True)
     folder = tmp_path / "killed" / "tiny-001"
-    with killed(search_command(*options, "--out", tmp_path / "killed"), often):
-        wait_for_epochs(folder, 12)
+    start = search_command(tiny_space, *options, "--set", *overrides, "--out", folder.parent)
+    with killed(start, often):
+        wait_for_epochs(folder, 8)
         wait_until(lambda: list(folder.glob(".ray/experiment_state-*.json")), "a snapshot")
-    subprocess.run(search_command("--resume", folder, "--quiet"), check=True)
-    assert results(folder) == results(tmp_path / "whole" / "tiny-001")
+    run.resume(folder, quiet=True)
+    assert results(folder) == results(out / "tiny-001")
     rows = read_trials(folder).to_pylist()
     assert {row["state"] for row in rows} == {"complete", "stopped"}
     assert any(" MACs: rank " in row["reason"] for row in rows)

@@ -64,7 +64,7 @@ def test_a_trial_whose_process_is_killed_or_hangs_is_started_again(
     how, data, tiny_space, whole, tmp_path
 ):
     Saboteur(tmp_path / "tiny-001", functools.partial(signal_a_trial, how))
-    hangs = ["search.hang_after=30"] if how == signal.SIGSTOP else []
+    hangs = ["search.hang_after=15"] if how == signal.SIGSTOP else []
     run.search(tiny_space, data=data, out=tmp_path, overrides=hangs, quiet=True)
     noted = list((tmp_path / "tiny-001" / "failures").iterdir())
     assert noted  # on a busy machine one that is slow may be taken for hung
@@ -91,7 +91,7 @@ def test_trials_that_ray_ends_for_want_of_memory_are_failed_and_the_search_goes_
     folder = tmp_path / "tiny-001"
     short = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
     done = subprocess.run(
-        search_command(tiny_space, "--data", data, "--out", tmp_path, "--trials", 2, "--quiet"),
+        search_command(tiny_space, "--data", data, "--out", tmp_path, "--trials", 1, "--quiet"),
         capture_output=True,
         text=True,
         env={**os.environ, **short},
@@ -99,14 +99,12 @@ def test_trials_that_ray_ends_for_want_of_memory_are_failed_and_the_search_goes_
     )
     reason = "out of memory: Ray ended its process before the machine ran out, 3 times"
     assert done.returncode == 1
-    assert f"none of 2 trials could be trained; 2 of them: {reason}" in done.stderr
-    assert [row["reason"] for row in read_trials(folder).to_pylist()] == [reason] * 2
-    run.resume(folder, add_trials=3, quiet=True)
+    assert f"none of 1 trials could be trained; 1 of them: {reason}" in done.stderr
+    assert [row["reason"] for row in read_trials(folder).to_pylist()] == [reason]
+    run.resume(folder, add_trials=1, quiet=True)
     found = results(folder)
-    assert [found[number][1] for number in range(2)] == ["failed"] * 2
-    assert {number: found[number] for number in range(2, 5)} == {
-        number: whole[number] for number in range(2, 5)
-    }
+    assert found[0][1] == "failed"
+    assert found[1] == whole[1]
 
 
 @pytest.mark.slow

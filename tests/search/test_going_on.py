@@ -74,9 +74,9 @@ def test_trials_added_later_and_elsewhere_are_those_of_a_longer_search(
     here.rename(there)
     with pytest.raises(ValueError, match="training sessions are missing; say with --data DIR"):
         run.resume(folder, add_trials=1, quiet=True)
-    run.resume(folder, data=there, add_trials=1, cpus_per_trial=1.5, quiet=True)
+    run.resume(folder, data=there, add_trials=1, cpus_per_trial=0.8, quiet=True)
     facts = RunFolder.open(folder).read_environment()
-    assert facts["resources_per_trial"] == {"cpus": 1.5, "gpus": 0.0}
+    assert facts["resources_per_trial"] == {"cpus": 0.8, "gpus": 0.0}
     files = [path for subset in ("train", "val", "test") for path in facts["split"][subset]]
     assert {Path(path).parent for path in files} == {there}
     with pytest.raises(ValueError, match="--cpus-per-trial 999: this machine has"):

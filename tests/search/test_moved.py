@@ -77,26 +77,30 @@ def assert_went_on(folder: Path, trials: int) -> None:
     assert epochs == [(trial, epoch) for trial in range(trials) for epoch in (1, 2)]
 
 
-def test_copies_go_on_where_they_lie_and_leave_the_original_alone(original, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "copy", "named"),
+    [
+        ("L\u00e4ufe von Anna/tiny #1? 50%", shutil.copytree, "by a link"),
+        pytest.param("links/tiny", by_hard_links, "by its path", marks=pytest.mark.slow),
+        pytest.param("stored/renamed", by_a_store, "by its path", marks=pytest.mark.slow),
+    ],
+)
+def test_copies_go_on_where_they_lie_and_leave_the_original_alone(
+    name, copy, named, original, tmp_path, monkeypatch
+):
     """Copied in every way, named in every way: with odd letters, relative, and by a link."""
     before = hashes(original)
-    ways = {
-        tmp_path / "L\u00e4ufe von Anna" / "tiny #1? 50%": shutil.copytree,
-        tmp_path / "links" / "tiny": by_hard_links,
-        tmp_path / "stored" / "renamed": by_a_store,
-    }
+    copied, link = tmp_path / name, tmp_path / "link"
+    copy(original, copied)
+    link.symlink_to(copied)
+    lock = copied / "study.journal.lock"  # of a process that was killed as it wrote
+    lock.symlink_to(tmp_path / "nowhere")
     monkeypatch.chdir(tmp_path)
-    for number, (copied, copy) in enumerate(ways.items()):
-        copy(original, copied)
-        link = tmp_path / f"link{number}"
-        link.symlink_to(copied)
-        lock = copied / "study.journal.lock"  # of a process that was killed as it wrote
-        lock.symlink_to(tmp_path / "nowhere")
-        run.resume(copied.relative_to(tmp_path) if number else link, add_trials=1, quiet=True)
-        assert_went_on(copied, 3)
-        assert (copied / ".ray" / "0002").is_dir(), "Ray's own files are there as well"
-        assert not lock.is_symlink()
-        assert hashes(original) == before
+    run.resume(link if named == "by a link" else Path(name), add_trials=1, quiet=True)
+    assert_went_on(copied, 3)
+    assert (copied / ".ray" / "0002").is_dir(), "Ray's own files are there as well"
+    assert not lock.is_symlink()
+    assert hashes(original) == before
 
 
 @pytest.mark.slow
@@ -120,14 +124,21 @@ def test_a_run_that_was_moved_goes_on_again_and_is_confirmed(original, tmp_path)
         run.resume(third / "confirm", quiet=True)
 
 
-def test_old_and_odd_facts_of_a_run_are_named_with_their_file(original, tmp_path, session_paths):
+def lacking(facts: dict) -> dict:
+    """Return the facts of an old run, which do not say which sessions it had."""
+    return {key: facts[key] for key in facts.keys() - {"split"}}
+
+
+def test_old_and_odd_facts_of_a_run_are_named_with_their_file(original, tmp_path):
     folder = tmp_path / "tiny-001"
     shutil.copytree(original, folder)
     opened = RunFolder.open(folder)
     facts = opened.read_environment()
-    lacking = {key: facts[key] for key in facts.keys() - {"split"}}
     for odd, said in (
-        (lacking, "environment.json: split.train: is missing, so it does not say which sessions"),
+        (
+            lacking(facts),
+            "environment.json: split.train: is missing, so it does not say which sessions",
+        ),
         ({**facts, "split": ["s0"]}, "environment.json: split: must be an object"),
         ({**facts, "resources_per_trial": 2}, "resources_per_trial: must be an object"),
     ):
@@ -138,7 +149,14 @@ def test_old_and_odd_facts_of_a_run_are_named_with_their_file(original, tmp_path
     (folder / "environment.json").write_text("[1, 2]")
     with pytest.raises(ValueError, match=r"environment.json: must be a JSON object"):
         confirm_winners(folder, quiet=True)
-    opened.write_environment(lacking)
+
+
+@pytest.mark.slow
+def test_the_sessions_of_an_old_run_are_taken_for_others(original, tmp_path, session_paths):
+    folder = tmp_path / "tiny-001"
+    shutil.copytree(original, folder)
+    opened = RunFolder.open(folder)
+    opened.write_environment(lacking(opened.read_environment()))
     earlier = yaml.safe_load(SPACE)["search"] | {"trials": 3}
     space = tmp_path / "tiny.yaml"
     space.write_text(yaml.safe_dump(yaml.safe_load(SPACE) | {"search": earlier}))

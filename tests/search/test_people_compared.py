@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.csv
 import pytest
 from conftest import make_session
+from helpers.searches import killed, wait_until
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
@@ -76,10 +75,18 @@ def table_of(run: Path) -> list[dict]:
     return pyarrow.csv.read_csv(run / "people" / "people.csv").to_pylist()
 
 
-def test_people_of_the_splits_test_role_are_compared(engine, made, run):
+@pytest.fixture(scope="module")
+def compared(engine, made, tmp_path_factory) -> Path:
+    """A copy of it whose winner was compared on the split's other people, undisturbed."""
+    run = tmp_path_factory.mktemp("compared") / "run-001"
+    shutil.copytree(made / "run-001", run)
+    compare_people(run, data=made / "data", minutes=(0.07,), quiet=True)
+    return run
+
+
+def test_people_of_the_splits_test_role_are_compared(compared):
     """Each way on each amount; and nothing is trained or opened a second time."""
-    table = compare_people(run, data=made / "data", minutes=(0.07,), quiet=True)
-    rows = table.to_pylist()
+    run, rows = compared, table_of(compared)
     ways = ["zero-shot", *("own sessions", "fine-tuned") * 2]
     assert [(row["user"], row["way"]) for row in rows] == [(u, w) for u in USERS[1:] for w in ways]
     assert {row["sessions"] for row in rows} == {"ben-2", "carl-2"}
@@ -94,7 +101,8 @@ def test_people_of_the_splits_test_role_are_compared(engine, made, run):
         assert (run / "people" / name).stat().st_size
     before = (run / "people" / "trials.parquet").read_bytes()
     # Where the sessions are is known from the first time.
-    assert compare_people(run, minutes=(0.07,), quiet=True).to_pylist() == rows
+    compare_people(run, minutes=(0.07,), quiet=True)
+    assert table_of(run) == rows
     assert (run / "people" / "trials.parquet").read_bytes() == before
     assert len(json.loads((run / "evaluation.json").read_text())) == 1
 
@@ -242,23 +250,18 @@ def test_means_are_over_people():
 
 
 @pytest.mark.slow
-def test_a_killed_comparison_goes_on_to_the_undisturbed_table(made, tmp_path):
-    words = ["--data", str(made / "data"), "--minutes", "0.07", "--quiet"]
-    whole, killed = (tmp_path / name / "run-001" for name in ("whole", "killed"))
-    for run in (whole, killed):
-        shutil.copytree(made / "run-001", run)
-    command = [sys.executable, "-m", "search.people"]
-    subprocess.run([*command, str(whole), *words], check=True, timeout=300)
-    process = subprocess.Popen([*command, str(killed), *words], start_new_session=True)
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None:
-        rows = killed / "people" / ".trials.rows"
-        if rows.is_file() and b'"complete"' in rows.read_bytes():
-            break
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    subprocess.run([*command, str(killed), *words], check=True, timeout=300)
-    assert table_of(killed) == table_of(whole)
-    assert len(table_of(whole)) == 10
-    assert len(json.loads((killed / "evaluation.json").read_text())) == 1
+@pytest.mark.timeout(600)
+def test_a_killed_comparison_goes_on_to_the_undisturbed_table(made, run, compared):
+    words = (run, "--data", made / "data", "--minutes", "0.07", "--quiet")
+
+    def trained() -> bool:
+        with contextlib.suppress(ValueError, OSError):  # before the first result
+            return "complete" in read_trials(run / "people")["state"].to_pylist()
+        return False
+
+    with killed([sys.executable, "-m", "search.people", *map(str, words)]):
+        wait_until(trained, "a training")
+    compare_people(run, data=made / "data", minutes=(0.07,), quiet=True)
+    assert table_of(run) == table_of(compared)
+    assert len(table_of(run)) == 10
+    assert len(json.loads((run / "evaluation.json").read_text())) == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from helpers.searches import (
+    ONE_AT_ONCE,
     checkpoints_of_ray,
     epochs_so_far,
     killed,
@@ -42,23 +43,19 @@ def end_while_saving(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "moments",
-    [(14,), (1, 8, 20)],
-    ids=["once", "again and again"],
-)
-def test_a_search_killed_at_any_moment_comes_to_what_an_uninterrupted_one_does(
-    moments, data, tiny_space, whole, tmp_path
+def test_a_search_killed_again_and_again_comes_to_what_an_uninterrupted_one_does(
+    data, tiny_space, whole, tmp_path
 ):
     """The same trials, under the same numbers, with the same CER of every epoch."""
     folder = tmp_path / "tiny-001"
-    start = command(tiny_space, "--data", data, "--out", tmp_path)
-    for epochs in moments:  # before the first snapshot, and with trials that ended since the last
+    start = command(tiny_space, "--data", data, "--out", tmp_path, *ONE_AT_ONCE)
+    # Before the first snapshot, and with trials that ended since the last.
+    for epochs in (1, 8, 20):
         with killed(start):
             wait_for_epochs(folder, epochs)
         end_while_saving(folder)
         start = command("--resume", folder)
-    run.resume(folder, quiet=True)
+    run.resume(folder, cpus_per_trial=1, quiet=True)
     assert results(folder) == whole
     assert checkpoints_of_ray(folder) == []
 
@@ -71,13 +68,10 @@ def test_checkpoints_that_are_deleted_on_the_way_are_never_missed(
     monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0.1")
     folder = tmp_path / "tiny-001"
     options = ("--data", data, "--out", tmp_path, "--set", "search.save_every=0.001")
-    start = command(tiny_space, *options)
-    for epochs in (8, 17):
-        with killed(start):
-            wait_for_epochs(folder, epochs)
-            assert len(checkpoints_of_ray(folder)) < epochs, "some were deleted on the way"
-        start = command("--resume", folder)
-    run.resume(folder, quiet=True)
+    with killed(command(tiny_space, *options, *ONE_AT_ONCE)):
+        wait_for_epochs(folder, 13)
+        assert len(checkpoints_of_ray(folder)) < 13, "some were deleted on the way"
+    run.resume(folder, cpus_per_trial=1, quiet=True)
     assert results(folder) == whole
     assert checkpoints_of_ray(folder) == []
     assert len(list((folder / "checkpoints").glob("[0-9]*.pt"))) == 3
@@ -122,7 +116,7 @@ def assert_ended_once(folder: Path, halving) -> None:
 
 @pytest.mark.slow
 def test_a_halving_search_on_two_slots_killed_at_any_moment_loses_nothing(
-    engine, data, tiny_space, tmp_path, monkeypatch
+    all_cores, data, tiny_space, tmp_path, monkeypatch
 ):
     """The trials of an uninterrupted search, and the same CER of each epoch that both trained."""
     options = (tiny_space, "--data", data, *HALVED, "--cpus-per-trial", os.cpu_count() / 2)
@@ -143,12 +137,12 @@ def test_a_halving_search_on_two_slots_killed_at_any_moment_loses_nothing(
 
 @pytest.mark.slow
 def test_a_learning_search_killed_at_any_moment_agrees_with_its_study(
-    engine, data, tiny_space, tmp_path, monkeypatch
+    all_cores, data, tiny_space, tmp_path, monkeypatch
 ):
     """What is suggested afterwards may differ; nothing is missing, and nothing there twice."""
     options = (tiny_space, "--data", data, *HALVED, "--cpus-per-trial", os.cpu_count())
     folder = tmp_path / "tiny-001"
-    killed_at_random(folder, (*options, "--set", "search.sampler=tpe"), lasts=12)
+    killed_at_random(folder, (*options, "--set", "search.sampler=tpe"), lasts=5)
     halving = halving_of_resumed(folder, monkeypatch)
     assert_ended_once(folder, halving)
     rows = {row["trial"]: row for row in read_trials(folder).to_pylist()}

@@ -316,6 +316,7 @@ def test_earlier_trials_of_other_sessions_are_learnt_from_and_may_be_trained(spa
 # On the engine
 
 
+@pytest.mark.slow
 def test_ray_tunes_trials_arrive_in_the_study(engine, space_of, journal, tmp_path):
     def train(suggestion):
         training = Config.model_validate_json(suggestion["config"]).training

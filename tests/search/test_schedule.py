@@ -281,7 +281,7 @@ class InterruptAfter(tune.Callback):
 
 
 def start(folder, fails_once=None, callbacks=()):
-    """Make a search of 12 curves on two slots."""
+    """Make a search of 12 curves, on one core each."""
     log = str(folder / "log.jsonl")
     order = [5, 9, 2, 11, 0, 7, 4, 1, 8, 3, 10, 6]
     configs = [{"quality": each, "log": log, "fails_once": fails_once} for each in order]
@@ -310,7 +310,9 @@ def trained(folder):
     return [tuple(json.loads(line)) for line in lines]
 
 
-def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(workers, tmp_path):
+def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(
+    workers, all_cores, tmp_path
+):
     tuner = start(tmp_path)
     assert len(tuner.fit()) == TRIALS
     scheduler = tuner._local_tuner._tune_config.scheduler
@@ -332,6 +334,7 @@ def test_the_engine_pauses_and_promotes_without_losing_a_trial_or_an_epoch(worke
     assert len(kept) <= TRIALS, "one checkpoint of a trial at most"
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_resumes_with_its_rungs_and_its_paused_trials_paused(
     workers, tmp_path
 ):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from conftest import make_session
-from helpers.searches import killed, results, search_command, wait_for_epochs
+from helpers.searches import ONE_AT_ONCE, killed, results, search_command, wait_for_epochs
 from pyarrow.fs import LocalFileSystem
 from typer.testing import CliRunner
 
@@ -254,10 +254,10 @@ def test_a_search_over_people_that_is_killed_comes_to_the_same(engine, data, spa
     run.search(space, data=data, out=tmp_path / "whole", quiet=True)
     whole = tmp_path / "whole" / "tiny-001"
     folder = tmp_path / "tiny-001"
-    start = search_command(space, "--data", data, "--out", tmp_path, "--quiet")
+    start = search_command(space, "--data", data, "--out", tmp_path, "--quiet", *ONE_AT_ONCE)
     with killed(start):
         wait_for_epochs(folder, 4)
-    run.resume(folder, quiet=True)
+    run.resume(folder, cpus_per_trial=1, quiet=True)
     assert results(folder) == results(whole)
     facts = json.loads((folder / "environment.json").read_text())
     assert facts["people"]["rank_by"] == "worst_user"

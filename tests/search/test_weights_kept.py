@@ -8,7 +8,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers.searches import assert_ranked_by_what_is_kept, search_command, wait_for_epochs
+from helpers.searches import (
+    ONE_AT_ONCE,
+    assert_ranked_by_what_is_kept,
+    search_command,
+    wait_for_epochs,
+)
 
 import search.engine.ray_session
 import search.engine.tuning
@@ -43,12 +48,17 @@ def space(tmp_path) -> Path:
 def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
     engine, data, space, tmp_path, spent
 ):
+    """The first part of it runs in a thread, as a notebook may do, where no signal is handled."""
     spent(12)
-    run.search(space, data=data, out=tmp_path, quiet=True)
+    options = {"data": data, "out": tmp_path, "quiet": True}
+    searching = threading.Thread(target=run.search, args=(space,), kwargs=options)
+    searching.start()
+    searching.join(timeout=300)
     folder = tmp_path / "tiny-001"
     first = read_trials(folder).to_pylist()
     assert "cut off" in {row["state"] for row in first}
     assert_ranked_by_what_is_kept(folder)
+    assert search.engine.tuning.check_snapshot(RunFolder.open(folder)) is None
     spent(sum(row["epochs"] for row in first) + 12)
     run.resume(folder, quiet=True)
     assert sum(row["epochs"] for row in read_trials(folder).to_pylist()) > sum(
@@ -59,7 +69,7 @@ def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
 
 def test_sigterm_ends_a_search_with_its_best_weights_and_says_so_at_once(data, space, tmp_path):
     """As Ctrl-C does, in ``test_run.py``."""
-    words = search_command(space, "--data", data, "--out", tmp_path)
+    words = search_command(space, "--data", data, "--out", tmp_path, *ONE_AT_ONCE)
     done = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
     folder = tmp_path / "tiny-001"
     wait_for_epochs(folder, 12, done)
@@ -71,6 +81,7 @@ def test_sigterm_ends_a_search_with_its_best_weights_and_says_so_at_once(data, s
     assert_ranked_by_what_is_kept(folder)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_search_that_fails_costs_no_weights(
     engine, data, space, tmp_path, monkeypatch
 ):
@@ -84,14 +95,3 @@ def test_a_part_of_the_search_that_fails_costs_no_weights(
     folder = tmp_path / "tiny-001"
     assert "a part of it broke" in read_trials(folder)["reason"][0].as_py()
     assert_ranked_by_what_is_kept(folder)
-
-
-@pytest.mark.slow
-def test_a_search_in_a_thread_keeps_its_weights_too(engine, data, space, tmp_path, spent):
-    spent(8)
-    options = {"data": data, "out": tmp_path, "quiet": True}
-    searching = threading.Thread(target=run.search, args=(space,), kwargs=options)
-    searching.start()
-    searching.join(timeout=200)
-    assert_ranked_by_what_is_kept(tmp_path / "tiny-001")
-    assert search.engine.tuning.check_snapshot(RunFolder.open(tmp_path / "tiny-001")) is None
