@@ -17,13 +17,23 @@ import pytest
 from machines import missing
 from objects import s3_server
 from rich.console import Console
-from searches import STEADY, kept, outcome, resumable, trials, undisturbed, write_search
+from searches import (
+    STEADY,
+    kept,
+    outcome,
+    resumable,
+    trials,
+    undisturbed,
+    write_people,
+    write_search,
+)
 
 from benchmarks.idle import IdleTrial, search_idly
 from search.engine import cluster_check
 from search.engine.ray_session import engine
 from search.engine.resources import Resources
 from search.engine.trial import TrialData
+from search.results.growing_tables import read_parquet
 from search.results.reading import read_curves, read_trials
 from search.storage import Place, fetch
 
@@ -198,6 +208,44 @@ def test_code_of_ones_own_is_sent_to_every_node(tmp_path):
         )
     assert searched.returncode == 0
     assert [trial["state"] for trial in trials(tmp_path / "runs/lab-001")] == ["complete"] * 2
+
+
+def test_a_search_over_people_and_their_comparison_survive_the_death_of_a_node(tmp_path):
+    """Each loses a node while it trains there, and both come to the undisturbed tables."""
+    write_people(tmp_path)
+    options = ("--data", tmp_path / "data", "--quiet")
+    search = (sys.executable, "-m", "search.run", tmp_path / "lab.yaml", *options)
+    compare = (sys.executable, "-m", "search.people")
+    alone, run = tmp_path / "alone/lab-001", tmp_path / "runs/lab-001"
+    for command in ((*search, "--out", alone.parent), (*compare, alone, *options)):
+        subprocess.run(command, check=True, env=os.environ | STEADY)
+    with raylets(3) as cluster:
+        on = ("--address", cluster.address)
+        lose_a_node(cluster, (*search, "--storage", run.parent, *on), run)
+        lose_a_node(cluster, (*compare, run, *options, *on), run / "people")
+    assert outcome(run) == outcome(alone)
+    users, people = ("users.parquet", "people/people.csv")
+    assert read_parquet(run / users) == read_parquet(alone / users)
+    assert outcome(run / "people") == outcome(alone / "people")
+    assert (run / people).read_text() == (alone / people).read_text()
+
+
+def lose_a_node(cluster, command, run):
+    """Run a command, and take away a node on which one of its trials trains."""
+    process = subprocess.Popen(command, env=os.environ | STEADY)
+    try:
+        nodes = cluster.worker_nodes
+        node = wait_for(
+            process,
+            run,
+            lambda found: any(t["curve"] for t in found) and next(filter(trains, nodes), None),
+        )
+        cluster.remove_node(node, allow_graceful=False)
+        assert process.wait() == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert list((run / "failures").iterdir()), "no trial was lost"
 
 
 def test_nodes_that_join_a_search_are_checked(tmp_path, monkeypatch):
