@@ -56,7 +56,7 @@ def write_search(folder: Path) -> None:
 
 
 def write_people(folder: Path) -> None:
-    """Write a space that holds users out, ``lab.yaml``, and three sessions of each user, ``data``."""
+    """Write a space that holds users out, ``lab.yaml``, and sessions of each user, ``data``."""
     (folder / "lab.yaml").write_text(PEOPLE)
     (folder / "data").mkdir()
     for place, user in enumerate(("anna", "ben", "carl", "dora")):

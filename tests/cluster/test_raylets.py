@@ -33,8 +33,10 @@ from search.engine import cluster_check
 from search.engine.ray_session import engine
 from search.engine.resources import Resources
 from search.engine.trial import TrialData
+from search.people.comparing import compare_people
 from search.results.growing_tables import read_parquet
 from search.results.reading import read_curves, read_trials
+from search.run import search
 from search.storage import Place, fetch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -82,7 +84,8 @@ def trains(node):
     raylet = node.all_processes["raylet"][0].process.pid
     for child in psutil.Process(raylet).children():
         with contextlib.suppress(psutil.Error):  # it may have ended
-            if "EmgTrial" in " ".join(child.cmdline()):
+            # So Ray calls trials that have resources, and nothing else.
+            if "ResourceTrainable" in " ".join(child.cmdline()):
                 return True
     return False
 
@@ -213,33 +216,31 @@ def test_code_of_ones_own_is_sent_to_every_node(tmp_path):
 def test_a_search_over_people_and_their_comparison_survive_the_death_of_a_node(tmp_path):
     """Each loses a node while it trains there, and both come to the undisturbed tables."""
     write_people(tmp_path)
-    options = ("--data", tmp_path / "data", "--quiet")
-    search = (sys.executable, "-m", "search.run", tmp_path / "lab.yaml", *options)
-    compare = (sys.executable, "-m", "search.people")
-    alone, run = tmp_path / "alone/lab-001", tmp_path / "runs/lab-001"
-    for command in ((*search, "--out", alone.parent), (*compare, alone, *options)):
-        subprocess.run(command, check=True, env=os.environ | STEADY)
+    space, data, run = tmp_path / "lab.yaml", tmp_path / "data", tmp_path / "runs/lab-001"
     with raylets(3) as cluster:
-        on = ("--address", cluster.address)
-        lose_a_node(cluster, (*search, "--storage", run.parent, *on), run)
-        lose_a_node(cluster, (*compare, run, *options, *on), run / "people")
-    assert outcome(run) == outcome(alone)
-    users, people = ("users.parquet", "people/people.csv")
-    assert read_parquet(run / users) == read_parquet(alone / users)
-    assert outcome(run / "people") == outcome(alone / "people")
-    assert (run / people).read_text() == (alone / people).read_text()
+        with engine(cluster.address, None):
+            search(space, data=data, storage=tmp_path / "whole", quiet=True)
+            whole = tmp_path / "whole/lab-001"
+            compare_people(whole, data=data, quiet=True)
+        options = ("--data", data, "--quiet", "--address", cluster.address)
+        lose_a_node(cluster, ("search.run", space, *options, "--storage", run.parent), run)
+        lose_a_node(cluster, ("search.people", run, *options), run / "people")
+    assert outcome(run) == outcome(whole)
+    assert outcome(run / "people") == outcome(whole / "people")
+    for name in ("users.parquet", "people/people.parquet"):
+        assert read_parquet(run / name) == read_parquet(whole / name), name
 
 
-def lose_a_node(cluster, command, run):
+def lose_a_node(cluster, words, run):
     """Run a command, and take away a node on which one of its trials trains."""
-    process = subprocess.Popen(command, env=os.environ | STEADY)
+
+    def trained_there(found):
+        began = any(trial["curve"] for trial in found)
+        return began and next(filter(trains, cluster.worker_nodes), None)
+
+    process = subprocess.Popen([sys.executable, "-m", *words])
     try:
-        nodes = cluster.worker_nodes
-        node = wait_for(
-            process,
-            run,
-            lambda found: any(t["curve"] for t in found) and next(filter(trains, nodes), None),
-        )
+        node = wait_for(process, run, trained_there)
         cluster.remove_node(node, allow_graceful=False)
         assert process.wait() == 0
     finally:
