@@ -78,13 +78,15 @@ def compare_people(
     refuse_confirmation(folder.path, facts)
     if not dry_run:
         check_own(folder.path)
-    seed = facts.get("seed", 0) if seed is None else seed
     into = folder_inside(folder, facts, FOLDER, COMPARED)
     if not dry_run:
         check_files(into.path)
     place = _data(data, folder.path, into)
-    people = find_people(place, folder.path, facts, users, seed)
+    # Which sessions test follows from the search's seed: other seeds of training share them.
+    drawn = facts.get("seed", 0)
+    people = find_people(place, folder.path, facts, users, drawn)
     winner, start = winner_of(folder)
+    seed = drawn if seed is None else seed
     scratch = from_scratch(start.config, seed, epochs)
     source = None if training is None else local_path(training)
     tuned = fine_tuning(start.config, start, seed, epochs, source)

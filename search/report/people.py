@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 from emgmodels.saying import counted
 from search.report.display.page import Page
@@ -54,21 +56,29 @@ def spread(run: Run) -> Table:
 
 def by_user(run: Run) -> Table:
     """Return a row a user: the CER that each of the best trials has, the worst read first."""
-    shown = _shown(run)
-    rows = read_parquet(run.path / TABLE).to_pylist()
+    return users_table(run.path, [trial.number for trial in _shown(run)])
+
+
+def users_table(run: Path, trials: Sequence[int]) -> Table:
+    """Return a row a user, the worst read first: the CER that trials have.
+
+    Args:
+        run: a run folder that has ``users.parquet``.
+        trials: the numbers of these; the first of them orders the users.
+    """
+    rows = read_parquet(run / TABLE).to_pylist()
     cers = {(r["trial"], r["user"]): math.nan if r["cer"] is None else r["cer"] for r in rows}
     characters = {row["user"]: row["characters"] for row in rows}
-    first = shown[0].number
-    worst_first = sorted(characters, key=lambda user: -cers.get((first, user), 0.0))
+    worst_first = sorted(characters, key=lambda user: -cers.get((trials[0], user), 0.0))
     cells = [
         [
             user,
             f"{characters[user]:,}",
-            *(number(cers.get((trial.number, user), math.nan)) for trial in shown),
+            *(number(cers.get((trial, user), math.nan)) for trial in trials),
         ]
         for user in worst_first
     ]
-    headers = ["user", "keys", *(f"{trial.number:03d}, CER %" for trial in shown)]
+    headers = ["user", "keys", *(f"{trial:03d}, CER %" for trial in trials)]
     return Table(headers, cells, left=("user",))
 
 

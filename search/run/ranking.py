@@ -15,11 +15,12 @@ from search.report.display import seed_table
 from search.report.display.console import trials_table
 from search.report.display.table import Table
 from search.report.display.words import python_here, say
+from search.report.people import FOLDED, users_table
 from search.results import seeds
 from search.results.facts import training_command
 from search.results.folder import RunFolder
 from search.results.growing_tables import objectives_of
-from search.results.people import IN_SHORT
+from search.results.people import IN_SHORT, TABLE
 from search.results.reading import read_trials
 from search.results.record import CUT_OFF, STOPPED, TrialRecord
 from search.results.session_files import session_files
@@ -27,6 +28,8 @@ from search.results.trial_row import TrialRow, rows_of
 from search.space.objectives import COLUMNS
 
 _SHOWN = 15
+_COMPARED = 3
+"""Trials of which a terminal has room for each user's CER."""
 _FORMATS = {"val_cer": ".2f"}
 """Of objectives; all others are whole numbers."""
 
@@ -51,6 +54,8 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     if front:
         table = _front_table(front, objectives_of(folder.path))
         console.print(table.rich("Pareto front: no other trial beats these"))
+    if scoring and (folder.path / TABLE).is_file():
+        _print_users(console, folder, ranking)
     _say_cost(console, ranking)
     groups = seeds.by_configuration(ranking)
     if len(groups) < len(ranking) and any(len(group.trials) > 1 for group in groups):
@@ -64,6 +69,15 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     if not any(trial.best for trial in ranking):
         say(console, "No trial has a CER, so there is neither a best.yaml nor a checkpoint.")
     _say_where(console, folder)
+
+
+def _print_users(console: Console, folder: RunFolder, ranking: Sequence[TrialRecord]) -> None:
+    """Print what the best trials come to for each user that was validated on."""
+    table = users_table(folder.path, [trial.number for trial in ranking[:_COMPARED]])
+    worst = Table(table.headers, table.rows[:FOLDED], left=("user",))
+    console.print(worst.rich("Validation users, the worst read first"))
+    if len(table.rows) > FOLDED:
+        say(console, f"... and {len(table.rows) - FOLDED} more in {folder.path / TABLE}")
 
 
 def _say_cost(console: Console, ranking: Sequence[TrialRecord]) -> None:
@@ -91,7 +105,7 @@ def _say_where(console: Console, folder: RunFolder) -> None:
     lines = [
         f"    {name:<12} {view}" for name, view in views.items() if (folder.path / name).exists()
     ]
-    tables = ("trials.csv", "trials.parquet", "curves.parquet")
+    tables = ("trials.csv", "trials.parquet", "curves.parquet", TABLE)
     there = ", ".join(name for name in tables if (folder.path / name).exists())
     lines.insert(0, f"    {there}    the tables")
     say(console, "\n".join([f"Everything is in {folder.path}:", *lines]))

@@ -31,6 +31,18 @@ training: {epochs: 24, batch_size: 2, learning_rate: 5.0e-3, warmup_steps: 3}
 search: {trials: 3, sampler: random, seed: 3, scheduler: none, save_every: 0.01}
 """
 
+PEOPLE = """
+name: lab
+data: {people: {val: [ben], test: [carl]}}
+model:
+  features: {hop: 64, bins: 6}
+  norm: bin
+  mlp_features: 12
+  encoder: {order: [recurrent], recurrent: {layers: 1, hidden: {choice: [8, 10, 12]}}}
+training: {epochs: 16, batch_size: 2, learning_rate: 5.0e-3, warmup_steps: 3}
+search: {trials: 2, sampler: random, seed: 3, rank_by: worst_user, scheduler: none, save_every: 0.01}
+"""  # noqa: E501
+
 STEADY = {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
 """Environment in which trials keep going on a busy machine."""
 
@@ -41,6 +53,17 @@ def write_search(folder: Path) -> None:
     (folder / "data").mkdir()
     for i in range(4):
         write_session(folder / f"data/s{i}.hdf5", make_session(9, seed=i, name=f"s{i}"))
+
+
+def write_people(folder: Path) -> None:
+    """Write a space that holds users out, ``lab.yaml``, and sessions of each user, ``data``."""
+    (folder / "lab.yaml").write_text(PEOPLE)
+    (folder / "data").mkdir()
+    for place, user in enumerate(("anna", "ben", "carl", "dora")):
+        for i in range(3):
+            name = f"{user}-{i}"
+            session = make_session(9, seed=10 * place + i, name=name, user=user, keys="ab")
+            write_session(folder / f"data/{name}.hdf5", session)
 
 
 @functools.cache

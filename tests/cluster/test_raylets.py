@@ -17,14 +17,26 @@ import pytest
 from machines import missing
 from objects import s3_server
 from rich.console import Console
-from searches import STEADY, kept, outcome, resumable, trials, undisturbed, write_search
+from searches import (
+    STEADY,
+    kept,
+    outcome,
+    resumable,
+    trials,
+    undisturbed,
+    write_people,
+    write_search,
+)
 
 from benchmarks.idle import IdleTrial, search_idly
 from search.engine import cluster_check
 from search.engine.ray_session import engine
 from search.engine.resources import Resources
 from search.engine.trial import TrialData
+from search.people.comparing import compare_people
+from search.results.growing_tables import read_parquet
 from search.results.reading import read_curves, read_trials
+from search.run import search
 from search.storage import Place, fetch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -72,7 +84,8 @@ def trains(node):
     raylet = node.all_processes["raylet"][0].process.pid
     for child in psutil.Process(raylet).children():
         with contextlib.suppress(psutil.Error):  # it may have ended
-            if "EmgTrial" in " ".join(child.cmdline()):
+            # So Ray calls trials that have resources, and nothing else.
+            if "ResourceTrainable" in " ".join(child.cmdline()):
                 return True
     return False
 
@@ -198,6 +211,42 @@ def test_code_of_ones_own_is_sent_to_every_node(tmp_path):
         )
     assert searched.returncode == 0
     assert [trial["state"] for trial in trials(tmp_path / "runs/lab-001")] == ["complete"] * 2
+
+
+def test_a_search_over_people_and_their_comparison_survive_the_death_of_a_node(tmp_path):
+    """Each loses a node while it trains there, and both come to the undisturbed tables."""
+    write_people(tmp_path)
+    space, data, run = tmp_path / "lab.yaml", tmp_path / "data", tmp_path / "runs/lab-001"
+    with raylets(3) as cluster:
+        with engine(cluster.address, None):
+            search(space, data=data, storage=tmp_path / "whole", quiet=True)
+            whole = tmp_path / "whole/lab-001"
+            compare_people(whole, data=data, quiet=True)
+        options = ("--data", data, "--quiet", "--address", cluster.address)
+        lose_a_node(cluster, ("search.run", space, *options, "--storage", run.parent), run)
+        lose_a_node(cluster, ("search.people", run, *options), run / "people")
+    assert outcome(run) == outcome(whole)
+    assert outcome(run / "people") == outcome(whole / "people")
+    for name in ("users.parquet", "people/people.parquet"):
+        assert read_parquet(run / name) == read_parquet(whole / name), name
+
+
+def lose_a_node(cluster, words, run):
+    """Run a command, and take away a node on which one of its trials trains."""
+
+    def trained_there(found):
+        began = any(trial["curve"] for trial in found)
+        return began and next(filter(trains, cluster.worker_nodes), None)
+
+    process = subprocess.Popen([sys.executable, "-m", *words])
+    try:
+        node = wait_for(process, run, trained_there)
+        cluster.remove_node(node, allow_graceful=False)
+        assert process.wait() == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert list((run / "failures").iterdir()), "no trial was lost"
 
 
 def test_nodes_that_join_a_search_are_checked(tmp_path, monkeypatch):

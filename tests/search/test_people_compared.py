@@ -223,6 +223,23 @@ def test_another_winner_or_other_sessions_begin_no_old_comparison(made, run):
         compare_people(folder, data=made / "data", quiet=True)
 
 
+def test_another_seed_of_training_reads_the_same_test_sessions(made, run):
+    """Else seeds could not be told apart from sessions, and the comparison would not go on."""
+    folder = run / "people"
+    shutil.copytree(made / "run-001", folder)
+    facts = json.loads((run / "environment.json").read_text())
+    facts["split"]["test"] = []  # so that sessions are drawn
+    (run / "environment.json").write_text(json.dumps(facts))
+    (ben,) = find_people(made / "data", run, facts, ("ben",), facts["seed"])
+    hash_ = read_start(next((run / "checkpoints").glob("0*.pt"))).hash
+    people = {"weights": hash_, "people": {"ben": ben.names()}}
+    (folder / "environment.json").write_text(json.dumps({**facts, "people_compared": people}))
+    drawn = [find_people(made / "data", run, facts, ("ben",), seed) for seed in range(6)]
+    assert len({each[0].test for each in drawn}) > 1
+    for seed in range(6):
+        compare_people(run, data=made / "data", users=("ben",), seed=seed, dry_run=True, quiet=True)
+
+
 def test_the_first_minutes_are_of_the_first_sessions(made):
     recordings = prepare([made / "data" / f"ben-{i}.hdf5" for i in range(2)])
     found = beginning(recordings, 10.0)

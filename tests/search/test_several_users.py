@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from conftest import make_session
 from helpers.searches import ONE_AT_ONCE, killed, results, search_command, wait_for_epochs
 from pyarrow.fs import LocalFileSystem
+from rich.console import Console
 from typer.testing import CliRunner
 
 from emgmodels.config import Config
@@ -34,6 +37,7 @@ from search.results.reading import read_curves, read_trials
 from search.results.record import COMPLETE, TrialRecord
 from search.run.command import app
 from search.run.confirm import confirm_winners
+from search.run.ranking import print_ranking
 from search.space import load_space
 from search.storage import Mirror, Place
 from search.storage.mirror import fetch
@@ -172,8 +176,28 @@ def test_the_report_has_a_row_for_each_user_and_folds_many(tmp_path, count, is_f
     assert (f"<summary>all {len(users)} users</summary>" in markdown) == is_folded
 
 
+@pytest.mark.parametrize("count", [5, 100])
+def test_a_search_ends_with_a_row_for_each_user_and_of_many_with_the_worst(tmp_path, count):
+    folder = made_up(tmp_path, [f"u{place:02d}" for place in range(count)])
+    console = Console(file=io.StringIO(), width=100)
+    print_ranking(console, folder, synthetic=False)
+    text = console.file.getvalue()
+    best = folder.ranking()[0].number
+    users = read_parquet(folder.path / "users.parquet").to_pylist()
+    cers = sorted(
+        ((row["cer"], row["user"]) for row in users if row["trial"] == best), reverse=True
+    )
+    shown = re.findall(r"(u\d+) │ +[\d,]+ │ +([\d.]+) │", text)
+    assert [cer for _, cer in shown] == [f"{cer:.2f}" for cer, _ in cers[:12]]
+    assert {user for user, _ in shown} <= {user for _, user in cers}
+    assert (f"... and {count - 12} more in {folder.path / 'users.parquet'}" in text) == (count > 12)
+
+
 def test_a_run_of_one_user_has_nothing_of_users(tmp_path):
     folder = made_up(tmp_path, ["anna"])
+    console = Console(file=io.StringIO(), width=100)
+    print_ranking(console, folder, synthetic=False)
+    assert "users" not in console.file.getvalue()
     assert not (folder.path / "users.parquet").exists()
     write_report(read_run(folder.path), tmp_path / "report")
     assert "## Users" not in (tmp_path / "report" / "leaderboard.md").read_text()
