@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ UNBUILT = "cannot be built"
 """The kind of reason that no constraint gives."""
 _HARDLY = 0.05
 """Share of a space that is little."""
+_NAMED = 3
+"""Values of one kind that a message names."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,23 @@ class Tried:
                 self._failed.setdefault(key, []).append(reason[1])
 
     def impossible(self, least: int) -> list[str]:
-        """Return the values of which nothing could be built, tried so often at least."""
-        return [
-            f"{name}: {value}: nothing with it can be built: {reasons[0]}"
-            for (name, value), reasons in self._failed.items()
-            if len(reasons) == self._times[name, value] >= least
-        ]
+        """Return the values of which nothing could be built, tried so often at least.
+
+        Those of one parameter that fail for the same reason, numbers apart, are one line.
+        """
+        alike: dict[tuple[str, str], list[tuple[Any, str]]] = {}
+        for (name, value), reasons in self._failed.items():
+            if len(reasons) == self._times[name, value] >= least:
+                reason = reasons[0].removeprefix(f"{UNBUILT}: ")
+                alike.setdefault((name, without_numbers(reason)), []).append((value, reason))
+        found = []
+        for (name, _), failed in alike.items():
+            values = ", ".join(str(value) for value, _ in failed[:_NAMED])
+            more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+            found.append(f"{name}: {values}{more}: nothing with it can be built: {failed[0][1]}")
+        return found
+
+
+def without_numbers(text: str) -> str:
+    """Return a message by which others of its kind are known."""
+    return re.sub(r"\d+", "#", text)

@@ -16,6 +16,7 @@ from emgmodels.config import Config, ModelConfig, TrainingConfig, validated
 from emgmodels.saying import counted
 from search.space.distributions import OutsideError
 from search.space.draws import RandomDraw
+from search.space.feasibility import without_numbers
 from search.space.files import Layer, merged, read_layers
 from search.space.merging import Merge, entries_of, has_entry
 from search.space.own import take_own
@@ -175,9 +176,12 @@ def _search_mistakes(space: Space) -> Iterator[str]:
 
 
 def _contradictions(space: Space) -> list[str]:
-    """Return which settings contradict each other in every training of a space."""
+    """Return which settings contradict each other in every training of a space.
+
+    Of lines that differ in their numbers alone the first is an example of all.
+    """
     rng = np.random.default_rng(0)
-    found: list[str] = []
+    found: dict[str, str] = {}
     for _ in range(_TRAININGS):
         try:
             Config.model_validate(space.draw(RandomDraw(rng)))
@@ -189,10 +193,11 @@ def _contradictions(space: Space) -> list[str]:
             for item in items:
                 path = ".".join(map(str, item["loc"]))
                 text = item["msg"].removeprefix("Value error, ")
-                found.append(f"{path}: {text}" if path else text)
+                line = f"{path}: {text}" if path else text
+                found.setdefault(without_numbers(line), line)
         else:
             return []
-    return found
+    return list(found.values())
 
 
 def _some(space: Space) -> Iterator[Config]:

@@ -9,7 +9,7 @@ from helpers.spaces import mistakes, samples
 
 from emgmodels.config import TrainingConfig
 from emgmodels.notation import notation
-from search.space import load_space
+from search.space import SpaceError, load_space
 from search.space.draws import RandomDraw
 
 SPACES = Path(__file__).parents[2] / "spaces"
@@ -93,6 +93,40 @@ def test_recipes_to_choose_from_are_whole_sections(space_of):
 )
 def test_what_contradicts_itself_in_every_training_is_refused_at_once(space_of, training, message):
     assert all(message in line for line in mistakes(space_of, f"training: {training}"))
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ("{epochs: 8, average: {last_epochs: {int: [9, 60]}}}", "take at most 8, or more epochs"),
+        ("{epochs: 4, warmup_epochs: {int: [5, 9]}, batch_size: {int: [4, 32]}}", "at most 4"),
+        ("{warmup_steps: {int: [50, 900]}, warmup_epochs: {int: [1, 5]}}", "two warm-ups"),
+    ],
+)
+def test_one_of_many_trainings_is_the_example_of_a_contradiction(space_of, training, message):
+    [line] = mistakes(space_of, f"training: {training}")
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ("{epochs: 8, average: {last_epochs: {int: [6, 40]}}}",
+         "average.last_epochs: 9, 10, 11 and 29 more: nothing with it can be built: training: "
+         "average.last_epochs: 9 are more than the training's 8: take at most 8"),
+        ("{epochs: 8, average: {choice: [null, {last_epochs: 9}]}}", "take at most 8"),
+        ("{epochs: 12, warmup_epochs: {choice: [2, 30]}}", "30: nothing with it can be built"),
+        ("{epochs: {choice: [4, 20]}, warmup_epochs: 10}", "training.epochs: 4: nothing with it"),
+        ("{choice: [{warmup_steps: 9, warmup_epochs: 2}, {epochs: 3}]}", "two warm-ups"),
+        ("{unshare: {choice: [false, true]}}", "name one with start_from, or leave unshare out"),
+    ],
+)  # fmt: skip
+def test_values_that_no_training_can_have_are_refused_in_one_line(space_of, training, message):
+    space = space_of(f"{{training: {training}, model: {{share_bands: mlp}}}}")
+    with pytest.raises(SpaceError) as caught:
+        space.check()
+    [line] = caught.value.mistakes
+    assert message in line
 
 
 def test_another_way_to_average_takes_the_place_of_the_one_there_was(space_of):
