@@ -66,6 +66,10 @@ def run(
     clock: Annotated[
         Clock, typer.Option(help="cpu: this process's own time, where others use the machine.")
     ] = Clock.wall,
+    venvs: Annotated[
+        Path | None,
+        typer.Option(help="searchers: install other libraries into environments here, and play."),
+    ] = None,
 ) -> None:
     """Run benchmarks.
 
@@ -75,7 +79,14 @@ def run(
     chosen = registry.find(names or [])
     if short and record:
         raise ValueError("--record: a short run measures nothing: leave out --short")
-    scope = Scope(short, repeats, threads or os.cpu_count() or 1, CLOCKS[clock])
+    scope = Scope(
+        short,
+        repeats,
+        threads or os.cpu_count() or 1,
+        CLOCKS[clock],
+        venvs.absolute() if venvs else None,
+        results.FOLDER if record else None,
+    )
     torch.set_num_threads(scope.threads)
     if not short:
         keep_freed_memory()  # as every training process does

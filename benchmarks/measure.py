@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -51,12 +52,16 @@ class Scope:
         repeats: turns of a comparison.
         threads: torch threads.
         clock: seconds since some time: ``time.perf_counter``, or ``time.process_time``.
+        venvs: folder for the environments of other libraries; None: they are left out.
+        folder: where a benchmark writes a table and a picture of its own; None: nowhere.
     """
 
     short: bool = False
     repeats: int = 5
     threads: int = 1
     clock: Callable[[], float] = time.perf_counter
+    venvs: Path | None = None
+    folder: Path | None = None
 
     @property
     def turns(self) -> int:

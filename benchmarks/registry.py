@@ -25,6 +25,7 @@ BENCHMARKS = {
     "second_trial": "benchmarks.second_trial",
     "threads": "benchmarks.threads",
     "front": "benchmarks.front",
+    "searchers": "benchmarks.searchers.compare",
 }
 """Module of each benchmark, in the order in which they run."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,17 +166,20 @@ class Replay:
         epochs: Epochs of a whole training.
         slots: Trials that train at a time.
         near: CER (%) whose first time ``Outcome.near`` tells; None: 0.4 points above the best.
+        ahead: Trials that are suggested before a slot is free.
     """
 
     def __init__(
         self,
-        curves: list[Curve],
+        curves: Sequence[Curve],
         scheduler: TrialScheduler,
         epochs: int,
         slots: int,
         near: float | None = None,
+        ahead: int = 1,
     ) -> None:
         self.curves, self.scheduler, self.epochs, self.slots = curves, scheduler, epochs, slots
+        self.ahead = ahead
         # Schedulers ask the controller's searcher how many trials may still come.
         self.search_alg = self
         self.total_samples = len(curves)
@@ -184,6 +187,8 @@ class Replay:
         # What a scheduler asked for is kept, so that tests see at which epochs trials were saved.
         self.saved: list[tuple[str, int]] = []
         self.trained: list[tuple[str, int]] = []
+        self.ends: list[float] = []
+        """When each of them ended."""
         self.most_running = 0
         self._wanted, self._near = near, math.inf
         self._events: list[tuple[float, int, ReplayTrial]] = []
@@ -203,6 +208,7 @@ class Replay:
             if trial.curve.cer[trial.epoch - 1] <= wanted:
                 self._near = min(self._near, self._now)
             self.trained.append((trial.trial_id, trial.epoch))
+            self.ends.append(self._now)
             if self._decide(trial) == TrialScheduler.CONTINUE:
                 self._train_epoch(trial)
             else:
@@ -253,11 +259,11 @@ class Replay:
         return decision
 
     def _start_trials(self) -> None:
-        """Fill the slots as Ray does: suggest one ahead, then ask the scheduler, until it rests."""
+        """Fill the slots as Ray does: suggest ahead, then ask the scheduler, until it rests."""
         running = sum(trial.status == Trial.RUNNING for trial in self.trials)
         while True:
-            pending = any(trial.status == Trial.PENDING for trial in self.trials)
-            if not pending and not self.is_finished():
+            pending = sum(trial.status == Trial.PENDING for trial in self.trials)
+            for _ in range(min(self.ahead - pending, len(self.curves) - len(self.trials))):
                 trial = ReplayTrial(len(self.trials), self.curves[len(self.trials)])
                 self.trials.append(trial)
                 self.scheduler.on_trial_add(self, trial)  # type: ignore[arg-type]

@@ -1,0 +1,77 @@
+"""Virtual environments of other libraries: made once, with the versions that were measured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library that does not stand beside this project's own dependencies.
+
+    Attributes:
+        name: of its environment.
+        module: the module that drives it.
+        players: searchers in it, by name.
+        packages: what pip installs, pinned; each tuple by a call of its own.
+    """
+
+    name: str
+    module: str
+    players: tuple[str, ...]
+    packages: tuple[tuple[str, ...], ...]
+
+
+LIBRARIES: tuple[Library, ...] = ()
+"""Those that are played, in the versions that were measured."""
+
+
+def python_of(library: Library, folder: Path) -> Path:
+    """Return the interpreter of a library's environment, which is made if there is none.
+
+    Args:
+        library: the library.
+        folder: where environments stand.
+
+    Raises:
+        OSError: pip could not install it.
+    """
+    home = folder / library.name
+    python, ready = home / "bin" / "python", home / "ready"
+    wanted = repr(library.packages)
+    if ready.is_file() and ready.read_text() == wanted:
+        return python
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+    for packages in library.packages:
+        command = [str(python), "-m", "pip", "install", "--quiet", *packages]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+            raise OSError(f"{library.name}: {' '.join(packages)}: {last}")
+    ready.write_text(wanted)
+    return python
+
+
+def run_in(python: Path, *command: str) -> None:
+    """Run a module of the benchmarks by another interpreter, on one thread.
+
+    Raises:
+        OSError: it failed.
+    """
+    alone = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [str(python), "-m", *command],
+        env={**os.environ, **alone},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+        raise OSError(f"{command[2] if len(command) > 2 else command[0]}: {last}")
