@@ -27,7 +27,7 @@ SCHEDULE = resolve("none", 12)
 class Slowing(IdleTrial):
     """Its epochs take no time at first; from some moment on, other programs use the machine."""
 
-    quick, slow, after = 0.02, 1.0, 2
+    quick, slow, after = 0.02, 0.6, 2
 
     def step(self):
         took = self.quick if self.config["number"] < self.after else self.slow
@@ -38,7 +38,7 @@ class Slowing(IdleTrial):
 class Crawling(Slowing):
     """No training of it could end."""
 
-    slow, after = 3.0, 0
+    slow, after = 8.0, 0
 
 
 DEMO = ["search.trials=16", "training.epochs=12", "search.sampler=random"]
@@ -56,7 +56,7 @@ def in_time(tmp_path, scheduler: str, seconds: float, trial: type[Slowing]) -> l
 
 
 def test_a_search_whose_machine_becomes_slower_begins_less_and_ends_in_time(engine, tmp_path):
-    trials = in_time(tmp_path, "none", 10.0, Slowing)
+    trials = in_time(tmp_path, "none", 12.0, Slowing)
     assert 2 <= len(trials) < 16
     assert len(told(tmp_path / "deep-001", "deep")) == len(trials), "others may come again"
     for trial in trials:
@@ -72,7 +72,7 @@ def test_with_rungs_the_best_is_trained_whole(engine, tmp_path):
 
 @pytest.mark.slow
 def test_where_nothing_can_be_trained_whole_all_end_with_what_they_have(engine, tmp_path):
-    trials = in_time(tmp_path, "asha", 20.0, Crawling)
+    trials = in_time(tmp_path, "asha", 60.0, Crawling)
     assert {trial.state for trial in trials} == {STOPPED}
     assert Why.IN_TIME in {trial.ending.why for trial in trials}
 
