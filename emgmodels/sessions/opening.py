@@ -58,10 +58,7 @@ def _why_unopened(path: Path, file: BinaryIO | None, error: OSError) -> str:
     text = str(error)
     sizes = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text)
     if sizes:
-        return (
-            f"is truncated: {sizes[1]} of {counted(int(sizes[2]), 'byte')} are there; copy the "
-            f"file again"
-        )
+        return f"is truncated: {sizes[1]} of {sizes[2]} bytes are there; copy the file again"
     if isinstance(error, PermissionError):
         return "cannot be read: permission denied"
     if "unable to lock file" in text:

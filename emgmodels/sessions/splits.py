@@ -119,11 +119,9 @@ def split_files(
     if not lacking:
         return _listed(published, data, own, chosen, info_of)
     drawn = _drawn(data, chosen, by_name(own, data), seed)
-    note = (
-        f"{drawn.origin}, since of the published split "
-        f"{counted(lacking, 'session is', 'sessions are')} missing"
-    )
-    return replace(drawn, origin=note)
+    of_it = [f"session{several} of the published split" for several in ("", "s")]
+    gone = counted(lacking, f"{of_it[0]} is", f"{of_it[1]} are")
+    return replace(drawn, origin=f"{drawn.origin}, since {gone} not there")
 
 
 def apart(split: Split, subsets: str | Sequence[str] = SUBSETS) -> Split:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from emgmodels.config import ConvConfig
-from emgmodels.saying import counted
 from emgmodels.stages.flow import Flow, Valid
 from emgmodels.stages.stage import Stage
 
@@ -92,9 +91,8 @@ class ConvStage(Stage):
         self.channels, self.kernel = config.of_each("channels"), max(config.kernels)
         if max(self.channels) > width:
             raise ValueError(
-                f"conv: {counted(max(self.channels), 'channel')} of the "
-                f"{counted(width, 'feature')} "
-                f"that it is offered: give it at most {width}"
+                f"conv: {max(self.channels)} channels of the {width} features that it is offered: "
+                f"give it at most {width}"
             )
         super().__init__(width, multiple_of=math.lcm(*self.channels))
         self.blocks = nn.ModuleList(

@@ -64,15 +64,15 @@ class Why(StrEnum):
 
 
 _WORDS = {
-    Why.WHOLE: "trained all {epoch} epochs",
+    Why.WHOLE: "trained all {epochs}",
     Why.OUTRANKED: "stopped at rung {rung}: rank {rank} of {reached}",
     Why.DIVERGED: "diverged at epoch {epoch}: {metric} is {value}",
     Why.STOPPED: "stopped by the scheduler at epoch {epoch}",
     Why.EARLIER: "ended in an earlier run",
-    Why.ENDED: "ended after {epoch} epochs",
+    Why.ENDED: "ended after {epochs}",
     Why.UNSTARTED: "ended while it waited",
     Why.IN_TIME: "ended at epoch {epoch}, for the search to end in its time",
-    Why.FAILED: "failed after {epoch} epochs",
+    Why.FAILED: "failed after {epochs}",
     Why.MEMORY: "out of memory",
     Why.GPU_MEMORY: "out of GPU memory",
     Why.EVICTED: "out of memory: Ray ended its process before the machine ran out",
@@ -82,13 +82,13 @@ _WORDS = {
     Why.INTERRUPTED: "the search was interrupted",
     Why.DISK_FULL: "the disk was full",
     Why.TARGET: "the target CER was reached (search.stop.target_cer: {value})",
-    Why.PATIENCE: "{reached} trials in a row were no better (search.stop.patience)",
+    Why.PATIENCE: "{in_a_row} no better (search.stop.patience)",
     Why.IMPROVEMENT: "a better trial had a chance of {value} (search.stop.improvement)",
     Why.NONE_TRAINS: "no trial could be trained",
     Why.SEARCH_FAILED: "the search failed: {message}",
     Why.ERROR: "{message}",  # the last, since it reads whatever no other does
 }
-_SPENT = "trained for {rung} in {epoch} epochs, as long as a trial may"
+_SPENT = "trained for {rung} in {epochs}, as long as a trial may"
 _RETRIED = {Why.ERROR, Why.MEMORY, Why.GPU_MEMORY, Why.EVICTED, Why.CRASHED, Why.HUNG}
 """What ends a trial that is started again, a few times."""
 RULES = {Why.TARGET, Why.PATIENCE, Why.IMPROVEMENT}
@@ -137,7 +137,13 @@ class Ending:
         """Return it in words, as every table has them."""
         rung = "" if self.rung is None else level(self.rung, self.unit)
         words = _SPENT if self.why is Why.WHOLE and self.unit else _WORDS[self.why]
-        text = words.format_map({**vars(self), "rung": rung})
+        counts = {
+            "epochs": counted(self.epoch or 0, "epoch"),
+            "in_a_row": counted(self.reached or 0, "trial in a row was", "trials in a row were"),
+        }
+        # What is read back has its digits in one piece.
+        counts = {name: count.replace(",", "") for name, count in counts.items()}
+        text = words.format_map({**vars(self), **counts, "rung": rung})
         if self.state is not None:
             text = f"{self.state} at epoch {self.epoch} when {text}"
         if self.times is not None:
@@ -194,6 +200,10 @@ def _pattern(why: Why) -> re.Pattern[str]:
     """Return what reads the words of one member, with what may stand around them."""
 
     def field(name: str) -> str:
+        if name == "epochs":
+            return rf"{field('epoch')} epochs?"
+        if name == "in_a_row":
+            return rf"{field('reached')} trials? in a row (?:was|were)"
         inner = "0|[1-9][0-9]*" if name in _NUMBERS else ".*?"
         return f"(?P<{name}>{inner})"
 

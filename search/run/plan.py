@@ -27,7 +27,7 @@ from search.engine.schedulers import check_options
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import TrialData
 from search.halving.rungs import Schedule, aligned_epochs, resolve
-from search.report.display.words import say
+from search.report.display.words import python_here, say
 from search.results.folder import RunFolder
 from search.results.own_files import check_parent
 from search.results.people import people_facts
@@ -49,7 +49,8 @@ from search.storage import Place, SessionStore, is_uri, local_path
 
 _DEMO = """\
 No --data: this is a demo, on a synthetic typist. Its error rates say nothing about people.
-For session files of emg2qwerty or your own: python -m search.run {space} --data DIR"""
+For session files of emg2qwerty or your own:
+    {python} -m search.run {space} --data DIR"""
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def plan_search(
     check_parent(results[0])
     given = resolve_resources(*resources, address)
     if data is None:
-        say(console, _DEMO.format(space=shlex.quote(str(source))))
+        say(console, _DEMO.format(python=python_here(), space=shlex.quote(str(source))))
     store = SessionStore(str(data)) if data is not None and is_uri(data) else None
     chosen = choose_sessions(space, store or data, subject, split, writes)
     opened = open_sessions(chosen, space, console, opener_of(space, writes))

@@ -102,7 +102,12 @@ NEVER_ONE = {
     *("its", "planes", "inputs", "sorted(kernels)", "features.hop", "features.n_fft", "rate"),
     *("found.frame_rate", "window", "total", "len(text)", "most", "hours", "best.parameters"),
     *("' + '.join(map(str, counts))", "describe(settings.model).parameters", "alone['regret']"),
-    *("field('times')", "CUT.samples", "warmup", "BANDS * model.mlp_features"),
+    "field('times')",
+    "CUT.samples",
+    "warmup",
+    "max(self.channels)",
+    "BANDS * model.mlp_features",
+    "sizes[2]",
 }
 """What stands before plurals and is never one: thousands, or a rate."""
 TEXTS = {

@@ -263,7 +263,7 @@ def test_2_khz_on_average_is_read(tmp_path, name):
     time = clocks()[name]
     write_session(tmp_path / "s.hdf5", clocked(len(time), time=time))
     remarks = read_session(tmp_path / "s.hdf5").remarks()
-    assert remarks == (("1 gaps without samples, 10.0 s in all",) if name == "a pause" else ())
+    assert remarks == (("1 gap without samples, 10.0 s in all",) if name == "a pause" else ())
 
 
 @pytest.mark.parametrize("rate", [1000, 1428, 1850, 2150, 4000])

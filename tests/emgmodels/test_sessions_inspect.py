@@ -148,7 +148,7 @@ def test_what_to_know_of_a_session_is_said_below_the_table(tmp_path):
     write_session(path, dataclasses.replace(session, emg=volts, time=late))
     out = inspect(path).stdout
     assert "first: emg looks like volts: read as microvolts, x 1e+06\n" in out
-    assert "first: 1 gaps without samples, 2.5 s in all\n" in out
+    assert "first: 1 gap without samples, 2.5 s in all\n" in out
 
 
 def test_sessions_of_the_same_name_are_both_shown(path):

@@ -75,6 +75,27 @@ def test_no_ending_is_without_words():
     assert ending_of(None) is None
 
 
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (Ending(Why.WHOLE, epoch=1), "trained all 1 epoch"),
+        (Ending(Why.ENDED, epoch=1), "ended after 1 epoch"),
+        (Ending(Why.FAILED, epoch=1), "failed after 1 epoch"),
+        (
+            Ending(Why.PATIENCE, reached=1, state="running", epoch=4),
+            "running at epoch 4 when 1 trial in a row was no better (search.stop.patience)",
+        ),
+    ],
+)
+def test_one_of_something_is_no_plural_and_both_are_read(ending, words):
+    assert str(ending) == words
+    assert ending_of(words) == ending
+    older = words.replace("1 epoch", "1 epochs").replace(
+        "1 trial in a row was", "1 trials in a row were"
+    )
+    assert ending_of(older) == ending
+
+
 @settings(max_examples=60)
 @given(
     st.lists(

@@ -118,7 +118,7 @@ def test_real_data_is_named_and_not_called_synthetic(tmp_path):
     write_report(run, tmp_path / "out")
     for name in ("report.html", "leaderboard.md"):
         text = (tmp_path / "out" / name).read_text()
-        assert "subject 89335547, 2 training and 1 validation sessions" in text
+        assert "subject 89335547, 2 training sessions and 1 validation session" in text
         assert "Synthetic" not in text
 
 

@@ -132,6 +132,8 @@ class Progress:
         )
 
     def _view(self, ranking: list[TrialRecord]) -> Group:
+        if not ranking:
+            return Group(Text(f"{self._clock(ranking)}; the trials' processes start"))
         table = trials_table(ranking[:_SHOWN], self.console.width).rich(None)
         lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in self._at_work(ranking)]
         lines += [Text(self._status(ranking), style="bold"), Text(self._clock(ranking))]
