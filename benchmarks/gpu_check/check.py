@@ -46,7 +46,7 @@ class Check:
 
     Attributes:
         device: the GPU, or the CPU where the check itself is tried.
-        short: run everything once on small inputs; nothing is timed well.
+        short: run once, fewer cases, on small inputs; nothing is timed well.
         folder: for files that the user may want: profiles, logs.
         scratch: for files that are gone when the whole check is over; all items share it.
         seconds: how long the item may take; cases that would begin later are left out.

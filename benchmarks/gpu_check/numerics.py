@@ -7,6 +7,7 @@ within the tolerances below. In bfloat16 what is learnt is finite, and the loss 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -39,9 +40,10 @@ EPOCHS = 10
 
 
 def run(check: Check) -> None:
-    """Compare every configuration in float32, then train it in bfloat16."""
+    """Compare every configuration, in a short check every third, and train it in bfloat16."""
     recordings = data.typed(check, 1, 0.5)
-    for name, config in small_configs(check.scratch, check.short):
+    configs = small_configs(check.scratch, check.short)
+    for name, config in itertools.islice(configs, 0, None, 3 if check.short else 1):
         check.case(name, functools.partial(compare, check, config, recordings))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ _NUMBERS = ("train_loss", "val_loss", "val_cer", "learning_rate")
 def run(check: Check) -> None:
     """Resume, and move checkpoints, for models of each kind of layer."""
     train, val = data.typed(check, 2, 0.5)
-    for name, text in MODELS.items():
+    for name, text in itertools.islice(MODELS.items(), 1 if check.short else None):
         for precision in ("float32", "bfloat16"):
             wanted = config(text, precision=precision, epochs=2, batch_size=4, window_seconds=2)
             check.case(

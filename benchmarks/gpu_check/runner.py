@@ -67,7 +67,7 @@ def run_check(
         out: folder for the results.
         names: which items; all where none is named.
         device: such as ``cuda``, or ``cpu`` to try the check itself.
-        short: each case once, on small inputs.
+        short: fewer cases, each once, on small inputs.
         search: also run ``SEARCH``.
         console: where to tell what was found.
     """

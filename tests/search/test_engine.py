@@ -178,7 +178,7 @@ def test_a_trial_that_a_used_process_cannot_begin_is_started_again(
     monkeypatch.setattr(OnceBrokenTrial, "marks", marks, raising=False)
     monkeypatch.setattr(OnceBrokenTrial, "how", how, raising=False)
     overrides = ["search.trials=4", "training.epochs=2", "search.scheduler=none"]
-    overrides += ["search.sampler=random", "search.hang_after=10"]
+    overrides += ["search.sampler=random", "search.hang_after=20"]
     folder = search_idly(tmp_path, overrides, trial=OnceBrokenTrial, slots=1)
     assert [(trial.state, trial.epoch) for trial in folder.trials.values()] == [(COMPLETE, 2)] * 4
     [failure] = (folder.path / "failures").iterdir()

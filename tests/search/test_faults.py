@@ -64,7 +64,7 @@ def test_a_trial_whose_process_is_killed_or_hangs_is_started_again(
     how, data, tiny_space, whole, tmp_path
 ):
     Saboteur(tmp_path / "tiny-001", functools.partial(signal_a_trial, how))
-    hangs = ["search.hang_after=15"] if how == signal.SIGSTOP else []
+    hangs = ["search.hang_after=30"] if how == signal.SIGSTOP else []
     run.search(tiny_space, data=data, out=tmp_path, overrides=hangs, quiet=True)
     noted = list((tmp_path / "tiny-001" / "failures").iterdir())
     assert noted  # on a busy machine one that is slow may be taken for hung

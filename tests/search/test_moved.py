@@ -201,9 +201,6 @@ def test_a_demo_goes_on_where_its_cache_never_was(engine, tmp_path, monkeypatch)
             lambda: evaluate(moved, test=True, quiet=True),
             lambda: confirm_winners(moved, top=1, repeats=2, quiet=True),
             lambda: run.resume(moved, add_trials=1, quiet=True),
-            lambda: run.search(
-                space, out=tmp_path / "new", trials=1, warm_start=moved, quiet=True, seed=9
-            ),
         )
     ):
         monkeypatch.setenv("EMGSEARCH_CACHE", str(tmp_path / f"cache{number}"))

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 from helpers.searches import (
-    ONE_AT_ONCE,
     assert_ranked_by_what_is_kept,
     search_command,
     wait_for_epochs,
 )
 
-import search.engine.ray_session
 import search.engine.tuning
 from search import run
 from search.engine.recorder import Recorder
@@ -46,7 +44,7 @@ def space(tmp_path) -> Path:
 
 @pytest.mark.slow
 def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
-    engine, data, space, tmp_path, spent
+    all_cores, data, space, tmp_path, spent
 ):
     """The first part of it runs in a thread, as a notebook may do, where no signal is handled."""
     spent(12)
@@ -69,7 +67,7 @@ def test_a_spent_budget_and_the_search_that_goes_on_keep_what_they_rank_by(
 
 def test_sigterm_ends_a_search_with_its_best_weights_and_says_so_at_once(data, space, tmp_path):
     """As Ctrl-C does, in ``test_run.py``."""
-    words = search_command(space, "--data", data, "--out", tmp_path, *ONE_AT_ONCE)
+    words = search_command(space, "--data", data, "--out", tmp_path)
     done = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
     folder = tmp_path / "tiny-001"
     wait_for_epochs(folder, 12, done)
@@ -83,7 +81,7 @@ def test_sigterm_ends_a_search_with_its_best_weights_and_says_so_at_once(data, s
 
 @pytest.mark.slow
 def test_a_part_of_the_search_that_fails_costs_no_weights(
-    engine, data, space, tmp_path, monkeypatch
+    all_cores, data, space, tmp_path, monkeypatch
 ):
     def fail(recorder: Recorder, iteration: int, trials: list, **_: object) -> None:
         if sum(trial.epoch for trial in recorder.folder.trials.values()) >= 9:
