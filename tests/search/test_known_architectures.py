@@ -80,12 +80,15 @@ def test_it_is_built_from_notation_and_from_yaml(name):
 
 
 def test_beyond_holds_whatever_did_well():
-    """All public architectures, and the report's best; the coarsest frames were left out."""
+    """All public architectures, the report's best, hands that share an encoder.
+
+    The coarsest frames were left out.
+    """
     public = yaml.safe_load((SPACES / "published.yaml").read_text())["model"]["choice"]
     beyond = load_space(SPACES / "beyond.yaml")
     outside = []
     models = [each["model"] if isinstance(each, dict) else each for each in public]
-    for architecture in [*models, "transformer:2 gru:4 conv:4"]:
+    for architecture in [*models, "transformer:2 gru:4 conv:4", "conv:4 share_bands:encoder"]:
         try:
             beyond.params_of({"model": partial(architecture)})
         except OutsideError:
