@@ -33,7 +33,7 @@ search: {trials: 3, sampler: random, seed: 3, scheduler: none, save_every: 0.01}
 
 PEOPLE = """
 name: lab
-data: {people: {val: [ben], test: [carl]}}
+data: {people: {val: [ben, dora], test: [carl]}}
 model:
   features: {hop: 64, bins: 6}
   norm: bin

@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -216,36 +217,41 @@ def test_code_of_ones_own_is_sent_to_every_node(tmp_path):
 def test_a_search_over_people_and_their_comparison_survive_the_death_of_a_node(tmp_path):
     """Each loses a node while it trains there, and both come to the undisturbed tables."""
     write_people(tmp_path)
-    space, data, run = tmp_path / "lab.yaml", tmp_path / "data", tmp_path / "runs/lab-001"
-    with raylets(3) as cluster:
-        with engine(cluster.address, None):
-            search(space, data=data, storage=tmp_path / "whole", quiet=True)
-            whole = tmp_path / "whole/lab-001"
-            compare_people(whole, data=data, quiet=True)
-        options = ("--data", data, "--quiet", "--address", cluster.address)
-        lose_a_node(cluster, ("search.run", space, *options, "--storage", run.parent), run)
-        lose_a_node(cluster, ("search.people", run, *options), run / "people")
+    space, data = tmp_path / "lab.yaml", tmp_path / "data"
+    whole, run = tmp_path / "whole/lab-001", tmp_path / "runs/lab-001"
+    with raylets(3) as cluster, engine(cluster.address, None):
+        search(space, data=data, storage=whole.parent, quiet=True)
+        compare_people(whole, data=data, quiet=True)
+        with losing_a_node(cluster, run):
+            search(space, data=data, storage=run.parent, quiet=True)
+        with losing_a_node(cluster, run / "people"):
+            compare_people(run, data=data, quiet=True)
     assert outcome(run) == outcome(whole)
     assert outcome(run / "people") == outcome(whole / "people")
     for name in ("users.parquet", "people/people.parquet"):
         assert read_parquet(run / name) == read_parquet(whole / name), name
 
 
-def lose_a_node(cluster, words, run):
-    """Run a command, and take away a node on which one of its trials trains."""
+@contextlib.contextmanager
+def losing_a_node(cluster, run):
+    """Take away a node on which a trial trains, while something else happens."""
+    ended = threading.Event()
 
-    def trained_there(found):
-        began = any(trial["curve"] for trial in found)
-        return began and next(filter(trains, cluster.worker_nodes), None)
+    def lose_one():
+        while not ended.wait(0.05):
+            with contextlib.suppress(FileNotFoundError, ValueError):  # before the first epoch
+                began = any(trial["curve"] for trial in trials(run))
+                if node := began and next(filter(trains, cluster.worker_nodes), None):
+                    cluster.remove_node(node, allow_graceful=False)
+                    return
 
-    process = subprocess.Popen([sys.executable, "-m", *words])
+    thread = threading.Thread(target=lose_one)
+    thread.start()
     try:
-        node = wait_for(process, run, trained_there)
-        cluster.remove_node(node, allow_graceful=False)
-        assert process.wait() == 0
+        yield
     finally:
-        process.kill()
-        process.wait()
+        ended.set()
+        thread.join()
     assert list((run / "failures").iterdir()), "no trial was lost"
 
 
