@@ -257,7 +257,8 @@ def _located(
     if missing:
         raise ValueError(
             f"{data}: {len(missing)} of the {len(listed)} sessions in {path} are missing:\n"
-            + "\n".join(f"  {name}{SUFFIX}" for name in missing)
+            + "\n".join(f"  {name.removesuffix(SUFFIX)}{SUFFIX}" for name in missing)
+            + ("\na split file names sessions without .hdf5" * missing[0].endswith(SUFFIX))
         )
     found, strangers = [], []
     for entry in listed:
