@@ -17,6 +17,8 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 def local_path(path: str | os.PathLike[str]) -> Path:
     """Return a path of this machine; a ``file://`` URI gives the path it stands for.
 
+    A leading ``~`` is the home folder: no shell replaces it in ``--out=~/runs``.
+
     >>> str(local_path("file:///mnt/my%20data"))
     '/mnt/my data'
 
@@ -38,6 +40,10 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     if _SCHEME.match(text) and not os.path.exists(text):
         uri = re.sub(r":/+", "://", text, count=1)
         raise ValueError(f"{uri}: is a URI, where a path of this machine is needed: copy it here")
+    if text.split("/", 1)[0] == "~":
+        # Made as it is written, a folder called "~" would stand here: whoever removes that by its
+        # name removes their home.
+        return Path(os.path.expanduser(text))
     return Path(text)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SUFFIX = ".hdf5"
+"""How session files end, in small letters or capitals."""
 
 
 def same_spelling(name: str) -> str:
@@ -49,7 +50,9 @@ def ordered(paths: Iterable[Path], data: str) -> list[Path]:
     Raises:
         ValueError: There are none.
     """
-    found = [path for path in paths if path.suffix == SUFFIX and not path.name.startswith(".")]
+    found = [
+        path for path in paths if path.suffix.lower() == SUFFIX and not path.name.startswith(".")
+    ]
     if not found:
         raise ValueError(
             f"{data}: no session files: looked for *{SUFFIX} there and in all subfolders"

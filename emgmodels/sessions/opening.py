@@ -36,6 +36,10 @@ def opened(path: Path, file: BinaryIO | None = None) -> Iterator[h5py.Group]:
 
     if file is None and not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
+        if path.is_symlink() and not path.exists():
+            found = f"is a link to {path.readlink()}, which does not exist"
+        elif path.exists() and not path.is_dir():
+            found = "is no regular file"
         raise SessionError(f"{path}: {found}: expected a session file (.hdf5)")
     try:
         hdf5 = h5py.File(file or path, "r")

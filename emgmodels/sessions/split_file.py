@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
-from emgmodels.config import explain, read_yaml
+from emgmodels.config import Frozen, explain, read_yaml
 from emgmodels.sessions.finding import same_spelling
 
 SUBSETS = ("train", "val", "test")
@@ -21,25 +21,29 @@ def _check_name(session: str) -> str:
     return session
 
 
-class Entry(BaseModel):
+def _none_as_empty(value: Any) -> Any:
+    # The file is read as text, in which null is a word.
+    return [] if value in (None, "null", "~") else value
+
+
+class Entry(Frozen):
     """A session of a split file, and whose it is."""
 
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True)
     user: str
     session: Annotated[str, AfterValidator(_check_name)]
 
 
-class _Subsets(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Subsets(Frozen):
     train: list[Entry]
     val: list[Entry]
-    test: list[Entry] = []
+    test: Annotated[list[Entry], BeforeValidator(_none_as_empty)] = Field(default=[])
 
 
-class SplitFile(BaseModel):
+class SplitFile(Frozen):
     """What a split file says."""
 
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True)
     user: str | None = None  # a name for the split, such as single_user or generic; none of old
     dataset: _Subsets
 
@@ -59,7 +63,7 @@ def read_split_file(path: Path) -> SplitFile:
     try:
         return SplitFile.model_validate(values)
     except ValidationError as error:
-        raise ValueError("\n".join(explain(error, str(path)))) from None
+        raise ValueError("\n".join(explain(error, str(path), SplitFile))) from None
 
 
 def check_roles(path: Path, entries: Mapping[str, Sequence[Entry]]) -> None:

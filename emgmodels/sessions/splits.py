@@ -259,7 +259,8 @@ def _located(
     if missing:
         raise ValueError(
             f"{data}: {len(missing)} of {counted(len(listed), 'session')} in {path} are missing:\n"
-            + "\n".join(f"  {name}{SUFFIX}" for name in missing)
+            + "\n".join(f"  {name.removesuffix(SUFFIX)}{SUFFIX}" for name in missing)
+            + ("\na split file names sessions without .hdf5" * missing[0].endswith(SUFFIX))
         )
     found, strangers = [], []
     for entry in listed:

@@ -153,6 +153,14 @@ def check_recordings(recordings: Sequence[Recording], name: str, seconds: float)
     Raises:
         ValueError: as said.
     """
+    keys = sum(len(recording.labels) for recording in recordings)
+    # Before their length: without key times a window is a prompt, so that sessions without prompts
+    # have none, however long they are.
+    if not keys:
+        raise ValueError(
+            f"the {name} sessions hold no keys that the model knows: check their keystrokes (or "
+            f"prompts, where they were not typed on a keyboard)"
+        )
     spans = [recording.window_spans(round(seconds * SAMPLE_RATE)) for recording in recordings]
     # Said here, where the reason is known: a training without windows would fail far from it.
     if not any(spans):
@@ -164,12 +172,6 @@ def check_recordings(recordings: Sequence[Recording], name: str, seconds: float)
         raise ValueError(
             f"no {name} session is as long as a window of {seconds:g} s: add longer sessions"
             + (" or lower training.window_seconds" if name == "training" else "")
-        )
-    keys = sum(len(recording.labels) for recording in recordings)
-    if not keys:
-        raise ValueError(
-            f"the {name} sessions hold no keys that the model knows: check their keystrokes (or "
-            f"prompts, where they were not typed on a keyboard)"
         )
     if not any(
         len(recording.labels[low:high])

@@ -84,8 +84,8 @@ def _is_run(path: Path) -> bool:
     if not path.is_dir():
         return False
     names = {file.name for file in path.iterdir()}
-    if "space.yaml" in names:
-        return (path / "space.yaml").is_file()
+    if (path / "space.yaml").is_file():
+        return True
     if found := names & set(_TRACES):
         raise ValueError(f"{path}: holds {min(found)}, but no space.yaml")
     return False

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from emgmodels.saying import counted
-from emgmodels.sessions import read_info, session_paths
+from emgmodels.sessions import SessionInfo, read_info, session_paths
 from emgmodels.sessions.finding import by_name, same_spelling
+from emgmodels.sessions.split_file import read_split_file
 from search.results.demo_sessions import written_again
-from search.results.facts import read_facts
+from search.results.facts import SPLIT, read_facts
 from search.storage import SessionStore, is_uri, local_path
 
 SETS = {"train": "training", "val": "validation", "test": "test"}
@@ -29,7 +31,8 @@ def session_files(
         data: folder that holds them now, or its URI; None: where the search found them.
 
     Raises:
-        ValueError: the run does not name them, or files are missing.
+        ValueError: the run does not name them, files are missing, or files of these names are of
+            other users.
     """
     split = facts.get("split", {})
     if subset not in split:
@@ -44,7 +47,7 @@ def session_files(
         # Where nothing is said, the files must lie where the search found them.
         found = {old: old for old in known if is_uri(old) or Path(old).is_file()}
     else:
-        found = _found(known, data, facts.get("subject"))
+        found = _found(known, data, facts.get("subject"), _users(run))
     missing = [old for old in known if old not in found]
     if missing:
         raise ValueError(
@@ -93,27 +96,51 @@ def _name(source: str) -> str:
     return PurePosixPath(urlsplit(source).path if is_uri(source) else source).stem
 
 
-def _found(known: Sequence[str], data: str | Path, subject: str | None) -> dict[str, str]:
+def _users(run: Path) -> dict[str, set[str]]:
+    """Return whose the sessions of a search are, by their names, as far as its split says it."""
+    with contextlib.suppress(ValueError):  # older runs have no split file
+        dataset = read_split_file(run / SPLIT).dataset
+        users: dict[str, set[str]] = {}
+        for entry in (*dataset.train, *dataset.val, *dataset.test):
+            users.setdefault(same_spelling(entry.session), set()).add(same_spelling(entry.user))
+        return users
+    return {}
+
+
+def _check_user(path: Path, info: SessionInfo, users: set[str]) -> None:
+    """Refuse a file that names another user: names such as "session-1" are many people's."""
+    if info.is_user_known and same_spelling(info.user) not in users:
+        raise ValueError(
+            f"{path}: is a session of user {info.user}, and the search had one of this name of "
+            f"{', '.join(sorted(users))}: name the folder of the search's own sessions"
+        )
+
+
+def _found(
+    known: Sequence[str], data: str | Path, subject: str | None, users: Mapping[str, set[str]]
+) -> dict[str, str]:
     """Return where sessions lie in a folder or under a URI; those that are missing are left out.
 
     Raises:
-        ValueError: the subject has two sessions of one name.
+        ValueError: the subject has two sessions of one name, or a file is another user's.
     """
     store = SessionStore(str(data)) if is_uri(data) else None
     named: dict[str, list[Path]] = {}
     for path in session_paths(local_path(data)) if store is None else store.paths():
         named.setdefault(same_spelling(path.stem), []).append(path)
+    info_of = read_info if store is None else store.info_of
     found = {}
     for old in known:
         # macOS writes an accented letter as two characters and Linux as one.
         paths = named.get(same_spelling(_name(old)), [])
         if len(paths) > 1:  # two subjects may have used one name
-            info_of = read_info if store is None else store.info_of
             # Looked at only where two files share a name, since it opens each file.
             own = [path for path in paths if info_of(path).user == subject]
             # Of people, each has a folder, and the folders may have been moved together.
             folder = PurePosixPath(urlsplit(old).path if is_uri(old) else old).parent.name
             paths = own or [path for path in paths if path.parent.name == folder] or paths
         for path in by_name(paths, str(data)).values():
+            if own_users := users.get(same_spelling(_name(old))):
+                _check_user(path, info_of(path), own_users)
             found[old] = str(path.absolute()) if store is None else store.uri_of(path)
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -249,7 +249,14 @@ def _identity(option: Any, kind: type[Frozen]) -> Any:
     try:
         return validated(kind, option)
     except ValidationError:  # null, or with distributions
-        return json.dumps(option, sort_keys=True)
+        return _frozen(option)
+
+
+def _frozen(value: Any) -> Hashable:
+    """Return what is equal for equal values, as 60 and 60.0 are."""
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(inner)) for key, inner in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def _refusal(there: Any, path: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from emgmodels.language import typed_lines
 from emgmodels.outputs import check_output
-from emgmodels.paths import several
+from emgmodels.paths import local_path, several
 from emgmodels.sessions import Split, apart, split_files
 from emgmodels.windows.cache import prepare
 from search.space import load_space
@@ -21,6 +21,15 @@ def test_one_is_several():
     assert several(Path("a")) == (Path("a"),)
     assert several(["a", "b"]) == several(iter("ab")) == ("a", "b")
     assert several(()) == ()
+
+
+def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert local_path("~") == local_path(Path("~/")) == tmp_path
+    assert local_path(Path("~/runs/deep-001")) == tmp_path / "runs" / "deep-001"
+    for name in ("~old/runs", "runs/~", "a~", "~b"):
+        assert local_path(name) == Path(name), "a name like any other"
 
 
 def test_one_session_is_prepared(session_paths):

@@ -26,7 +26,7 @@ from emgmodels.windows.cache import open_split
 from emgmodels.windows.cut import cut_for
 from emgmodels.windows.device import DeviceRecordings
 from emgmodels.windows.prompts import prompt_groups, prompt_windows, with_shifts
-from emgmodels.windows.recording import check_times, frames_for_keys
+from emgmodels.windows.recording import check_recordings, check_times, frames_for_keys
 
 __all__ = ["opened"]  # the fixture
 
@@ -69,6 +69,13 @@ def test_where_a_prompt_begins_and_ends(opened, spans, kept):
     assert recording.prompts.shape == (len(kept), 4)
     for row, span in zip(recording.prompts[:, :2] / 2000, kept, strict=True):
         assert row == pytest.approx(span, abs=1e-3)
+
+
+@pytest.mark.parametrize("prompts", [(), (Prompt("p", START + 1, START + 5, None),)])
+def test_sessions_without_keys_and_texts_are_not_called_too_short(opened, prompts):
+    session = replace(make_session(on_keyboard=False), prompts=prompts)
+    with pytest.raises(ValueError, match="training sessions hold no keys that the model knows"):
+        check_recordings(opened(session), "training", 4.0)
 
 
 def test_groups_hold_as_much_emg_as_a_batch_and_every_prompt_once():

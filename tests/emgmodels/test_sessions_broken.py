@@ -1,6 +1,7 @@
 """Session files that are broken, odd or incomplete: refused with place and rule, or read."""
 
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -152,12 +153,16 @@ def test_other_datasets_are_refused(path, rows, message):
 
 def test_files_of_other_kinds_are_refused(tmp_path):
     (tmp_path / "text.hdf5").write_text("no HDF5")
+    (tmp_path / "link.hdf5").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.hdf5")
     with h5py.File(tmp_path / "other.hdf5", "w") as file:
         file["data"] = 1
     for name, message in {
         "absent.hdf5": "does not exist: expected a session file",
         ".": "is a folder",
         "text.hdf5": r"is not HDF5 \(7 bytes\)",
+        "pipe.hdf5": "is no regular file",
+        "link.hdf5": "is a link to nowhere, which does not exist",
         "other.hdf5": r"has no group 'emg2qwerty' in '/' \(found: 'data'\)",
     }.items():
         for read in (read_session, read_info):
@@ -223,6 +228,31 @@ def test_the_ground_truth_must_be_there(path, condition, needed):
         read_session(path)
 
 
+@pytest.mark.parametrize(
+    ("condition", "name", "value"),
+    [
+        ("on_keyboard", "prompts", "[{"),
+        ("on_table", "keystrokes", "null"),
+        ("on_keyboard", "duration_mins", "1.0"),
+        ("on_keyboard", "duration_mins", np.nan),
+    ],
+)
+def test_an_odd_attribute_that_is_not_needed_is_left_out(path, condition, name, value):
+    edit(path, set_attribute("condition", condition))
+    edit(path, set_attribute(name, value))
+    session = read_session(path)
+    assert len(session.labels().label)
+    assert session.duration_mins == pytest.approx(1 / 60)
+    assert f"left out, since it is not needed: attribute '{name}'" in session.remarks()[0]
+    read_info(path)
+
+
+def test_keystrokes_of_another_condition_are_not_dropped_without_a_word(path):
+    edit(path, set_attribute("condition", "On_Keyboard"))
+    (note,) = read_session(path).remarks()
+    assert "3 keystrokes are not learnt from, since its condition is 'On_Keyboard'" in note
+
+
 ODD_PROMPTS = [
     {"name": "p", "start": 1, "end": 2},
     {"name": "p", "start": 1, "end": 2, "payload": {"text": 7}},
@@ -242,10 +272,11 @@ def test_odd_prompts_are_left_out_where_keys_are_the_truth(path):
         read_session(path)
 
 
-def test_a_key_without_a_name_and_an_end_that_is_no_number_are_read(path):
+@pytest.mark.parametrize("end", [float("nan"), float("inf"), None])
+def test_a_key_without_a_name_and_an_end_that_is_no_number_are_read(path, end):
     items = [
         {"key": "", "start": BEGIN, "end": BEGIN},
-        {"key": "a", "start": BEGIN + 0.1, "end": float("nan")},
+        {"key": "a", "start": BEGIN + 0.1, "end": end},
     ]
     edit(path, set_attribute("keystrokes", json.dumps(items)))
     session = read_session(path)

@@ -90,6 +90,13 @@ def test_sessions_are_found_in_all_folders_once(tmp_path):
     assert list(find_session_files(tmp_path)) == ["a", "b", "c", "d"]
 
 
+def test_endings_in_capitals_are_session_files_too(tmp_path):
+    add(tmp_path, "a")
+    (tmp_path / "a.hdf5").rename(tmp_path / "a.HDF5")
+    add(tmp_path, "b")
+    assert list(find_session_files(tmp_path)) == ["a", "b"]
+
+
 def test_a_session_may_be_there_once(tmp_path):
     add(tmp_path, "a")
     add(tmp_path / "copy", "a")
@@ -211,7 +218,18 @@ def test_a_split_file_cannot_leave_the_folder(tmp_path, name):
         ("user: u\ndataset: {train: [], val: []}", "dataset.train has no session: it needs"),
         ("user: u\ndataset: {train: [{user: u, session: a}]}", "dataset.val: Field required"),
         ("user: u\ndataset: {train: [a], val: []}", "dataset.train.0: Input should be"),
-        ("user: u\ndataset: {train: [], val: [], tset: []}", "dataset.tset: Extra inputs"),
+        (
+            "user: u\ndataset: {train: [], val: [], tset: []}",
+            "dataset.tset: unknown key; did you mean 'test'",
+        ),
+        (
+            "user: u\ndataset: {train: [{usr: u, session: a}], val: []}",
+            "unknown key; did you mean 'user'",
+        ),
+        (
+            "dataset: {train: [{user: u, session: a.hdf5}], val: [{user: u, session: a}]}",
+            r"  a.hdf5\na split file names sessions without .hdf5",
+        ),
     ],
 )
 def test_a_wrong_split_file_is_refused_with_path_and_place(tmp_path, text, message):
@@ -221,6 +239,18 @@ def test_a_wrong_split_file_is_refused_with_path_and_place(tmp_path, text, messa
     with pytest.raises(ValueError, match=message) as caught:
         find_split(tmp_path, split_file=path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("nothing", ["", "null", "~"])
+def test_a_split_file_may_say_that_nothing_is_for_the_test(tmp_path, nothing):
+    add(tmp_path, "a")
+    add(tmp_path, "b")
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        f"dataset:\n  train: [{{user: u, session: a}}]\n  val: [{{user: u, session: b}}]\n"
+        f"  test: {nothing}\n"
+    )
+    assert find_split(tmp_path, split_file=path).test == ()
 
 
 def test_an_absent_split_file_is_refused(tmp_path):

@@ -17,6 +17,7 @@ SPACES = Path(__file__).parents[2] / "spaces"
         ("published", "model.norm=bin", 18),
         ("augmentation", "training.augmentation.rotation=0", 7),
         ("augmentation", "training.augmentation.time_mask_ms=50", 8),
+        ("augmentation", "training.augmentation.rotation={choice: [0, 1]}", 14),
     ],
 )
 def test_a_key_below_a_choice_goes_into_every_option(space, override, size):

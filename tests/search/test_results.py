@@ -2,13 +2,18 @@ import shlex
 import shutil
 from pathlib import Path
 
+import pytest
+from helpers.splits import add
+
 from emgmodels.config import Config
 from emgmodels.notation import parse_notation
+from emgmodels.sessions import find_split, split_text
 from search.results import environment
 from search.results.facts import training_command
 from search.results.folder import RunFolder
 from search.results.reading import read_trials
 from search.results.record import TrialRecord
+from search.results.session_files import session_files
 
 
 def test_a_setting_may_be_a_number_in_one_trial_and_a_list_in_another(tmp_path):
@@ -43,6 +48,20 @@ def test_the_best_names_the_command_that_trains_it_again(tmp_path):
     folder.write_environment({})
     folder.flush()
     assert "--data DIR" in (folder.path / "best.yaml").read_text()
+
+
+def test_sessions_of_the_same_names_of_another_user_are_refused(tmp_path):
+    """Else a search would go on, and be tested, on what another person typed."""
+    for user in ("anna", "bob"):
+        add(tmp_path / user, "a", "b", user=user)
+    folder = RunFolder.create(tmp_path, "run")
+    split = find_split(tmp_path / "anna")
+    folder.write_split(split_text(split))
+    facts = {"split": {"val": ["/elsewhere/a.hdf5"]}, "subject": "anna"}
+    found = session_files(folder.path, facts, "val", tmp_path / "anna")
+    assert found == (str(tmp_path / "anna" / "a.hdf5"),)
+    with pytest.raises(ValueError, match=r"bob/a\.hdf5: is a session of user bob"):
+        session_files(folder.path, facts, "val", tmp_path / "bob")
 
 
 def test_a_search_is_told_by_the_source_of_both_packages(tmp_path, monkeypatch):

@@ -152,6 +152,11 @@ def cut_short(run):
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def folder_in_place_of_space(run):
+    (run / "space.yaml").unlink()
+    (run / "space.yaml").mkdir()
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
@@ -159,9 +164,10 @@ def cut_short(run):
         (no_reason, "has no column reason"),
         (cut_short, "trials.parquet: is no Parquet file"),
         (lambda run: (run / "space.yaml").unlink(), "no space.yaml"),
+        (folder_in_place_of_space, "no space.yaml"),
         (lambda run: (run / ".trials.rows").write_text("nonsense\n"), ""),
     ],
-    ids=["architecture", "column", "parquet", "space", "rows"],
+    ids=["architecture", "column", "parquet", "space", "folder", "rows"],
 )
 def test_a_run_that_cannot_be_read_hides_no_other(damage, why, tmp_path):
     odd = make_run(tmp_path, "odd", ENDS["finished"]).path
