@@ -304,7 +304,7 @@ def test_figures_that_the_readme_compares_are_those_that_were_measured():
     """Each figure of a row stands in the section that the row links to."""
     text = (ROOT / "README.md").read_text()
     rows = re.findall(r"^\| .* \| (.*) \| (.*) \| \[.*\]\(([^)#]+)#([^)]+)\) \|$", text, re.M)
-    assert len(rows) == 5
+    assert len(rows) >= 5
     for *compared, page, anchor in rows:
         sections = re.split(r"^## ", (ROOT / page).read_text(), flags=re.M)
         heads = [re.sub(r"[^\w -]", "", part.partition("\n")[0].lower()) for part in sections]
