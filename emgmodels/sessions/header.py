@@ -99,11 +99,6 @@ def read_truth(
     """
     notes: list[str] = []
     on_keyboard = header.condition == ON_KEYBOARD
-    if header.keystrokes and not on_keyboard:
-        notes.append(
-            f"its {len(header.keystrokes)} keystrokes are not learnt from, since its condition is "
-            f"{header.condition!r} and not {ON_KEYBOARD!r}: its prompts are the ground truth"
-        )
     keystrokes = _items(path, "keystrokes", header.keystrokes, keystroke, on_keyboard, notes)
     prompts = _items(path, "prompts", header.prompts, prompt, not on_keyboard, notes)
     return keystrokes, prompts, notes
