@@ -36,7 +36,6 @@ class Header:
         keystrokes: What JSON has of the keystrokes, item by item.
         prompts: What JSON has of the prompts, item by item.
         missing: Attributes that the file lacks.
-        odd: What is wrong with attributes that are not needed, and were left out.
     """
 
     session_name: str
@@ -46,19 +45,17 @@ class Header:
     keystrokes: list[Any]
     prompts: list[Any]
     missing: tuple[str, ...]
-    odd: tuple[str, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the file lacks, what stands in for it, and what was left out."""
-        left_out = tuple(f"left out, since it is not needed: {what}" for what in self.odd)
+        """What the file lacks, and what stands in for it."""
         if not self.missing:
-            return left_out
+            return ()
         named = {"session_name": self.session_name, "user": self.user}
         told = (
             f"{name} (read as {named[name]!r})" if name in named else name for name in self.missing
         )
-        return (f"its file lacks {', '.join(told)}", *left_out)
+        return (f"its file lacks {', '.join(told)}",)
 
 
 def read_header(path: Path, group: h5py.Group) -> Header:
@@ -67,18 +64,14 @@ def read_header(path: Path, group: h5py.Group) -> Header:
     Raises:
         SessionError: an attribute that is needed is missing, or one is of a wrong kind.
     """
-    values: dict[str, Any] = {}
-    odd: list[str] = []
-    for name in (name for name in _ATTRIBUTES if name in group.attrs):
-        try:
-            values[name] = _ATTRIBUTES[name](path, name, group.attrs[name])
-        except SessionError as error:
-            # The condition comes before those that depend on it.
-            if name not in {"duration_mins", "keystrokes", "prompts"} - {_truth(values)}:
-                raise
-            odd.append(str(error).removeprefix(f"{path}: "))
-    missing = [name for name in _ATTRIBUTES if name not in group.attrs]
-    needed = ("condition", _truth(values))
+    values = {
+        name: read(path, name, group.attrs[name])
+        for name, read in _ATTRIBUTES.items()
+        if name in group.attrs
+    }
+    missing = [name for name in _ATTRIBUTES if name not in values]
+    on_keyboard = values.get("condition", ON_KEYBOARD) == ON_KEYBOARD
+    needed = ("condition", "keystrokes" if on_keyboard else "prompts")
     lacking = [name for name in missing if name in needed]
     if lacking:
         raise SessionError(
@@ -93,13 +86,7 @@ def read_header(path: Path, group: h5py.Group) -> Header:
         "keystrokes": [],
         "prompts": [],
     }
-    return Header(**{**stand_ins, **values}, missing=tuple(missing), odd=tuple(odd))
-
-
-def _truth(values: dict[str, Any]) -> str:
-    """Return which attribute holds the ground truth, by the condition among the attributes."""
-    on_keyboard = values.get("condition", ON_KEYBOARD) == ON_KEYBOARD
-    return "keystrokes" if on_keyboard else "prompts"
+    return Header(**{**stand_ins, **values}, missing=tuple(missing))
 
 
 def read_truth(
@@ -112,11 +99,6 @@ def read_truth(
     """
     notes: list[str] = []
     on_keyboard = header.condition == ON_KEYBOARD
-    if header.keystrokes and not on_keyboard:
-        notes.append(
-            f"its {len(header.keystrokes)} keystrokes are not learnt from, since its condition is "
-            f"{header.condition!r} and not {ON_KEYBOARD!r}: its prompts are the ground truth"
-        )
     keystrokes = _items(path, "keystrokes", header.keystrokes, keystroke, on_keyboard, notes)
     prompts = _items(path, "prompts", header.prompts, prompt, not on_keyboard, notes)
     return keystrokes, prompts, notes
@@ -191,10 +173,10 @@ def _check_object(where: str, item: Any) -> None:
 
 
 def _span(where: str, item: dict[str, Any]) -> tuple[float, float]:
-    """Return start and end; what has no end, or one that is not finite, ends as it starts."""
+    """Return start and end; what has no end, or one that is not a number, ends as it starts."""
     start = _seconds(f"{where}.start", item.get("start"))
     end = item.get("end")
-    if end is None or (isinstance(end, float) and not math.isfinite(end)):
+    if end is None or (isinstance(end, float) and math.isnan(end)):
         return start, start
     return start, _seconds(f"{where}.end", end)
 

@@ -85,8 +85,16 @@ class Session:
         return scale_of(self.emg)
 
     def remarks(self) -> tuple[str, ...]:
-        """Return what a user should know: notes of reading, gaps, a unit other than microvolts."""
-        found = (*self.notes, gap_remark(self.time), unit_remark(self.scale))
+        """Return what a user should know: notes of reading, keys that are not used, gaps, a unit
+        other than microvolts.
+        """
+        unused = ""
+        if self.keystrokes and self.condition != ON_KEYBOARD:
+            unused = (
+                f"its {len(self.keystrokes)} keystrokes are not learnt from, since its condition "
+                f"is {self.condition!r} and not {ON_KEYBOARD!r}: its prompts are the ground truth"
+            )
+        found = (unused, *self.notes, gap_remark(self.time), unit_remark(self.scale))
         return tuple(filter(None, found))
 
     @property

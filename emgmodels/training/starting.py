@@ -8,6 +8,7 @@ from typing import Any
 
 from emgmodels.checkpoints.start import Start, check_start, read_start
 from emgmodels.config import Config, load_config
+from emgmodels.paths import local_path
 
 
 def load_training(
@@ -87,7 +88,8 @@ def place_of(section: dict[str, Any], beside: Path) -> Path:
     It is looked for beside the file that has the section, then from the current folder. Where it is
     in neither, one whose weights are recorded belongs beside the file, as in a run folder.
     """
-    near, here = beside / section["path"], Path(section["path"])
+    here = local_path(section["path"])
+    near = beside / here
     if near.exists() or (section.get("weights") and not here.exists()):
         return near
     return here

@@ -36,9 +36,13 @@ def looks(run: Path) -> list[dict[str, Any]]:
     """
     path = run / FILE
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
-    except json.JSONDecodeError as error:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    except ValueError as error:
         raise ValueError(f"{path}: is not JSON: {error}") from None
+    # What is no list would be replaced by the next call, and with it what is known of looks.
+    if not (isinstance(found, list) and all(isinstance(look, dict) for look in found)):
+        raise ValueError(f"{path}: must be a JSON list of objects: move it elsewhere")
+    return found
 
 
 def note_look(run: Path, earlier: Sequence[Mapping[str, Any]], look: Mapping[str, Any]) -> None:

@@ -51,16 +51,20 @@ def earlier_trials(space: Space, run: str | Path, split: Split) -> Earlier:
     Args:
         space: the space.
         run: the run folder.
-        split: the sessions that the space is to be searched on, told apart by their file names.
+        split: the sessions that the space is to be searched on, told apart by whose they are
+            and by their file names.
 
     Raises:
         ValueError: it is not a run folder.
     """
     folder = RunFolder.open(Path(run))
-    used = folder.read_environment().get("split", {})
+    facts = folder.read_environment()
+    used = facts.get("split", {})
     here = {"train": split.train, "val": split.val}
     found = Earlier(
-        same_sessions=all(
+        # Several people may have sessions of one name; old versions noted no subject.
+        same_sessions=facts.get("subject", split.subject) == split.subject
+        and all(
             # By name: the folder may be another one on this machine.
             {Path(path).name for path in used.get(part, ())} == {path.name for path in paths}
             for part, paths in here.items()

@@ -171,7 +171,8 @@ def earlier_run(space_of, tmp_path):
     sampler = OptunaSampler(space)
     folder = RunFolder.create(tmp_path, "earlier")
     folder.write_space(space.resolved())
-    folder.write_environment({"split": {"train": ["/there/a.hdf5"], "val": ["/there/b.hdf5"]}})
+    split = {"train": ["/there/a.hdf5"], "val": ["/there/b.hdf5"]}
+    folder.write_environment({"split": split, "subject": "one"})
     for number in range(8):
         config = config_of(sampler.suggest(str(number)))
         state = "stopped" if number % 4 in (1, 3) else "complete"
@@ -303,9 +304,13 @@ def test_earlier_trials_that_did_not_end_by_themselves_may_be_trained(state, spa
     assert trained == [number != 1 for number in range(8)]
 
 
-def test_earlier_trials_of_other_sessions_are_learnt_from_and_may_be_trained(space_of, earlier_run):
+@pytest.mark.parametrize(
+    "other", [replace(SAME, val=(Path("c.hdf5"),)), replace(SAME, subject="two")]
+)
+def test_earlier_trials_of_other_sessions_are_learnt_from_and_may_be_trained(
+    other, space_of, earlier_run
+):
     space = space_of(SPACE, *FEW)
-    other = replace(SAME, val=(Path("c.hdf5"),))
     found = earlier_trials(space, earlier_run.path, other)
     assert not found.same_sessions
     sampler = OptunaSampler(space, earlier=found.trials)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from search.evaluate.looks import looks
 from search.report.tested import test_cer_of as cer_of
 from search.results.record import Weights
 
@@ -33,3 +34,12 @@ def test_a_test_cer_is_shown_beside_its_own_weights(weights, ranked, shown, note
 def test_the_figure_of_the_ranked_weights_wins_over_stale_ones():
     tested = [(39.0, Weights(3, 0.0, "bb")), (34.66, Weights(9, 0.0, "aa")), (1.0, Weights(0, 0.0))]
     assert cer_of(13, RANKED, tested) == (34.66, [])
+
+
+@pytest.mark.parametrize("text", ["{}", "5", "null", '["a look"]', "[", "\xff"])
+def test_what_is_known_of_looks_is_never_taken_for_nothing(tmp_path, text):
+    """Else the next evaluation would write over it."""
+    assert looks(tmp_path) == []
+    (tmp_path / "evaluation.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"evaluation\.json: (is not JSON|must be a JSON list)"):
+        looks(tmp_path)
