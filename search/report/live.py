@@ -121,7 +121,8 @@ def _end(run: Run, at: float) -> str:
 def _left(run: Run, planned: int) -> float | None:
     """Return the seconds that the search takes from the last written epoch on; None: not known."""
     begun = [
-        Standing(trial.state, trial.epochs, pace(trial.curve["seconds"])) for trial in run.trials
+        Standing(trial.state, trial.epochs, pace(trial.curve["seconds"].tolist()))
+        for trial in run.trials
     ]
     return time_left(run.schedule, planned, begun)
 
