@@ -51,7 +51,8 @@ def time_left(
     if not known:
         return None
     usual = sum(known) / len(known)
-    each, whole = [], []
+    each: list[float] = []
+    whole: list[float] = []
     for epochs, seconds, left in _to_come(schedule, trials, begun, usual):
         each.append(epochs * seconds)
         whole.append(left * seconds)

@@ -177,7 +177,7 @@ def _train(
         progress.time_left = left
         if plan.in_time is not None and isinstance(source, OptunaSampler):
             close = functools.partial(_close, console, folder, source, progress, left)
-            slots = slots_here(plan.resources) if plan.resources else None
+            slots = None if plan.resources is None else slots_here(plan.resources)
             scheduler = InTime(scheduler, plan.schedule, plan.in_time, slots, folder.trials, close)
         # A fixed list is trained whole: winners that are confirmed are no search.
         settings = space.search.model_copy(update={"stop": None} if plan.listed else {})
