@@ -289,5 +289,6 @@ def test_spaces_that_look_for_the_best_start_aligned_on_data(name):
         start = config.training.aligned_start
         assert (start.epochs, start.weight, start.key_lag_ms) == (4, 3, "auto")
         assert config.training.gradient_clip in (1.0, 0.1)
-    demo = first(load_space(SPACES / f"{name}.yaml", demo=True)).training.aligned_start
-    assert demo == start
+        assert config.training.schedule == "warmup_stable_decay"
+    demo = first(load_space(SPACES / f"{name}.yaml", demo=True)).training
+    assert (demo.aligned_start, demo.schedule) == (start, "cosine")
