@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from benchmarks.measure import Figure, Scope
 from benchmarks.searchers import optuna_alone, own
+from benchmarks.searchers.play import play
 from benchmarks.searchers.problem import Event, Problem
 from benchmarks.searchers.report import write_report
 from benchmarks.searchers.score import Played, interval
@@ -27,72 +29,78 @@ from benchmarks.searchers.venvs import LIBRARIES, Library, python_of, run_in
 REPEATS = 20
 SLOTS = (1, 4)
 SHORT = ("emgsearch", "emgsearch, trials in random order", "random search", "Ray Tune: ASHA")
-HERE = own.PLAYERS | optuna_alone.PLAYERS
+HERE = {name: module.__name__ for module in (own, optuna_alone) for name in module.PLAYERS}
+"""The module of each searcher that needs no other environment."""
 
 
 def problems(repeats: int, short: bool = False) -> list[Problem]:
-    """Return the searches that every searcher plays."""
+    """Return the searches that searchers play, the first repeat of all of them first."""
     tables = TABLES[1:2] if short else TABLES
     slots = SLOTS[-1:] if short else SLOTS
+    read = [(table, recorded(table)) for table in tables]
     return [
         draw(table, data, repeat, many)
-        for table in tables
-        for data in [recorded(table)]
-        for many in slots
         for repeat in range(repeats)
+        for table, data in read
+        for many in slots
     ]
 
 
-def played_here(name: str, given: Sequence[Problem]) -> Played:
-    """Play a searcher that this project's own environment has."""
-    module = own if name in own.PLAYERS else optuna_alone
-    found = Played(name, module.VERSIONS)
-    for problem in given:
-        begin = time.process_time()
-        events = module.PLAYERS[name](problem)
-        found.add(problem, events, time.process_time() - begin)
+def played(
+    name: str, module: str, given: Sequence[Problem], folder: Path, library: Library | None = None
+) -> Played:
+    """Play a searcher; what was played before, with the same problems, is not played again.
+
+    Args:
+        name: the searcher.
+        module: drives it.
+        given: the problems.
+        folder: keeps what is played, and the environments of libraries.
+        library: in whose environment it is played; None: here.
+    """
+    found = Played(name)
+    lines = [problem.dump() + "\n" for problem in given]
+    # The first draws alone make the name, so that more repeats go on where fewer ended.
+    first = "".join(lines[: sum(problem.repeat == 0 for problem in given)])
+    stem = re.sub(r"\W+", "-", f"{name} {hashlib.sha256(first.encode()).hexdigest()[:12]}")
+    folder.mkdir(parents=True, exist_ok=True)
+    listed, results = folder / f"{stem}.problems", folder / f"{stem}.jsonl"
+    listed.write_text("".join(lines))
+    try:
+        if library is None:
+            play(module, name, listed, results)
+        else:
+            command = ("benchmarks.searchers.play", module, name, str(listed), str(results))
+            run_in(python_of(library, folder), *command)
+    except OSError as error:
+        found.missing = str(error)
+        return found
+    for problem, line in zip(given, results.read_text().splitlines(), strict=False):
+        told = json.loads(line)
+        found.versions = told["versions"]
+        found.add(problem, [Event(*each) for each in told["events"]], told["seconds"])
     return found
 
 
-def played_there(library: Library, given: Sequence[Problem], folder: Path) -> Iterator[Played]:
-    """Play the searchers of a library in its environment; what was played there is not again."""
-    text = "".join(problem.dump() + "\n" for problem in given)
-    key = hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    listed = folder / f"problems-{key}.jsonl"
-    listed.write_text(text)
-    for name in library.players:
-        found = Played(name)
-        results = folder / f"{name.replace(': ', '-').replace(' ', '-')}-{key}.jsonl"
-        try:
-            python = python_of(library, folder)
-            module = ("benchmarks.searchers.play", library.module)
-            run_in(python, *module, name, str(listed), str(results))
-            for problem, line in zip(given, results.read_text().splitlines(), strict=True):
-                told = json.loads(line)
-                found.versions = told["versions"]
-                found.add(problem, [Event(*each) for each in told["events"]], told["seconds"])
-        except OSError as error:
-            found.missing = str(error)
-        yield found
-
-
-def play_all(given: Sequence[Problem], short: bool, venvs: Path | None) -> Iterator[Played]:
+def play_all(short: bool, venvs: Path | None) -> Iterator[Played]:
     """Play every searcher that there is."""
-    for name in SHORT if short else HERE:
-        yield played_here(name, given)
-    for library in () if short else LIBRARIES:
-        if venvs is not None:
-            yield from played_there(library, given, venvs)
-        else:
+    repeats = 2 if short else REPEATS
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = venvs or Path(scratch)
+        for name in SHORT if short else HERE:
+            yield played(name, HERE[name], problems(repeats, short), folder)
+        for library in () if short else LIBRARIES:
             for name in library.players:
-                yield Played(name, missing="needs --venvs")
+                if venvs is None:
+                    yield Played(name, missing="needs --venvs")
+                else:
+                    given = problems(min(repeats, library.repeats))
+                    yield played(name, library.module, given, venvs, library)
 
 
 def run(scope: Scope) -> Iterator[Figure]:
     """Yield each searcher's share of all epochs until it was within 0.4 points of the best."""
-    given = problems(2 if scope.short else REPEATS, scope.short)
-    found = list(play_all(given, scope.short, scope.venvs))
+    found = list(play_all(scope.short, scope.venvs))
     if scope.folder is not None:
         write_report(found, scope.folder)
     ours = found[0]

@@ -9,7 +9,7 @@ import heapq
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -32,7 +32,7 @@ class Parameter:
     """
 
     name: str
-    values: Sequence[Any] = ()
+    values: tuple[Any, ...] = ()
     low: float = 0.0
     high: float = 1.0
     log: bool = False
@@ -119,7 +119,8 @@ class Problem:
     def load(cls, text: str) -> Problem:
         """Return what ``dump`` wrote."""
         values = json.loads(text)
-        parameters = [Parameter(**each) for each in values.pop("parameters")]
+        told = values.pop("parameters")
+        parameters = [Parameter(**{**each, "values": tuple(each["values"])}) for each in told]
         return cls(parameters=parameters, **values)
 
     def _distance(self, one: Config, other: Config) -> float:

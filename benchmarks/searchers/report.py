@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -53,10 +54,9 @@ def markdown(found: Sequence[Played]) -> str:
         for slots in sorted({slots for each in played for _, slots in each.outcomes}):
             rows = [each for each in played if (table.name, slots) in each.outcomes]
             if rows:
-                searches = len(rows[0].outcomes[table.name, slots])
                 slot = f"{slots} slot{'s'[: slots > 1]}"
                 parts.append(f"## {table.name}, {slot}")
-                parts.append(f"{table.about[0].upper()}{table.about[1:]}; {searches} searches.")
+                parts.append(f"{table.about[0].upper()}{table.about[1:]}.")
                 parts.append(_table(rows, (table.name, slots)))
     parts += ["## Versions", _versions(found)]
     return "\n\n".join(parts) + "\n"
@@ -91,7 +91,7 @@ def picture(found: Sequence[Played]) -> bytes:
     return small.getvalue()
 
 
-def _draw(axes, outcomes: Mapping[str, Sequence[Outcome]], measure: str) -> None:  # type: ignore[no-untyped-def]
+def _draw(axes: Any, outcomes: Mapping[str, Sequence[Outcome]], measure: str) -> None:
     shares = np.linspace(0.01, BUDGET, 160)
     of_library: dict[str, int] = {}
     for name, given in outcomes.items():

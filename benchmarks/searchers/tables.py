@@ -118,7 +118,7 @@ def varying(rows: Sequence[Mapping[str, Any]]) -> list[Parameter]:
         if len(values) < 2:
             continue
         if isinstance(values[0], str) or len(values) <= _FEW:
-            parameters.append(Parameter(name, values))
+            parameters.append(Parameter(name, tuple(values)))
         else:
             low, high = float(values[0]), float(values[-1])
             parameters.append(Parameter(name, (), low, high, log=low > 0 and high >= 2 * low))

@@ -20,15 +20,31 @@ class Library:
         module: the module that drives it.
         players: searchers in it, by name.
         packages: what pip installs, pinned; each tuple by a call of its own.
+        repeats: draws of each table at most, where a suggestion takes long.
     """
 
     name: str
     module: str
     players: tuple[str, ...]
     packages: tuple[tuple[str, ...], ...]
+    repeats: int = 1000
 
 
-LIBRARIES: tuple[Library, ...] = ()
+LIBRARIES = (
+    Library(
+        "syne-tune",
+        "benchmarks.searchers.syne",
+        ("Syne Tune: ASHA by promotion", "Syne Tune: PASHA", "Syne Tune: BOHB"),
+        (("syne-tune[gpsearchers,kde]==0.13.0",),),
+    ),
+    Library(
+        "smac",
+        "benchmarks.searchers.smac_mf",
+        ("SMAC: multi-fidelity",),
+        (("smac==2.4.1",),),
+        repeats=10,
+    ),
+)
 """Those that are played, in the versions that were measured."""
 
 

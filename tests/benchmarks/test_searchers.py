@@ -1,18 +1,22 @@
 """Searchers on recorded trainings: what they are charged, and that all of them end."""
 
+import dataclasses
 import functools
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.searchers import optuna_alone, own
+from benchmarks.searchers.compare import played
 from benchmarks.searchers.play import play
 from benchmarks.searchers.problem import Job, Machines, Parameter, Problem
 from benchmarks.searchers.report import markdown, picture, write_report
 from benchmarks.searchers.score import Played, outcome
 from benchmarks.searchers.tables import TABLES, draw, recorded, settings
+from benchmarks.searchers.venvs import Library
 
 PLAYERS = own.PLAYERS | optuna_alone.PLAYERS
 
@@ -27,7 +31,7 @@ def made_up(slots: int = 1, budget: int = 100) -> Problem:
     """Four trials of three epochs, the better the later; the second takes twice as long."""
     cer = [[90.0, 50.0 - 10 * trial, 40.0 - 10 * trial] for trial in range(4)]
     seconds = [[2.0 if trial == 1 else 1.0] * 3 for trial in range(4)]
-    parameters = [Parameter("width", [8, 16, 64]), Parameter("cell", ["gru", "lstm"])]
+    parameters = [Parameter("width", (8, 16, 64)), Parameter("cell", ("gru", "lstm"))]
     configs = [
         {"width": 8, "cell": "gru"},
         {"width": 16, "cell": "gru"},
@@ -153,9 +157,35 @@ def test_another_environment_plays_and_goes_on_where_it_was_killed(tmp_path):
         assert [tuple(each) for each in line["events"]] == expected
 
 
+def test_more_repeats_go_on_where_fewer_ended(tmp_path):
+    given = [small(4), dataclasses.replace(small(4), repeat=0)]
+    given = [given[1], given[0]]  # a first draw, and a later one
+    module = "benchmarks.searchers.own"
+    fewer = played("random search", module, given[:1], tmp_path)
+    (results,) = tmp_path.glob("*.jsonl")
+    kept = results.read_text()
+    more = played("random search", module, given, tmp_path)
+    assert results.read_text().startswith(kept)
+    assert len(results.read_text().splitlines()) == 2
+    key = given[0].table, 4
+    assert more.outcomes[key][:1] == fewer.outcomes[key]
+
+
+def test_what_fails_elsewhere_is_a_reason_and_ends_nothing(tmp_path):
+    (tmp_path / "here").mkdir()
+    packages = (("none==0",),)
+    (tmp_path / "here" / "ready").write_text(repr(packages))
+    (tmp_path / "here" / "bin").mkdir()
+    (tmp_path / "here" / "bin" / "python").symlink_to(sys.executable)
+    library = Library("here", "benchmarks.searchers.none_such", ("None: such",), packages)
+    found = played("None: such", library.module, [small(4)], tmp_path, library)
+    assert "none_such" in found.missing
+    assert not found.outcomes
+
+
 def test_modules_that_run_elsewhere_import_nothing_of_this_project():
     folder = Path(own.__file__).parent
-    elsewhere = ("problem", "play", "optuna_alone")
+    elsewhere = ("problem", "play", "optuna_alone", "smac_mf", "syne")
     for name in elsewhere:
         lines = (folder / f"{name}.py").read_text().splitlines()
         own_imports = [line for line in lines if line.startswith(("from emg", "from search"))]
