@@ -108,6 +108,9 @@ NEVER_ONE = {
     "max(self.channels)",
     "BANDS * model.mlp_features",
     "sizes[2]",
+    "width",
+    "field('epoch')",
+    "field('reached')",
 }
 """What stands before plurals and is never one: thousands, or a rate."""
 TEXTS = {

@@ -27,7 +27,7 @@ SCHEDULE = resolve("none", 12)
 class Slowing(IdleTrial):
     """Its epochs take no time at first; from some moment on, other programs use the machine."""
 
-    quick, slow, after = 0.02, 0.6, 2
+    quick, slow, after = 0.02, 3.0, 2
 
     def step(self):
         took = self.quick if self.config["number"] < self.after else self.slow
@@ -55,8 +55,9 @@ def in_time(tmp_path, scheduler: str, seconds: float, trial: type[Slowing]) -> l
     return trials
 
 
+@pytest.mark.slow
 def test_a_search_whose_machine_becomes_slower_begins_less_and_ends_in_time(engine, tmp_path):
-    trials = in_time(tmp_path, "none", 12.0, Slowing)
+    trials = in_time(tmp_path, "none", 60.0, Slowing)
     assert 2 <= len(trials) < 16
     assert len(told(tmp_path / "deep-001", "deep")) == len(trials), "others may come again"
     for trial in trials:
