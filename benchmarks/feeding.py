@@ -67,7 +67,7 @@ def run(scope: Scope) -> Iterator[Figure]:
                 value=share,
                 unit="% of a step",
                 wanted=wanted,
-                note=f"{windows} windows a step",
+                note=f"{counted(windows, 'window')} a step",
             )
     torch.set_num_threads(scope.threads)
 

@@ -16,6 +16,7 @@ from benchmarks.searchers.score import SHARES, Outcome, Played, interval
 from benchmarks.searchers.tables import BUDGET, TABLES
 from emgmodels.drawing import own_style
 from emgmodels.outputs import write_text
+from emgmodels.saying import counted
 
 AXES = (("epochs", 1, "epochs trained"), ("seconds", 4, "time on 4 slots"))
 """What the picture shows: its measure, on how many slots, and its label."""
@@ -25,8 +26,6 @@ _LIBRARIES = {
     "Optuna": "#2ca02c",
     "Syne Tune": "#9467bd",
     "SMAC": "#ff7f0e",
-    "NePS": "#8c564b",
-    "HpBandSter": "#e377c2",
 }
 _STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 3)), (0, (7, 3)))
 _LEAST = 0.05
@@ -54,8 +53,7 @@ def markdown(found: Sequence[Played]) -> str:
         for slots in sorted({slots for each in played for _, slots in each.outcomes}):
             rows = [each for each in played if (table.name, slots) in each.outcomes]
             if rows:
-                slot = f"{slots} slot{'s'[: slots > 1]}"
-                parts.append(f"## {table.name}, {slot}")
+                parts.append(f"## {table.name}, {counted(slots, 'slot')}")
                 parts.append(f"{table.about[0].upper()}{table.about[1:]}.")
                 parts.append(_table(rows, (table.name, slots)))
     parts += ["## Versions", _versions(found)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.searchers.problem import WORST, Event, Problem
+from emgmodels.saying import counted
 from search.simulate.replay import NEAR_BEST
 
 SHARES = (0.1, 0.2, 0.3)
@@ -107,7 +108,9 @@ def check(problem: Problem, events: Sequence[Event]) -> None:
     if any(later.end < earlier.end for earlier, later in itertools.pairwise(events)):
         raise ValueError(f"{problem.table}: epochs are not in the order in which they end")
     if len(events) > problem.budget:
-        raise ValueError(f"{problem.table}: {len(events)} epochs, of {problem.budget} allowed")
+        raise ValueError(
+            f"{problem.table}: {counted(len(events), 'epoch')}, of {problem.budget} allowed"
+        )
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""Virtual environments of other libraries: made once, with the versions that were measured."""
+"""Virtual environments of other libraries: made once, with pinned versions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LIBRARIES = (
         repeats=10,
     ),
 )
-"""Those that are played, in the versions that were measured."""
+"""Those that can be played, in pinned versions."""
 
 
 def python_of(library: Library, folder: Path) -> Path:

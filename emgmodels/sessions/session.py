@@ -91,8 +91,8 @@ class Session:
         unused = ""
         if self.keystrokes and self.condition != ON_KEYBOARD:
             unused = (
-                f"its {len(self.keystrokes)} keystrokes are not learnt from, since its condition "
-                f"is {self.condition!r} and not {ON_KEYBOARD!r}: its prompts are the ground truth"
+                f"its keystrokes are not learnt from, since its condition is {self.condition!r} "
+                f"and not {ON_KEYBOARD!r}: its prompts are the ground truth"
             )
         found = (unused, *self.notes, gap_remark(self.time), unit_remark(self.scale))
         return tuple(filter(None, found))

@@ -111,7 +111,9 @@ class Elsewhere(tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
-        """A trial ended, whoever ended it."""
+        """A trial ended, whoever ended it; one that never began is not known there."""
+        if not trial.run_metadata.last_result and trial.trial_id not in self._shown:
+            return
         self._safely(lambda: self._logger.log_trial_end(self._begun(trial), failed=False))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:

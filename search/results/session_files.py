@@ -134,7 +134,6 @@ def _found(
         # macOS writes an accented letter as two characters and Linux as one.
         paths = named.get(same_spelling(_name(old)), [])
         if len(paths) > 1:  # two subjects may have used one name
-            # Looked at only where two files share a name, since it opens each file.
             own = [path for path in paths if info_of(path).user == subject]
             # Of people, each has a folder, and the folders may have been moved together.
             folder = PurePosixPath(urlsplit(old).path if is_uri(old) else old).parent.name

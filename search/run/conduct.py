@@ -175,9 +175,10 @@ def _train(
     with Progress(console, trials, space.search.time_budget, verbose) as progress:
         left = TimeLeft(plan.schedule, trials, progress.pulse, plan.seconds)
         progress.time_left = left
-        if plan.in_time is not None and isinstance(source, OptunaSampler):
+        # Which slots a cluster has at a moment, nobody knows: there a time budget cuts trials off.
+        if plan.in_time and plan.resources and isinstance(source, OptunaSampler):
             close = functools.partial(_close, console, folder, source, progress, left)
-            slots = None if plan.resources is None else slots_here(plan.resources)
+            slots = slots_here(plan.resources)
             scheduler = InTime(scheduler, plan.schedule, plan.in_time, slots, folder.trials, close)
         # A fixed list is trained whole: winners that are confirmed are no search.
         settings = space.search.model_copy(update={"stop": None} if plan.listed else {})
@@ -210,8 +211,8 @@ def _close(
     folder.write_space(source.space.resolved(), source.space.own.codes)
     say(
         console,
-        f"This machine is slower than was measured: {counted(trials, 'trial')} of {asked} will "
-        f"be trained, so that all end within {duration(search.time_budget or 0)}.",
+        f"Trials take longer than was expected: {counted(trials, 'trial')} of {asked} will be "
+        f"trained, so that all end within {duration(search.time_budget or 0)}.",
     )
 
 

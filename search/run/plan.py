@@ -42,7 +42,7 @@ from search.run.sessions import (
     opener_of,
     sessions_again,
 )
-from search.space import Space, load_space, sessions_of
+from search.space import Space, limits_of, load_space
 from search.space.settings import SCHEDULER_OPTIONS
 from search.space.start import SpaceStart
 from search.storage import Place, SessionStore, is_uri, local_path
@@ -145,7 +145,7 @@ def decided(space: Space, opened: Opened) -> Space:
     if space.search.rank_by is None and len({recording.user for recording in opened.val}) > 1:
         search = space.search.model_copy(update={"rank_by": Scoring.of(opened.users).by})
         space = replace(space, search=search)
-    return space.within(sessions_of(opened.train, opened.val))
+    return space.within(limits_of(opened.train, opened.val))
 
 
 def plan_search(
@@ -245,7 +245,7 @@ def plan_rest(
     facts = folder.read_environment()
     trial_data, split = sessions_again(folder.path, facts, data, space, writes)
     opened = open_again(trial_data, opener_of(space, writes))
-    space = space.within(sessions_of(opened.train, opened.val))
+    space = space.within(limits_of(opened.train, opened.val))
     wanted = resources_asked(facts, asked[0], gpus_of_trial(asked[1]))
     given = resolve_resources(*wanted, address)
     wanted, given = share_gpus(space, opened, wanted, given, console)

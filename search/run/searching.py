@@ -225,7 +225,7 @@ def _time_left(folder: RunFolder) -> float | None:
     """Return the seconds left of a search's time budget; None: it has none, or spent it."""
     budget = load_space(folder.path / "space.yaml", imports=False).search.time_budget
     endings = (trial.ending for trial in folder.trials.values())
-    spent = any(ending is not None and ending.why is Why.TIME_BUDGET for ending in endings)
+    spent = any(each is not None and each.why in (Why.TIME_BUDGET, Why.IN_TIME) for each in endings)
     if budget is None or spent or folder.elapsed >= budget:
         return None
     return budget - folder.elapsed

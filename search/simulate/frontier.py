@@ -6,6 +6,7 @@ from pathlib import Path
 
 from emgmodels.drawing import own_style
 from emgmodels.outputs import mark_of, save_figure
+from emgmodels.saying import counted
 from search.simulate.replay import ReplaySummary
 from search.simulate.rules import Rule
 
@@ -64,7 +65,7 @@ def _draw_frontier(
     axes.set_ylim(bottom=-0.01)
     axes.set_xlabel("epochs trained (% of training every trial whole)")
     axes.set_ylabel("mean regret (CER points)")
-    axes.set_title(f"Cost and regret on {slots} slot{'s'[: slots > 1]}; labels: grace/eta")
+    axes.set_title(f"Cost and regret on {counted(slots, 'slot')}; labels: grace/eta")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     save_figure(figure, path, FRONTIER_MARK, dpi=150)

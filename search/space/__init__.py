@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search.space.feasibility import Feasibility
     from search.space.loading import load_space
     from search.space.parsing import SpaceError
-    from search.space.session_limits import Sessions, sessions_of
+    from search.space.session_limits import Sessions, limits_of
     from search.space.settings import Constraints, SchedulerConfig, SearchConfig, TypistConfig
     from search.space.space import Space
 
@@ -39,8 +39,8 @@ __all__ = [
     "Space",
     "SpaceError",
     "TypistConfig",
+    "limits_of",
     "load_space",
-    "sessions_of",
 ]
 
 __getattr__ = offered(
@@ -56,6 +56,6 @@ __getattr__ = offered(
         "SpaceError": "search.space.parsing",
         "TypistConfig": "search.space.settings",
         "load_space": "search.space.loading",
-        "sessions_of": "search.space.session_limits",
+        "limits_of": "search.space.session_limits",
     },
 )

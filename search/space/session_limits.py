@@ -66,7 +66,7 @@ class Sessions:
         return None
 
 
-def sessions_of(train: Sequence[Recording], val: Sequence[Recording]) -> Sessions:
+def limits_of(train: Sequence[Recording], val: Sequence[Recording]) -> Sessions:
     """Return what the recordings of a search allow."""
     everything = [*train, *val]
     in_windows = [recording.samples for recording in train if recording.has_key_times]

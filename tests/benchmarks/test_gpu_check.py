@@ -41,13 +41,19 @@ folder = Path(sys.argv[1])
 for name, item in ITEMS.items():
     check = Check(torch.device("cpu"), True, folder, folder, 500, folder / f"{name}.jsonl")
     importlib.import_module(item.module).run(check)
+
+import benchmarks.__main__  # the command itself
+from benchmarks.gpu_check.runner import run_check
+
+(only,) = run_check(2, folder / "out", names=["decoding"], device="cpu", short=True).values()
+assert only.problem == "", only
 """
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_item_runs_without_ray_and_optuna(tmp_path):
-    """In one process, where the command starts one for each: so torch is loaded once."""
+    """All in one process, so torch is loaded once; and one as the command runs each."""
     for name in ("ray", "optuna"):
         (tmp_path / "blocked" / name).mkdir(parents=True)
         text = f"raise ImportError('no {name}')"

@@ -266,7 +266,7 @@ def test_nodes_that_join_a_search_are_checked(tmp_path, monkeypatch):
         with cluster_check.check_cluster(data, Resources(1, 0.5), tmp_path / "results", console):
             for options, said in (
                 ({}, "has joined, and is ready"),
-                ({"num_gpus": 1}, "joined while searching: node .*Ray counts 1 GPUs.*torch sees 0"),
+                ({"num_gpus": 1}, "joined while searching: node .*Ray counts 1 GPU.*torch sees 0"),
             ):
                 cluster.add_node(**options)
                 deadline = time.monotonic() + 60

@@ -20,7 +20,7 @@ from emgmodels.checkpoints.weights import weights_hash
 from search.results.folder import RunFolder
 from search.results.reading import read_curves, read_trials
 
-ONE_AT_ONCE = ("--cpus-per-trial", 1.5)
+ONE_AT_ONCE = ("--cpus-per-trial", max(1.0, (os.cpu_count() or 1) / 2 + 0.5))
 """One trial at once on two cores, with one thread: each further one starts a process."""
 
 

@@ -99,7 +99,7 @@ def test_trials_that_ray_ends_for_want_of_memory_are_failed_and_the_search_goes_
     )
     reason = "out of memory: Ray ended its process before the machine ran out, 3 times"
     assert done.returncode == 1
-    assert f"none of 1 trials could be trained; 1 of them: {reason}" in done.stderr
+    assert f"none of 1 trial could be trained; 1 of them: {reason}" in done.stderr
     assert [row["reason"] for row in read_trials(folder).to_pylist()] == [reason]
     run.resume(folder, add_trials=1, quiet=True)
     found = results(folder)

@@ -56,7 +56,7 @@ def in_time(tmp_path, scheduler: str, seconds: float, trial: type[Slowing]) -> l
 
 
 @pytest.mark.slow
-def test_a_search_whose_machine_becomes_slower_begins_less_and_ends_in_time(engine, tmp_path):
+def test_a_search_whose_machine_becomes_slower_begins_less_and_ends_in_time(all_cores, tmp_path):
     trials = in_time(tmp_path, "none", 60.0, Slowing)
     assert 2 <= len(trials) < 16
     assert len(told(tmp_path / "deep-001", "deep")) == len(trials), "others may come again"
@@ -65,14 +65,14 @@ def test_a_search_whose_machine_becomes_slower_begins_less_and_ends_in_time(engi
 
 
 @pytest.mark.slow
-def test_with_rungs_the_best_is_trained_whole(engine, tmp_path):
+def test_with_rungs_the_best_is_trained_whole(all_cores, tmp_path):
     trials = in_time(tmp_path, "asha", 60.0, Slowing)
     assert 2 <= len(trials) < 16
     assert any(trial.state == COMPLETE for trial in trials)
 
 
 @pytest.mark.slow
-def test_where_nothing_can_be_trained_whole_all_end_with_what_they_have(engine, tmp_path):
+def test_where_nothing_can_be_trained_whole_all_end_with_what_they_have(all_cores, tmp_path):
     trials = in_time(tmp_path, "asha", 60.0, Crawling)
     assert {trial.state for trial in trials} == {STOPPED}
     assert Why.IN_TIME in {trial.ending.why for trial in trials}

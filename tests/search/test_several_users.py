@@ -172,8 +172,8 @@ def test_the_report_has_a_row_for_each_user_and_folds_many(tmp_path, count, is_f
         assert "ranked by the mean over users" in text
         assert spread in text
         assert all(f"{user}<" in text or f"| {user} |" in text for user in users)
-        assert (f"all {len(users)} users" in text) == is_folded
-    assert (f"<summary>all {len(users)} users</summary>" in markdown) == is_folded
+        assert (f"all of {len(users)} users" in text) == is_folded
+    assert (f"<summary>all of {len(users)} users</summary>" in markdown) == is_folded
 
 
 @pytest.mark.parametrize("count", [5, 100])

@@ -131,7 +131,7 @@ class WorseAndWorse(IdleTrial):
         return {**found, "val_cer": cer, "best_val_cer": cer}
 
 
-def test_a_search_that_no_trial_betters_ends_and_says_so(engine, tmp_path):
+def test_a_search_that_no_trial_betters_ends_and_says_so(all_cores, tmp_path):
     rules = ["search.stop={patience: 3}", "search.trials=40", "training.epochs=1"]
     folder = search_idly(tmp_path, [*rules, "search.scheduler=none"], trial=WorseAndWorse, slots=2)
     assert 4 <= len(folder.trials) < 40
