@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from emgmodels.saying import counted
 from emgmodels.sessions import SessionInfo, read_info, session_paths
 from emgmodels.sessions.finding import by_name, same_spelling
 from emgmodels.sessions.split_file import read_split_file
@@ -51,7 +50,7 @@ def session_files(
     missing = [old for old in known if old not in found]
     if missing:
         raise ValueError(
-            f"{len(missing)} of {counted(len(known), f'{SETS[subset]} session')} are missing"
+            f"{len(missing)} of {len(known)} {SETS[subset]} sessions are missing"
             f"{'' if data is None else f' in {data}'}; say with --data DIR where they are now:\n"
             + "\n".join(f"  {path}" for path in missing)
         )

@@ -329,7 +329,7 @@ def _choosing(base: type[Any], names: Sequence[str], parts: Mapping[str, OwnCode
     choices = Literal[(*names, *parts)]  # type: ignore[valid-type]
     usual = base.model_fields["name"]
     fields["name"] = (choices, Field(usual.default, description=usual.description))
-    kind = _model(base.__name__, base, fields)
+    kind = _model(base.__name__, base, fields, *(part.code for part in parts.values()))
     kind.own = dict(parts)
     return kind
 
@@ -338,20 +338,28 @@ def _annotation(field: Any) -> Any:
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
-def _model(name: str, base: type[Any], fields: Mapping[str, Any]) -> type[Any]:
+def _model(name: str, base: type[Any], fields: Mapping[str, Any], *code: str) -> type[Any]:
     """Return a class derived from another, which pickles as one of this module.
 
     Ray's snapshots hold spaces. A process that goes on has read the space, and so made the class,
     before it opens the snapshot.
+
+    Args:
+        name: what its name begins with.
+        base: the other class.
+        fields: its own fields.
+        code: references to the code that it stands for, where no field names it.
     """
-    made: Any = create_model(name, __base__=base, __module__=__name__, **fields)
-    made.__doc__ = base.__doc__
-    identity = f"{base.__module__}.{base.__qualname__} {sorted(_shown(fields))}"
-    made.__qualname__ = made.__name__ = (
-        f"{name}_{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-    )
-    globals()[made.__qualname__] = made
-    return made
+    identity = f"{base.__module__}.{base.__qualname__} {sorted(_shown(fields))} {sorted(code)}"
+    unique = f"{name}_{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    # Two spaces that differ in their stages have one search section: of two classes of one name,
+    # the elder could not be pickled.
+    if unique not in globals():
+        made: Any = create_model(name, __base__=base, __module__=__name__, **fields)
+        made.__doc__ = base.__doc__
+        made.__qualname__ = made.__name__ = unique
+        globals()[unique] = made
+    return globals()[unique]
 
 
 def _shown(fields: Mapping[str, Any]) -> Iterator[str]:

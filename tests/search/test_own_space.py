@@ -331,6 +331,14 @@ def test_a_configuration_is_read_and_written_without_its_code(tmp_path):
         build(config.model)
 
 
+def test_spaces_that_differ_in_their_stages_are_both_pickled(space):
+    """Their search sections are alike, and a class is pickled by its name."""
+    one = load_space(space)
+    other = load_space(space, overrides=["stages.third=blocks.py:Plain"])
+    for each in (one, other, load_space(space)):
+        assert pickle.loads(pickle.dumps(each)) == each
+
+
 def test_a_snapshot_of_a_search_is_read_by_another_process(space):
     """As Ray's, which holds the sampler: it needs the classes that the space was read with."""
     (space.parent / "snapshot").write_bytes(pickle.dumps(load_space("halves.yaml")))
