@@ -258,8 +258,8 @@ def _located(
     missing = [entry.session for entry in listed if same_spelling(entry.session) not in named]
     if missing:
         raise ValueError(
-            f"{data}: {len(missing)} of {counted(len(listed), 'session')} in {path} are missing:\n"
-            + "\n".join(f"  {name}{SUFFIX}" for name in missing)
+            f"{data}: {len(missing)} of the {counted(len(listed), 'session')} in {path} are "
+            f"missing:\n" + "\n".join(f"  {name}{SUFFIX}" for name in missing)
         )
     found, strangers = [], []
     for entry in listed:
