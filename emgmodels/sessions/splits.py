@@ -258,7 +258,8 @@ def _located(
     missing = [entry.session for entry in listed if same_spelling(entry.session) not in named]
     if missing:
         raise ValueError(
-            f"{data}: {len(missing)} of {counted(len(listed), 'session')} in {path} are missing:\n"
+            f"{data}: {len(missing)} of the {counted(len(listed), 'session')} in {path} are "
+            f"missing:\n"
             + "\n".join(f"  {name.removesuffix(SUFFIX)}{SUFFIX}" for name in missing)
             + ("\na split file names sessions without .hdf5" * missing[0].endswith(SUFFIX))
         )

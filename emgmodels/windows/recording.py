@@ -179,8 +179,8 @@ def check_recordings(recordings: Sequence[Recording], name: str, seconds: float)
         for _, low, high in windows
     ):
         raise ValueError(
-            f"none of {counted(keys, 'key')} of the {name} sessions lies inside a window: check "
-            f"that their times are on the clock of the EMG's"
+            f"none of the {counted(keys, 'key')} of the {name} sessions lies inside a window: "
+            f"check that their times are on the clock of the EMG's"
         )
 
 

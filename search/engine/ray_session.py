@@ -19,6 +19,8 @@ from search.engine.ray_patches import few_processes, on_loopback
 # would set aside a third of the machine's memory for it.
 _OBJECT_STORE_BYTES = 128 * 2**20
 _TOKEN = Path("~/.ray/auth_token")
+_NICENESS = "RAY_worker_niceness"
+"""Ray's own variable, by which a user says how far trials stand back behind other programs."""
 
 
 @contextlib.contextmanager
@@ -50,6 +52,10 @@ def engine(
         cores = max(os.cpu_count() or 1, math.ceil(cpus_per_trial or 1))
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         quiet |= {"object_store_memory": _OBJECT_STORE_BYTES}
+        # Ray's workers would run at nice 15, and any other program that computes leave them a
+        # thirtieth of a core: what was measured of the machine before would be wrong by as much.
+        if _NICENESS not in os.environ:
+            quiet |= {"_system_config": {"worker_niceness": 0}}
     try:
         with contextlib.ExitStack() as patches:
             if address is None:

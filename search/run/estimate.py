@@ -147,11 +147,12 @@ def in_words(found: Estimate, budget: float | None) -> list[str]:
         budget: seconds that the search may take; None: unlimited.
     """
     least, most = duration(found.low), duration(found.high)
+    by = f" ({least} to {most} by architecture)" if least != most else ""
     over = budget is not None and found.search > budget
     cut = f", more than its budget of {duration(budget or 0)}" if over else ""
     at_once = f"{found.slots} at once" if found.slots > 1 else "one after the other"
     lines = [
-        f"By an estimate: {duration(found.epoch)} an epoch ({least} to {most} by architecture), "
+        f"By an estimate: {duration(found.epoch)} an epoch{by}, "
         f"trials {at_once}; the search takes about {duration(found.search)}{cut}."
     ]
     if budget is not None and found.epoch > budget:

@@ -267,7 +267,9 @@ def test_keys_in_no_window_are_no_validation(opened):
         session, keystrokes=tuple(k for k in session.keystrokes if k.start > START + 4.2)
     )
     good, bad = opened(make_session(), late)
-    with pytest.raises(ValueError, match=r"none of .* validation sessions lies inside a window"):
+    with pytest.raises(
+        ValueError, match=r"none of the .* validation sessions lies inside a window"
+    ):
         next(fit(small(), [good], [bad]))
 
 

@@ -145,7 +145,7 @@ def test_a_split_of_several_subjects_gives_all_or_one(tmp_path):
 def test_every_missing_session_is_named_at_once(tmp_path):
     add(tmp_path, "a")
     path = write_split(tmp_path / "s.yaml", train=[("u", "a"), ("u", "b")], val=[("u", "c")])
-    message = r"2 of 3 sessions in .*s\.yaml are missing:\n  b\.hdf5\n  c\.hdf5$"
+    message = r"2 of the 3 sessions in .*s\.yaml are missing:\n  b\.hdf5\n  c\.hdf5$"
     with pytest.raises(ValueError, match=message):
         find_split(tmp_path, split_file=path)
 
@@ -280,7 +280,7 @@ def test_without_all_of_its_sessions_subject_89335547_is_split_like_any_other(tm
 def test_who_asks_for_the_published_split_is_told_what_it_lacks(tmp_path):
     """Drawn anew, its test session may land among those to train on."""
     add(tmp_path, *PUBLISHED[:4], *PUBLISHED[5:], user="89335547")
-    with pytest.raises(ValueError, match=f"1 of 18 sessions.*are missing:\n  {PUBLISHED[4]}"):
+    with pytest.raises(ValueError, match=f"1 of the 18 sessions.*are missing:\n  {PUBLISHED[4]}"):
         find_split(tmp_path, subject="89335547")
 
 

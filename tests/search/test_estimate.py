@@ -81,7 +81,7 @@ def test_an_estimate_is_near_what_training_takes(paths, space, monkeypatch):
             assert time.process_time() - before < 10
             assert found.low <= found.epoch <= found.high
             assert found.slots == 2
-            assert 9 * 3 / 2 * found.low <= found.search <= 9 * 3 / 2 * found.high
+            assert 0.999 * 9 * 3 / 2 * found.low <= found.search <= 1.001 * 9 * 3 / 2 * found.high
             seconds = min(result.seconds for result in fit(config, train, val))
             ratios.append(found.epoch / seconds)
     finally:
