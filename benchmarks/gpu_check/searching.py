@@ -24,7 +24,8 @@ _LOOK = 0.5
 
 def run(check: Check) -> None:
     """Search, kill, resume, and look at what the run folder says."""
-    check.case("killed and resumed", lambda: killed_and_resumed(check))
+    # Ray alone takes ten seconds to start, twice.
+    check.case("killed and resumed", lambda: killed_and_resumed(check), least=30.0)
 
 
 def killed_and_resumed(check: Check) -> Values:
