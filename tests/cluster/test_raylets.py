@@ -281,6 +281,8 @@ SLEEP = 0.25
 """Seconds of a trial: long beside the 35 ms that all else of it takes."""
 WANTED = 0.85
 """What each of four nodes does, as a share of what one alone does."""
+IDLE = 30
+"""Where the cores are idle for less (%), they are what is measured: all four nodes share them."""
 
 
 class SleepingTrial(IdleTrial):
@@ -307,16 +309,22 @@ def asleep(cluster, parent, trials):
 @pytest.mark.alone
 def test_hundreds_of_trials_on_four_nodes(tmp_path, capsys):
     """None is lost, the driver's memory grows little, and each node does what one alone does."""
+    import psutil  # Ray brings it
+
     with raylets(1) as cluster:
-        quiet = load() < 30
         _, alone = asleep(cluster, tmp_path, 30)
         for _ in range(3):
             cluster.add_node()
         before = resident()
+        psutil.cpu_times_percent()  # from here on
         run, together = asleep(cluster, tmp_path, TRIALS)
+        idle = psutil.cpu_times_percent().idle
         grown = resident() - before
-        if quiet and together / 4 / alone < WANTED:  # something else may have come in between
-            together = max(together, asleep(cluster, tmp_path / "again", 200)[1])
+        for again in range(2):  # something else may have come in between
+            if together / 4 / alone < WANTED:
+                psutil.cpu_times_percent()
+                together = asleep(cluster, tmp_path / f"again-{again}", 200)[1]
+                idle = psutil.cpu_times_percent().idle
     table = read_trials(run)
     assert sorted(table["trial"].to_pylist()) == list(range(TRIALS))
     assert set(table["state"].to_pylist()) == {"complete"}
@@ -326,17 +334,9 @@ def test_hundreds_of_trials_on_four_nodes(tmp_path, capsys):
     with capsys.disabled():
         print(
             f"\neach of 4 nodes: {share:.0%} of what one node alone does ({alone:.2f} trials/s); "
-            f"the driver's memory: {grown / TRIALS:.0f} kB a trial"
+            f"cores idle {idle:.0f} %; the driver's memory: {grown / TRIALS:.0f} kB a trial"
         )
-    if quiet:  # else the cores are what is measured
-        assert share > WANTED
-
-
-def load():
-    """Return how busy the machine's cores are (%)."""
-    import psutil  # Ray brings it
-
-    return psutil.cpu_percent(interval=3)
+    assert share > WANTED or idle < IDLE, "the nodes wait, and not for the machine's cores"
 
 
 def resident():
