@@ -103,8 +103,9 @@ def read_info(path: str | Path, file: BinaryIO | None = None) -> SessionInfo:
 def signal_digest(path: str | Path) -> str:
     """Return a digest that tells a recording's EMG from that of others, whatever its file says.
 
-    It covers the number of samples and three stretches of the EMG, which takes milliseconds. Where
-    these are flat, nothing can be told of them: it is then that of the whole file.
+    It covers the number of samples, and in three stretches of the EMG where it rises. That takes
+    milliseconds, and is the same in microvolts and in volts. Where the stretches are flat, nothing
+    can be told of them: it is then that of the whole file.
 
     Raises:
         SessionError: as in ``read_info``.
@@ -121,10 +122,25 @@ def signal_digest(path: str | Path) -> str:
             for field in BAND_FIELDS:
                 emg = np.ascontiguousarray(rows[field], dtype=np.float32)
                 is_flat &= bool((emg == emg[0]).all())
-                digest.update(emg.tobytes())
+                digest.update(np.packbits(emg[1:] > emg[:-1]).tobytes())
     if is_flat:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "blake2b").hexdigest()
+    return digest.hexdigest()
+
+
+def session_digest(path: str | Path) -> str:
+    """Return a digest that tells a session's EMG, and what was typed, from that of others.
+
+    Raises:
+        SessionError: as in ``read_info``.
+    """
+    path = Path(path)
+    with opened(path) as group:
+        header = read_header(path, group)
+    truth = json.dumps([header.condition, header.keystrokes, header.prompts])
+    digest = hashlib.blake2b(signal_digest(path).encode(), digest_size=16)
+    digest.update(truth.encode())
     return digest.hexdigest()
 
 

@@ -37,8 +37,13 @@ from search.results.folder import RunFolder
 from search.results.own_files import check_own
 from search.results.people import scoring_in
 from search.results.record import TrialRecord, Weights
-from search.results.session_files import SETS, is_synthetic, session_files
-from search.storage import local_file, local_path
+from search.results.session_files import (
+    SETS,
+    check_recordings,
+    is_synthetic,
+    session_files,
+)
+from search.storage import is_uri, local_file, local_path
 
 _TABLE = "evaluation.parquet"
 
@@ -151,10 +156,13 @@ def _files(
     """Return the session files of each set, here; a demo's are written again if they are gone."""
     if data is None:
         data = written_again(folder.path, facts)
-    return {
-        subset: [local_file(file) for file in session_files(folder.path, facts, subset, data)]
-        for subset in subsets
-    }
+    found = {}
+    for subset in subsets:
+        files = session_files(folder.path, facts, subset, data)
+        found[subset] = [local_file(file) for file in files]
+        if any(map(is_uri, files)):
+            check_recordings(facts, subset, found[subset])
+    return found
 
 
 def _say_what_is_kept(

@@ -8,7 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from emgmodels.saying import counted
 from emgmodels.sessions import SessionInfo, read_info, session_paths
+from emgmodels.sessions.files import session_digest
 from emgmodels.sessions.finding import by_name, same_spelling
 from emgmodels.sessions.split_file import read_split_file
 from search.results.demo_sessions import written_again
@@ -31,7 +33,7 @@ def session_files(
 
     Raises:
         ValueError: the run does not name them, files are missing, or files of these names are of
-            other users.
+            other users or other recordings.
     """
     split = facts.get("split", {})
     if subset not in split:
@@ -54,7 +56,41 @@ def session_files(
             f"{'' if data is None else f' in {data}'}; say with --data DIR where they are now:\n"
             + "\n".join(f"  {path}" for path in missing)
         )
-    return tuple(found[old] for old in known)
+    files = tuple(found[old] for old in known)
+    if not any(map(is_uri, files)):
+        check_recordings(facts, subset, files)
+    return files
+
+
+def recordings_of(sets: Mapping[str, Sequence[str | Path]]) -> dict[str, list[str]]:
+    """Return what ``environment.json`` notes of the recordings, by which they are known again.
+
+    Args:
+        sets: session files on this machine, by key of ``SETS``.
+    """
+    return {subset: [session_digest(file) for file in files] for subset, files in sets.items()}
+
+
+def check_recordings(facts: Mapping[str, Any], subset: str, files: Sequence[str | Path]) -> None:
+    """Refuse files of a subset that are other recordings than the search had under these names.
+
+    Args:
+        facts: what ``environment.json`` says; that of a demo and of older runs notes nothing.
+        subset: a key of ``SETS``.
+        files: its session files on this machine, in the order of the split.
+
+    Raises:
+        ValueError: the EMG or what was typed is another; the message names all such files.
+    """
+    noted = facts.get("recordings", {}).get(subset, ())
+    if others := [
+        file for file, digest in zip(files, noted, strict=False) if session_digest(file) != digest
+    ]:
+        raise ValueError(
+            f"{counted(len(others), 'file')} of {SETS[subset]} hold another recording, or other "
+            f"keys, than the search had under this name: put the old files back, name their folder "
+            f"with --data DIR, or search anew:\n" + "\n".join(f"  {file}" for file in others)
+        )
 
 
 def sessions_of(run: str | Path, subset: str = "val", data: str | Path | None = None) -> list[str]:

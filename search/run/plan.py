@@ -31,6 +31,7 @@ from search.report.display.words import python_here, say
 from search.results.folder import RunFolder
 from search.results.own_files import check_parent
 from search.results.people import people_facts
+from search.results.session_files import SETS, recordings_of
 from search.run.cost import typical_macs
 from search.run.earlier import learn
 from search.run.forecast import tell_time
@@ -214,6 +215,7 @@ def plan_search(
         parent=results[0],
         place=results[1],
         facts=_facts(space, chosen, trial_data, store, synthetic=data is None)
+        | _recordings(chosen, store, known=writes and data is not None)
         | people_facts(opened.users, space.search.rank_by),
         written=space.resolved(),
         earlier=earlier,
@@ -334,6 +336,13 @@ def _facts(
         "split": {"origin": split.origin, **lists, "test": tested},
         **({} if space.start is None else {"start_from": _start_facts(space.start)}),
     }
+
+
+def _recordings(split: Split, store: SessionStore | None, known: bool) -> dict[str, Any]:
+    """Return by what recordings are known again; a demo's are written anew, so nothing of them."""
+    # Of an object store, sessions for testing stay where they are.
+    subsets = ("train", "val") if store else SETS
+    return {"recordings": recordings_of({s: getattr(split, s) for s in subsets})} if known else {}
 
 
 def _start_facts(start: SpaceStart) -> dict[str, str]:

@@ -26,9 +26,9 @@ from search.engine.trial import TrialData
 from search.report.display.words import say
 from search.results.demo_sessions import folder_of, is_typists, paths_of, typist_folder
 from search.results.facts import whose
-from search.results.session_files import SETS, session_files
+from search.results.session_files import SETS, check_recordings, session_files
 from search.space import Space, TypistConfig
-from search.storage import SessionStore, local_file, local_path
+from search.storage import SessionStore, is_uri, local_file, local_path
 
 _KEYS_A_SECOND = 4
 """Of sessions that are not written yet; about what the synthetic typist does."""
@@ -201,6 +201,8 @@ def sessions_again(
         data = typist_folder(typist)
     for subset in ("train", "val"):
         split[subset] = session_files(run, facts, subset, data)
+        if any(map(is_uri, split[subset])):
+            check_recordings(facts, subset, [local_file(path) for path in split[subset]])
     with contextlib.suppress(ValueError):  # they are needed when the search is over
         split["test"] = session_files(run, facts, "test", data)
     return TrialData(train=split["train"], val=split["val"]), split

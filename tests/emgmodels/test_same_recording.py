@@ -10,7 +10,8 @@ TWO = {"train": [("anna", "a")], "val": [("anna", "b")]}
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"user": "anna", "name": "b", "time": 1.7e9 + np.arange(2000) / 2000}]
+    "changes",
+    [{}, {"user": "anna", "name": "b", "time": 1.7e9 + np.arange(2000) / 2000}, {"scale": 1e-6}],
 )
 @pytest.mark.parametrize("drawn", [True, False])
 def test_a_recording_in_two_subsets_is_refused_whatever_its_file_says(tmp_path, drawn, changes):

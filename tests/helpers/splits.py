@@ -47,8 +47,8 @@ def write_split(path, train, val, test=(), user="u"):
     return path
 
 
-def recorded(path, seed=0, **changes):
-    """Write a session whose EMG follows from a seed."""
+def recorded(path, seed=0, scale=1, **changes):
+    """Write a session whose EMG follows from a seed, in the unit of a scale."""
     rng = np.random.default_rng(seed)
     session = Session(
         name=path.stem,
@@ -56,7 +56,7 @@ def recorded(path, seed=0, **changes):
         condition="on_keyboard",
         duration_mins=0.0,
         time=1.6e9 + np.arange(2000) / 2000,
-        emg=rng.standard_normal((2000, 2, 16), dtype=np.float32),
+        emg=rng.standard_normal((2000, 2, 16), dtype=np.float32) * np.float32(scale),
         keystrokes=(),
         prompts=(),
     )

@@ -8,12 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT, bound_by_permissions, give_away
 
+from emgmodels.sessions import read_session, write_session
 from search import run
 from search.evaluate.evaluating import evaluate
 from search.results.folder import RunFolder
@@ -300,3 +302,26 @@ def test_another_user_goes_on_with_a_copy_of_what_they_may_only_read(
     )
     assert done.returncode == 0, done.stderr
     assert hashes(shared) == before
+
+
+@pytest.mark.parametrize("other", ["EMG", "keys"])
+def test_a_session_that_was_replaced_is_refused(other, original, session_paths, tmp_path):
+    """A trial must not go on with, nor be tested on, another recording under the same name."""
+    data, folder = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(session_paths[0].parent, data)
+    shutil.copytree(original, folder)
+    assert evaluate(folder, data=data, quiet=True)
+    path = data / Path(RunFolder(folder).read_environment()["split"]["val"][0]).name
+    session = read_session(path)
+    path.unlink()
+    if other == "EMG":
+        write_session(path, replace(session, emg=session.emg[:, :, ::-1].copy()))
+    else:
+        write_session(path, replace(session, keystrokes=session.keystrokes[1:]))
+    message = rf"1 file of validation hold.*another recording, or other keys(?s:.*){path.name}"
+    with pytest.raises(ValueError, match=message):
+        evaluate(folder, data=data, quiet=True)
+    with pytest.raises(ValueError, match=message):
+        run.resume(folder, data=data, add_trials=1, quiet=True)
+    with pytest.raises(ValueError, match=message):
+        confirm_winners(folder, data=data, quiet=True)
