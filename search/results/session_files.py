@@ -71,6 +71,18 @@ def recordings_of(sets: Mapping[str, Sequence[str | Path]]) -> dict[str, list[st
     return {subset: [session_digest(file) for file in files] for subset, files in sets.items()}
 
 
+def has_recordings(facts: Mapping[str, Any], sets: Mapping[str, Sequence[str | Path]]) -> bool:
+    """Return whether a search had just these recordings, as far as it noted them.
+
+    Args:
+        facts: what its ``environment.json`` says.
+        sets: session files on this machine, by key of ``SETS``, in any order.
+    """
+    noted = facts.get("recordings", {})
+    own = recordings_of({subset: files for subset, files in sets.items() if subset in noted})
+    return all(sorted(noted[subset]) == sorted(found) for subset, found in own.items())
+
+
 def check_recordings(facts: Mapping[str, Any], subset: str, files: Sequence[str | Path]) -> None:
     """Refuse files of a subset that are other recordings than the search had under these names.
 

@@ -23,6 +23,7 @@ from emgmodels.sessions import Split
 from search.results.folder import RunFolder
 from search.results.reading import read_curves
 from search.results.record import COMPLETE, FAILED, STOPPED, TrialRecord
+from search.results.session_files import has_recordings
 from search.sampler.samplers import POINTS
 from search.space import OutsideError, Space
 from search.space.objectives import objectives
@@ -51,8 +52,8 @@ def earlier_trials(space: Space, run: str | Path, split: Split) -> Earlier:
     Args:
         space: the space.
         run: the run folder.
-        split: the sessions that the space is to be searched on, told apart by whose they are
-            and by their file names.
+        split: the sessions that the space is to be searched on, told apart by whose they are,
+            by their file names, and by what is in them.
 
     Raises:
         ValueError: it is not a run folder.
@@ -69,6 +70,7 @@ def earlier_trials(space: Space, run: str | Path, split: Split) -> Earlier:
             {Path(path).name for path in used.get(part, ())} == {path.name for path in paths}
             for part, paths in here.items()
         )
+        and has_recordings(facts, here)
     )
     records = folder.trials.values()
     curves: dict[int, dict[int, float]] = {}

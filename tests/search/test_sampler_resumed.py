@@ -9,6 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 from helpers.samplers import ELECTRODES, SPACE, config_of, finish, recorded, result
+from helpers.splits import recorded as written
 from optuna.trial import TrialState
 from ray import tune
 from ray.tune.search import Searcher
@@ -19,6 +20,7 @@ from search.engine.searcher import OptunaSampler
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
 from search.results.record import TrialRecord
+from search.results.session_files import recordings_of
 from search.sampler.warm_start import earlier_trials
 from search.space import load_space
 
@@ -352,3 +354,19 @@ def test_ray_tunes_trials_arrive_in_the_study(engine, space_of, journal, tmp_pat
         ended = TrialState.COMPLETE if run.metrics["epoch"] == 9 else TrialState.PRUNED
         assert trial.state == ended
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def test_recordings_are_told_apart_whatever_their_files_are_called(space_of, earlier_run, tmp_path):
+    """Equal names say little of whose they are, least of all where several people are trained."""
+    space = space_of(SPACE, *FEW)
+    split, other = (
+        Split("one", (written(folder / "a.hdf5", 0),), (written(folder / "b.hdf5", seed),), ())
+        for folder, seed in ((tmp_path / "here", 1), (tmp_path / "there", 2))
+    )
+    sets = {"train": split.train, "val": split.val}
+    facts = {"split": {part: list(map(str, paths)) for part, paths in sets.items()}}
+    earlier_run.write_environment(facts | {"subject": "one", "recordings": recordings_of(sets)})
+    assert earlier_trials(space, earlier_run.path, split).same_sessions
+    found = earlier_trials(space, earlier_run.path, other)
+    assert not found.same_sessions
+    assert not any(trial.user_attrs["trained"] for trial in found.trials)
