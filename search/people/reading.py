@@ -89,4 +89,5 @@ def _read(candidate: Candidate, recordings: Sequence[Recording]) -> Found:
         weights=weights_hash(reader.model.state_dict()),
         best_epoch=candidate.epoch,
         sessions=candidate.person.test_names,
+        seed=reader.config.seed,
     )

@@ -27,6 +27,7 @@ _SCHEMA = pa.schema(
         ("weights", pa.string()),
         ("best_epoch", pa.int64()),
         ("sessions", pa.string()),
+        ("seed", pa.int64()),
     ]
 )
 
@@ -47,6 +48,7 @@ class Found:
         weights: hash of the model's.
         best_epoch: that they are of; 0: of no training of this comparison.
         sessions: names of the test sessions, with commas.
+        seed: of the training; of zero-shot the winner's. None in tables of older versions.
     """
 
     user: str
@@ -60,6 +62,7 @@ class Found:
     weights: str
     best_epoch: int
     sessions: str
+    seed: int | None = None
 
     @property
     def key(self) -> tuple[object, ...]:

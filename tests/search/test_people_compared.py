@@ -90,6 +90,7 @@ def test_people_of_the_splits_test_role_are_compared(compared):
     ways = ["zero-shot", *("own sessions", "fine-tuned") * 2]
     assert [(row["user"], row["way"]) for row in rows] == [(u, w) for u in USERS[1:] for w in ways]
     assert {row["sessions"] for row in rows} == {"ben-2", "carl-2"}
+    assert {row["seed"] for row in rows if row["way"] != "zero-shot"} == {3}
     start = read_start(run / "people" / START)
     assert {row["weights"] for row in rows if row["way"] == "zero-shot"} == {start.hash}
     trained = {row["config"]: row for row in read_trials(run / "people").to_pylist()}
