@@ -26,6 +26,7 @@ _LIBRARIES = {
     "Optuna": "#2ca02c",
     "Syne Tune": "#9467bd",
     "SMAC": "#ff7f0e",
+    "NePS": "#8c564b",
 }
 _STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 3)), (0, (7, 3)))
 _LEAST = 0.05

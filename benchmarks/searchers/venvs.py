@@ -44,6 +44,14 @@ LIBRARIES = (
         (("smac==2.4.1",),),
         repeats=10,
     ),
+    Library(
+        "neps",
+        "benchmarks.searchers.neps_bands",
+        ("NePS: PriorBand", "NePS: asynchronous Hyperband"),
+        # torch first, as everywhere: NePS alone would bring one for GPUs.
+        (("torch==2.13.0",), ("neural-pipeline-search==0.17.0",)),
+        repeats=10,
+    ),
 )
 """Those that can be played, in pinned versions."""
 
