@@ -138,9 +138,14 @@ def session_digest(path: str | Path) -> str:
     path = Path(path)
     with opened(path) as group:
         header = read_header(path, group)
-    truth = json.dumps([header.condition, header.keystrokes, header.prompts])
+    # Of keys only what becomes a label: JSON of all of them would take most of the time.
+    keys = (
+        f"{key.get('key')} {key.get('start')}" if isinstance(key, dict) else str(key)
+        for key in header.keystrokes
+    )
     digest = hashlib.blake2b(signal_digest(path).encode(), digest_size=16)
-    digest.update(truth.encode())
+    for text in (header.condition, "\n".join(keys), json.dumps(header.prompts)):
+        digest.update(text.encode(errors="surrogatepass") + b"\0")
     return digest.hexdigest()
 
 
