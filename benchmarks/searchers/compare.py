@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Figure, Scope
-from benchmarks.searchers import optuna_alone, own
+from benchmarks.searchers import freeze_thaw, optuna_alone, own
 from benchmarks.searchers.play import play
 from benchmarks.searchers.problem import Event, Problem
 from benchmarks.searchers.report import write_report
@@ -29,7 +29,9 @@ from benchmarks.searchers.venvs import LIBRARIES, Library, python_of, run_in
 REPEATS = 20
 SLOTS = (1, 4)
 SHORT = ("emgsearch", "emgsearch, trials in random order", "random search", "Ray Tune: ASHA")
-HERE = {name: module.__name__ for module in (own, optuna_alone) for name in module.PLAYERS}
+HERE = {
+    name: module.__name__ for module in (own, freeze_thaw, optuna_alone) for name in module.PLAYERS
+}
 """The module of each searcher that needs no other environment."""
 
 

@@ -7,9 +7,10 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks.searchers import optuna_alone, own
+from benchmarks.searchers import freeze_thaw, optuna_alone, own
 from benchmarks.searchers.compare import played
 from benchmarks.searchers.play import play
 from benchmarks.searchers.problem import Job, Machines, Parameter, Problem
@@ -18,7 +19,7 @@ from benchmarks.searchers.score import Played, outcome
 from benchmarks.searchers.tables import TABLES, draw, recorded, settings
 from benchmarks.searchers.venvs import Library
 
-PLAYERS = own.PLAYERS | optuna_alone.PLAYERS
+PLAYERS = own.PLAYERS | freeze_thaw.PLAYERS | optuna_alone.PLAYERS
 
 
 @functools.cache
@@ -205,3 +206,16 @@ def test_the_report_has_a_row_a_searcher_and_says_what_was_not_played(tmp_path):
     assert picture(found[:2]).startswith(b"\x89PNG")
     write_report(found, tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".md", ".json", ".png"}
+
+
+def test_a_forecast_by_other_curves_is_nearer_than_the_last_value():
+    """It never saw the set that it forecasts."""
+    problem = draw(TABLES[0], recorded(TABLES[0]), 0, 1)
+    forecast = freeze_thaw.forecast_without(problem.table)
+    errors = []
+    for trial, cers in enumerate(problem.cer):
+        mean, spread = forecast(problem, trial, 8)
+        assert spread > 0
+        errors.append([np.log(min(cers)) - mean, np.log(min(cers)) - np.log(min(cers[:8]))])
+    found, last = np.abs(errors).mean(axis=0)
+    assert found < last / 2
