@@ -99,9 +99,10 @@ def check_recordings(facts: Mapping[str, Any], subset: str, files: Sequence[str 
         file for file, digest in zip(files, noted, strict=False) if session_digest(file) != digest
     ]:
         raise ValueError(
-            f"{counted(len(others), 'file')} of {SETS[subset]} hold another recording, or other "
-            f"keys, than the search had under this name: put the old files back, name their folder "
-            f"with --data DIR, or search anew:\n" + "\n".join(f"  {file}" for file in others)
+            f"{counted(len(others), f'{SETS[subset]} session has', f'{SETS[subset]} sessions have')}"
+            f" other EMG or other keys than when the search began: put the old files back, name "
+            f"their folder with --data DIR, or search anew:\n"
+            + "\n".join(f"  {file}" for file in others)
         )
 
 

@@ -318,7 +318,7 @@ def test_a_session_that_was_replaced_is_refused(other, original, session_paths, 
         write_session(path, replace(session, emg=session.emg[:, :, ::-1].copy()))
     else:
         write_session(path, replace(session, keystrokes=session.keystrokes[1:]))
-    message = rf"1 file of validation hold.*another recording, or other keys(?s:.*){path.name}"
+    message = rf"1 validation session has other EMG or other keys(?s:.*){path.name}"
     with pytest.raises(ValueError, match=message):
         evaluate(folder, data=data, quiet=True)
     with pytest.raises(ValueError, match=message):
