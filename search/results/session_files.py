@@ -98,9 +98,9 @@ def check_recordings(facts: Mapping[str, Any], subset: str, files: Sequence[str 
     if others := [
         file for file, digest in zip(files, noted, strict=False) if session_digest(file) != digest
     ]:
+        sessions = f"{SETS[subset]} session"
         raise ValueError(
-            f"{counted(len(others), f'{SETS[subset]} session has', f'{SETS[subset]} sessions have')}"
-            f" other EMG or other keys than when the search began: put the old files back, name "
+            f"{counted(len(others), f'{sessions} has', f'{sessions}s have')} other EMG or other keys than when the search began: put the old files back, name "
             f"their folder with --data DIR, or search anew:\n"
             + "\n".join(f"  {file}" for file in others)
         )
