@@ -100,9 +100,9 @@ def check_recordings(facts: Mapping[str, Any], subset: str, files: Sequence[str 
     ]:
         sessions = f"{SETS[subset]} session"
         raise ValueError(
-            f"{counted(len(others), f'{sessions} has', f'{sessions}s have')} other EMG or other keys than when the search began: put the old files back, name "
-            f"their folder with --data DIR, or search anew:\n"
-            + "\n".join(f"  {file}" for file in others)
+            f"{counted(len(others), f'{sessions} has', f'{sessions}s have')} other EMG or other "
+            f"keys than when the search began: put the old files back, name their folder with "
+            f"--data DIR, or search anew:\n" + "\n".join(f"  {file}" for file in others)
         )
 
 
