@@ -30,7 +30,7 @@ class SyneTune:
         self.problem = problem
         self._places = Places(problem)
         self._scheduler = scheduler
-        self._trials: list[tuple[Trial, int]] = []
+        self._trials: list[tuple[Trial, int | None]] = []
         self._reached: dict[int, int] = {}
 
     def ask(self) -> Job | None:
@@ -39,14 +39,17 @@ class SyneTune:
             return None
         if not found.spawn_new_trial_id:
             number = found.checkpoint_trial_id
-            return Job(self._trials[number][1], self._reached[number] + 1, number)
+            place = self._trials[number][1]
+            assert place is not None, "a trial that was never trained is not resumed"
+            return Job(place, self._reached[number] + 1, number)
         place = self._places.begin(found.config)
-        if place is None:
-            return None
         number = len(self._trials)
         trial = Trial(number, found.config, datetime.datetime.now())
         self._trials.append((trial, place))
         self._scheduler.on_trial_add(trial)
+        if place is None:  # nothing is left to train; it may go on with what has begun
+            self._scheduler.on_trial_error(trial)
+            return None
         return Job(place, 1, number)
 
     def tell(self, job: Job, epoch: int, cer: float) -> int | None:
