@@ -30,7 +30,10 @@ def write_folder(reader: Reader, folder: Path) -> None:
     weights = {name: tensor.contiguous().clone() for name, tensor in state.pop("model").items()}
     state["card"] = json.loads(state["card"])
     with whole(folder / WEIGHTS) as scratch:
+        scratch.touch()
+        mode = scratch.stat().st_mode
         save_file(weights, scratch, metadata={"format": "pt", "writer": FOLDER_MARK})
+        scratch.chmod(mode)  # by itself, only its owner may read what it writes
     text = json.dumps({**state, "writer": FOLDER_MARK}, indent=1, ensure_ascii=False)
     write_text(folder / DESCRIPTION, text + "\n")
 

@@ -103,6 +103,8 @@ class RunFolder:
             ValueError: it is not a run folder; a search that had no trial yet has none here.
         """
         if not (path / "space.yaml").is_file():
+            if not path.exists():
+                raise ValueError(f"{path}: does not exist; python -m search.runs lists searches")
             raise ValueError(f"{path}: is not the folder of a search: it holds no space.yaml")
         folder = cls(path, place)
         if not trials_of(path).exists():

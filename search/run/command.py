@@ -25,6 +25,13 @@ def command(
             "--resume or --confirm: where they are now, if they were moved."
         ),
     ] = None,
+    small: Annotated[
+        bool,
+        typer.Option(
+            "--small",
+            help="With --data: the demo's small models and short trainings, for a first look.",
+        ),
+    ] = False,
     subject: Annotated[str | None, typer.Option(help="Whose sessions.")] = None,
     split: Annotated[Path | None, typer.Option(help="emg2qwerty's split file.")] = None,
     people: Annotated[
@@ -94,6 +101,7 @@ def command(
     \b
     Examples:
       python -m search.run spaces/deep.yaml
+      python -m search.run spaces/deep.yaml --data DIR --small --time-budget 1h
       python -m search.run spaces/deep.yaml --data DIR --dry-run
       python -m search.run spaces/deep.yaml --data DIR --subject 89335547 --trials 200
       python -m search.run spaces/people.yaml --data DIR --people val=2,test=2
@@ -115,16 +123,9 @@ def command(
     from search.space import load_space
     from search.storage import Place, is_uri, local_path
 
-    begun: dict[str, Any] = {
-        **{"subject": subject, "split": split, "people": people, "trials": trials},
-        **{
-            "epochs": epochs,
-            "seed": seed,
-            "set": overrides,
-            "storage": storage,
-            "warm_start": warm_start,
-        },
-    }
+    begun: dict[str, Any] = {"small": small or None, "subject": subject, "split": split}
+    begun |= {"people": people, "trials": trials, "epochs": epochs, "seed": seed}
+    begun |= {"set": overrides, "storage": storage, "warm_start": warm_start}
     given: dict[str, Any] = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
     given |= {"address": address, "quiet": quiet, "allow_code": allow_code, "dry_run": dry_run}
     every: dict[str, Any] = {
@@ -154,6 +155,7 @@ def command(
         _confirm(space, confirm, repeats, {"data": data, **given})
     else:
         begun |= {"warm_start": warm_start or (), "overrides": begun.pop("set") or ()}
+        begun |= {"small": small}
         search(space, data=data, repeats=repeats, confirm=confirm, **begun, **every)
 
 

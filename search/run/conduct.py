@@ -171,7 +171,7 @@ def _train(
     boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on, scoring_in(facts))
     listed = {number for number, _ in plan.listed or ()}
     done = len(folder.trials.keys() - listed) if listed else 0
-    trials = source.trials + done
+    trials = plan.trials + done
     with Progress(console, trials, space.search.time_budget, verbose) as progress:
         left = TimeLeft(plan.schedule, trials, progress.pulse, plan.seconds)
         progress.time_left = left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -14,12 +15,12 @@ from emgmodels.notation import notation
 from emgmodels.saying import counted
 from emgmodels.windows.recording import Recording
 from search.engine.gpu_share import step_bytes
-from search.halving.rungs import Schedule, epochs_of_trial, expected_epochs
+from search.halving.rungs import Schedule, expected_epochs
 from search.report.display.words import duration, say
 from search.results.folder import RunFolder
 from search.results.record import COMPLETE, FAILED, STOPPED
 from search.run.cost import in_words
-from search.run.forecast import slots_here
+from search.run.forecast import mean_epochs, slots_here
 from search.run.plan import Plan
 from search.space import Space
 from search.space.draws import drawn
@@ -152,7 +153,7 @@ def _epochs(trials: int, schedule: Schedule, space: Space) -> str:
         return f"{schedule.epochs} a trial at most, fewer where they cost more than a trial may"
     text = f"{schedule.epochs} a trial, {most:,} in all at most"
     if schedule.rungs:
-        each = epochs_of_trial(schedule)
+        each = mean_epochs(space, schedule, trials)
         return f"{text}; expected {each:.1f} a trial, {round(trials * each):,} in all"
     if schedule.name == "none":
         return f"{text}; expected {round(trials * space.mean_epochs):,}"
@@ -168,7 +169,22 @@ def _memory(plan: Plan, configs: Sequence[Config]) -> str:
     return (
         f"{span} MB a trial for a training step, by an estimate of "
         f"{counted(len(needed), 'architecture')}; "
-        f"its process has a few hundred MB beside"
+        f"its process has a few hundred MB beside{_too_much(plan, max(needed))}"
+    )
+
+
+def _too_much(plan: Plan, largest: int) -> str:
+    """Warn where the largest trials do not fit beside each other into this machine's memory."""
+    if plan.resources is None or plan.resources.gpus:
+        return ""
+    slots = min(plan.trials, slots_here(plan.resources))
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if slots * largest < there:
+        return ""
+    fewer = "" if slots == 1 else f"--cpus-per-trial {os.cpu_count()} for one at once, "
+    return (
+        f". That is too much: {slots} at once on {there / 2**20:,.0f} MB. Give {fewer}a smaller "
+        f"training.batch_size or training.window_seconds, or constraints.max_parameters"
     )
 
 

@@ -27,6 +27,13 @@ def slots_here(resources: Resources) -> int:
     return Machine(float(os.cpu_count() or 1), gpus).slots(resources)
 
 
+def mean_epochs(space: Space, schedule: Schedule, trials: int) -> float:
+    """Return the epochs that a trial trains on average, of so many; one is trained whole."""
+    if schedule.name == "none":
+        return space.mean_epochs
+    return max(epochs_of_trial(schedule), schedule.epochs / max(1, trials))
+
+
 @dataclass
 class TimeLeft:
     """Says how long a running search still takes, from what its epochs took so far.
@@ -91,8 +98,8 @@ def tell_time(
         space,
         opened.train,
         opened.val,
-        trials=trials * space.search.repeats,
-        epochs=space.mean_epochs if schedule.name == "none" else epochs_of_trial(schedule),
+        trials=space.trials,
+        epochs=mean_epochs(space, schedule, space.trials),
         threads=resources.threads,
         slots=slots_here(resources),
     )
@@ -105,8 +112,8 @@ def tell_time(
     if fits and budget is not None and (fitting := that_fit(found, trials, budget)) < trials:
         say(
             console,
-            f"This demo trains {fitting} of its {counted(trials, 'trial')}, so that it ends within "
-            f"{duration(budget)} on this machine; --trials {trials} trains all.",
+            f"This search trains {fitting} of its {counted(trials, 'trial')}, so that it ends "
+            f"within {duration(budget)} on this machine; --trials {trials} trains all.",
         )
         space = replace(space, search=space.search.model_copy(update={"trials": fitting}))
         found = replace(found, search=found.search * fitting / trials)

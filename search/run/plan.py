@@ -107,8 +107,7 @@ class Plan:
         """Trials that it trains at most, those of an earlier part of it included."""
         if self.listed is not None:
             return len(self.listed)
-        most = self.space.search.trials
-        return min(most, self.space.size or most) * self.space.search.repeats
+        return self.space.trials
 
 
 def schedule_of(space: Space, is_aligned: bool = True) -> Schedule:

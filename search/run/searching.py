@@ -31,6 +31,7 @@ from search.run.confirm import (
 from search.run.dry_run import show
 from search.run.plan import given_options, plan_rest, plan_search
 from search.space import load_space
+from search.space.files import has_demo
 from search.storage import Place, fetch, is_uri, local_path
 
 
@@ -39,6 +40,7 @@ def search(
     space: str | Path,
     *,
     data: str | Path | None = None,
+    small: bool = False,
     subject: str | None = None,
     split: str | Path | None = None,
     people: str | Mapping[str, Any] | People | None = None,
@@ -69,6 +71,8 @@ def search(
         space: the space file.
         data: folder with session files, or its URI in an object store; None searches on a
             synthetic typist, under the space's ``demo`` section.
+        small: take that section with data too: small models and short trainings, as many as fit
+            into the time budget.
         subject: whose sessions; may be left out where the folder has one subject.
         split: emg2qwerty's split file.
         people: which users are held out, instead of the space's ``data.people``: as
@@ -111,6 +115,8 @@ def search(
     space = local_path(space)
     if confirm is not None:
         check_options(confirm, repeats)
+    if small and not has_demo(space):
+        raise ValueError(f"--small takes the demo section of a space, and {space} has none")
     options: dict[str, object] = {
         "search.trials": trials,
         "search.time_budget": time_budget,
@@ -125,7 +131,9 @@ def search(
             raise ValueError(f"--people {chosen} and --split {split} both divide: leave one out")
     plan = plan_search(
         load_space(
-            space, demo=data is None, overrides=[*given_options(options), *several(overrides)]
+            space,
+            demo=small or data is None,
+            overrides=[*given_options(options), *several(overrides)],
         ),
         space,
         console,
@@ -137,8 +145,8 @@ def search(
         results=(parent, place),
         warm_start=several(warm_start),
         writes=not dry_run,
-        # A demo shows what the program does, and has to end while somebody waits.
-        fits=data is None and trials is None and not _names_trials(overrides),
+        # Somebody waits for a demo and for a first look.
+        fits=(small or data is None) and trials is None and not _names_trials(overrides),
     )
     if dry_run:
         show(console, plan)

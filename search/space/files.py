@@ -57,6 +57,11 @@ def read_layers(path: Path, overrides: Sequence[str]) -> list[Layer]:
     return layers + [_override(text) for text in overrides]
 
 
+def has_demo(path: str | Path) -> bool:
+    """Return whether a space file, or one that it extends, has a ``demo`` section."""
+    return any(isinstance(layer.values.get("demo"), dict) for layer in read_layers(Path(path), ()))
+
+
 def merged(layers: Sequence[Layer], demo: bool, kind: type[SpaceFile] = SpaceFile) -> Merge:
     """Return what layers say together, without ``extends`` and ``demo``.
 

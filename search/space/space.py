@@ -174,6 +174,12 @@ class Space:
             return None
         return sum(1 for _ in self.grid()) if count <= LARGEST_GRID else int(count)
 
+    @property
+    def trials(self) -> int:
+        """Trainings of a search at most: fewer than are asked for if there are no more to train."""
+        most = self.search.trials
+        return min(most, self.size or most) * self.search.repeats
+
     def violation(self, config: Config) -> str | None:
         """Return why a configuration must not be trained, or None where it may."""
         found = self._violation(config)

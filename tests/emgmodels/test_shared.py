@@ -44,7 +44,9 @@ def export(*words: object, code: int = 0) -> str:
 def test_a_folder_is_read_back_to_the_same_emissions(trained, tmp_path):
     export(trained, "--out", tmp_path / "shared")
     names = {"model.safetensors", "config.json", "README.md", "config.yaml"}
-    assert {path.name for path in (tmp_path / "shared").iterdir()} == names
+    written = list((tmp_path / "shared").iterdir())
+    assert {path.name for path in written} == names
+    assert len({path.stat().st_mode for path in written}) == 1, "a colleague may read all or none"
     moved = (tmp_path / "shared").rename(tmp_path / "moved")
     emg = make_session(6).emg
     before, after = emgmodels.load(trained), emgmodels.load(moved)

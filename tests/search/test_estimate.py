@@ -16,7 +16,7 @@ from search.engine.trial import TrialData
 from search.halving.rungs import epochs_of_trial, expected_epochs, resolve
 from search.run import estimate as module
 from search.run.estimate import Estimate, estimate, in_words
-from search.run.forecast import tell_time
+from search.run.forecast import mean_epochs, tell_time
 from search.run.sessions import Opened
 from search.space import load_space
 
@@ -52,6 +52,13 @@ def test_epochs_of_successive_halving_by_hand():
     assert expected_epochs(7, [], 3.0) == 7
     assert 4 < epochs_of_trial(resolve("asha", 50)) < 25
     assert epochs_of_trial(resolve("none", 50)) == 50
+
+
+def test_a_trial_that_is_alone_trains_whole(space):
+    asha = resolve("asha", 9, grace=2, eta=2)
+    assert mean_epochs(space, asha, 1) == 9
+    assert mean_epochs(space, asha, 100) == epochs_of_trial(asha) < 9
+    assert mean_epochs(space, resolve("none", 9), 1) == 9
 
 
 def test_an_estimate_is_near_what_training_takes(paths, space, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -76,6 +77,39 @@ def test_options_of_a_dry_run_are_those_of_the_search(space, session_paths, tmp_
     assert plan["epochs"] == "3 a trial, 18 in all at most; expected 18"
     assert plan["confirmation"].endswith("10 trainings of 3 epochs, 30 in all")
     assert plan["results"] == "elsewhere/tiny-002"
+
+
+def test_a_single_configuration_is_one_training_that_nothing_ends_early(space, session_paths):
+    one = ("--set", "model.encoder.recurrent={layers: 1, hidden: 8}", "--trials", 64)
+    plan = plan_of(space, "--data", session_paths[0].parent, *one)
+    assert plan["trials"].startswith("1 (of 64 asked for)")
+    assert plan["epochs"] == "9 a trial, 9 in all at most; expected 9.0 a trial, 9 in all"
+    assert plan["slots"].startswith("1 at once")
+
+
+def test_trials_that_do_not_fit_into_memory_together_are_said(space, session_paths, monkeypatch):
+    data = ("--data", session_paths[0].parent)
+    assert "too much" not in plan_of(space, *data)["memory"]
+    there = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 1000}
+    ask = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: there.get(name) or ask(name))
+    assert "too much: " in plan_of(space, *data)["memory"]
+
+
+def test_a_first_look_at_data_has_the_models_of_the_demo(space, session_paths):
+    data = ("--data", session_paths[0].parent)
+    done = CliRunner().invoke(app, [str(space), *map(str, data), "--small", "--dry-run"])
+    assert done.exit_code == 2
+    assert "tiny.yaml has none" in done.stderr
+    with space.open("a") as file:
+        file.write("demo: {training: {epochs: 4}, search: {trials: 2, time_budget: 5m}}\n")
+    assert plan_of(space, *data)["epochs"].startswith("9 a trial")
+    small = plan_of(space, *data, "--small")
+    assert small["epochs"].startswith("4 a trial")
+    assert small["training"] == "1 session, 0.01 hours"
+    assert small["time budget"] == "5m 00s"
+    done = CliRunner().invoke(app, ["--resume", "runs/tiny-001", "--small"])
+    assert "leave out --small" in done.stderr
 
 
 def test_a_dry_run_of_a_demo_does_not_write_the_typists_sessions(space, tmp_path):

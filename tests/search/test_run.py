@@ -342,7 +342,8 @@ def test_what_cannot_be_resumed(space, tmp_path):
     from search.run.command import app
 
     for arguments, message in (
-        (["--resume", tmp_path / "none"], "space.yaml"),
+        (["--resume", tmp_path / "none"], "none: does not exist"),
+        (["--resume", tmp_path], "holds no space.yaml"),
         ([space, "--resume", tmp_path], "leave out"),
         (["--resume", tmp_path, "--seed", 0, "--set", "a=1"], "leave out --seed, --set"),
         (["--resume", tmp_path, "--warm-start", tmp_path], "leave out --warm-start"),
