@@ -24,6 +24,7 @@ from search.space import TypistConfig, load_space
 
 NAMES = (
     "emgsearch",
+    "emgsearch, trials in random order",
     "random search",
     "Ray Tune: ASHA",
     "Ray Tune: HyperBand",
@@ -31,7 +32,7 @@ NAMES = (
     "Optuna: Hyperband pruner",
     "Optuna: median pruner",
 )
-SHORT = NAMES[:2]
+SHORT = ("emgsearch", "random search")
 SMALL = (
     "training.epochs=2",
     "training.aligned_start.epochs=1",
