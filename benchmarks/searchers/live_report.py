@@ -127,7 +127,7 @@ def markdown(found: Sequence[Searched]) -> str:
     parts = [
         "# Searchers side by side on real trainings",
         f"Written by `python -m benchmarks run searchers_live --keep DIR --repeats {len(seeds)} "
-        f"--record`; what is\ncompared is in [the README](README.md#searchers-on-real-trainings). "
+        f"--threads 1 --record`; what\nis compared is in [the README](README.md#searchers-on-real-trainings). "
         f"The space is [{SPACE.name}](searchers/{SPACE.name}). Seeds\n"
         f"{', '.join(map(str, seeds))}; mean and 95 % interval over them by Student's t.",
         f"![Lowest validation CER by epochs and by time]({NAME}.png)",
@@ -226,10 +226,9 @@ def _bold(name: str) -> str:
 
 
 def _told(values: Sequence[float], form: str = "{:.1f}") -> str:
-    mean, low, high = t_interval(values)
-    if len(values) == 1:
-        return form.format(mean)
-    return f"{form.format(mean)} ({form.format(low)} to {form.format(high)})"
+    # Rounded first, so that nothing is -0.0.
+    mean, low, high = (form.format(round(value, 1) + 0.0) for value in t_interval(values))
+    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
 
 
 def _values(each: Searched) -> dict[str, object]:

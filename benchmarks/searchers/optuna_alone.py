@@ -22,7 +22,9 @@ class Optuna:
         self.problem = problem
         self._chooser = Chooser(problem)
         sampler = optuna.samplers.TPESampler(seed=problem.repeat)
-        self._study = optuna.create_study(sampler=sampler, pruner=pruner)
+        # Its Hyperband sorts trials into brackets by the study's name, which is else a random one.
+        name = f"{problem.table} {problem.repeat}"
+        self._study = optuna.create_study(study_name=name, sampler=sampler, pruner=pruner)
 
     def ask(self) -> Job | None:
         if not self._chooser.free:
