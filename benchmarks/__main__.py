@@ -70,6 +70,10 @@ def run(
         Path | None,
         typer.Option(help="searchers: install other libraries into environments here, and play."),
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="searchers_live: keep trainings here; what was killed goes on."),
+    ] = None,
 ) -> None:
     """Run benchmarks.
 
@@ -86,6 +90,7 @@ def run(
         CLOCKS[clock],
         venvs.absolute() if venvs else None,
         results.FOLDER if record else None,
+        keep.absolute() if keep else None,
     )
     torch.set_num_threads(scope.threads)
     if not short:

@@ -54,6 +54,7 @@ class Scope:
         clock: seconds since some time: ``time.perf_counter``, or ``time.process_time``.
         venvs: folder for the environments of other libraries; None: they are left out.
         folder: where a benchmark writes a table and a picture of its own; None: nowhere.
+        keep: folder in which a benchmark's trainings are kept; None: they are not.
     """
 
     short: bool = False
@@ -62,6 +63,7 @@ class Scope:
     clock: Callable[[], float] = time.perf_counter
     venvs: Path | None = None
     folder: Path | None = None
+    keep: Path | None = None
 
     @property
     def turns(self) -> int:

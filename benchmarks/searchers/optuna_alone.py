@@ -9,7 +9,7 @@ from collections.abc import Callable
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 
-from benchmarks.searchers.problem import Chooser, Config, Event, Job, Machines, Problem
+from benchmarks.searchers.problem import Chooser, Event, Job, Machines, Problem
 
 VERSIONS = {"Optuna": optuna.__version__}
 
@@ -30,7 +30,7 @@ class Optuna:
         if not self._chooser.free:
             return None
         trial = self._study.ask()
-        chosen = self._chooser.take(self._suggested(trial))
+        chosen = self._chooser.take(self.problem.suggested(trial))
         assert chosen is not None
         return Job(chosen, 1, trial)
 
@@ -44,16 +44,6 @@ class Optuna:
         else:
             return epoch + 1
         return None
-
-    def _suggested(self, trial: optuna.Trial) -> Config:
-        return {
-            each.name: trial.suggest_float(each.name, each.low, each.high, log=each.log)
-            if not each.values
-            else each.values[trial.suggest_int(each.name, 0, len(each.values) - 1)]
-            if each.is_ordered
-            else trial.suggest_categorical(each.name, each.values)
-            for each in self.problem.parameters
-        }
 
 
 def play(problem: Problem, make: Callable[[Problem], BasePruner]) -> list[Event]:

@@ -6,9 +6,10 @@ where its controller stands.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, overload
 
 import ray
@@ -20,13 +21,15 @@ from ray.tune.schedulers import (
 )
 from typing_extensions import override
 
+from benchmarks.searchers.live import Live
 from benchmarks.searchers.problem import Chooser, Event, Job, Machines, Problem
+from benchmarks.searchers.problem import Config as Values
 from benchmarks.searchers.tables import TABLES, settings
 from emgmodels.config import Config
 from search.engine.schedulers import make_scheduler
 from search.engine.searcher import OptunaSampler
 from search.simulate.replay import Curve, Replay, ReplayTrial
-from search.space import load_space
+from search.space import Space, load_space
 
 VERSIONS = {"Ray": ray.__version__}
 _RAY_AHEAD = 200
@@ -51,11 +54,10 @@ class Whole:
 class Suggested(Sequence[Curve]):
     """The trials of a search, each suggested by this project's sampler when its turn comes."""
 
-    def __init__(self, problem: Problem, curves: Sequence[Curve], space: Path) -> None:
+    def __init__(self, problem: Problem, curves: Sequence[Curve]) -> None:
         self._chooser, self._curves = Chooser(problem), curves
         overrides = [f"search.trials={len(curves)}", f"search.seed={problem.repeat}"]
-        overrides += ["search.sampler=tpe"]
-        self.sampler = OptunaSampler(load_space(space, demo=False, overrides=overrides))
+        self.sampler = OptunaSampler(_space(problem, *overrides, "search.sampler=tpe"))
         self._taken: list[Curve] = []
 
     def __len__(self) -> int:
@@ -73,19 +75,36 @@ class Suggested(Sequence[Curve]):
         while len(self._taken) <= index:
             found = self.sampler.suggest(f"{len(self._taken):05d}")
             assert not isinstance(found, str)
-            config = settings(Config.model_validate_json(found["config"]).model_dump(mode="json"))
-            names = [each.name for each in self._chooser.problem.parameters]
-            trial = self._chooser.take({name: config.get(name) for name in names})
+            config = Config.model_validate_json(found["config"])
+            trial = self._chooser.take(_values(self._chooser.problem, config))
             assert trial is not None
             self._taken.append(self._curves[trial])
         return self._taken[index]
 
 
+class Unknown(Curve):
+    """A training whose best nobody knows before it ends; asking for it would train all of it."""
+
+    @property
+    @override
+    def best(self) -> float:
+        return math.inf
+
+
+class BudgetSpentError(Exception):
+    """All epochs that a search may train are trained."""
+
+
 class Told(Replay):
     """A replay whose trials' results a sampler is told, as Ray Tune tells it."""
 
+    budget = math.inf
+    """Epochs after which it raises ``BudgetSpentError``."""
+
     @override
     def _decide(self, trial: ReplayTrial) -> str:
+        if len(self.trained) >= self.budget:
+            raise BudgetSpentError
         if isinstance(self.curves, Suggested):
             self.curves.sampler.on_trial_result(trial.trial_id, self._metrics(trial))
         return super()._decide(trial)
@@ -116,19 +135,36 @@ def replayed(
         learns: this project's sampler says which trial comes next.
     """
     both = zip(problem.cer, problem.loss, problem.seconds, strict=True)
-    curves = [
-        Curve(str(trial), "", cer, loss, seconds) for trial, (cer, loss, seconds) in enumerate(both)
+    # Any sequence will do: what is trained when it is read must not be copied.
+    curves: list[Curve] = [
+        Unknown(str(trial), "", *columns)  # type: ignore[arg-type]
+        for trial, columns in enumerate(both)
     ]
-    space = next(table.space for table in TABLES if table.name == problem.table) if learns else None
-    order: Sequence[Curve] = curves if space is None else Suggested(problem, curves, space)
+    order = Suggested(problem, curves) if learns else curves
     replay = Told(order, make(problem), problem.epochs, problem.slots, ahead=ahead)
-    replay.run()
+    replay.budget = problem.budget
+    with contextlib.suppress(BudgetSpentError):
+        replay.run()
     names = {trial.trial_id: int(trial.curve.name) for trial in replay.trials}
     events = [
         Event(end, names[name], epoch, problem.cer[names[name]][epoch - 1])
         for (name, epoch), end in zip(replay.trained, replay.ends, strict=True)
     ]
     return events[: problem.budget]
+
+
+def _space(problem: Problem, *overrides: str) -> Space:
+    if isinstance(problem, Live):
+        return problem.space_with(*overrides)
+    file = next(table.space for table in TABLES if table.name == problem.table)
+    return load_space(file, overrides=overrides)
+
+
+def _values(problem: Problem, config: Config) -> Values:
+    if isinstance(problem, Live):
+        return problem.values_of(config)
+    found = settings(config.model_dump(mode="json"))
+    return {each.name: found.get(each.name) for each in problem.parameters}
 
 
 def asha(problem: Problem) -> TrialScheduler:

@@ -9,7 +9,7 @@ import heapq
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -78,9 +78,9 @@ class Problem:
     slots: int
     budget: int
     aligned: int
-    cer: list[list[float]]
-    loss: list[list[float]]
-    seconds: list[list[float]]
+    cer: Sequence[Sequence[float]]
+    loss: Sequence[Sequence[float]]
+    seconds: Sequence[Sequence[float]]
     parameters: list[Parameter]
     configs: list[dict[str, Any]]
 
@@ -102,6 +102,21 @@ class Problem:
     def nearest(self, config: Config, among: Iterable[int]) -> int:
         """Return the trial whose values are nearest to these, the first of several."""
         return min(among, key=lambda trial: self._distance(config, self.configs[trial]))
+
+    def trial_for(self, values: Config, among: Iterable[int]) -> int:
+        """Return the trial that stands for suggested values: the nearest one."""
+        return self.nearest(values, among)
+
+    def suggested(self, trial: Any) -> Config:
+        """Return the values that an Optuna trial suggests."""
+        return {
+            each.name: trial.suggest_float(each.name, each.low, each.high, log=each.log)
+            if not each.values
+            else each.values[trial.suggest_int(each.name, 0, len(each.values) - 1)]
+            if each.is_ordered
+            else trial.suggest_categorical(each.name, each.values)
+            for each in self.parameters
+        }
 
     def filled(self, trial: int) -> dict[str, Any]:
         """Return a trial's values; what it has none of is given the first that there is."""
@@ -213,7 +228,7 @@ class Machines:
 
 
 class Chooser:
-    """Gives each suggested configuration the nearest recorded trial that is still free."""
+    """Gives each suggested configuration a trial that is still free."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -223,7 +238,8 @@ class Chooser:
         """Return the trial for a suggestion; without one the next in order; None: all are taken."""
         if not self.free:
             return None
-        trial = next(iter(self.free)) if config is None else self.problem.nearest(config, self.free)
+        free = self.free
+        trial = next(iter(free)) if config is None else self.problem.trial_for(config, free)
         del self.free[trial]
         return trial
 

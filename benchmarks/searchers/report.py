@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,26 +90,32 @@ def picture(found: Sequence[Played]) -> bytes:
     return small.getvalue()
 
 
-def _draw(axes: Any, outcomes: Mapping[str, Sequence[Outcome]], measure: str) -> None:
-    shares = np.linspace(0.01, BUDGET, 160)
+def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return how each searcher's line is drawn: a library has one colour, ours is thicker."""
     of_library: dict[str, int] = {}
-    for name, given in outcomes.items():
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
         library = name.partition(":")[0].partition(",")[0]
         place = of_library[library] = of_library.get(library, -1) + 1
-        colour = _COLOURS.get(library) or _LIBRARIES.get(library, "black")
+        is_ours = library == "emgsearch"
+        found[name] = {
+            "color": _COLOURS.get(library) or _LIBRARIES.get(library, "black"),
+            "linestyle": _STYLES[place % len(_STYLES)],
+            "linewidth": 2.2 if is_ours else 1.1,
+            "zorder": 3 if is_ours else 2,
+        }
+    return found
+
+
+def _draw(axes: Any, outcomes: Mapping[str, Sequence[Outcome]], measure: str) -> None:
+    shares = np.linspace(0.01, BUDGET, 160)
+    drawn_as = styles(outcomes)
+    for name, given in outcomes.items():
         regret = [[each.at(share, measure) for share in shares] for each in given]
         mean = np.maximum(np.mean(regret, axis=0), _LEAST)
-        is_ours = library == "emgsearch"
-        axes.plot(
-            100 * shares,
-            mean,
-            color=colour,
-            linestyle=_STYLES[place % len(_STYLES)],
-            linewidth=2.2 if is_ours else 1.1,
-            zorder=3 if is_ours else 2,
-            label=name,
-        )
-        if is_ours and not place:
+        axes.plot(100 * shares, mean, label=name, **drawn_as[name])
+        if name == "emgsearch":
+            colour = drawn_as[name]["color"]
             rng = np.random.default_rng(0)
             drawn = np.array(regret)[rng.integers(len(regret), size=(500, len(regret)))]
             low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5], axis=0)

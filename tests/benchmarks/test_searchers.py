@@ -61,6 +61,12 @@ def test_a_searcher_trains_no_epoch_twice_and_keeps_to_its_budget(name, slots):
     assert running <= slots
 
 
+@pytest.mark.parametrize("name", optuna_alone.PLAYERS)
+def test_a_search_by_optuna_follows_from_its_seed(name):
+    problem = small(1)
+    assert PLAYERS[name](problem) == PLAYERS[name](problem)
+
+
 def test_the_default_search_finds_what_random_search_does_not():
     problem = small(1)
     ours, random = (
