@@ -26,7 +26,7 @@ from emgmodels.config import Config
 from emgmodels.factory import build
 from emgmodels.notation import parse_notation
 from emgmodels.reading.reader import Origin, Reader
-from emgmodels.sessions import write_session
+from emgmodels.sessions import read_session, write_session
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
 from search.results.record import COMPLETE, TrialRecord
@@ -83,6 +83,18 @@ def test_python_examples_run(page, run_folder):
             example = compile(code, str(page), "exec")
             if '"DIR"' not in code:  # which stands for the reader's own data
                 exec(example, names)
+
+
+def test_the_session_file_that_is_written_by_hand_is_read(run_folder):
+    names: dict[str, object] = {}
+    for code in blocks(ROOT / "docs" / "data.md", "python"):
+        exec(compile(code, "data.md", "exec"), names)
+    written = read_session("mine/2026-01-05-morning.hdf5")
+    by_hand = read_session("mine/2026-01-05-noon.hdf5")
+    assert (by_hand.emg == written.emg).all()
+    assert (by_hand.time == written.time).all()
+    assert (by_hand.name, by_hand.user) == ("2026-01-05-noon", "mine")
+    assert [key.key for key in by_hand.keystrokes] == ["a"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -215,7 +215,7 @@ class S4Config(StageConfig):
 class PretrainedConfig(StageConfig):
     """A pretrained language model between two linear bridges, fed with frames for words.
 
-    Needs ``pip install 'emgsearch[pretrained]'`` and the model's files on this machine.
+    Needs transformers, which the extra ``pretrained`` installs, and the model's files here.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w./~][\w ./~@+-]*$")] = "gpt2"

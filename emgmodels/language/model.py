@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from emgmodels.charset import BLANK, key_of, label_of
+from emgmodels.installing import how_to_install
 
 START = 0
 """The state after ``<s>``."""
@@ -133,7 +134,8 @@ def _import_kenlm() -> Any:
         import kenlm
     except ImportError:
         raise ValueError(
-            'a language model needs KenLM, which is not installed: pip install "emgsearch[lm]"'
+            "a language model needs KenLM, which is not installed (it is compiled by a C++ "
+            f"compiler and cmake): {how_to_install('lm')}"
         ) from None
     return kenlm
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from emgmodels.config import BAND_ELECTRODES, SAMPLE_RATE
+from emgmodels.installing import python_here
 from emgmodels.saying import counted
 
 if TYPE_CHECKING:
@@ -134,8 +135,9 @@ def _check_filters(path: Path, series: h5py.Dataset) -> None:
             called = name.decode(errors="replace").strip("\0") or "without a name"
             raise SessionError(
                 f"{path}: dataset '{DATASET}' is compressed with HDF5's filter {code} ({called}), "
-                f"which is not installed here: point HDF5_PLUGIN_PATH to its plugin (pip install "
-                f"hdf5plugin has many), or write the file again with gzip"
+                f"which is not installed here: point HDF5_PLUGIN_PATH to its plugin "
+                f"({python_here()} -m pip install hdf5plugin has many), or write the file again "
+                f"with gzip"
             )
 
 

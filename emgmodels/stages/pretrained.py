@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from emgmodels.config import PretrainedConfig
+from emgmodels.installing import how_to_install
 from emgmodels.saying import counted
 from emgmodels.stages.flow import Flow
 from emgmodels.stages.stage import Stage
@@ -100,7 +101,7 @@ def load_shape(config: PretrainedConfig) -> PreTrainedConfig:
         from transformers import AutoConfig, GPT2Config
     except ImportError:
         raise ValueError(
-            "the pretrained stage needs transformers: pip install 'emgsearch[pretrained]'"
+            f"the pretrained stage needs transformers: {how_to_install('pretrained')}"
         ) from None
     name = str(Path(config.name).expanduser())
     try:

@@ -20,6 +20,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from emgmodels.config import Config
+from emgmodels.installing import how_to_install
 from search.report.display.tensorboard import SCALARS
 from search.results.record import TrialRecord, flatten
 from search.space.settings import LogTo
@@ -38,8 +39,8 @@ def check_log_to(names: Sequence[LogTo]) -> None:
     for name in names:
         if importlib.util.find_spec(_PACKAGES[name]) is None:
             raise ValueError(
-                f"search.log_to: {name} is not installed: pip install 'emgsearch[{name}]', or "
-                f"leave {name} out"
+                f"search.log_to: {name} is not installed: leave {name} out, or add it: "
+                f"{how_to_install(name)}"
             )
     if "wandb" in names and not _has_wandb_user():
         raise ValueError(

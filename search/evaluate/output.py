@@ -203,7 +203,8 @@ def _show_text(console: Console, evaluation: Evaluation, lines: int) -> None:
     decoder = search.name if search else GREEDY
     say(
         console,
-        f"{session} from its beginning, {decoder}; S: another key, D: left out, I: one too many",
+        f"{session} from its beginning, {decoder}; S: another key, D: left out, I: one too many, "
+        f"·: no key here",
     )
     width = max(1, min(_COLUMNS, console.width - _MARGIN))
     for low in range(0, min(len(rows[0]), lines * width), width):

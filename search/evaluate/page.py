@@ -78,7 +78,7 @@ def write_files(folder: Path, evaluation: Evaluation, synthetic: bool) -> list[P
     page.text(
         f"Whole sessions, stitched, {decoder}. Above the truth, below what was read; marked are "
         + ", ".join(f"{name} ({mark})" for mark, name in _KINDS.items())
-        + "."
+        + ". A dot (·) says that there is no key here."
     )
     for place, (name, transcript) in enumerate(found):
         rows = align(transcript.target, transcript.predicted)

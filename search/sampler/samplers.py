@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 
+from emgmodels.installing import how_to_install
 from emgmodels.own_code import explained, load_class
 from search.sampler.tpe import Tpe
 from search.space import SearchConfig, Space
@@ -105,8 +106,7 @@ def _nsga2(search: SearchConfig) -> BaseSampler:
 def _need(package: str, sampler: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise ValueError(
-            f"search.sampler: {sampler} needs the package {package}: "
-            f"pip install 'emgsearch[samplers]'"
+            f"search.sampler: {sampler} needs the package {package}: {how_to_install('samplers')}"
         )
 
 

@@ -79,6 +79,27 @@ class Tried:
         return found
 
 
+def nothing_trained(samples: int, count: int, example: str) -> str:
+    """Return what to tell where nothing that was tried of a space can be trained.
+
+    Args:
+        samples: configurations tried.
+        count: those that fail for the commonest reason.
+        example: that reason.
+
+    >>> nothing_trained(1, 1, "cannot be built: width 64 is no multiple of heads 5")
+    'nothing in this space can be trained: cannot be built: width 64 is no multiple of heads 5'
+    >>> nothing_trained(20, 12, "40 parameters, more than max_parameters 9")[38:]
+    'of 20 configurations tried, 12 fail like this one: 40 parameters, more than max_parameters 9'
+    """
+    nothing = "nothing in this space can be trained"
+    if samples == 1:
+        return f"{nothing}: {example}"
+    return (
+        f"{nothing}: of {samples:,} configurations tried, {count:,} fail like this one: {example}"
+    )
+
+
 def without_numbers(text: str) -> str:
     """Return a message by which others of its kind are known."""
     return re.sub(r"\d+", "#", text)

@@ -136,12 +136,15 @@ class SchedulerConfig(Choice):
         WrapValidator(_seconds_or_number),
         PlainSerializer(lambda grace: grace),  # else an epoch would be written as 4.0
     ] = None
-    """Epochs that every trial is given before it is compared; asha: 4, or 3 where the
-    shortest aligned start of the space has 3. With another ``resource`` so much of it: seconds, a
-    duration such as 2m, or multiply-accumulates; the same part of a whole training."""
+    """Epochs that every trial is given before it is compared. asha: 4, or 3 where the
+    shortest aligned start of the space has 3. In trainings of fewer than 12 epochs it is a third
+    of them at most, rounded down, and at least 1. With another ``resource`` so much of it: seconds,
+    a duration such as 2m, or multiply-accumulates; the same part of a whole training."""
     eta: Annotated[float, Field(ge=1.01, allow_inf_nan=False)] | None = None
-    """One trial in eta goes on from rung to rung; asha: 1.5, or 3 where all start aligned for
-    3 epochs or more."""
+    """One trial in eta goes on from rung to rung. asha: 1.5, or 3 where all start aligned for
+    3 epochs or more. In trainings of fewer than 9 epochs a third of them is enough, rounded down,
+    and at least 1. So 4 epochs with 2 aligned ones have rungs at 1 and 3, and one in 3 goes on.
+    2 epochs have a rung at 1."""
     rank_by: Ranking | None = None
     """What is compared at a rung."""
     resource: Resource | None = None

@@ -23,10 +23,9 @@ from emgmodels.config import (
     explain,
 )
 from emgmodels.notation import parse_notation
-from emgmodels.saying import counted
 from search.space.distributions import Node, OutsideError
 from search.space.draws import Draw, RandomDraw, combinations
-from search.space.feasibility import UNBUILT, Feasibility, Tried
+from search.space.feasibility import UNBUILT, Feasibility, Tried, nothing_trained
 from search.space.own import Own
 from search.space.parsing import SpaceError
 from search.space.sections import Section
@@ -214,13 +213,8 @@ class Space:
             raise SpaceError(f"{self.name}: {mistake}" for mistake in mistakes)
         if total == sum(reasons.values()):
             kind, count = reasons.most_common(1)[0]
-            raise SpaceError(
-                [
-                    f"{self.name}: nothing in this space can be trained: all of "
-                    f"{counted(total, 'sample')} "
-                    f"break a rule, {count} of them like this one: {examples[kind]}"
-                ]
-            )
+            nothing = nothing_trained(total, count, examples[kind])
+            raise SpaceError([f"{self.name}: {nothing}"])
         named = {examples[kind]: count for kind, count in reasons.items()}
         return Feasibility(total, total - sum(reasons.values()), named)
 

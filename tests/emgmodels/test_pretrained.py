@@ -191,5 +191,5 @@ def test_what_does_not_fit_is_refused_with_its_numbers(language_models, tmp_path
 
 def test_without_transformers_it_says_what_to_install(monkeypatch, language_models):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ValueError, match=r"pip install 'emgsearch\[pretrained\]'"):
+    with pytest.raises(ValueError, match=r"-m pip install .*\[pretrained\]'"):
         stage(language_models["GPT2"], layers=1)

@@ -116,6 +116,13 @@ def test_a_space_in_which_nothing_can_be_trained_is_refused(space_of):
         space.check(samples=20)
 
 
+def test_a_single_architecture_that_cannot_be_trained_is_refused_with_its_reason_alone(space_of):
+    space = space_of("{model: {encoder: {order: [conv]}}, constraints: {max_parameters: 1000}}")
+    said = r"can be trained: [\d,]+ parameters, more than max_parameters 1,000$"
+    with pytest.raises(SpaceError, match=said):
+        space.check(samples=20)
+
+
 def test_a_start_point_that_breaks_a_constraint_is_refused(space_of):
     space = space_of(
         DEEP,

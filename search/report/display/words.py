@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
-import shlex
-import shutil
-import sys
-from pathlib import Path
 
 from rich.console import Console
 
+from emgmodels.installing import python_here as python_here
 from emgmodels.saying import say
 
 
@@ -64,15 +60,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m {whole % 60:02d}s"
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-
-
-def python_here() -> str:
-    """Return the Python that runs this, as it is typed in this folder: ``python`` where it is that.
-
-    A command that is printed has to work when it is pasted, whether or not its environment was
-    activated.
-    """
-    if os.path.abspath(shutil.which("python") or "") == sys.executable or not sys.executable:
-        return "python"
-    program, here = Path(sys.executable), Path.cwd()
-    return shlex.quote(str(program.relative_to(here) if program.is_relative_to(here) else program))
