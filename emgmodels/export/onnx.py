@@ -18,6 +18,7 @@ from torch.nn.functional import conv1d, pad
 from emgmodels.atomic import whole
 from emgmodels.config import BAND_ELECTRODES, BANDS, SAMPLE_RATE, OwnStage
 from emgmodels.config.electrodes import band_indices, electrode_indices
+from emgmodels.installing import how_to_install
 from emgmodels.network.network import Network
 from emgmodels.outputs import mark_of
 from emgmodels.own_code import CodeError, told
@@ -46,7 +47,7 @@ def write_onnx(reader: Reader, path: Path) -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError:
-        raise ValueError("ONNX needs a package more: pip install 'emgsearch[onnx]'") from None
+        raise ValueError(f"ONNX needs more packages: {how_to_install('onnx')}") from None
     own = [
         name for name, stage in reader.config.model.encoder.stages() if isinstance(stage, OwnStage)
     ]
