@@ -156,11 +156,14 @@ class Network(nn.Module):
             norm = self.norm.flow(round(PRIOR_SECONDS * SAMPLE_RATE / features.hop))
         flows = [Valid(features, kernel, features.hop, dim=3), norm]
         flows += [Flow(self._apart), Flow(self.mlp)]
+        problems = []
         for (name, _), stage in zip(self.config.encoder.stages(), self._stages(), strict=True):
             try:
                 flows.append(stage.flow())
             except ValueError as problem:
-                raise ValueError(f"the {name} stage cannot be streamed: {problem}") from None
+                problems.append(f"the {name} stage cannot be streamed: {problem}")
+        if problems:
+            raise ValueError("; ".join(problems))
         joined = len(flows) - len(self.stages) + self.shared
         return Chain([*flows[:joined], Flow(self.joined), *flows[joined:], Flow(self._classify)])
 

@@ -214,3 +214,9 @@ def test_bad_input_is_one_message(session_paths, tmp_path):
     done = CliRunner().invoke(app, [file, str(tmp_path / "no.hdf5")])
     assert done.exit_code == 2
     assert "no.hdf5: does not exist" in done.stderr
+
+
+def test_all_stages_that_cannot_be_streamed_are_named_at_once():
+    model = model_of("gru:1(hidden=9) transformer:1(heads=2,feedforward=8) mlp:10 @2ch")
+    with pytest.raises(ValueError, match=r"the recurrent stage .*; the transformer stage "):
+        model.flow()
