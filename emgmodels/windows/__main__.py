@@ -36,9 +36,9 @@ def list_recordings() -> None:
     found, beside, folder = cache.entries(), cache.fetched_bytes(), cache.cache_folder()
     table = Table()
     for column in ("session", "GB", "days since opened", "in use", "converted from"):
-        table.add_column(
-            column, justify="right" if column in ("GB", "days since opened") else "left"
-        )
+        is_number = column in ("GB", "days since opened")
+        # A path that is cut off names nothing.
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for entry in found:
         days = (time.time() - entry.opened) / 86_400
         table.add_row(
