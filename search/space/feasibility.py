@@ -95,9 +95,8 @@ def nothing_trained(samples: int, count: int, example: str) -> str:
     nothing = "nothing in this space can be trained"
     if samples == 1:
         return f"{nothing}: {example}"
-    return (
-        f"{nothing}: of {samples:,} configurations tried, {count:,} fail like this one: {example}"
-    )
+    tried = f"{counted(samples, 'configuration')} tried"
+    return f"{nothing}: of {tried}, {counted(count, 'fails', 'fail')} like this one: {example}"
 
 
 def without_numbers(text: str) -> str:
