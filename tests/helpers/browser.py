@@ -65,7 +65,9 @@ def browser(size: str = "1400,900") -> Iterator[Browser]:
         pytest.skip("no browser: apt-get install chromium chromium-driver to see pages in one")
     process, address = start([program], "/status", b'"ready":true')
     options = {"args": ["--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={size}"]}
-    wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+    # The longest page is looked through in a few seconds, and on a busy machine in half a minute.
+    match = {"goog:chromeOptions": options, "timeouts": {"script": 110_000}}
+    wanted = {"capabilities": {"alwaysMatch": match}}
     try:
         session = post(f"{address}/session", wanted)["sessionId"]
         yield Browser(f"{address}/session/{session}")
