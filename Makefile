@@ -57,14 +57,18 @@ setup: $(LINT_READY)
 # What a node of a cluster needs: no tests, no linters; Ray's dashboard and cloud clients.
 cluster-setup: $(CLUSTER_READY)
 
+# pip compiles on one core, which took as long as everything else. Some files of packages are of other
+# Pythons and do not compile; nothing imports them.
 # Each is made again whenever the pinned versions or the project's needs change. pip shows its progress:
 # the packages are large.
 $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"emgsearch needs Python 3.11 to 3.13, and {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.11")'
 	@echo "Setting up $(VENV) with the pinned versions of constraints.txt: about 0.5 GB to download and 1.7 GB on disk with torch for CPUs, several GB more where pip takes torch for GPUs ..."
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch
-	$(PIP) -e .
+	$(PIP) --no-compile torch
+	$(PIP) --no-compile -e .
+	@echo "Compiling them on all cores ..."
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null 2>&1 || true
 	@touch $@
 	@echo "$(VENV) is ready for a search."
 
