@@ -35,7 +35,8 @@ def command(
     # Imported here, so that --help and shell completion do not load it.
     from rich.console import Console
 
-    from search.report.display.words import python_here, say, with_room
+    from emgmodels.installing import python_here
+    from search.report.display.words import say, with_room
     from search.results.listing import list_runs
 
     console = with_room(Console())

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from emgmodels.checkpoints.start import Start, read_start
 from emgmodels.config import Config
+from emgmodels.installing import python_here
 from emgmodels.notation import notation
 from emgmodels.scoring import Scoring
 from emgmodels.sessions import Split, read_info, split_text
@@ -27,7 +28,7 @@ from search.engine.schedulers import check_options
 from search.engine.searcher import OptunaSampler
 from search.engine.trial import TrialData
 from search.halving.rungs import Schedule, aligned_epochs, resolve
-from search.report.display.words import python_here, say
+from search.report.display.words import say
 from search.results.folder import RunFolder
 from search.results.own_files import check_parent
 from search.results.people import people_facts

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from emgmodels.installing import python_here
 from emgmodels.notation import notation
 from emgmodels.saying import counted
 from search.report.display import seed_table
 from search.report.display.console import trials_table
 from search.report.display.table import Table
-from search.report.display.words import python_here, say
+from search.report.display.words import say
 from search.report.people import FOLDED, users_table
 from search.results import seeds
 from search.results.facts import training_command

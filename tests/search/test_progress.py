@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from emgmodels.config import Config
+from emgmodels.installing import python_here
 from search.engine.resources import Machine, Resources, in_words
 from search.halving.rungs import expected_epochs, resolve
-from search.report.display import words
 from search.report.display.console import Progress
 from search.results.growing_tables import CURVE_METRICS
 from search.results.pulse import Pulse
@@ -188,6 +188,6 @@ def test_printed_commands_run_with_this_python(tmp_path, monkeypatch, place):
     program.symlink_to(sys.executable)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", str(program))
-    assert shlex.split(words.python_here()) == [str(Path(place) / "python")]
+    assert shlex.split(python_here()) == [str(Path(place) / "python")]
     monkeypatch.setenv("PATH", str(program.parent))
-    assert words.python_here() == "python"
+    assert python_here() == "python"

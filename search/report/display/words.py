@@ -6,7 +6,6 @@ import math
 
 from rich.console import Console
 
-from emgmodels.installing import python_here as python_here
 from emgmodels.saying import say
 
 
