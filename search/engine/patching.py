@@ -95,16 +95,18 @@ def missing(piece: str) -> str:
 
 
 @contextlib.contextmanager
-def replaced(of: Any, name: str, value: Any) -> Iterator[None]:
-    """Give an attribute another value for as long as the context lasts."""
-    known = getattr(of, name)
-    if inspect.isfunction(known):  # so that a search inside of another finds Ray's own signature
-        value = functools.update_wrapper(value, known)
-    setattr(of, name, value)
+def replaced(of: Any, **values: Any) -> Iterator[None]:
+    """Give attributes other values for as long as the context lasts."""
+    known = {name: getattr(of, name) for name in values}
+    for name, value in values.items():
+        if inspect.isfunction(known[name]):  # so that a search inside of another finds Ray's own
+            value = functools.update_wrapper(value, known[name])  # signature
+        setattr(of, name, value)
     try:
         yield
     finally:
-        setattr(of, name, known)
+        for name, value in known.items():
+            setattr(of, name, value)
 
 
 def _assigned(kind: type) -> set[str]:

@@ -2,16 +2,17 @@
 
 Each patch replaces a piece of Ray's own for as long as its context lasts, since Ray has no option
 for it. It names the version of Ray with which it was seen to be needed, and the pieces of Ray that
-it stands on. Where the installed Ray lacks one, the patch is left out, and the run folder's
-``environment.json`` says so. ``tests/search/test_engine.py`` and ``test_recovery.py`` would notice
-where a new release of Ray made one needless.
+it stands on. Where the installed Ray lacks one, the patch is left out, and ``environment.json``
+says so. ``test_engine.py`` and ``test_recovery.py`` would notice that a patch became needless.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -33,14 +34,16 @@ _SNAPSHOTS = "ray.tune.execution.experiment_state:_ExperimentCheckpointManager"
 _SYNCER = "ray.train._internal.storage:_FilesystemSyncer"
 _REGISTRY = "ray.tune.registry:_global_registry"
 _NODE = "ray._private.node:Node"
+_SERVICES, _CONSTANTS = "ray._private.services", "ray._private.ray_constants"
+_COMMAND = "_build_python_executable_command_memory_profileable"
+_ENVIRONMENTS = {"RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR"}  # ask Ray for them
 _AHEAD = "TUNE_MAX_PENDING_TRIALS_PG"
 _SNAPSHOT_EVERY, _SNAPSHOT_SHARE = 1.0, 0.02
 """Seconds between two snapshots of Ray's, at least; the part of the driver's time they may take."""
-_LAST_WEIGHTS = 60.0
-"""Seconds to wait for the last weights when a search ends."""
+_LAST_WEIGHTS = 60.0  # seconds to wait for them when a search ends
 
 
-@patch("2.60.0", "ray._private.ray_constants:ENABLE_RAY_CLUSTER")
+@patch("2.60.0", f"{_CONSTANTS}:ENABLE_RAY_CLUSTER")
 @contextlib.contextmanager
 def on_loopback() -> Iterator[None]:
     """Let Ray's processes listen on 127.0.0.1, where they are told to.
@@ -48,7 +51,7 @@ def on_loopback() -> Iterator[None]:
     Ray replaces that address by the machine's outer one, and listens on every interface, unless
     clusters are off (as they are on macOS and Windows).
     """
-    with replaced(_of("ray._private.ray_constants"), "ENABLE_RAY_CLUSTER", False):
+    with replaced(_of(_CONSTANTS), ENABLE_RAY_CLUSTER=False):
         yield
 
 
@@ -57,19 +60,35 @@ def on_loopback() -> Iterator[None]:
     f"{_NODE}.start_monitor(self)",
     f"{_NODE}.start_log_monitor(self)",
     f"{_NODE}.start_api_server(self, include_dashboard, raise_on_failure)",
+    f"{_SERVICES}:{_COMMAND}(component, session_dir, unbuffered)",
+    *(f"{_CONSTANTS}:PROCESS_TYPE_{name}_AGENT" for name in ("DASHBOARD", "RUNTIME_ENV")),
+    f"{_CONSTANTS}:RAY_ENABLE_UV_RUN_RUNTIME_ENV",
 )
 @contextlib.contextmanager
 def few_processes(verbose: bool) -> Iterator[None]:
     """Let Ray start no process that a search on one machine has no use for.
 
-    Its autoscaler, its dashboard's server and what follows all log files take three seconds of
-    processor time to start, and the last of them a hundredth of a core as long as Ray runs. With
-    ``verbose``, log files are followed: what trials write is shown.
+    Its autoscaler, its dashboard and what follows log files and prepares environments take five
+    seconds of processor time to start. ``verbose`` shows what trials write: log files are followed.
+    Trials train in the environment of the search: also under ``uv run``, where Ray would copy the
+    current folder for them, recordings and all.
     """
-    names = ["start_monitor", "start_api_server", *(() if verbose else ("start_log_monitor",))]
-    with contextlib.ExitStack() as stack:
-        for name in names:
-            stack.enter_context(replaced(_of(_NODE), name, lambda node, **options: None))
+    services, constants = _of(_SERVICES), _of(_CONSTANTS)
+    command, agents = getattr(services, _COMMAND), {constants.PROCESS_TYPE_DASHBOARD_AGENT}
+    if not os.environ.keys() & _ENVIRONMENTS:
+        agents.add(constants.PROCESS_TYPE_RUNTIME_ENV_AGENT)
+    unused = ["start_monitor", "start_api_server", *(() if verbose else ("start_log_monitor",))]
+
+    def built(component: str, session_dir: str, unbuffered: bool = True) -> list[str]:
+        if component not in agents:
+            return command(component, session_dir, unbuffered)
+        return [sys.executable, "-I", "-S", str(Path(__file__).with_name("ray_agent.py"))]
+
+    with (
+        replaced(_of(_NODE), **{name: lambda node, **options: None for name in unused}),
+        replaced(services, **{_COMMAND: built}),
+        replaced(constants, RAY_ENABLE_UV_RUN_RUNTIME_ENV=False),
+    ):
         yield
 
 
@@ -82,7 +101,7 @@ def own_credentials() -> Iterator[None]:
     """
     module = _of("ray.tune.execution.class_cache")
     kept = {name for name in module.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
-    with replaced(module, "ENV_VARS_TO_PROPAGATE", kept):
+    with replaced(module, ENV_VARS_TO_PROPAGATE=kept):
         yield
 
 
@@ -120,21 +139,17 @@ def trainable_at_hand() -> Iterator[None]:
     def contains(category: str, key: str) -> bool:
         return (category, key) in known or type(registry).contains(registry, category, key)
 
-    vars(registry).update(get=get, contains=contains)
-    try:
+    with replaced(registry, get=get, contains=contains):
         yield
-    finally:
-        del registry.get, registry.contains
 
 
 @patch(
     "2.60.0",
     f"{_CONTROLLER}._maybe_reuse_cached_actor(self, trial)",
-    f"{_CONTROLLER}._maybe_add_actors(self)",
-    f"{_CONTROLLER}._maybe_update_trial_queue(self)",
-    *(f"{_CONTROLLER}.{name}" for name in ("_trial_to_actor", "_actor_manager", "_actor_cache")),
-    *(f"{_CONTROLLER}.{name}" for name in ("_pending_trials", "_staged_trials")),
-    *(f"{_CONTROLLER}.{name}" for name in ("_resetting_trials", "_max_pending_trials")),
+    *(f"{_CONTROLLER}._maybe_{name}(self)" for name in ("add_actors", "update_trial_queue")),
+    *(f"{_CONTROLLER}._{name}" for name in ("trial_to_actor", "actor_manager", "actor_cache")),
+    *(f"{_CONTROLLER}._{name}_trials" for name in ("pending", "staged", "resetting")),
+    f"{_CONTROLLER}._max_pending_trials",
     f"{_CACHE}.cache_object(self, key, obj)",
     f"{_CACHE}.flush_cached_objects(self, force_all)",
     f"{_CACHE}.increase_max(self, key, by)",
@@ -175,9 +190,8 @@ def processes_kept() -> Iterator[None]:
     def asked(controller: Any) -> None:
         ahead = controller._max_pending_trials
         begun = sum(placed(controller, trial) for trial in controller._pending_trials)
-        controller._max_pending_trials = begun + max(
-            ahead, controller._actor_cache.num_cached_objects
-        )
+        free = controller._actor_cache.num_cached_objects
+        controller._max_pending_trials = begun + max(ahead, free)
         try:
             ask(controller)
         finally:
@@ -192,11 +206,9 @@ def processes_kept() -> Iterator[None]:
         return flush(cache, force_all=True) if force_all else iter(())
 
     with (
-        replaced(tune_controller, "_maybe_reuse_cached_actor", reused),
-        replaced(tune_controller, "_maybe_add_actors", added),
-        replaced(tune_controller, "_maybe_update_trial_queue", asked),
-        replaced(object_cache, "cache_object", cached),
-        replaced(object_cache, "flush_cached_objects", flushed),
+        replaced(tune_controller, _maybe_reuse_cached_actor=reused, _maybe_add_actors=added),
+        replaced(tune_controller, _maybe_update_trial_queue=asked),
+        replaced(object_cache, cache_object=cached, flush_cached_objects=flushed),
     ):
         yield
 
@@ -228,7 +240,7 @@ def failed_resets_retried() -> Iterator[None]:
             controller._unstage_trial_with_resources(trial)
         fail(controller, trial, exception)
 
-    with replaced(tune_controller, "_trial_task_failure", failed):
+    with replaced(tune_controller, _trial_task_failure=failed):
         yield
 
 
@@ -253,7 +265,7 @@ def frequent_snapshots() -> Iterator[None]:
             often = max(_SNAPSHOT_EVERY, time_taken / _SNAPSHOT_SHARE)
             manager._checkpoint_period = min(manager._checkpoint_period, often)
 
-    with replaced(snapshots, "_update_auto_checkpoint_time", adjusted):
+    with replaced(snapshots, _update_auto_checkpoint_time=adjusted):
         yield
 
 
@@ -271,10 +283,10 @@ def whole_snapshots() -> Iterator[None]:
     """
 
     def prepared(syncer: Any, local_path: str, uri: str, exclude: Any = None) -> tuple[Any, ...]:
-        files = Files(Path(local_path))
-        return files.write, {"filesystem": syncer.storage_filesystem, "folder": uri}
+        where = {"filesystem": syncer.storage_filesystem, "folder": uri}
+        return Files(Path(local_path)).write, where
 
-    with replaced(_of(_SYNCER), "_sync_up_command", prepared):
+    with replaced(_of(_SYNCER), _sync_up_command=prepared):
         yield
 
 
@@ -318,10 +330,7 @@ def stored_here() -> Iterator[None]:
         experiment = controller._search_alg._experiment
         experiment.storage = experiment.spec["storage"] = controller._storage
 
-    with (
-        replaced(tune_controller, "_restore_trials", restored),
-        replaced(tune_controller, "resume", resumed),
-    ):
+    with replaced(tune_controller, _restore_trials=restored, resume=resumed):
         yield
 
 
@@ -332,7 +341,7 @@ def ended_by(event: threading.Event) -> Iterator[None]:
 
     Ray's own signal handlers are left out; outside the main thread it has none.
     """
-    with replaced(_of(_TUNE), "_setup_signal_catching", lambda: event):
+    with replaced(_of(_TUNE), _setup_signal_catching=lambda: event):
         yield
 
 
@@ -353,12 +362,7 @@ def last_weights_saved(recorder: Recorder) -> Iterator[None]:
     """
     tune_controller = _of(_CONTROLLER)
     checkpoint, cleanup = tune_controller.checkpoint, tune_controller.cleanup
-    ended: list[Any] = []
-
-    def save_last(controller: Any) -> None:
-        if not ended:
-            ended.append(controller)
-            _save_last(controller, recorder)
+    save_last = functools.cache(lambda controller: _save_last(controller, recorder))  # only once
 
     def checkpointed(controller: Any, force: bool = False, wait: bool = False) -> None:
         if force and wait:  # the last, after the loop
@@ -369,17 +373,13 @@ def last_weights_saved(recorder: Recorder) -> Iterator[None]:
         save_last(controller)  # where an error ended the loop
         cleanup(controller)
 
-    with (
-        replaced(tune_controller, "checkpoint", checkpointed),
-        replaced(tune_controller, "cleanup", cleaned),
-    ):
+    with replaced(tune_controller, checkpoint=checkpointed, cleanup=cleaned):
         yield
 
 
 def _save_last(controller: Any, recorder: Recorder) -> None:
     def missing() -> bool:
-        running = controller._running_trials
-        return any(trial.is_saving or recorder.owes(trial) for trial in running)
+        return any(each.is_saving or recorder.owes(each) for each in controller._running_trials)
 
     if recorder.is_disk_full or not missing():
         return
@@ -387,7 +387,7 @@ def _save_last(controller: Any, recorder: Recorder) -> None:
     with (
         contextlib.suppress(Exception),  # what is lost, the tables say
         recorder.closing(),
-        replaced(_of(_CONTROLLER), "_schedule_trial_train", lambda controller, trial: None),
+        replaced(_of(_CONTROLLER), _schedule_trial_train=lambda controller, trial: None),
     ):
         while missing() and not recorder.is_hurried and time.monotonic() < end:
             controller._actor_manager.next(timeout=0.1)

@@ -40,7 +40,7 @@ with engine(None, 1):
         for c in process.net_connections("inet")
         if c.status == "LISTEN"
     }
-    words = {Path(word).name for process in processes for word in process.cmdline()}
+    words = {Path(word).name for process in processes for word in process.cmdline()[:4]}
 print(json.dumps([sorted(found), sorted(words), stands_back]))
 """
 
@@ -60,7 +60,34 @@ def test_a_local_search_joins_no_other_cluster_listens_on_loopback_only_and_star
     assert addresses
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
     assert "raylet" in words
+    assert "ray_agent.py" in words
     assert not {"monitor.py", "log_monitor.py", "dashboard.py"} & set(words)
+
+
+HOOKED = """
+import os, ray
+from search.engine.ray_session import engine
+
+@ray.remote
+def work():
+    return os.environ.get("ASKED")
+
+with engine(None, 1):
+    print(ray.get(work.remote()))
+"""
+
+
+@pytest.mark.slow
+def test_an_environment_that_the_user_asks_ray_for_is_prepared(tmp_path):
+    """Otherwise nothing of Ray's that could prepare one runs."""
+    (tmp_path / "hooks.py").write_text("def asked(env): return {'env_vars': {'ASKED': 'yes'}}\n")
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    asking = {**os.environ, "RAY_RUNTIME_ENV_HOOK": "hooks.asked", "PYTHONPATH": paths}
+    program = [sys.executable, "-c", HOOKED]
+    done = subprocess.run(
+        program, capture_output=True, text=True, timeout=150, check=True, env=asking
+    )
+    assert done.stdout.split() == ["yes"]
 
 
 CONTROLLER = "ray.tune.execution.tune_controller:TuneController"
