@@ -23,7 +23,7 @@ from search.storage import StoredFile
 
 TINY = Config(
     name="tiny",
-    model=parse_notation("conv:1(channels=4, kernel=3)"),
+    model=parse_notation("conv:1(channels=4, kernel=3) mlp:16"),
     training={"epochs": 1, "batch_size": 4, "warmup_steps": 0},
 )
 

@@ -22,7 +22,7 @@ from search.report.tested import test_cer_of, tested_by_trial
 from search.results import seeds
 from search.results.facts import whose
 from search.results.folder import RunFolder
-from search.results.growing_tables import read_parquet
+from search.results.growing_tables import read_parquet, to_numbers
 from search.results.lock import is_running
 from search.results.people import scoring_of
 from search.results.reading import read_curves, read_trials
@@ -278,11 +278,7 @@ def read_run(path: str | Path) -> Run:
             f"{path}: its search has begun no trial yet, so there is nothing to report"
         )
     space = load_space(path / "space.yaml", imports=False)
-    # Of a chunked column, to_numpy() would import pandas, for a second of nothing.
-    columns = {
-        name: curves[name].combine_chunks().to_numpy(zero_copy_only=False)
-        for name in curves.column_names
-    }
+    columns = {name: to_numbers(curves[name]) for name in curves.column_names}
     tested = tested_by_trial(path)
     order = np.argsort(columns["trial"], kind="stable")
     numbers, begins = np.unique(columns["trial"][order], return_index=True)
@@ -303,7 +299,7 @@ def read_run(path: str | Path) -> Run:
     # runs alone.
     repeated = space.search.repeats > 1
     groups = seeds.by_configuration(RunFolder.open(path).trials.values()) if repeated else []
-    over_seeds = seeds.table(groups, scoring_of(path)).to_pylist()
+    over_seeds = seeds.table(groups, scoring_of(path)).to_pylist() if groups else []
     environment = _read_environment(path / "environment.json")
     return Run(path, space, environment, trials, again, over_seeds)
 

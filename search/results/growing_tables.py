@@ -83,6 +83,17 @@ def read_parquet(path: Path) -> pa.Table:
         ) from None
 
 
+def to_numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a table's column of numbers; none is NaN.
+
+    ``to_numpy()`` would import pandas first, for most of a second.
+    """
+    whole = column.combine_chunks()
+    if whole.null_count:
+        return np.array(whole.to_pylist(), dtype=float)
+    return np.from_dlpack(whole)
+
+
 @dataclass
 class GrowingTable:
     """A Parquet file that rows are appended to.

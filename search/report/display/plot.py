@@ -134,7 +134,7 @@ def drawing(title: str, data: str, width: float, height: float) -> Iterator[Figu
         figure.text(y=1 - second / height, s=data, color=colour, weight=weight, size=7, **place)
         yield figure
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, for every format it is written in
+        figure.set_layout_engine(None)  # laid out once: each format would lay it out and draw twice
 
 
 def cer_axis(axes: Axes, cers: list[float], which: str = "x") -> None:
