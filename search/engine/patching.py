@@ -94,6 +94,13 @@ def missing(piece: str) -> str:
     return ""
 
 
+def of_ray(piece: str) -> Any:
+    """Return a module of Ray's, or what it has under a name: ``module:name``."""
+    module, _, name = piece.partition(":")
+    whole = importlib.import_module(module)
+    return getattr(whole, name) if name else whole
+
+
 @contextlib.contextmanager
 def replaced(of: Any, **values: Any) -> Iterator[None]:
     """Give attributes other values for as long as the context lasts."""

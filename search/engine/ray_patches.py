@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import os
 import sys
 import threading
@@ -19,9 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray.tune.experiment import Trial
 
-from search.engine.patching import patch, replaced
+from search.engine.patching import of_ray, patch, replaced
 from search.engine.snapshots import Files, SnapshotError, go_on_here
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ _REGISTRY = "ray.tune.registry:_global_registry"
 _NODE = "ray._private.node:Node"
 _SERVICES, _CONSTANTS = "ray._private.services", "ray._private.ray_constants"
 _COMMAND = "_build_python_executable_command_memory_profileable"
+_CLASSES = "ray.tune.execution.class_cache:_ActorClassCache"
 _ENVIRONMENTS = {"RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR"}  # ask Ray for them
 _AHEAD = "TUNE_MAX_PENDING_TRIALS_PG"
-_SNAPSHOT_EVERY, _SNAPSHOT_SHARE = 1.0, 0.02
-"""Seconds between two snapshots of Ray's, at least; the part of the driver's time they may take."""
+_SNAPSHOT_EVERY = 1.0  # seconds between two snapshots of Ray's, at least
+_SNAPSHOT_SHARE = 0.02  # the part of the driver's time that they may take
 _LAST_WEIGHTS = 60.0  # seconds to wait for them when a search ends
 
 
@@ -51,7 +52,7 @@ def on_loopback() -> Iterator[None]:
     Ray replaces that address by the machine's outer one, and listens on every interface, unless
     clusters are off (as they are on macOS and Windows).
     """
-    with replaced(_of(_CONSTANTS), ENABLE_RAY_CLUSTER=False):
+    with replaced(of_ray(_CONSTANTS), ENABLE_RAY_CLUSTER=False):
         yield
 
 
@@ -63,17 +64,18 @@ def on_loopback() -> Iterator[None]:
     f"{_SERVICES}:{_COMMAND}(component, session_dir, unbuffered)",
     *(f"{_CONSTANTS}:PROCESS_TYPE_{name}_AGENT" for name in ("DASHBOARD", "RUNTIME_ENV")),
     f"{_CONSTANTS}:RAY_ENABLE_UV_RUN_RUNTIME_ENV",
+    # Without these a trial asks for an environment, and Ray ends where nothing prepares it.
+    *(f"{_CLASSES}.{name}" for name in ("_cache", "get(self, trainable_cls)")),
 )
 @contextlib.contextmanager
 def few_processes(verbose: bool) -> Iterator[None]:
     """Let Ray start no process that a search on one machine has no use for.
 
     Its autoscaler, its dashboard and what follows log files and prepares environments take five
-    seconds of processor time to start. ``verbose`` shows what trials write: log files are followed.
-    Trials train in the environment of the search: also under ``uv run``, where Ray would copy the
-    current folder for them, recordings and all.
+    seconds of processor time. ``verbose`` shows what trials write: log files are followed. Under
+    ``uv run`` Ray would also copy the current folder for trials, recordings and all.
     """
-    services, constants = _of(_SERVICES), _of(_CONSTANTS)
+    services, constants = of_ray(_SERVICES), of_ray(_CONSTANTS)
     command, agents = getattr(services, _COMMAND), {constants.PROCESS_TYPE_DASHBOARD_AGENT}
     if not os.environ.keys() & _ENVIRONMENTS:
         agents.add(constants.PROCESS_TYPE_RUNTIME_ENV_AGENT)
@@ -85,23 +87,28 @@ def few_processes(verbose: bool) -> Iterator[None]:
         return [sys.executable, "-I", "-S", str(Path(__file__).with_name("ray_agent.py"))]
 
     with (
-        replaced(_of(_NODE), **{name: lambda node, **options: None for name in unused}),
+        replaced(of_ray(_NODE), **{name: lambda node, **options: None for name in unused}),
         replaced(services, **{_COMMAND: built}),
         replaced(constants, RAY_ENABLE_UV_RUN_RUNTIME_ENV=False),
     ):
         yield
 
 
-@patch("2.60.0", "ray.tune.execution.class_cache:ENV_VARS_TO_PROPAGATE")
+@patch("2.60.0", f"{_CLASSES}._cache", f"{_CLASSES}.get(self, trainable_cls)")
 @contextlib.contextmanager
-def own_credentials() -> Iterator[None]:
-    """Let trials use the credentials of the node they train on.
+def own_environment() -> Iterator[None]:
+    """Let trials have the environment, and the credentials, of the node they train on.
 
-    Ray Tune would hand those of the driver's environment to them, and Ray log them on every node.
+    Ray Tune would hand them variables of the driver's, and Ray log those on every node; and no
+    process of Ray's that waits could be used, since each has another environment.
     """
-    module = _of("ray.tune.execution.class_cache")
-    kept = {name for name in module.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
-    with replaced(module, ENV_VARS_TO_PROPAGATE=kept):
+
+    def get(classes: Any, trainable_cls: Any) -> Any:
+        if trainable_cls not in classes._cache:
+            classes._cache[trainable_cls] = ray.remote(trainable_cls)
+        return classes._cache[trainable_cls]
+
+    with replaced(of_ray(_CLASSES), get=get):
         yield
 
 
@@ -129,7 +136,7 @@ def trainable_at_hand() -> Iterator[None]:
 
     It asks the cluster three times for each trial, and unpickles the class and its resources anew.
     """
-    registry, known = _of(_REGISTRY), {}
+    registry, known = of_ray(_REGISTRY), {}
 
     def get(category: str, key: str) -> Any:
         if (category, key) not in known:
@@ -165,7 +172,7 @@ def processes_kept() -> Iterator[None]:
     start as soon as another could take their trial: where trials are shorter than a process takes
     to start, most slots would stay empty.
     """
-    tune_controller, object_cache = _of(_CONTROLLER), _of(_CACHE)
+    tune_controller, object_cache = of_ray(_CONTROLLER), of_ray(_CACHE)
     reuse, add = tune_controller._maybe_reuse_cached_actor, tune_controller._maybe_add_actors
     ask, flush = tune_controller._maybe_update_trial_queue, object_cache.flush_cached_objects
 
@@ -227,7 +234,7 @@ def failed_resets_retried() -> Iterator[None]:
     Ray takes it for one that still waits, and retries only what runs. Where the process died, Ray
     has retried it when it learns that the taking over failed as well.
     """
-    tune_controller = _of(_CONTROLLER)
+    tune_controller = of_ray(_CONTROLLER)
     fail = tune_controller._trial_task_failure
 
     def failed(controller: Any, trial: Trial, exception: Exception) -> None:
@@ -256,7 +263,7 @@ def frequent_snapshots() -> Iterator[None]:
 
     What was trained since the last one, a search that was killed trains again.
     """
-    snapshots = _of(_SNAPSHOTS)
+    snapshots = of_ray(_SNAPSHOTS)
     adjust = snapshots._update_auto_checkpoint_time
 
     def adjusted(manager: Any, time_taken: float) -> None:
@@ -283,10 +290,10 @@ def whole_snapshots() -> Iterator[None]:
     """
 
     def prepared(syncer: Any, local_path: str, uri: str, exclude: Any = None) -> tuple[Any, ...]:
-        where = {"filesystem": syncer.storage_filesystem, "folder": uri}
-        return Files(Path(local_path)).write, where
+        target = {"filesystem": syncer.storage_filesystem, "folder": uri}
+        return Files(Path(local_path)).write, target
 
-    with replaced(_of(_SYNCER), _sync_up_command=prepared):
+    with replaced(of_ray(_SYNCER), _sync_up_command=prepared):
         yield
 
 
@@ -307,7 +314,7 @@ def stored_here() -> Iterator[None]:
     began, since their storage comes from the snapshot too. Decisions that waited for a checkpoint
     come from it as well: a trial that goes on from an older one would end after its next epoch.
     """
-    tune_controller = _of(_CONTROLLER)
+    tune_controller = of_ray(_CONTROLLER)
     restore, resume = tune_controller._restore_trials, tune_controller.resume
 
     def restored(controller: Any, state: dict[str, Any]) -> list[Trial]:
@@ -341,7 +348,7 @@ def ended_by(event: threading.Event) -> Iterator[None]:
 
     Ray's own signal handlers are left out; outside the main thread it has none.
     """
-    with replaced(_of(_TUNE), _setup_signal_catching=lambda: event):
+    with replaced(of_ray(_TUNE), _setup_signal_catching=lambda: event):
         yield
 
 
@@ -360,7 +367,7 @@ def last_weights_saved(recorder: Recorder) -> Iterator[None]:
 
     Ray stops their processes without. They train no further epoch meanwhile.
     """
-    tune_controller = _of(_CONTROLLER)
+    tune_controller = of_ray(_CONTROLLER)
     checkpoint, cleanup = tune_controller.checkpoint, tune_controller.cleanup
     save_last = functools.cache(lambda controller: _save_last(controller, recorder))  # only once
 
@@ -387,14 +394,7 @@ def _save_last(controller: Any, recorder: Recorder) -> None:
     with (
         contextlib.suppress(Exception),  # what is lost, the tables say
         recorder.closing(),
-        replaced(_of(_CONTROLLER), _schedule_trial_train=lambda controller, trial: None),
+        replaced(of_ray(_CONTROLLER), _schedule_trial_train=lambda controller, trial: None),
     ):
         while missing() and not recorder.is_hurried and time.monotonic() < end:
             controller._actor_manager.next(timeout=0.1)
-
-
-def _of(piece: str) -> Any:
-    """Return a module of Ray's, or what it has under a name: ``module:name``."""
-    module, _, name = piece.partition(":")
-    found = importlib.import_module(module)
-    return getattr(found, name) if name else found
