@@ -13,7 +13,7 @@ import ray
 
 from emgmodels.windows.home import settle_paths
 from search.engine.failures import EngineError
-from search.engine.ray_patches import few_processes, on_loopback
+from search.engine.ray_patches import few_processes, on_loopback, own_environment
 
 # Recordings are memory-mapped files and never pass through Ray's object store. By default Ray
 # would set aside a third of the machine's memory for it.
@@ -40,7 +40,8 @@ def engine(
         EngineError: Ray cannot be started on this machine.
     """
     if ray.is_initialized():  # by the notebook that calls
-        yield
+        with own_environment():
+            yield
         return
     level = "INFO" if verbose else "ERROR"
     quiet: dict[str, Any] = {"logging_level": level, "log_to_driver": verbose}
@@ -73,7 +74,8 @@ def engine(
     with contextlib.suppress(OSError):
         _TOKEN.expanduser().chmod(0o600)  # Ray lets everybody read it; with it one may run code
     try:
-        yield
+        with own_environment():
+            yield
     finally:
         ray.shutdown()
 

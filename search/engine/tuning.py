@@ -27,7 +27,6 @@ from search.engine.ray_patches import (
     failed_resets_retried,
     frequent_snapshots,
     last_weights_saved,
-    own_environment,
     processes_kept,
     stored_here,
     trainable_at_hand,
@@ -211,7 +210,6 @@ def _fit(tuner: tune.Tuner, recorder: Recorder, resources: Resources) -> None:
     recorder.end_loop = _interrupt if ended_by.objection() else event.set
     try:
         with (
-            own_environment(),
             _in_own_words(),
             # These contexts change Ray only while this search runs. A notebook's own use of Ray
             # stays as it is.
