@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +14,6 @@ from emgmodels.config import BANDS
 from emgmodels.windows.cut import Batch, Cut, mirrored
 from emgmodels.windows.device import DeviceRecordings
 from emgmodels.windows.recording import Recording, key_corrections
-
-if TYPE_CHECKING:
-    pass
 
 
 def window_starts(

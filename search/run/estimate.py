@@ -187,22 +187,32 @@ def _measured(works: Sequence[_Work]) -> list[tuple[float, float]]:
     for share in (0.25, 0.75, 0.05, 0.95, 0.5):
         work = works[min(len(works) - 1, int(share * len(works)))]
         with contextlib.suppress(ValueError, RuntimeError):
-            found.append((work.macs, _seconds_a_window(work.config)))
+            found.append((work.macs, _seconds_a_window(work)))
         spent = (time.process_time() - used) / torch.get_num_threads()
         if spent > _PROCESSOR or time.perf_counter() - begin > _CLOCK:
             break
     return found
 
 
-def _seconds_a_window(config: Config) -> float:
-    """Return what a window takes in training, measured on as many as there is time for."""
-    first = _epoch(config, 1)
-    count = min(config.training.batch_size, int(_STEP / first))
-    return _epoch(config, count) if count > 1 else first
+def _seconds_a_window(work: _Work) -> float:
+    """Return what a window takes in training, with as many others as a step has.
+
+    A part of a step takes the same for any number of windows: most of it where a recurrent stage
+    goes through time. So steps of one window and of a few are measured, and the line through both
+    gives that of a whole batch.
+    """
+    size = min(work.config.training.batch_size, math.ceil(work.windows))
+    one = _epoch(work.config, 1)
+    if size == 1 or one > _LONG:
+        return one / (1 + _FORWARD)
+    count = min(size, max(2, int(_STEP / one)))
+    few = _epoch(work.config, count)
+    each = max(0.0, few - one) / (count - 1)
+    return (few + each * (size - count)) / (size + _FORWARD)
 
 
 def _epoch(config: Config, windows: int) -> float:
-    """Return what a window takes in an epoch of that many.
+    """Return what an epoch of so many windows takes, and one of validation.
 
     The first epoch warms up. Of the next two the shorter counts, as others may use the machine.
     """
@@ -215,7 +225,7 @@ def _epoch(config: Config, windows: int) -> float:
         seconds.append(result.seconds)
         if seconds[-1] > _LONG:
             break
-    return min(seconds[1:] or seconds) / (windows + _FORWARD)
+    return min(seconds[1:] or seconds)
 
 
 def _noise(windows: int, seconds: float) -> Recording:

@@ -96,6 +96,24 @@ def test_an_estimate_is_near_what_training_takes(paths, space, monkeypatch):
     assert 1 / 5 < ratios[-1] < 5, ratios
 
 
+@pytest.mark.parametrize("always", [0.0, 0.3], ids=["each window alike", "time step by time step"])
+def test_what_a_step_always_takes_is_shared_by_its_windows(always, monkeypatch):
+    """A recurrent stage takes little more for a batch than for one window."""
+    config = Config.model_validate({"training": {"batch_size": 32}})
+    measured = []
+
+    def epoch(config, windows):
+        measured.append(windows)
+        return always + 0.05 * (windows + 1 / 3)
+
+    monkeypatch.setattr(module, "_epoch", epoch)
+    for windows in (500.0, 7.0):
+        size = min(32, windows)
+        found = module._seconds_a_window(module._Work(config, windows, 1e6))
+        assert found == pytest.approx(0.05 + always / (size + 1 / 3))
+    assert max(measured) < 7, "only a few are trained"
+
+
 def test_more_windows_take_longer(paths, space, monkeypatch):
     monkeypatch.setattr(module, "_LEAST", 0.0)
     monkeypatch.setattr(module, "_measured", lambda works: [(1e6, 0.5), (2e6, 0.5)])
