@@ -159,9 +159,10 @@ def _copied(
     # Filled row by row: each electrode is one contiguous read of the memory map.
     emg = np.empty(shape, dtype=np.float32)
     for n, (index, start) in enumerate(windows.tolist()):
+        source = np.asarray(recordings[index].emg)  # slices of a memmap take six times as long
         for out, band in zip(emg[n], cut.bands, strict=True):
             rows = np.roll(cut.electrodes, rotation[n, band])
-            _copy(recordings[index].emg[band], rows, start - cut.before + shift[n, band], out)
+            _copy(source[band], rows, start - cut.before + shift[n, band], out)
     return torch.from_numpy(emg)
 
 
