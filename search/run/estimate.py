@@ -239,7 +239,11 @@ def _noise(windows: int, seconds: float) -> Recording:
 
 
 def _carried_over(measured: Sequence[tuple[float, float]]) -> Callable[[float], float]:
-    """Return what gives seconds of a window by its operations: a line through what was measured."""
+    """Return what gives seconds of a window by its operations.
+
+    A line through what was measured, and as high that all of it together takes what it took: a
+    search takes the sum of its trials.
+    """
     macs, seconds = np.array(measured).T
     slope = seconds.sum() / macs.sum()
     base = 0.0
@@ -250,4 +254,5 @@ def _carried_over(measured: Sequence[tuple[float, float]]) -> Callable[[float], 
             slope, base = 0.0, seconds.mean()
         elif base < 0:
             slope, base = (seconds / macs).mean(), 0.0
-    return lambda operations: float(base + slope * operations)
+    height = seconds.sum() / (base + slope * macs).sum()
+    return lambda operations: float(height * (base + slope * operations))
