@@ -93,7 +93,7 @@ def test_the_session_file_that_is_written_by_hand_is_read(run_folder):
     by_hand = read_session("mine/2026-01-05-noon.hdf5")
     assert (by_hand.emg == written.emg).all()
     assert (by_hand.time == written.time).all()
-    assert (by_hand.name, by_hand.user) == ("2026-01-05-noon", "mine")
+    assert (by_hand.name, by_hand.user) == ("2026-01-05-noon", "anna")
     assert [key.key for key in by_hand.keystrokes] == ["a"]
 
 

@@ -80,7 +80,8 @@ def _front(reader: Reader, name: str, licence: str | None, facts: dict[str, Any]
         front["license_name"] = "not-stated"
     front |= {"tags": ["emg", "ctc", "typing", "wrist"], "metrics": ["cer"]}
     if reader.origin.val_cer is not None:
-        dataset = {"name": _data_name(facts), "type": "emg2qwerty", "split": "validation"}
+        kind = "synthetic" if facts.get("synthetic") else "emg2qwerty"
+        dataset = {"name": _data_name(facts), "type": kind, "split": "validation"}
         result = {
             "task": {"type": "other", "name": "typing from EMG"},
             "dataset": dataset,

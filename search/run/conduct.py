@@ -39,6 +39,7 @@ from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.own_files import unshare
 from search.results.people import scoring_in
+from search.results.record import UNFINISHED
 from search.results.session_files import is_synthetic
 from search.run.cost import cost_of, emg_seconds
 from search.run.forecast import TimeLeft, slots_here
@@ -97,7 +98,10 @@ def conduct(
             if plan.listed is None:
                 say(console, in_words(resources, plan.trials, plan.address is not None))
                 begins = "Going on with" if folder else f"Searching {plan.space.name} into"
-                say(console, f"{begins} {opened.path}; Ctrl-C ends it with a ranking.")
+                line = f"{begins} {opened.path}; Ctrl-C ends it with a ranking."
+                if folder and _is_over(folder, plan.trials):
+                    line = f"All trials of {opened.path} have ended: --add-trials N trains more."
+                say(console, line)
             goes_on = folder and folder.trials and plan.listed is None
             run = resume_trials if goes_on else functools.partial(run_trials, trainable=trial)
             run = functools.partial(run, start=plan.start)
@@ -117,6 +121,11 @@ def scheduler_of(space: Space, schedule: Schedule | None = None) -> TrialSchedul
         functools.partial(_costs_of, space) if several else None,
         space.search.scheduler.chosen(),
     )
+
+
+def _is_over(folder: RunFolder, trials: int) -> bool:
+    states = [trial.state for trial in folder.trials.values()]
+    return len(states) >= trials and not set(states) & set(UNFINISHED)
 
 
 def _write(plan: Plan, folder: RunFolder, resources: Resources, console: Console) -> None:

@@ -110,13 +110,18 @@ def tell_time(
         share = epochs_of_trial(schedule, cost=found.epoch) / epochs_of_trial(schedule)
         found = replace(found, search=found.search * share)
     if fits and budget is not None and (fitting := that_fit(found, trials, budget)) < trials:
-        say(
-            console,
-            f"This search trains {fitting} of its {counted(trials, 'trial')}, so that it ends "
-            f"within {duration(budget)} on this machine; --trials {trials} trains all.",
-        )
         space = replace(space, search=space.search.model_copy(update={"trials": fitting}))
         found = replace(found, search=found.search * fitting / trials)
+        ends = (
+            f"so that it ends within {duration(budget)} on this machine"
+            if found.search <= budget
+            else f"the fewest, and ends them after {duration(budget)}, whole or not"
+        )
+        say(
+            console,
+            f"This search trains {fitting} of its {counted(trials, 'trial')}, {ends}; "
+            f"--trials {trials} trains all.",
+        )
     for line in in_words(found, budget):
         say(console, line)
     return space, found

@@ -115,7 +115,10 @@ def _base(chain: list[Path], extends: Any) -> Path:
     # A space from somebody else must not read files elsewhere on this machine.
     if Path(extends).is_absolute() or not base.resolve().is_relative_to(folder):
         raise SpaceError(
-            [f"{where}: {extends!r} is not allowed: must stand in the file's folder or below it"]
+            [
+                f"{where}: {extends!r} is not allowed: must stand in the file's folder or below "
+                f"it: copy it there"
+            ]
         )
     # Resolved, because a link or "./" gives one file several names.
     if base.resolve() in [path.resolve() for path in chain]:

@@ -8,6 +8,7 @@ name, is merged with what these stand for. A key below a choice goes into each o
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -120,6 +121,9 @@ class _Merging:
             return later
         inner = section_kind(kind, name)
         if inner is None:
+            if near := _nearly_distribution(later):
+                self.mistakes[path] = f"{shown(later)}: did you mean '{near}'?"
+                return base
             there = default_node(kind, name).plain() if base is None else base
             self.mistakes[path] = _refusal(there, path)
             return base
@@ -257,6 +261,12 @@ def _frozen(value: Any) -> Hashable:
     if isinstance(value, dict):
         return frozenset((key, _frozen(inner)) for key, inner in value.items())
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def _nearly_distribution(value: dict[str, Any]) -> str:
+    """Return the distribution that a mapping's keys may have been meant for; empty for none."""
+    near = (difflib.get_close_matches(str(key), DISTRIBUTIONS, n=1) for key in value)
+    return next((found[0] for found in near if found), "")
 
 
 def _refusal(there: Any, path: str) -> str:

@@ -146,7 +146,8 @@ class SchedulerConfig(Choice):
     and at least 1. So 4 epochs with 2 aligned ones have rungs at 1 and 3, and one in 3 goes on.
     2 epochs have a rung at 1."""
     rank_by: Ranking | None = None
-    """What is compared at a rung."""
+    """What is compared at a rung: the ``cer``, the validation ``loss``, or ``both``: their product,
+    asha's own."""
     resource: Resource | None = None
     """What rungs count: ``epochs`` (asha's own), ``seconds`` of training, or ``macs``, its
     multiply-accumulates. By the last two slow and fast architectures meet at equal cost."""

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import emgmodels
 from emgmodels.config import Config, load_config
 from emgmodels.export.__main__ import app
+from emgmodels.export.model_card import _front
 from emgmodels.notation import parse_notation
 from emgmodels.training.fit import fit
 from emgmodels.windows.cache import prepare
@@ -68,6 +69,10 @@ def test_the_card_is_one_that_the_hub_reads(trained, tmp_path):
     assert card.data.library_name == "emgsearch"
     (result,) = card.data.eval_results
     assert (result.metric_type, result.metric_value) == ("cer", round(reader.origin.val_cer, 2))
+    assert (result.dataset_type, result.dataset_name) == (
+        "emg2qwerty",
+        "session files of subject anna",
+    )
     text = " ".join(card.text.split())
     assert f"{reader.origin.val_cer:.2f} %, 95 % bootstrap interval over" in text
     low, high = map(float, re.search(r"windows ([\d.]+) to ([\d.]+) %", text).groups())
@@ -76,6 +81,12 @@ def test_the_card_is_one_that_the_hub_reads(trained, tmp_path):
     assert "session files of subject anna" in text
     assert re.search(r"\| look-ahead \| [\d.]+ ms, so it reads live \|", text)
     assert all(f"`{name}`" in text for name in reader.origin.train)
+
+
+def test_a_synthetic_typist_is_no_data_set_of_people(trained):
+    front = _front(emgmodels.load(trained), "a", None, {"synthetic": True})
+    ((result,),) = (each["results"] for each in front["model-index"])
+    assert result["dataset"]["type"] == "synthetic"
 
 
 def test_the_licence_is_a_field_and_not_made_up(trained, tmp_path):

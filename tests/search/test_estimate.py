@@ -15,6 +15,7 @@ from search.engine.resources import Resources
 from search.engine.trial import TrialData
 from search.halving.rungs import epochs_of_trial, expected_epochs, resolve
 from search.run import estimate as module
+from search.run import forecast
 from search.run.estimate import Estimate, estimate, in_words
 from search.run.forecast import mean_epochs, tell_time
 from search.run.sessions import Opened
@@ -138,6 +139,25 @@ def test_what_is_over_in_a_minute_or_printed_to_nobody_is_not_measured(paths, sp
     tell_time(Console(), space, data, scheduler, Resources(1, 0.5))
     with pytest.raises(AssertionError, match="measured"):
         tell_time(Console(), space, data, scheduler, Resources(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("search", "says", "trials"),
+    [
+        (30.0, "the search takes about 30s", 9),
+        (40.0, "trains 4 of its 9 trials, so that it ends within 30s on this machine;", 4),
+        (90.0, "trains 4 of its 9 trials, the fewest, and ends them after 30s, whole or not;", 4),
+    ],
+)
+def test_a_demo_says_what_of_it_fits(search, says, trials, space, monkeypatch, capsys):
+    found = Estimate(epoch=1.0, low=1.0, high=1.0, search=search, slots=2)
+    monkeypatch.setattr(forecast, "estimate", lambda *_, **__: found)
+    opened = Opened(TrialData((), ()), (), ())
+    told, _ = tell_time(
+        Console(width=200), space, opened, resolve("none", 9), Resources(1, 0), fits=search > 30
+    )
+    assert says in capsys.readouterr().out
+    assert told.search.trials == trials
 
 
 def test_a_budget_that_ends_before_an_epoch_is_said():

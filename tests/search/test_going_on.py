@@ -65,7 +65,7 @@ def test_a_dry_run_of_a_resume_says_what_is_left_and_writes_nothing(whole_folder
 
 
 def test_trials_added_later_and_elsewhere_are_those_of_a_longer_search(
-    data, tiny_space, whole, tmp_path
+    data, tiny_space, whole, tmp_path, capsys
 ):
     """With sessions that were moved, and other cores."""
     here, there, folder = tmp_path / "here", tmp_path / "there", tmp_path / "tiny-001"
@@ -82,6 +82,9 @@ def test_trials_added_later_and_elsewhere_are_those_of_a_longer_search(
     with pytest.raises(ValueError, match="--cpus-per-trial 999: this machine has"):
         run.resume(folder, cpus_per_trial=999, quiet=True)
     run.resume(folder, add_trials=2, quiet=True)
+    assert results(folder) == whole
+    run.resume(folder)
+    assert f"All trials of {folder} have ended: --add-trials N" in capsys.readouterr().out
     assert results(folder) == whole
 
 

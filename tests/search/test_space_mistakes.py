@@ -41,6 +41,7 @@ from helpers.spaces import mistakes
         ("model: {electrodes: {int: [1, 4], lg: true}}", "did you mean 'log'?"),
         ("model: {electrodes: {int: [1, 4], choice: [1]}}", "write one of int and choice"),
         ("training: {learning_rate: {float: [1e-3, .inf]}}", "each a finite number"),
+        ("training: {learning_rate: {flaot: [1e-4, 1e-3], log: true}}", "did you mean 'float'?"),
         ("training: {weight_decay: .nan}", "must be a finite number"),
         ("training: {epochs: yes}", "'yes' is not allowed: must be a valid integer"),
         ("training: {aligned_start: 3}", "must be a mapping of epochs, weight"),
