@@ -118,7 +118,7 @@ class Ending:
     reached: int | None = None
     """How many had reached the rung; how many trials were no better."""
     metric: str | None = None
-    """The metric that was not finite."""
+    """The metric that was not finite; what the rung compared, where that is not the CER alone."""
     value: str | None = None
     """The metric's value: ``nan``, ``inf`` or ``-inf``, which JSON has no numbers for; the target,
     or the chance of a better trial."""
@@ -144,6 +144,8 @@ class Ending:
         # What is read back has its digits in one piece.
         counts = {name: count.replace(",", "") for name, count in counts.items()}
         text = words.format_map({**vars(self), **counts, "rung": rung})
+        if self.why is Why.OUTRANKED and self.metric:
+            text = f"{text} by {self.metric}"
         if self.state is not None:
             text = f"{self.state} at epoch {self.epoch} when {text}"
         if self.times is not None:
@@ -209,6 +211,8 @@ def _pattern(why: Why) -> re.Pattern[str]:
 
     parts = re.split(r"\{(\w+)\}", _WORDS[why])
     body = "".join(field(part) if odd % 2 else re.escape(part) for odd, part in enumerate(parts))
+    if why is Why.OUTRANKED:
+        body = f"{body}(?: by {field('metric')})?"
     if why in _CUTS:
         when = rf"(?P<state>running|paused|waiting) at epoch {field('epoch')} when "
         body = f"(?:{when})?{body}"

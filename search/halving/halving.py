@@ -28,6 +28,7 @@ RANKINGS: dict[str, Callable[[float, float], float]] = {
 """What a rung compares, lower is better: a function of the trial's lowest validation CER and lowest
 validation CTC loss so far. While CER stands at 100 % only the loss tells trials apart; later on the
 loss can rise while CER still falls."""
+_SAID = {"loss": "loss", "both": "CER and loss"}
 
 
 class Decision(StrEnum):
@@ -91,6 +92,8 @@ class Halving:
         self.patience = patience
         self.most = most
         self.unit = unit
+        # Somebody who reads a rank takes it for that of the CER.
+        self._compared = None if fronts else _SAID.get(rank_by)
         self._progress: dict[str, Progress] = {}
         # Each rung keeps its trials sorted, so no decision looks at all trials of the search. A
         # plain form that does stands in the tests, and both must agree.
@@ -229,7 +232,12 @@ class Halving:
         """End a paused trial for its rank."""
         rung, rank, reached = self._standing(trial_id)
         outranked = Ending(
-            Why.OUTRANKED, rung=rung, unit=self.unit or None, rank=rank, reached=reached
+            Why.OUTRANKED,
+            rung=rung,
+            unit=self.unit or None,
+            rank=rank,
+            reached=reached,
+            metric=self._compared,
         )
         self.end(trial_id, State.STOPPED, outranked)
 
