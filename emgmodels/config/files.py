@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from emgmodels.config.base import Frozen, section_kind
 from emgmodels.config.own import CODE, parts_with_code
@@ -119,7 +121,7 @@ def explain(error: ValidationError, where: str, kind: type[BaseModel] | None = N
             lines.append(f"{where}: {path}: {unknown_key(key, _keys(kind, above))}")
             continue
         shown = f" (got {value!r})" if not isinstance(value, dict | list | tuple) else ""
-        lines.append(f"{where}: {path}: {rule}{shown}")
+        lines.append(f"{where}: {path}: {rule}{meant(item)}{shown}")
     # A union of types gives the same mistake once for each of its members.
     return list(dict.fromkeys(lines))
 
@@ -131,9 +133,19 @@ def unknown_key(key: object, allowed: Sequence[str]) -> str:
 
 def similar(word: object, allowed: Sequence[str]) -> str:
     """Return the end of a message about a word that is not known: what it may have been."""
+    return f"{_nearest(word, allowed)} (allowed: {', '.join(allowed)})"
+
+
+def meant(item: ErrorDetails) -> str:
+    """Return which name a value that is not among those allowed may have been; else nothing."""
+    if item["type"] != "literal_error":
+        return ""
+    return _nearest(item["input"], re.findall("'([^']*)'", item["msg"]))
+
+
+def _nearest(word: object, allowed: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(word), allowed, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{hint} (allowed: {', '.join(allowed)})"
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def _keys(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:

@@ -13,7 +13,7 @@ from emgmodels.saying import counted
 from search.halving.further import outlook
 from search.report.display.words import duration, interval, lookahead, number
 from search.report.run import Run, Trial
-from search.results.facts import whose
+from search.results.facts import trials_left_out, whose
 from search.results.record import COMPLETE, STOPPED
 
 SYNTHETIC = (
@@ -65,6 +65,8 @@ def cautions(run: Run) -> Iterator[tuple[str, str]]:
             f"{name} is as it stood when this page was written. python -m search.report {path} "
             f"--watch keeps it fresh.",
         )
+    if said := trials_left_out(run.environment):
+        yield "Trials left out.", said
     if run.cut_off:
         count = len(run.cut_off)
         which = counted(count, "trial was", "trials were")

@@ -16,6 +16,11 @@ from search.storage.place import is_uri
 SPLIT = "split.yaml"
 """Which sessions a search trained, validated and tests on: emg2qwerty's split file."""
 
+PLANNED = "trials"
+"""In ``environment.json``: trials that a search trains at most."""
+ASKED = "trials_asked"
+"""In ``environment.json``: trials that its space asks for, where they did not fit into its time."""
+
 
 def read_facts(path: Path) -> dict[str, Any]:
     """Return what an ``environment.json`` says; facts that old versions did not write are missing.
@@ -59,9 +64,8 @@ def training_command(run: Path, inside: bool = False) -> str:
     with contextlib.suppress(ValueError):
         facts = read_facts(run / "environment.json")
         split = facts.get("split", {})
-        files = [file for part in ("train", "val", "test") for file in split.get(part, ())]
-        if files and not any(map(is_uri, files)):
-            data = os.path.commonpath([os.path.dirname(file) for file in files])
+        if found := _folder_of(split):
+            data = found
             if (subject := facts.get("subject")) and whose(subject) != subject:
                 options = ["--subject", subject]
             if os.path.isfile(origin := str(split.get("origin", ""))):
@@ -70,6 +74,38 @@ def training_command(run: Path, inside: bool = False) -> str:
         options = ["--split", str(here / SPLIT)]
     config = str(here / "best.yaml")
     return shlex.join(["python", "-m", "emgmodels.training", config, "--data", data, *options])
+
+
+def people_command(run: Path) -> str | None:
+    """Return the command that fine-tunes the best of a run to people whom its split holds out.
+
+    None where it holds out nobody, or all of one user.
+    """
+    facts = read_facts(run / "environment.json")
+    split = facts.get("split", {})
+    if "people" not in facts or not split.get("test"):
+        return None
+    data = _folder_of(split) or "DIR"
+    return shlex.join(["python", "-m", "search.people", str(run), "--data", data])
+
+
+def trials_left_out(facts: Mapping[str, Any]) -> str:
+    """Say which trials a search left out as its time was too short; empty where none was."""
+    planned, asked = facts.get(PLANNED, 0), facts.get(ASKED, 0)
+    if not 0 < planned < asked:
+        return ""
+    return (
+        f"{asked - planned} of {asked} trials were left out, since no more fit into the time "
+        f"budget on this machine: a longer --time-budget trains more."
+    )
+
+
+def _folder_of(split: Mapping[str, Any]) -> str | None:
+    """Return the folder in which all sessions of a split lie, None where it is not known."""
+    files = [file for part in ("train", "val", "test") for file in split.get(part, ())]
+    if not files or any(map(is_uri, files)):
+        return None
+    return os.path.commonpath([os.path.dirname(file) for file in files])
 
 
 def _is_split(value: Any) -> bool:
@@ -114,6 +150,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "synthetic": (lambda value: isinstance(value, bool), "true or false"),
     "subject": (_is_text, "a text"),
     "seed": (lambda value: type(value) is int, "a whole number"),
+    PLANNED: (lambda value: type(value) is int, "a whole number"),
+    ASKED: (lambda value: type(value) is int, "a whole number"),
     "resources_per_trial": (
         _has_numbers("cpus", "gpus"),
         "an object with two numbers: cpus, gpus",

@@ -34,7 +34,7 @@ from search.halving.rungs import Schedule
 from search.report.display.console import Progress
 from search.report.display.tensorboard import TrialBoards
 from search.report.display.words import duration, say
-from search.results.facts import whose
+from search.results.facts import ASKED, PLANNED, whose
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.own_files import unshare
@@ -134,6 +134,10 @@ def _write(plan: Plan, folder: RunFolder, resources: Resources, console: Console
     facts["resources_per_trial"] = asdict(resources)
     facts["emg_seconds"] = emg_seconds(plan.opened)
     facts["storage"] = folder.mirror.place.uri if folder.mirror else None
+    if plan.listed is None:
+        facts[PLANNED] = plan.trials
+    if plan.asked_trials is not None:
+        facts[ASKED] = plan.asked_trials
     if found := left_out():
         facts[LEFT_OUT] = found
     for name, why in found.items():
@@ -218,6 +222,8 @@ def _close(
     source.space = replace(source.space, search=search)
     progress.trials = left.trials = trials
     folder.write_space(source.space.resolved(), source.space.own.codes)
+    facts = folder.read_environment()
+    folder.write_environment({ASKED: asked, **facts, PLANNED: trials})
     say(
         console,
         f"Trials take longer than was expected: {counted(trials, 'trial')} of {asked} will be "

@@ -161,7 +161,7 @@ def _epochs(trials: int, schedule: Schedule, space: Space) -> str:
 
 
 def _memory(plan: Plan, configs: Sequence[Config]) -> str:
-    needed = step_bytes(configs, [*plan.opened.train, *plan.opened.val])
+    needed = step_bytes(list(dict.fromkeys(configs)), [*plan.opened.train, *plan.opened.val])
     if not needed:
         return "unknown: no configuration that was drawn can be trained"
     low, high = (round(bytes_ / 2**20) for bytes_ in (min(needed), max(needed)))

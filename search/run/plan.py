@@ -77,6 +77,7 @@ class Plan:
         sessions: what single trials of a list train on, where it is not what all do.
         seconds: that the search takes by an estimate; None: unknown.
         in_time: seconds within which its trials have to end; None: a time budget cuts them off.
+        asked_trials: trials that were asked for, where fewer fit into the time; None: all fit.
     """
 
     space: Space
@@ -96,6 +97,7 @@ class Plan:
     sessions: Mapping[int, TrialData] = field(default_factory=dict)
     seconds: float | None = None
     in_time: float | None = None
+    asked_trials: int | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -197,7 +199,8 @@ def plan_search(
     asked, given = share_gpus(space, opened, resources, given, console)
     found = None
     # Of a list of architectures none is left out: that would be another question.
-    fits = fits and space.search.repeats == 1 and (space.size or math.inf) > space.search.trials
+    asked_trials = space.search.trials
+    fits = fits and space.search.repeats == 1 and (space.size or math.inf) > asked_trials
     if given is not None:
         space, found = tell_time(console, space, opened, schedule_of(space), given, fits)
     earlier = [
@@ -224,6 +227,7 @@ def plan_search(
         start=start,
         seconds=found.search if found else None,
         in_time=space.search.time_budget if fits else None,
+        asked_trials=asked_trials if space.search.trials < asked_trials else None,
     )
 
 
@@ -313,13 +317,21 @@ def share_gpus(
 
 
 def _check(space: Space) -> None:
-    """Raise ValueError for what a space lacks, before anything is written."""
-    schedule_of(space)
-    OptunaSampler(space)
-    check_log_to(space.search.log_to)
-    for stage in space.pretrained(seed=space.search.seed):
-        check_weights(stage)
-    space.check(seed=space.search.seed)
+    """Raise ValueError for all that a space lacks, before anything is written."""
+    mistakes = []
+    for check in (
+        lambda: schedule_of(space),
+        lambda: OptunaSampler(space),
+        lambda: check_log_to(space.search.log_to),
+        lambda: [check_weights(stage) for stage in space.pretrained(seed=space.search.seed)],
+        lambda: space.check(seed=space.search.seed),
+    ):
+        try:
+            check()
+        except ValueError as error:
+            mistakes += [line for line in str(error).splitlines() if line not in mistakes]
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
 
 
 def _facts(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -18,7 +19,7 @@ from search.report.display.table import Table
 from search.report.display.words import say
 from search.report.people import FOLDED, users_table
 from search.results import seeds
-from search.results.facts import training_command
+from search.results.facts import PLANNED, people_command, training_command, trials_left_out
 from search.results.folder import RunFolder
 from search.results.growing_tables import objectives_of
 from search.results.people import IN_SHORT, TABLE
@@ -64,9 +65,15 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
         seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
     if ranking[0].best:
         say(console, f"Best: {notation(ranking[0].config.model)}")
+    facts = folder.read_environment()
+    never = _never_began(facts, len(ranking))
     if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
-        cut = f"{counted(cut_off, 'was', 'were')} cut off by the end of the search; to go on"
-        say(console, f"{cut}\n{again}")
+        cut = f"{counted(cut_off, 'was', 'were')} cut off by the end of the search"
+        say(console, f"{cut}{f', and {never}' if never else ''}; to go on\n{again}")
+    elif never:
+        say(console, f"{never[0].upper()}{never[1:]}.")
+    if left := trials_left_out(facts):
+        say(console, left)
     if not any(trial.best for trial in ranking):
         say(console, "No trial has a CER, so there is neither a best.yaml nor a checkpoint.")
     _say_where(console, folder)
@@ -116,7 +123,18 @@ def _say_where(console: Console, folder: RunFolder) -> None:
     if any((folder.path / "checkpoints").glob("*.pt")):
         lines += ["the winner on whole sessions:", f"    {python} -m search.evaluate {run}"]
         lines += _using(folder, python)
+        if people := people_command(folder.path):
+            lines += ["what a few minutes of a new person's typing add:"]
+            lines += [f"    {people.replace('python', python, 1)}"]
     say(console, "\n".join(lines))
+
+
+def _never_began(facts: Mapping[str, Any], begun: int) -> str:
+    """Say how many planned trials did not begin; empty where all did."""
+    planned = facts.get(PLANNED, 0)
+    if planned <= begun:
+        return ""
+    return f"{planned - begun} of the {planned} planned trials never began"
 
 
 def _using(folder: RunFolder, python: str) -> list[str]:

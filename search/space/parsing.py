@@ -19,6 +19,7 @@ from emgmodels.config import (
     ModelConfig,
     PositiveInt,
     TrainingConfig,
+    meant,
     section_kind,
     unknown_key,
     validated,
@@ -142,6 +143,7 @@ def rule(error: ValidationError) -> str:
     """Return the first rule that a value breaks."""
     item = error.errors()[0]
     message = item["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    message += meant(item)
     inner = [str(part) for part in item["loc"][1:] if isinstance(part, int)]
     return f"item {inner[0]} {message}" if inner else message
 

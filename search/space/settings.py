@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     WrapValidator,
+    field_validator,
     model_validator,
 )
 
@@ -21,7 +22,7 @@ from emgmodels.sessions.people import People, people_of
 from search.space.choices import Choice, Chosen, OwnCode  # noqa: F401 - older snapshots' names
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid", "quasirandom"]
-SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "pbt", "none"]
+SchedulerName = Literal["asha", "asha_stopping", "hyperband", "median", "none"]
 Ranking = Literal["loss", "cer", "both"]
 Resource = Literal["epochs", "seconds", "macs"]
 Objective = Literal["val_cer", "parameters", "macs", "lookahead_ms", "electrodes"]
@@ -130,7 +131,7 @@ class SchedulerConfig(Choice):
     """Which trials go on; what is left out is the scheduler's own default."""
 
     name: SchedulerName = "asha"
-    """The scheduler; ``none`` trains every trial to its last epoch, ``pbt`` is refused."""
+    """The scheduler; ``none`` trains every trial to its last epoch."""
     grace: Annotated[
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
         WrapValidator(_seconds_or_number),
@@ -166,15 +167,20 @@ class SchedulerConfig(Choice):
         given = {name: getattr(self, name) for name in type(self).model_fields if name != "name"}
         return {name: value for name, value in given.items() if value is not None}
 
-    @model_validator(mode="after")
-    def _check_name(self) -> SchedulerConfig:
+    @field_validator("name", mode="before")
+    @classmethod
+    def _refuse_pbt(cls, name: Any) -> Any:
         # Named here, so that a user who knows it from Ray reads why it is missing.
-        if self.name == "pbt":
+        if name == "pbt":
             raise ValueError(
                 "scheduler pbt copies weights from trial to trial and changes settings on the way: "
                 "what it finds is of one architecture only, and no configuration that could be "
                 "trained again. Take asha, and let the space vary the settings of training"
             )
+        return name
+
+    @model_validator(mode="after")
+    def _check_name(self) -> SchedulerConfig:
         if self.name in self.own:
             return self
         takes = SCHEDULER_OPTIONS[self.name]

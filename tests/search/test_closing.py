@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from emgmodels.config import Config
 from emgmodels.saying import counted
+from search.results.facts import people_command
 from search.results.folder import RunFolder
 from search.results.record import COMPLETE, CUT_OFF, FAILED, TrialRecord
 from search.results.session_files import is_synthetic
@@ -26,18 +28,20 @@ TRIALS = {
 }
 
 
-def closing(place: Path, trials: list[tuple[str, float | None]]) -> tuple[RunFolder, str]:
+def closing(
+    place: Path, ended: list[tuple[str, float | None]], **facts: object
+) -> tuple[RunFolder, str]:
     """Return a run folder in a place with a space in its name, and what is said of it."""
     folder = RunFolder.create(place / "my runs", "tiny")
     folder.write_space({"name": "tiny"})
     sessions = {part: [f"/data of anna/{part}.hdf5"] for part in ("train", "val", "test")}
-    folder.write_environment({"split": sessions, "subject": "anna"})
+    folder.write_environment({"split": sessions, "subject": "anna", **facts})
     folder.write_split("user: anna")
-    for number, (state, cer) in enumerate(trials):
+    for number, (state, cer) in enumerate(ended):
         folder.trials[number] = trial = TrialRecord(number, Config(seed=number), state)
         if cer is not None:
             trial.add({"epoch": 1, "val_cer": cer, "seconds": 1.0})
-    if trials:
+    if ended:
         folder.flush()
     console = Console(file=io.StringIO(), width=140)
     print_ranking(console, folder, synthetic=False)
@@ -76,6 +80,37 @@ def test_the_command_that_trains_the_best_again_has_all_it_needs(tmp_path):
         *(str(folder.path / "best.yaml"), "--data", "/data of anna"),
         *("--split", str(folder.path / "split.yaml")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("ended", "facts", "words"),
+    [
+        ("cut off", {"trials": 16}, "cut off by the end of the search, and 13 of the 16 planned"),
+        ("done", {"trials": 3}, "1 of the 3 planned trials never began."),
+        ("done", {"trials": 2, "trials_asked": 16}, "14 of 16 trials were left out, since no more"),
+    ],
+)
+def test_trials_that_did_not_begin_are_told(tmp_path, ended, facts, words):
+    _, said = closing(tmp_path, TRIALS[ended], **facts)
+    assert words in said
+    _, said = closing(tmp_path, TRIALS[ended], trials=len(TRIALS[ended]))
+    assert "never began" not in said
+    assert "left out" not in said
+
+
+def test_a_search_over_people_names_the_command_that_fine_tunes_to_those_held_out(tmp_path):
+    people = {"rank_by": "mean_user", "windows": [["ben", 3]]}
+    _, said = closing(tmp_path, TRIALS["done"])
+    assert "search.people" not in said
+    folder = next((tmp_path / "my runs").iterdir())
+    facts = folder / "environment.json"
+    told = json.loads(facts.read_text())
+    facts.write_text(json.dumps({**told, "people": people}))
+    command = people_command(folder)
+    assert command is not None
+    assert shlex.split(command)[2:] == ["search.people", str(folder), "--data", "/data of anna"]
+    facts.write_text(json.dumps({**told, "people": people, "split": {"train": ["/a/b.hdf5"]}}))
+    assert people_command(folder) is None, "nobody is held out"
 
 
 @pytest.mark.parametrize(
