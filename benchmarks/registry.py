@@ -26,6 +26,7 @@ BENCHMARKS = {
     "threads": "benchmarks.threads",
     "front": "benchmarks.front",
     "searchers": "benchmarks.searchers.compare",
+    "searchers_unseen": "benchmarks.searchers.unseen",
     "searchers_live": "benchmarks.searchers.compare_live",
 }
 """Module of each benchmark, in the order in which they run."""

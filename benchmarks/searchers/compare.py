@@ -23,7 +23,7 @@ from benchmarks.searchers.play import play
 from benchmarks.searchers.problem import Event, Problem
 from benchmarks.searchers.report import write_report
 from benchmarks.searchers.score import Played, interval
-from benchmarks.searchers.tables import TABLES, draw, recorded
+from benchmarks.searchers.tables import TABLES, Table, draw, recorded
 from benchmarks.searchers.venvs import LIBRARIES, Library, python_of, run_in
 
 REPEATS = 20
@@ -35,9 +35,9 @@ HERE = {
 """The module of each searcher that needs no other environment."""
 
 
-def problems(repeats: int, short: bool = False) -> list[Problem]:
+def problems(repeats: int, short: bool = False, tables: Sequence[Table] = TABLES) -> list[Problem]:
     """Return the searches that searchers play, the first repeat of all of them first."""
-    tables = TABLES[1:2] if short else TABLES
+    tables = tables[1:2] if short else tables
     slots = SLOTS[-1:] if short else SLOTS
     read = [(table, recorded(table)) for table in tables]
     return [
@@ -84,27 +84,32 @@ def played(
     return found
 
 
-def play_all(short: bool, venvs: Path | None) -> Iterator[Played]:
+def play_all(short: bool, venvs: Path | None, tables: Sequence[Table] = TABLES) -> Iterator[Played]:
     """Play every searcher that there is."""
     repeats = 2 if short else REPEATS
     with tempfile.TemporaryDirectory() as scratch:
         folder = venvs or Path(scratch)
         for name in SHORT if short else HERE:
-            yield played(name, HERE[name], problems(repeats, short), folder)
+            yield played(name, HERE[name], problems(repeats, short, tables), folder)
         for library in () if short else LIBRARIES:
             for name in library.players:
                 if venvs is None:
                     yield Played(name, missing="needs --venvs")
                 else:
-                    given = problems(min(repeats, library.repeats))
+                    given = problems(min(repeats, library.repeats), tables=tables)
                     yield played(name, library.module, given, venvs, library)
 
 
 def run(scope: Scope) -> Iterator[Figure]:
     """Yield each searcher's share of all epochs until it was within 0.4 points of the best."""
-    found = list(play_all(scope.short, scope.venvs))
+    yield from compare(scope, TABLES, "searchers")
+
+
+def compare(scope: Scope, tables: Sequence[Table], name: str) -> Iterator[Figure]:
+    """Yield the same of recorded sets; their tables and picture are named after a benchmark."""
+    found = list(play_all(scope.short, scope.venvs, tables))
     if scope.folder is not None:
-        write_report(found, scope.folder)
+        write_report(found, scope.folder, tables, name)
     ours = found[0]
     for each in found:
         if each.missing:

@@ -24,7 +24,7 @@ from typing_extensions import override
 from benchmarks.searchers.live import Live
 from benchmarks.searchers.problem import Chooser, Event, Job, Machines, Problem
 from benchmarks.searchers.problem import Config as Values
-from benchmarks.searchers.tables import TABLES, settings
+from benchmarks.searchers.tables import TABLES, UNSEEN, settings
 from emgmodels.config import Config
 from search.engine.schedulers import make_scheduler
 from search.engine.searcher import OptunaSampler
@@ -156,7 +156,7 @@ def replayed(
 def _space(problem: Problem, *overrides: str) -> Space:
     if isinstance(problem, Live):
         return problem.space_with(*overrides)
-    file = next(table.space for table in TABLES if table.name == problem.table)
+    file = next(table.space for table in (*TABLES, *UNSEEN) if table.name == problem.table)
     return load_space(file, overrides=overrides)
 
 

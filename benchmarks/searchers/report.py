@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.results import describe_setting
 from benchmarks.searchers.score import SHARES, Outcome, Played, interval
-from benchmarks.searchers.tables import BUDGET, TABLES
+from benchmarks.searchers.tables import BUDGET, TABLES, Table
 from emgmodels.drawing import own_style
 from emgmodels.outputs import write_text
 from emgmodels.saying import counted
@@ -33,24 +33,41 @@ _LEAST = 0.05
 """CER points below which the picture shows no difference."""
 
 
-def write_report(found: Sequence[Played], folder: Path) -> None:
-    """Write ``searchers.md``, ``searchers.json`` and ``searchers.png`` into a folder."""
+def write_report(
+    found: Sequence[Played],
+    folder: Path,
+    tables: Sequence[Table] = TABLES,
+    name: str = "searchers",
+) -> None:
+    """Write ``searchers.md``, ``searchers.json`` and ``searchers.png`` into a folder.
+
+    Args:
+        found: what was played.
+        folder: where.
+        tables: recorded sets that were played.
+        name: of the benchmark, after which files are named.
+    """
+    stem = name.replace("_", "-")
     values = {"setting": describe_setting(), "searchers": [_values(each) for each in found]}
-    write_text(folder / "searchers.json", json.dumps(values, indent=1) + "\n")
-    write_text(folder / "searchers.md", markdown(found))
-    (folder / "searchers.png").write_bytes(picture([each for each in found if not each.missing]))
+    write_text(folder / f"{stem}.json", json.dumps(values, indent=1) + "\n")
+    write_text(folder / f"{stem}.md", markdown(found, tables, name))
+    drawn = picture([each for each in found if not each.missing], tables)
+    (folder / f"{stem}.png").write_bytes(drawn)
 
 
-def markdown(found: Sequence[Played]) -> str:
+def markdown(
+    found: Sequence[Played], tables: Sequence[Table] = TABLES, name: str = "searchers"
+) -> str:
     """Return a table of each recorded set and number of slots, the fastest searcher first."""
+    stem = name.replace("_", "-")
     played = [each for each in found if not each.missing]
     parts = [
         "# Searchers side by side",
-        "Written by `python -m benchmarks run searchers --venvs DIR --record`; what is compared is "
+        f"Written by `python -m benchmarks run {name} --venvs DIR --record`; what is compared is "
         "in\n[the README](README.md#searchers-side-by-side). Mean and 95 % interval over searches.",
-        "![CER above the best there was, by epochs and by time](searchers.png)",
+        f"![CER above the best there was, by epochs and by time]({stem}.png)",
     ]
-    for table in TABLES:
+    for table in tables:
         for slots in sorted({slots for each in played for _, slots in each.outcomes}):
             rows = [each for each in played if (table.name, slots) in each.outcomes]
             if rows:
@@ -61,13 +78,13 @@ def markdown(found: Sequence[Played]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def picture(found: Sequence[Played]) -> bytes:
+def picture(found: Sequence[Played], tables: Sequence[Table] = TABLES) -> bytes:
     """Return a PNG of mean regret by epochs and by time, a row a recorded set."""
     with own_style():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        tables = [table for table in TABLES if any((table.name, 1) in e.outcomes for e in found)]
+        tables = [table for table in tables if any((table.name, 1) in e.outcomes for e in found)]
         figure = Figure(figsize=(11, 3.3 * len(tables) + 1.2), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(tables), len(AXES), squeeze=False)

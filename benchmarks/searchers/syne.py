@@ -15,7 +15,7 @@ from typing import Any
 
 from syne_tune import config_space
 from syne_tune.backend.trial_status import Trial
-from syne_tune.optimizer.baselines import ASHA, BOHB, PASHA
+from syne_tune.optimizer.baselines import ASHA, BOHB, MOBSTER, PASHA, DyHPO
 from syne_tune.optimizer.scheduler import SchedulerDecision
 
 from benchmarks.searchers.problem import Event, Job, Machines, Parameter, Places, Problem
@@ -111,5 +111,8 @@ PLAYERS: dict[str, Callable[[Problem], list[Event]]] = {
     ),
     "Syne Tune: PASHA": functools.partial(play, kind=PASHA, restrict=True),
     "Syne Tune: BOHB": functools.partial(play, kind=BOHB, restrict=False, type="promotion"),
+    # Restricted, it fails once all recorded configurations have begun.
+    "Syne Tune: MOBSTER": functools.partial(play, kind=MOBSTER, restrict=False, type="promotion"),
+    "Syne Tune: DyHPO": functools.partial(play, kind=DyHPO, restrict=True),
 }
 """What plays a problem, by name."""

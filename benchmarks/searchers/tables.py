@@ -62,6 +62,21 @@ TABLES = (
     ),
     Table("CTC alone", "20 of 24 trainings of 32 epochs from CTC's plateau", (CURVES / "ctc",), 20),
 )
+UNSEEN = (
+    Table(
+        "32 epochs, another typist",
+        "20 of 24 trainings of 32 epochs that start aligned",
+        (CURVES / "aligned-4",),
+        20,
+    ),
+    Table(
+        "50 epochs, another typist",
+        "20 of 27 trainings of 50 epochs that start aligned",
+        (CURVES / "50-epochs-2",),
+        20,
+    ),
+)
+"""Recorded when all rules had been chosen: other typists, other seeds."""
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,20 @@ class Library:
     repeats: int = 1000
 
 
+_SYNE_TUNE = (("syne-tune[gpsearchers,kde]==0.13.0",),)
 LIBRARIES = (
     Library(
         "syne-tune",
         "benchmarks.searchers.syne",
         ("Syne Tune: ASHA by promotion", "Syne Tune: PASHA", "Syne Tune: BOHB"),
-        (("syne-tune[gpsearchers,kde]==0.13.0",),),
+        _SYNE_TUNE,
+    ),
+    Library(
+        "syne-tune",
+        "benchmarks.searchers.syne",
+        ("Syne Tune: MOBSTER", "Syne Tune: DyHPO"),
+        _SYNE_TUNE,
+        repeats=10,
     ),
     Library(
         "smac",

@@ -102,7 +102,15 @@ def test_waiting_for_a_quorum_spares_epochs_and_leaves_no_slot_idle(slots):
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs"), [("aligned", 32), ("aligned-2", 32), ("aligned-3", 32), ("50-epochs", 50)]
+    ("name", "epochs"),
+    [
+        ("aligned", 32),
+        ("aligned-2", 32),
+        ("aligned-3", 32),
+        ("aligned-4", 32),
+        ("50-epochs", 50),
+        ("50-epochs-2", 50),
+    ],
 )
 @pytest.mark.parametrize("slots", [1, 2])
 def test_the_default_finds_the_best_of_recorded_aligned_trainings_for_a_third_of_the_epochs(
