@@ -111,8 +111,8 @@ PLAYERS: dict[str, Callable[[Problem], list[Event]]] = {
     ),
     "Syne Tune: PASHA": functools.partial(play, kind=PASHA, restrict=True),
     "Syne Tune: BOHB": functools.partial(play, kind=BOHB, restrict=False, type="promotion"),
-    # Restricted, it fails once all recorded configurations have begun.
+    # Restricted, both fail once all recorded configurations have begun.
     "Syne Tune: MOBSTER": functools.partial(play, kind=MOBSTER, restrict=False, type="promotion"),
-    "Syne Tune: DyHPO": functools.partial(play, kind=DyHPO, restrict=True),
+    "Syne Tune: DyHPO": functools.partial(play, kind=DyHPO, restrict=False),
 }
 """What plays a problem, by name."""

@@ -87,6 +87,8 @@ def unpack(references: Iterable[str], sources: Mapping[str, Any], path: Path) ->
             )
         if not _ALLOWED.get() and not (_is_ours(path) and _is_kept_near(code, path)):
             held = f"torch.load({str(path)!r})['{FOLDER}'] holds it"
+            if path.suffix == ".safetensors":
+                held = f"'{FOLDER}' in {path.parent / 'config.json'} holds it"
             raise NotAllowedError(refusal(path, [*named[:-1], f"{named[-1]} ({held})"]))
         install(code)
 

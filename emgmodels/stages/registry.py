@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,8 @@ def try_stage(name: str, width: int, config: OwnStage) -> None:
     """Hold a stage of the user's own to what it says of itself, on a few frames.
 
     Raises:
-        CodeError: it fails, or its output is not as long or wide as it says.
+        CodeError: it fails, its output is not as long or wide as it says, or it looks farther
+            ahead.
     """
     with torch.random.fork_rng(devices=[]):
         stage = _own_stage(name, width, config).eval()
@@ -61,6 +63,32 @@ def try_stage(name: str, width: int, config: OwnStage) -> None:
             f"{what} ({place}): maps (2, {frames}, {width}) to {shape}, and says "
             f"{expected}: correct its width, left, right or stride, or its output"
         )
+    with explained(what, config.code), torch.no_grad():
+        ahead = _seen_ahead(stage, width)
+    if ahead > stage.lookahead:
+        raise CodeError(
+            f"{what} ({place}): an output depends on {ahead} frames after its own at least, and it "
+            f"says lookahead {stage.lookahead:g}: set self.lookahead to what all its layers see, "
+            f"float('inf') where that is everything"
+        )
+
+
+def _seen_ahead(stage: Stage, width: int) -> int:
+    """Return frames after its own that an output depends on, as far as these few frames tell."""
+    if stage.lookahead == math.inf:
+        return 0
+    outputs = 2 * (_TRIED + math.ceil(stage.lookahead / stage.stride))
+    frames = stage.left + stage.right + outputs * stage.stride
+    if frames > stage.longest:
+        return 0
+    cut = stage.left + frames // 2
+    before = torch.randn(1, frames, width, generator=torch.Generator().manual_seed(0))
+    after = before.clone()
+    after[:, cut:] = torch.randn(1, frames - cut, width, generator=torch.Generator().manual_seed(1))
+    # Sums over other numbers of frames may round otherwise.
+    differs = ~torch.isclose(stage(before), stage(after), rtol=1e-3, atol=1e-4).all(2)[0]
+    changed = differs.nonzero()
+    return cut - stage.left - int(changed[0]) * stage.stride if len(changed) else 0
 
 
 _TRIED = 16

@@ -187,13 +187,14 @@ class Recorder(tune.Callback):
         if trial.config["number"] not in self.folder.trials:
             return
         record = self.record_of(trial)
+        before = record.why
         if record.state != FAILED:
             whole = record.epoch >= record.config.training.epochs
             record.state = COMPLETE if whole else STOPPED
             record.ending = self._ending_of(trial)
             if record.ending is not None and record.ending.why is Why.WHOLE:
                 record.state = COMPLETE  # with what a trial may cost, though not to its last epoch
-        self._ended(record, trial)
+        self._ended(record, trial, record.number in self._trained or record.why is not before)
         forget_configuration(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -367,7 +368,7 @@ class Recorder(tune.Callback):
                 record.state = PAUSED if trial.status == Trial.PAUSED else WAITING
         return self.folder.ranking()
 
-    def _ended(self, record: TrialRecord, trial: Trial) -> None:
+    def _ended(self, record: TrialRecord, trial: Trial, is_new: bool = True) -> None:
         if record.best and record.checkpoint is None:  # of an earlier process, or paused there
             _take_checkpoint(record, trial)
         self._saves.forget(record)
@@ -376,7 +377,8 @@ class Recorder(tune.Callback):
         self.folder.append(record)
         self.boards.end(record.slug, failed=record.state == FAILED)
         self._spent.note(trial)
-        self.progress.ended(record)
+        if is_new:  # else it was paused, and told, as an earlier part of the search ended
+            self.progress.ended(record)
 
     def _ending_of(self, trial: Trial) -> Ending | None:
         """Return why a trial ended: what the scheduler knows of it, else whether it was whole."""

@@ -15,10 +15,7 @@ from emgmodels.sessions import apart, read_info, session_paths, split_files
 from emgmodels.sessions.finding import same_spelling
 from emgmodels.sessions.split_file import Entry, read_split_file
 from emgmodels.sessions.splits import Split
-from search.results.facts import SPLIT
-
-_LEAST = 3
-"""Sessions of a person: one each to learn from, to choose the epoch by, and to be tested on."""
+from search.results.facts import PERSON_SESSIONS, SPLIT
 
 
 @dataclass(frozen=True)
@@ -160,14 +157,15 @@ def _users_of(file: str, entry: Entry | None, there: Sequence[tuple[Path, str]])
 def _person(
     user: str, paths: Sequence[Path], tested: Collection[str], data: str, seed: int
 ) -> Person:
-    if len(paths) < _LEAST:
+    if len(paths) < PERSON_SESSIONS:
         raise ValueError(
-            f"{data}: user {user} has {counted(len(paths), 'session')}, and {_LEAST} are "
-            f"needed: to learn from, to choose the epoch by, and to test on"
+            f"{data}: user {user} has {counted(len(paths), 'session')}, and {PERSON_SESSIONS} are "
+            f"needed: to learn from, to choose the epoch by, and to test on. Record more, or name "
+            f"others: --users anna,ben, of --data DIR"
         )
     test = [path for path in paths if _name(path) in tested]
     own = [path for path in paths if _name(path) not in tested]
-    if test and len(own) >= _LEAST - 1:
+    if test and len(own) >= PERSON_SESSIONS - 1:
         held = max(1, len(own) // 10)
         split = Split(user, tuple(own[:-held]), tuple(own[-held:]), tuple(test))
     else:

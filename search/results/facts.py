@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from emgmodels.scoring import RANKINGS
+from emgmodels.sessions.split_file import read_split_file
 from search.storage.place import is_uri
 
 SPLIT = "split.yaml"
@@ -20,6 +22,9 @@ PLANNED = "trials"
 """In ``environment.json``: trials that a search trains at most."""
 ASKED = "trials_asked"
 """In ``environment.json``: trials that its space asks for, where they did not fit into its time."""
+
+PERSON_SESSIONS = 3
+"""Sessions of a person: one each to learn from, to choose the epoch by, and to be tested on."""
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -79,11 +84,16 @@ def training_command(run: Path, inside: bool = False) -> str:
 def people_command(run: Path) -> str | None:
     """Return the command that fine-tunes the best of a run to people whom its split holds out.
 
-    None where it holds out nobody, or all of one user.
+    None where it holds out nobody with sessions enough: to learn from, to choose the epoch by, and
+    to test on.
     """
     facts = read_facts(run / "environment.json")
     split = facts.get("split", {})
-    if "people" not in facts or not split.get("test"):
+    if "people" not in facts or not (run / SPLIT).is_file():
+        return None
+    tested = read_split_file(run / SPLIT).dataset.test
+    sessions = Counter(session.user for session in tested)
+    if not sessions or min(sessions.values()) < PERSON_SESSIONS:
         return None
     data = _folder_of(split) or "DIR"
     return shlex.join(["python", "-m", "search.people", str(run), "--data", data])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from emgmodels.config import Config
 from emgmodels.notation import notation
-from search.halving.ending import Ending, ending_of
+from search.halving.ending import Ending, Why, ending_of
 from search.results.growing_tables import CURVE_METRICS, USER_RATES
 from search.results.intervals import Windows
 from search.storage import StoredFile
@@ -144,6 +144,11 @@ class TrialRecord:
     def reason(self) -> str:
         """Why it ended, in words; empty while it trains."""
         return str(self.ending or "")
+
+    @property
+    def why(self) -> Why | None:
+        """Why it ended as a value, None while it has not."""
+        return self.ending.why if self.ending else None
 
     @property
     def name(self) -> str:

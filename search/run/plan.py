@@ -185,7 +185,7 @@ def plan_search(
     Raises:
         ValueError: something cannot be had; the message says what.
     """
-    _check(space)
+    _check(space, source)
     check_parent(results[0])
     given = resolve_resources(*resources, address)
     if data is None:
@@ -316,22 +316,29 @@ def share_gpus(
     return (cpus, share), choose_resources(cpus, share, cluster=False)
 
 
-def _check(space: Space) -> None:
+def _check(space: Space, source: Path) -> None:
     """Raise ValueError for all that a space lacks, before anything is written."""
-    mistakes = []
-    for check in (
-        lambda: schedule_of(space),
-        lambda: OptunaSampler(space),
-        lambda: check_log_to(space.search.log_to),
-        lambda: [check_weights(stage) for stage in space.pretrained(seed=space.search.seed)],
-        lambda: space.check(seed=space.search.seed),
+    mistakes: list[str] = []
+    for what, check in (
+        (f"{source}: search.scheduler: ", lambda: schedule_of(space)),
+        ("", lambda: OptunaSampler(space)),
+        ("", lambda: check_log_to(space.search.log_to)),
+        ("", lambda: _check_weights(space)),
+        ("", lambda: space.check(seed=space.search.seed)),
     ):
         try:
             check()
         except ValueError as error:
-            mistakes += [line for line in str(error).splitlines() if line not in mistakes]
+            for line in str(error).splitlines():
+                told = line if line.startswith(f"{space.name}:") else f"{what}{line}"
+                mistakes += [told] if told not in mistakes else []
     if mistakes:
         raise ValueError("\n".join(mistakes))
+
+
+def _check_weights(space: Space) -> None:
+    for stage in space.pretrained(seed=space.search.seed):
+        check_weights(stage)
 
 
 def _facts(

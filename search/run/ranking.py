@@ -13,6 +13,7 @@ from rich.console import Console
 from emgmodels.installing import python_here
 from emgmodels.notation import notation
 from emgmodels.saying import counted
+from search.halving.ending import Why
 from search.report.display import seed_table
 from search.report.display.console import trials_table
 from search.report.display.table import Table
@@ -30,6 +31,8 @@ from search.results.trial_row import TrialRow, rows_of
 from search.space.objectives import COLUMNS
 
 _SHOWN = 15
+_LEARNT = 60.0
+"""A CER (%) from which text can hardly be recognised."""
 _COMPARED = 3
 """Trials of which a terminal has room for each user's CER."""
 _FORMATS = {"val_cer": ".2f"}
@@ -64,7 +67,7 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
         rows = seeds.table(groups[:_SHOWN], folder.scoring).to_pylist()
         seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
     if ranking[0].best:
-        say(console, f"Best: {notation(ranking[0].config.model)}")
+        say(console, f"Best: {notation(ranking[0].config.model)}{_beware(ranking[0])}")
     facts = folder.read_environment()
     never = _never_began(facts, len(ranking))
     if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
@@ -107,7 +110,7 @@ def _say_where(console: Console, folder: RunFolder) -> None:
     python, run = python_here(), shlex.quote(str(folder.path))
     boards = shlex.quote(str(folder.path / "tensorboard"))
     views = {
-        "best.yaml": training_command(folder.path).replace("python", python, 1),
+        "best.yaml": "the configuration of the winner",
         "tensorboard": f"{python} -m tensorboard.main --logdir {boards}",
     }
     lines = [
@@ -126,6 +129,9 @@ def _say_where(console: Console, folder: RunFolder) -> None:
         if people := people_command(folder.path):
             lines += ["what a few minutes of a new person's typing add:"]
             lines += [f"    {people.replace('python', python, 1)}"]
+    again = training_command(folder.path).replace("python", python, 1)
+    lines += ["to train the winner again, for as long as in the search, into ./model.pt:"]
+    lines += [f"    {again}"]
     say(console, "\n".join(lines))
 
 
@@ -137,6 +143,23 @@ def _never_began(facts: Mapping[str, Any], begun: int) -> str:
     return f"{planned - begun} of the {planned} planned trials never began"
 
 
+def _beware(best: TrialRecord) -> str:
+    """Say what somebody who takes the best trial should know of it, after its name."""
+    said = ""
+    if best.why is Why.OUTRANKED:
+        whole = best.config.training.epochs
+        said = (
+            f". A rung ended it after epoch {best.epoch} of {whole}, since rungs compare the CER "
+            f"and the loss; best.yaml trains it to its end"
+        )
+    if best.best and best.best["val_cer"] >= _LEARNT:
+        said += (
+            ". It hardly reads anything yet: give more epochs, or more typing (half an hour is a "
+            "beginning)"
+        )
+    return said
+
+
 def _using(folder: RunFolder, python: str) -> list[str]:
     """Return a command that reads with a model of the search: live, if one was kept that can."""
     for trial in folder.ranking():
@@ -146,7 +169,11 @@ def _using(folder: RunFolder, python: str) -> list[str]:
                 session = session_files(folder.path, folder.read_environment(), "val")[0]
                 played = f"{shlex.quote(str(path))} {shlex.quote(session)} --seconds 20"
                 name = notation(trial.config.model, brief=True)
-                return [f"{name} as it reads live:", f"    {python} -m emgmodels.stream {played}"]
+                cer = f", {trial.best['val_cer']:.1f} % CER," if trial.best else ""
+                return [
+                    f"{name}{cer} as it reads live:",
+                    f"    {python} -m emgmodels.stream {played}",
+                ]
     load = f"import emgmodels; print(emgmodels.load({str(folder.path)!r}).card())"
     return ["the winner, from Python:", f"    {python} -c {shlex.quote(load)}"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import shlex
 from pathlib import Path
@@ -13,9 +12,10 @@ from rich.console import Console
 
 from emgmodels.config import Config
 from emgmodels.saying import counted
+from search.halving.ending import Ending, Why
 from search.results.facts import people_command
 from search.results.folder import RunFolder
-from search.results.record import COMPLETE, CUT_OFF, FAILED, TrialRecord
+from search.results.record import COMPLETE, CUT_OFF, FAILED, STOPPED, TrialRecord
 from search.results.session_files import is_synthetic
 from search.run.ranking import print_ranking
 
@@ -98,19 +98,36 @@ def test_trials_that_did_not_begin_are_told(tmp_path, ended, facts, words):
     assert "left out" not in said
 
 
-def test_a_search_over_people_names_the_command_that_fine_tunes_to_those_held_out(tmp_path):
+@pytest.mark.parametrize("sessions", [2, 3])
+def test_a_search_over_people_names_the_command_that_fine_tunes_to_those_with_sessions_enough(
+    tmp_path, sessions
+):
     people = {"rank_by": "mean_user", "windows": [["ben", 3]]}
-    _, said = closing(tmp_path, TRIALS["done"])
-    assert "search.people" not in said
-    folder = next((tmp_path / "my runs").iterdir())
-    facts = folder / "environment.json"
-    told = json.loads(facts.read_text())
-    facts.write_text(json.dumps({**told, "people": people}))
-    command = people_command(folder)
-    assert command is not None
-    assert shlex.split(command)[2:] == ["search.people", str(folder), "--data", "/data of anna"]
-    facts.write_text(json.dumps({**told, "people": people, "split": {"train": ["/a/b.hdf5"]}}))
-    assert people_command(folder) is None, "nobody is held out"
+    folder, said = closing(tmp_path, TRIALS["done"], people=people)
+    assert "search.people" not in said, "nobody is held out"
+    listed = "".join(f"  - {{user: cem, session: c{number}}}\n" for number in range(sessions))
+    folder.write_split(f"user: 3 people\ndataset:\n  train: []\n  val: []\n  test:\n{listed}")
+    command = people_command(folder.path)
+    if sessions < 3:
+        assert command is None
+    else:
+        assert command is not None
+        assert shlex.split(command)[2:] == [
+            *("search.people", str(folder.path), "--data", "/data of anna")
+        ]
+
+
+def test_a_winner_that_reads_nothing_or_was_ended_by_a_rung_is_told_so(tmp_path):
+    _, said = closing(tmp_path, [(COMPLETE, 76.0)])
+    assert "It hardly reads anything yet: give more epochs, or more typing" in said
+    folder, said = closing(tmp_path, TRIALS["done"])
+    assert "hardly" not in said
+    assert "A rung ended it" not in said
+    best = folder.ranking()[0]
+    best.state, best.ending = STOPPED, Ending(Why.OUTRANKED, epoch=1)
+    console = Console(file=io.StringIO(), width=140)
+    print_ranking(console, folder, synthetic=False)
+    assert "A rung ended it after epoch 1 of" in console.file.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_pipe_has_a_line_an_event_and_no_control_characters():
     lines = printed(force_terminal=False).splitlines()
     assert lines == [
         "0s; 1 of 2 trials ended, 1 running; best CER 12.50 % at epoch 3",
-        "004 gru:4 conv:4 @16ch: CER 12.50 % at epoch 3; ",
+        "004 gru:4 conv:4 @16ch: best CER 12.50 % at epoch 3; ",
     ]
 
 

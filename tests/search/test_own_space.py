@@ -54,22 +54,20 @@ class Half(Stage):
 
     def macs(self, frames):
         return frames * self.width**2
-
 class Plain(Half):
     settings = StageConfig
-
 class Long(Half):
     def forward(self, x):
         return x
-
+class Ahead(Half):
+    def forward(self, x):
+        return self.linear(x[:, ::2]).roll(-3, 1)
 class Costless(Half):
     def macs(self, frames):
         return Stage.macs(self, frames)
-
 class Broken(Half):
     def __init__(self, width, config):
         raise KeyError(width)
-
 class Unsettled(Half):
     settings = 3
 
@@ -211,6 +209,7 @@ def test_mistakes_are_told_with_their_place_before_anything_starts(space, overri
     ("name", "told"),
     [
         ("Long", "maps (2, 33, 16) to (2, 33, 16), and says (2, 17, 16): correct its width"),
+        ("Ahead", "6 frames after its own at least, and it says lookahead 0: set self.lookahead"),
         ("Costless", "Costless does not say what it costs: give it a method macs(frames)"),
         ("Broken", "stage 'half' (blocks.py:Broken): KeyError: 16 (blocks.py, line "),
     ],

@@ -52,7 +52,7 @@ def test_all_that_keeps_a_search_from_beginning_is_told_at_once(space):
     given = ["--set", "search.scheduler.grace=9", "--set", "constraints.max_parameters=10"]
     done = CliRunner().invoke(app, [str(space), *given, "--set", "search.start_with=[gru:1]"])
     assert done.exit_code == 2
-    assert "grace 9: the first rung must stand" in done.stderr
+    assert "tiny.yaml: search.scheduler: grace 9: the first rung must stand" in done.stderr
     assert "more than max_parameters 10" in done.stderr
     assert not Path("runs").exists()
 

@@ -120,8 +120,8 @@ class Progress:
     def ended(self, trial: TrialRecord) -> None:
         """Show that a trial ended, where there is no live table that does."""
         if self._live is None:
-            self._drawn = time.monotonic()
-            say(self.console, f"{trial.name}: {_score(trial)}; {trial.reason}")
+            best = "best " if trial.best else ""
+            say(self.console, f"{trial.name}: {best}{_score(trial)}; {trial.reason}")
 
     def ending(self, why: str) -> None:
         """Say at once that the search ends before its time, and what is waited for."""
