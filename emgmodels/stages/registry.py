@@ -10,6 +10,7 @@ import torch
 
 from emgmodels.config import Frozen, OwnStage
 from emgmodels.own_code import CodeError, explained, load_class
+from emgmodels.saying import counted
 from emgmodels.stages.conformer import ConformerStage
 from emgmodels.stages.conv1d import Conv1dStage
 from emgmodels.stages.pretrained import PretrainedStage
@@ -67,7 +68,7 @@ def try_stage(name: str, width: int, config: OwnStage) -> None:
         ahead = _seen_ahead(stage, width)
     if ahead > stage.lookahead:
         raise CodeError(
-            f"{what} ({place}): an output depends on {ahead} frames after its own at least, and it "
+            f"{what} ({place}): an output depends on {counted(ahead, 'frame')} after its own at least, and it "
             f"says lookahead {stage.lookahead:g}: set self.lookahead to what all its layers see, "
             f"float('inf') where that is everything"
         )

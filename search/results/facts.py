@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from emgmodels.saying import counted
 from emgmodels.scoring import RANKINGS
 from emgmodels.sessions.split_file import read_split_file
 from search.storage.place import is_uri
@@ -105,7 +106,7 @@ def trials_left_out(facts: Mapping[str, Any]) -> str:
     if not 0 < planned < asked:
         return ""
     return (
-        f"{asked - planned} of {asked} trials were left out, since no more fit into the time "
+        f"{counted(asked - planned, 'trial')} of {asked} left out, since no more fit into the time "
         f"budget on this machine: a longer --time-budget trains more."
     )
 

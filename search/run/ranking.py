@@ -140,7 +140,7 @@ def _never_began(facts: Mapping[str, Any], begun: int) -> str:
     planned = facts.get(PLANNED, 0)
     if planned <= begun:
         return ""
-    return f"{planned - begun} of the {planned} planned trials never began"
+    return f"{counted(planned - begun, 'planned trial')} of {planned} never began"
 
 
 def _beware(best: TrialRecord) -> str:
