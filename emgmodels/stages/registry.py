@@ -68,8 +68,8 @@ def try_stage(name: str, width: int, config: OwnStage) -> None:
         ahead = _seen_ahead(stage, width)
     if ahead > stage.lookahead:
         raise CodeError(
-            f"{what} ({place}): an output depends on {counted(ahead, 'frame')} after its own at least, and it "
-            f"says lookahead {stage.lookahead:g}: set self.lookahead to what all its layers see, "
+            f"{what} ({place}): an output depends on {counted(ahead, 'frame')} after its own at "
+            f"least, and it says lookahead {stage.lookahead:g}: set self.lookahead to what all its layers see, "
             f"float('inf') where that is everything"
         )
 

@@ -88,7 +88,7 @@ def test_the_command_that_trains_the_best_again_has_all_it_needs(tmp_path):
         (
             "cut off",
             {"trials": 16},
-            "cut off by the end of the search, and 13 planned trials of 16 never",
+            "by the end of the search, and 13 planned trials of 16 never",
         ),
         ("done", {"trials": 3}, "1 planned trial of 3 never began."),
         ("done", {"trials": 2, "trials_asked": 16}, "14 trials of 16 left out, since no more"),
