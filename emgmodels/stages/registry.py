@@ -69,8 +69,8 @@ def try_stage(name: str, width: int, config: OwnStage) -> None:
     if ahead > stage.lookahead:
         raise CodeError(
             f"{what} ({place}): an output depends on {counted(ahead, 'frame')} after its own at "
-            f"least, and it says lookahead {stage.lookahead:g}: set self.lookahead to what all its layers see, "
-            f"float('inf') where that is everything"
+            f"least, and it says lookahead {stage.lookahead:g}: set self.lookahead to what all its "
+            f"layers see, float('inf') where that is everything"
         )
 
 
