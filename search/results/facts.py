@@ -106,7 +106,8 @@ def trials_left_out(facts: Mapping[str, Any]) -> str:
     if not 0 < planned < asked:
         return ""
     return (
-        f"{counted(asked - planned, 'trial')} of {asked} left out, since no more fit into the time "
+        f"Of {counted(asked, 'trial')}, {counted(asked - planned, 'was', 'were')} left out, since "
+        f"no more fit into the time "
         f"budget on this machine: a longer --time-budget trains more."
     )
 

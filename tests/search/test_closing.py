@@ -91,7 +91,11 @@ def test_the_command_that_trains_the_best_again_has_all_it_needs(tmp_path):
             "by the end of the search, and 13 planned trials of 16 never",
         ),
         ("done", {"trials": 3}, "1 planned trial of 3 never began."),
-        ("done", {"trials": 2, "trials_asked": 16}, "14 trials of 16 left out, since no more"),
+        (
+            "done",
+            {"trials": 2, "trials_asked": 16},
+            "Of 16 trials, 14 were left out, since no more",
+        ),
     ],
 )
 def test_trials_that_did_not_begin_are_told(tmp_path, ended, facts, words):
