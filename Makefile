@@ -67,7 +67,7 @@ $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --no-compile torch
 	$(PIP) --no-compile -e .
-	@echo "Compiling them on all cores: half a minute where nothing else runs, and no output ..."
+	@echo "Compiling them on all cores, which prints nothing until it is done ..."
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null 2>&1 || true
 	@touch $@
 	@echo "$(VENV) is ready for a search."

@@ -14,12 +14,17 @@ from emgmodels.bootstrap import cer_intervals
 from emgmodels.checkpoints.shared import CONFIG, FOLDER_MARK
 from emgmodels.checkpoints.weights import read_state
 from emgmodels.config import write_yaml
+from emgmodels.config.own import code_of
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
 from emgmodels.reading.reader import Reader
 from emgmodels.saying import counted
 
 _SYNTHETIC = "The typist is synthetic: its error rates say nothing about people."
+_OWN_CODE = """
+The model needs code of its author's own, which `config.json` holds under `code`. Read it first:
+`allow_code=True` runs it.
+"""
 
 
 def model_card(reader: Reader, checkpoint: Path, name: str, licence: str | None) -> str:
@@ -35,6 +40,8 @@ def model_card(reader: Reader, checkpoint: Path, name: str, licence: str | None)
     facts = _facts_of(checkpoint)
     values = _values(reader, checkpoint, facts)
     front = write_yaml(_front(reader, name, licence, facts))
+    # Whoever loads it has not seen the code yet, and is to decide.
+    allowed = ", allow_code=True" if code_of(reader.config) else ""
     table = "\n".join(f"| {label} | {value} |" for label, value in values)
     return f"""---
 {front}---
@@ -55,10 +62,11 @@ flatters the model.
 ```python
 import emgmodels
 
-reader = emgmodels.load("{name}")
+reader = emgmodels.load("{name}"{allowed})
 text = reader(emg)  # (samples, 2, 16), left band first
 ```
 
+{_OWN_CODE if allowed else ""}
 ## How it was trained
 
 {_training(facts)}

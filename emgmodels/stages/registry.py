@@ -82,7 +82,7 @@ def _seen_ahead(stage: Stage, width: int) -> int:
     frames = stage.left + stage.right + outputs * stage.stride
     if frames > stage.longest:
         return 0
-    cut = stage.left + frames // 2
+    cut = stage.left + outputs // 2 * stage.stride
     before = torch.randn(1, frames, width, generator=torch.Generator().manual_seed(0))
     after = before.clone()
     after[:, cut:] = torch.randn(1, frames - cut, width, generator=torch.Generator().manual_seed(1))

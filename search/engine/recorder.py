@@ -187,14 +187,14 @@ class Recorder(tune.Callback):
         if trial.config["number"] not in self.folder.trials:
             return
         record = self.record_of(trial)
-        before = record.why
+        before, is_new = record.why, record.state == FAILED or record.number in self._trained
         if record.state != FAILED:
             whole = record.epoch >= record.config.training.epochs
             record.state = COMPLETE if whole else STOPPED
             record.ending = self._ending_of(trial)
             if record.ending is not None and record.ending.why is Why.WHOLE:
                 record.state = COMPLETE  # with what a trial may cost, though not to its last epoch
-        self._ended(record, trial, record.number in self._trained or record.why is not before)
+        self._ended(record, trial, is_new or record.why is not before)
         forget_configuration(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:

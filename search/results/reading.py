@@ -54,6 +54,8 @@ def read_windows(run: str | Path) -> pa.Table:
 
 
 def _read(table: GrowingTable) -> pa.Table:
+    if not table.path.parent.is_dir():
+        raise ValueError(f"{table.path.parent}: does not exist: give the folder of a search")
     if not table.exists():
         raise ValueError(
             f"{table.path.parent}: holds no {table.path.name}: give the folder of a search, such "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -67,14 +67,16 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
         rows = seeds.table(groups[:_SHOWN], folder.scoring).to_pylist()
         seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
     if ranking[0].best:
-        say(console, f"Best: {notation(ranking[0].config.model)}{_beware(ranking[0])}")
+        say(console, f"Best: {notation(ranking[0].config.model)}")
+        for note in _beware(ranking[0]):
+            say(console, f"note: {note}")
     facts = folder.read_environment()
     never = _never_began(facts, len(ranking))
     if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
         cut = f"{counted(cut_off, 'was', 'were')} cut off by the end of the search"
         say(console, f"{cut}{f', and {never}' if never else ''}; to go on\n{again}")
     elif never:
-        say(console, f"{never[0].upper()}{never[1:]}.")
+        say(console, f"{never}.")
     if left := trials_left_out(facts):
         say(console, left)
     if not any(trial.best for trial in ranking):
@@ -143,21 +145,19 @@ def _never_began(facts: Mapping[str, Any], begun: int) -> str:
     return f"{counted(planned - begun, 'planned trial')} of {planned} never began"
 
 
-def _beware(best: TrialRecord) -> str:
-    """Say what somebody who takes the best trial should know of it, after its name."""
-    said = ""
-    if best.why is Why.OUTRANKED:
-        whole = best.config.training.epochs
-        said = (
-            f". A rung ended it after epoch {best.epoch} of {whole}, since rungs compare the CER "
-            f"and the loss; best.yaml trains it to its end"
+def _beware(best: TrialRecord) -> Iterator[str]:
+    """Yield what somebody who takes the best trial should know of it."""
+    if best.ending is not None and best.why is Why.OUTRANKED:
+        yield (
+            f"a rung ended the best after epoch {best.epoch} of {best.config.training.epochs}: "
+            f"rungs compare {best.ending.metric or 'the CER'} up to their epoch. best.yaml trains "
+            f"it to its end"
         )
     if best.best and best.best["val_cer"] >= _LEARNT:
-        said += (
-            ". It hardly reads anything yet: give more epochs, or more typing (half an hour is a "
-            "beginning)"
+        yield (
+            "the best hardly reads anything yet: give more epochs, or more typing; half an hour "
+            "is a beginning"
         )
-    return said
 
 
 def _using(folder: RunFolder, python: str) -> list[str]:

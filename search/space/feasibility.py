@@ -53,9 +53,11 @@ class Tried:
     def __init__(self) -> None:
         self._times: Counter[tuple[str, Any]] = Counter()
         self._failed: dict[tuple[str, Any], list[str]] = {}
+        self._causes: set[str] = set()
 
     def note(self, params: Mapping[str, Any], reason: tuple[str, str] | None) -> None:
         """Take in what was tried, and the kind and text of what keeps it from being trained."""
+        self._causes.add("" if reason is None else without_numbers(reason[1]))
         for key in params.items():
             self._times[key] += 1
             if reason is not None and reason[0] == UNBUILT:
@@ -64,8 +66,11 @@ class Tried:
     def impossible(self, least: int) -> list[str]:
         """Return the values of which nothing could be built, tried so often at least.
 
-        Those of one parameter that fail for the same reason, numbers apart, are one line.
+        Those of one parameter that fail for the same reason, numbers apart, are one line. Where
+        all that was tried fails for one reason, no value is to blame.
         """
+        if len(self._causes) == 1:
+            return []
         alike: dict[tuple[str, str], list[tuple[Any, str]]] = {}
         for (name, value), reasons in self._failed.items():
             if len(reasons) == self._times[name, value] >= least:

@@ -127,15 +127,17 @@ def test_a_search_over_people_names_the_command_that_fine_tunes_to_those_with_se
 
 def test_a_winner_that_reads_nothing_or_was_ended_by_a_rung_is_told_so(tmp_path):
     _, said = closing(tmp_path, [(COMPLETE, 76.0)])
-    assert "It hardly reads anything yet: give more epochs, or more typing" in said
+    assert "the best hardly reads anything yet: give more epochs, or more typing" in said
     folder, said = closing(tmp_path, TRIALS["done"])
     assert "hardly" not in said
-    assert "A rung ended it" not in said
+    assert "a rung ended" not in said
     best = folder.ranking()[0]
-    best.state, best.ending = STOPPED, Ending(Why.OUTRANKED, epoch=1)
+    best.state, best.ending = STOPPED, Ending(Why.OUTRANKED, epoch=1, metric="CER and loss")
     console = Console(file=io.StringIO(), width=140)
     print_ranking(console, folder, synthetic=False)
-    assert "A rung ended it after epoch 1 of" in console.file.getvalue()
+    said = console.file.getvalue()
+    assert "a rung ended the best after epoch 1 of" in said
+    assert "rungs compare CER and loss up to their epoch" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(

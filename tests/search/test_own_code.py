@@ -132,6 +132,11 @@ print("evaluated", table.num_rows > 0)
 reader = emgmodels.load(model, allow_code=True)
 from emgmodels.export.targets import TARGETS
 TARGETS["torch"][1](reader, Path("small.pt"))
+from emgmodels.checkpoints.shared import write_folder
+from emgmodels.export.model_card import model_card
+Path("shared").mkdir()
+write_folder(reader, Path("shared"))
+assert 'emgmodels.load("shared", allow_code=True)' in model_card(reader, model, "shared", None)
 print("stream", reader.stream() is not None)
 run.resume(folder, add_trials=1, allow_code=True, quiet=True)
 confirm_winners(folder, top=1, repeats=2, allow_code=True, quiet=True)
@@ -145,6 +150,12 @@ ALONE = """
 import emgmodels
 from emgmodels.own_code import NotAllowedError
 
+try:
+    emgmodels.load("shared")
+except NotAllowedError as error:
+    assert "'code' in shared/config.json holds it" in str(error), error
+else:
+    raise AssertionError("imported without being asked")
 try:
     emgmodels.load("small.pt")
 except NotAllowedError as error:

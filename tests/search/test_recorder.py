@@ -16,7 +16,7 @@ from search.engine.recorder import Recorder
 from search.halving.ending import Ending, Why
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
-from search.results.record import FAILED, TrialRecord
+from search.results.record import FAILED, STOPPED, TrialRecord
 from search.space import SearchConfig
 
 CONFIG = Config(model=parse_notation("conv:1"))
@@ -62,6 +62,22 @@ class Search:
 @pytest.fixture
 def folder(tmp_path) -> RunFolder:
     return RunFolder.create(tmp_path, "small")
+
+
+def test_each_trial_that_ends_is_told_once(folder):
+    """A trial that fails before its first epoch is told; a paused one of an earlier part is not."""
+    paused = Ending(Why.OUTRANKED, epoch=1)
+    folder.trials[0] = TrialRecord(0, CONFIG, state=STOPPED, ending=paused)
+    search = Search(folder)
+    search.recorder.explain = lambda trial_id: paused
+    search.recorder.on_trial_complete(0, [], trial(0))
+    assert not search.recorder.progress.ended.called
+    search.report(1, **FAILURE)
+    search.recorder.on_trial_complete(0, [], trial(1))
+    search.report(2, **EPOCH)
+    search.recorder.on_trial_complete(0, [], trial(2))
+    told = [call.args[0].number for call in search.recorder.progress.ended.call_args_list]
+    assert told == [1, 2]
 
 
 def test_a_search_of_which_many_trials_failed_can_be_resumed(folder):
