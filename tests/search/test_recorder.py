@@ -34,6 +34,7 @@ def trial(number: int) -> SimpleNamespace:
         num_failures=0,
         error_file=None,
         storage=None,
+        checkpoint=None,
     )
 
 
