@@ -318,13 +318,13 @@ def stored_here() -> Iterator[None]:
     restore, resume = tune_controller._restore_trials, tune_controller.resume
 
     def restored(controller: Any, state: dict[str, Any]) -> list[Trial]:
-        storage = controller._storage
         # Ray would stage files where the original does, also for a copy in the same session.
-        staged_at = storage._timestamp
+        storage, staged_at = controller._storage, controller._storage._timestamp
         trials = restore(controller, state)
         storage._timestamp = staged_at
         for trial in trials:
             go_on_here(trial, staged_at)
+        controller._search_alg.know(trials)
         return trials
 
     def resumed(controller: Any, resume_config: Any) -> None:

@@ -6,7 +6,7 @@ import itertools
 import math
 import pickle
 from collections import Counter, deque
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,10 @@ class OptunaSampler(Searcher):
 
     Attributes:
         exhausted: why there are no more suggestions although more trials were asked for, or None.
+        known: numbers of the trials in Ray's snapshot, for ``restore``; None: as it saved them.
     """
+
+    known: Collection[int] | None = None
 
     def __init__(
         self,
@@ -153,44 +156,37 @@ class OptunaSampler(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """Write what the journal does not hold: the sampler's state, and which trials run."""
         study = self._study()
-        trials = None if self.journal is not None else study.recorded()
+        lost = {frozen.number for frozen in self._lost}
         state = {
-            "running": list(self._running),
-            "known": len(study.recorded()),
-            "lost": [frozen.number for frozen in self._lost],
+            "known": {frozen.number for frozen in study.recorded()} - lost,
             # Samplers that learn have a random generator that has moved on. The journal does not
             # hold its state.
             "sampler": study.sampler,
-            "trials": trials,
+            "trials": None if self.journal is not None else study.recorded(),
         }
         Path(checkpoint_path).write_bytes(pickle.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on from ``save`` and the journal.
 
-        Trials in the journal that were suggested after the save are unknown to Ray: they come
-        next, under the numbers that they had.
+        Trials in the journal that Ray does not know come next, under the numbers that they had.
         """
         state = pickle.loads(Path(checkpoint_path).read_bytes())
         self._sampler = state["sampler"]
-        lost = set(state["lost"])
-        self._open(
-            set(state["running"]),
-            state["trials"] or (),
-            lambda number: number >= state["known"] or number in lost,
-        )
+        known = state["known"] if self.known is None else self.known
+        self._open(known, state["trials"] or ())
 
     def begin_again(self) -> None:
         """Go on from the journal of a search that ended before its first trial began.
 
         What it had suggested comes again, under the numbers that it had.
         """
-        self._open(running=(), is_lost=lambda number: True)
+        self._open(known=())
 
     def _study(self) -> SearchStudy:
         """Return the study, opened at first use."""
         if self._opened is None:
-            self._open(running=())
+            self._open()
             assert self._opened is not None
             if known := len(self._opened.recorded()):
                 # Another sequence than the one that the journal's trials came from.
@@ -202,17 +198,14 @@ class OptunaSampler(Searcher):
         return self._opened
 
     def _open(
-        self,
-        running: Container[str],
-        trials: Sequence[FrozenTrial] = (),
-        is_lost: Callable[[int], bool] = lambda number: False,
+        self, known: Collection[int] | None = None, trials: Sequence[FrozenTrial] = ()
     ) -> None:
         """Open the study, add trials to it, and take up those it has.
 
         Args:
-            running: Ray's names of the trials that go on; others that ran are given up.
+            known: numbers of the trials that Ray knows, which go on; it has lost all others. None:
+                another search suggested them, and what had not ended is given up.
             trials: to add.
-            is_lost: tells by its number whether Ray has forgotten a trial.
         """
         study = self._opened = open_study(self.space, self.journal, self._sampler)
         study.wake()
@@ -222,11 +215,11 @@ class OptunaSampler(Searcher):
         started = []
         for frozen in study.recorded():
             trial_id = frozen.user_attrs.get(RAY_TRIAL)
-            lost = trial_id is not None and is_lost(frozen.number)
+            lost = trial_id is not None and known is not None and frozen.number not in known
             unfinished = frozen.state == TrialState.RUNNING
             # A trial that nobody will end would stay under way in the study for ever, and
             # samplers would wait for it.
-            if unfinished and not lost and trial_id not in running:
+            if unfinished and (trial_id is None or known is None):
                 _skip(study, optuna.Trial(study, frozen._trial_id), "its search was killed")
             # Trials of an earlier search do not count among those that this search is to train.
             elif frozen.user_attrs.get(TRAINED):

@@ -8,6 +8,9 @@ from typing import Any
 import pyarrow.fs
 from ray.tune.experiment import Trial
 
+TRIALS = "experiment_state-"
+"""What the file of Ray's snapshot with the trials begins with; other files have the searcher."""
+
 
 class SnapshotError(BaseException):
     """A snapshot of Ray's that cannot be read; no ``Exception``, all of which Ray catches."""
@@ -34,11 +37,13 @@ class Files:
         # An object store shows an object when all of it is there, and would copy it to rename it.
         is_local = isinstance(filesystem, pyarrow.fs.LocalFileSystem)
         filesystem.create_dir(folder)
-        for name, content in self.contents.items():
+        # The trials come last: where their file is, there are all others that Ray reads.
+        names = sorted(self.contents, key=lambda name: name.startswith(TRIALS))
+        for name in names:
             place = f"{folder}/{name}"
             scratch = f"{place}.part" if is_local else place
             with filesystem.open_output_stream(scratch) as file:
-                file.write(content)
+                file.write(self.contents[name])
             if is_local:
                 filesystem.move(scratch, place)
 

@@ -8,7 +8,7 @@ import logging
 import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ray import tune
@@ -144,11 +144,22 @@ class Suggestions(SearchGenerator):
             vars(trial).update(evaluated_params={}, _Trial__unresolved_config={})
         return trial
 
+    def know(self, trials: Sequence[Trial]) -> None:
+        """Be told which trials Ray's snapshot has, before ``set_state``.
+
+        Its files are written one after another: a kill leaves those of two moments.
+        """
+        assert isinstance(self.sampler, OptunaSampler)  # a fixed list starts again
+        self.sampler.known = {trial.config["number"] for trial in trials}
+
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot, in which the search may have been over."""
         # The snapshot says how many trials were asked for then, and that the search is over. Both
         # are wrong where trials were added.
-        super().set_state({**state, "total_samples": self.sampler.trials, "finished": False})
+        state |= {"total_samples": self.sampler.trials, "finished": False}
+        if isinstance(self.sampler, OptunaSampler) and self.sampler.known is not None:
+            state["counter"] = len(self.sampler.known)
+        super().set_state(state)
 
 
 def _trainable(

@@ -77,6 +77,25 @@ def test_checkpoints_that_are_deleted_on_the_way_are_never_missed(
     assert len(list((folder / "checkpoints").glob("[0-9]*.pt"))) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("older", ["experiment_state-*", "search*"])
+def test_a_snapshot_with_files_of_two_moments_goes_on_as_a_whole_one_does(
+    older, data, tiny_space, whole, tmp_path
+):
+    """They are written one after another; a kill leaves those of the snapshot before."""
+    folder = tmp_path / "tiny-001"
+    with killed(command(tiny_space, "--data", data, "--out", tmp_path, *ONE_AT_ONCE)):
+        wait_for_epochs(folder, 5)
+        before = {path: path.read_bytes() for path in (folder / ".ray").glob(older)}
+        wait_for_epochs(folder, 14)
+    assert any(path.read_bytes() != content for path, content in before.items())
+    for path, content in before.items():
+        path.write_bytes(content)
+    run.resume(folder, cpus_per_trial=1, quiet=True)
+    assert results(folder) == whole
+    assert len(told(folder)) == len(whole)
+
+
 HALVED = ("--trials", 8, "--set", "search.scheduler={name: asha, grace: 1, eta: 2}")
 
 
