@@ -64,7 +64,7 @@ def _table(runs: list[Listed]) -> Table:
             "–" if run.val_cer is None else f"{run.val_cer:.2f}",
             f"{_age(now - run.changed)} ago",
             _size(run.size),
-            str(run.trials),
+            f"{run.trials} of {run.asked}" if run.asked > run.trials else str(run.trials),
             run.why or run.architecture,
         ]
         for run in runs

@@ -62,7 +62,7 @@ flatters the model.
 ```python
 import emgmodels
 
-reader = emgmodels.load("{name}"{allowed})
+reader = emgmodels.load("{name}"{allowed})  # where this folder is
 text = reader(emg)  # (samples, 2, 16), left band first
 ```
 
@@ -71,7 +71,8 @@ text = reader(emg)  # (samples, 2, 16), left band first
 
 {_training(facts)}
 
-`{CONFIG}` has the architecture and all settings of the training. To train it again:
+`{CONFIG}` has the architecture and all settings of the training. To train it again, from this
+folder, on session files in DIR:
 
 ```
 python -m emgmodels.training {CONFIG} --data DIR

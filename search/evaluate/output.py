@@ -16,7 +16,7 @@ from rich.text import Text
 from emgmodels.atomic import whole
 from emgmodels.network.summary import describe
 from emgmodels.notation import notation
-from emgmodels.reading.sessions import STITCHED, WINDOWS, align
+from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, align
 from emgmodels.saying import counted, say
 from emgmodels.scoring import Rates
 from search.evaluate.evaluation import GREEDY, Evaluation, Row, reach
@@ -25,6 +25,10 @@ from search.results.session_files import SETS
 
 _COLUMNS = 76
 """Characters of a line of text with its errors marked, at most."""
+_TO_QUOTE = (
+    f"Beside other trials compare {WINDOWS}, by which a search ranks; beside published tables "
+    f"{ONE_PASS}, or {STITCHED} where they read in windows. docs/cer.md says how they differ."
+)
 _MARGIN = 6
 """Characters before it, which say what it is."""
 _MARK_STYLES = {"S": "yellow", "D": "red", "I": "magenta"}
@@ -74,6 +78,7 @@ def show(console: Console, evaluation: Evaluation, synthetic: bool, lines: int) 
     title = f"{evaluation.trial.name}: {data}{SETS[evaluation.subset]} sessions"
     console.print(rates(evaluation).rich(title))
     for line in (
+        _TO_QUOTE,
         reach(evaluation),
         *evaluation.notes,
         *evaluation.warnings(),

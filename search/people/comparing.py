@@ -12,6 +12,7 @@ from rich.console import Console
 
 from emgmodels.own_code import asks_for_code
 from emgmodels.saying import counted
+from search.engine.resources import resources_asked
 from search.evaluate.looks import looks, new_look, note_look
 from search.people.comparison import FOLDER, Comparison, winner_of
 from search.people.output import KINDS, STEM, check_files, over_people, title_of, write_files
@@ -19,7 +20,7 @@ from search.people.persons import find_people
 from search.people.reading import read_people
 from search.people.results import read_found, write_found
 from search.people.trainings import fine_tuning, from_scratch, trainings
-from search.report.display.words import say, with_room
+from search.report.display.words import duration, say, with_room
 from search.results.folder import RunFolder
 from search.results.own_files import check_own
 from search.results.record import FAILED
@@ -27,6 +28,7 @@ from search.results.session_files import is_synthetic
 from search.run.conduct import conduct
 from search.run.confirm import refuse_confirmation
 from search.run.inside import COMPARED, folder_inside
+from search.run.plan import resolve_resources
 from search.storage import is_uri, local_path
 
 
@@ -94,11 +96,12 @@ def compare_people(
     compared = Comparison(folder, into, winner, start, people, listed)
     compared.check_same()
     left = compared.missing()
-    _introduce(console, compared, len(left))
+    asked = resources_asked(facts, cpus_per_trial, gpus_per_trial)
+    given = resolve_resources(*asked, address)
+    _introduce(console, compared, len(left), compared.seconds(left, facts, given))
     close = functools.partial(_close, compared)
     if left and not dry_run:
-        asked = (cpus_per_trial, gpus_per_trial)
-        plan = compared.plan(left, facts, place, asked, address)
+        plan = compared.plan(left, facts, place, asked, given, address)
         into.path.mkdir(exist_ok=True)
         conduct(plan, console, into, close=close)
     elif not dry_run:
@@ -121,7 +124,7 @@ def _data(data: str | Path | None, run: Path, into: RunFolder) -> Path:
     return local_path(data)
 
 
-def _introduce(console: Console, compared: Comparison, left: int) -> None:
+def _introduce(console: Console, compared: Comparison, left: int, seconds: float | None) -> None:
     users = ", ".join(person.user for person in compared.people)
     lines = [
         f"{compared.winner.name} of {compared.run.path} on "
@@ -129,6 +132,8 @@ def _introduce(console: Console, compared: Comparison, left: int) -> None:
         f"{counted(len(compared.trainings), 'training')}, {left} of them left, into "
         f"{compared.into.path}",
     ]
+    if seconds is not None:
+        lines.append(f"That takes about {duration(seconds)}, if epochs take what they took there.")
     if left:
         lines.append("Ctrl-C ends it with what is complete; the same command goes on.")
     for line in lines:

@@ -10,15 +10,17 @@ from typing import Any
 
 from emgmodels.checkpoints.start import START, Start, read_start
 from emgmodels.config import Config
-from search.engine.resources import resources_asked
+from search.engine.resources import Resources
 from search.engine.trial import TrialData
+from search.halving.cost import macs_of_epoch
 from search.people.persons import Person
 from search.people.reading import Candidate
 from search.people.trainings import ZERO_SHOT, Training
 from search.results.folder import RunFolder
 from search.results.record import TrialRecord
+from search.run.forecast import slots_here
 from search.run.inside import COMPARED, is_done
-from search.run.plan import Plan, resolve_resources
+from search.run.plan import Plan
 from search.run.sessions import open_again
 from search.space import SearchConfig, load_space
 
@@ -103,12 +105,40 @@ class Comparison:
                     f"the folder elsewhere to compare anew"
                 )
 
+    def seconds(
+        self,
+        left: Sequence[tuple[int, Training]],
+        facts: Mapping[str, Any],
+        given: Resources | None,
+    ) -> float | None:
+        """Return what trainings take (s), by what the winner's epochs took in the search.
+
+        Args:
+            left: those.
+            facts: what ``environment.json`` of the search says.
+            given: what each is given; None: a cluster decides.
+
+        Returns:
+            None on a cluster, and where an old version did not write how much EMG a search had.
+        """
+        emg, epochs = facts.get("emg_seconds"), self.winner.epoch
+        if not left or not emg or not epochs or given is None:
+            return None
+        each = self.winner.seconds / epochs / macs_of_epoch(1.0, **emg)
+        work = (
+            macs_of_epoch(1.0, 60 * training.minutes, training.person.seconds("val"))
+            * training.config.training.epochs
+            for _, training in left
+        )
+        return each * sum(work) / min(len(left), slots_here(given))
+
     def plan(
         self,
         left: Sequence[tuple[int, Training]],
         facts: Mapping[str, Any],
         data: Path,
-        asked: tuple[float | None, float | None],
+        asked: tuple[float | None, float | str | None],
+        given: Resources | None,
         address: str | None,
     ) -> Plan:
         """Return the plan of the trainings that are missing.
@@ -117,14 +147,15 @@ class Comparison:
             left: those.
             facts: what ``environment.json`` of the search says.
             data: folder with the people's sessions.
-            asked: cores and GPUs of a training; None: as the search had them.
+            asked: cores and GPUs of a training.
+            given: the same, as it is on this machine; None: a cluster decides.
             address: a running Ray cluster's address.
         """
         space = load_space(self.run.path / "space.yaml")
         settings: dict[str, Any] = {"sampler": "random", "scheduler": "none"}
         # All checkpoints stay: each is read when all are trained.
         settings |= {"checkpoints": len(self.trainings), "save_every": space.search.save_every}
-        cpus, gpus = resources_asked(facts, *asked)
+        cpus, gpus = asked
         sessions = TrialData(
             tuple(dict.fromkeys(file for _, each in left for file in each.data.train)),
             tuple(dict.fromkeys(file for _, each in left for file in each.data.val)),
@@ -142,7 +173,7 @@ class Comparison:
             opened=open_again(sessions),
             data=sessions,
             asked=(cpus, None if gpus is None else float(gpus)),
-            resources=resolve_resources(cpus, gpus, address),
+            resources=given,
             address=address,
             place=self.into.mirror.place if self.into.mirror else None,
             facts=self._facts(facts, data, sessions),
@@ -150,6 +181,7 @@ class Comparison:
             listed=[(number, each.config) for number, each in left],
             start=self.start,
             sessions={number: each.data for number, each in left},
+            seconds=self.seconds(left, facts, given),
         )
 
     def _facts(self, facts: Mapping[str, Any], data: Path, sessions: TrialData) -> dict[str, Any]:

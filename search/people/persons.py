@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from emgmodels.config import SAMPLE_RATE
 from emgmodels.saying import counted
 from emgmodels.sessions import apart, read_info, session_paths, split_files
 from emgmodels.sessions.finding import same_spelling
@@ -33,6 +34,10 @@ class Person:
     train: tuple[Path, ...]
     val: tuple[Path, ...]
     test: tuple[Path, ...]
+
+    def seconds(self, part: str) -> float:
+        """Return how long the sessions of a set are: ``train``, ``val`` or ``test``."""
+        return sum(read_info(path).samples for path in getattr(self, part)) / SAMPLE_RATE
 
     @property
     def test_names(self) -> str:

@@ -11,9 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from emgmodels.checkpoints.start import START, Start, check_start
-from emgmodels.config import SAMPLE_RATE, Config, read_yaml
+from emgmodels.config import Config, read_yaml
 from emgmodels.config.files import explain, validated
-from emgmodels.sessions import read_info
 from search.engine.trial import TrialData
 from search.people.persons import Person
 
@@ -91,7 +90,7 @@ def trainings(
 ) -> Iterator[Training]:
     """Yield what is trained: person by person, from few minutes to all."""
     for person in people:
-        whole = sum(read_info(path).samples for path in person.train) / SAMPLE_RATE / 60
+        whole = person.seconds("train") / 60
         for each in [*(m for m in minutes if m < whole), None]:
             known = whole if each is None else each
             data = TrialData(_files(person.train), _files(person.val), minutes=each)

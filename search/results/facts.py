@@ -60,12 +60,15 @@ def whose(subject: object) -> str:
 def training_command(run: Path, inside: bool = False) -> str:
     """Return the command that trains the best of a run again, on the sessions of its search.
 
+    On processors it takes as many threads as there, and so comes to the same CER at each epoch.
+
     Args:
         run: the run folder.
         inside: as it is typed in the folder itself, so that it stays right where the folder moves.
     """
     data = "DIR"
     options: list[str] = []
+    threads: list[str] = []
     here = Path() if inside else run.absolute()
     with contextlib.suppress(ValueError):
         facts = read_facts(run / "environment.json")
@@ -76,28 +79,36 @@ def training_command(run: Path, inside: bool = False) -> str:
                 options = ["--subject", subject]
             if os.path.isfile(origin := str(split.get("origin", ""))):
                 options += ["--split", os.path.abspath(origin)]
+        given = facts.get("resources_per_trial", {"cpus": 0, "gpus": 1})
+        if not given["gpus"]:  # sums are rounded otherwise by another number of threads
+            threads = ["--threads", str(max(1, int(given["cpus"])))]
     if (run / SPLIT).is_file():  # drawn splits depend on the search's seed
         options = ["--split", str(here / SPLIT)]
     config = str(here / "best.yaml")
-    return shlex.join(["python", "-m", "emgmodels.training", config, "--data", data, *options])
+    words = ["python", "-m", "emgmodels.training", config, "--data", data, *options, *threads]
+    return shlex.join(words)
 
 
 def people_command(run: Path) -> str | None:
     """Return the command that fine-tunes the best of a run to people whom its split holds out.
 
-    None where it holds out nobody with sessions enough: to learn from, to choose the epoch by, and
-    to test on.
+    None where one of them has too few sessions, see ``PERSON_SESSIONS``, or it holds out nobody.
     """
-    facts = read_facts(run / "environment.json")
-    split = facts.get("split", {})
-    if "people" not in facts or not (run / SPLIT).is_file():
+    if fewest_held_out(run) < PERSON_SESSIONS:
         return None
-    tested = read_split_file(run / SPLIT).dataset.test
-    sessions = Counter(session.user for session in tested)
-    if not sessions or min(sessions.values()) < PERSON_SESSIONS:
-        return None
-    data = _folder_of(split) or "DIR"
+    data = _folder_of(read_facts(run / "environment.json").get("split", {})) or "DIR"
     return shlex.join(["python", "-m", "search.people", str(run), "--data", data])
+
+
+def fewest_held_out(run: Path) -> int:
+    """Return the sessions of that user, of those held out for testing, who has the fewest.
+
+    0 where a split holds out nobody, and where it is of one user.
+    """
+    if "people" not in read_facts(run / "environment.json") or not (run / SPLIT).is_file():
+        return 0
+    tested = read_split_file(run / SPLIT).dataset.test
+    return min(Counter(session.user for session in tested).values(), default=0)
 
 
 def trials_left_out(facts: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from emgmodels.config import code_of
 from emgmodels.notation import brief_notation, parse_notation
 from search.halving.ending import RULES, Why
+from search.results.facts import ASKED, PLANNED, read_facts
 from search.results.growing_tables import trials_of
 from search.results.lock import is_running
 from search.results.reading import read_trials
@@ -45,6 +46,8 @@ class Listed:
     """All its files together (bytes)."""
     why: str = ""
     """Why it is unreadable."""
+    asked: int = 0
+    """Trials that its space asked for; 0 where that is not known."""
 
 
 def list_runs(folder: str | Path) -> list[Listed]:
@@ -131,7 +134,16 @@ def _read(path: Path) -> Listed:
         len(rows),
         _changed(path),
         _total(path),
+        asked=_asked(path),
     )
+
+
+def _asked(path: Path) -> int:
+    """Return how many trials a search was to train, with those that did not fit into its time."""
+    with contextlib.suppress(ValueError):
+        facts = read_facts(path / "environment.json")
+        return max(facts.get(PLANNED, 0), facts.get(ASKED, 0))
+    return 0
 
 
 def _brief(row: dict[str, str]) -> str:

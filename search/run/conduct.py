@@ -182,12 +182,12 @@ def _train(
         scheduler.cost_of = cost_of(plan.schedule.resource, plan.opened, resources)
     on = "synthetic data" if is_synthetic(facts) else whose(facts.get("subject", "unknown"))
     boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on, scoring_in(facts))
-    listed = {number for number, _ in plan.listed or ()}
-    done = len(folder.trials.keys() - listed) if listed else 0
+    called = {number: config.name for number, config in plan.listed or ()}
+    done = len(folder.trials.keys() - called.keys()) if called else 0
     trials = plan.trials + done
     with Progress(console, trials, space.search.time_budget, verbose) as progress:
         left = TimeLeft(plan.schedule, trials, progress.pulse, plan.seconds)
-        progress.time_left = left
+        progress.time_left, progress.called = left, called
         # Which slots a cluster has at a moment, nobody knows: there a time budget cuts trials off.
         if plan.in_time and plan.resources and isinstance(source, OptunaSampler):
             close = functools.partial(_close, console, folder, source, progress, left)

@@ -54,6 +54,7 @@ class Estimate:
         high: of one that is slower than nine in ten (s).
         search: all trials, with those that the scheduler ends early (s).
         slots: trials that train at once.
+        is_measured: whether an architecture was trained for it; else it is a rough guess.
     """
 
     epoch: float
@@ -61,6 +62,7 @@ class Estimate:
     high: float
     search: float
     slots: int
+    is_measured: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,15 @@ def estimate(
         slots: trials that train at once.
 
     Returns:
-        None where the search takes less than a minute in any case, or nothing can be measured.
+        A rough guess where the search takes less than a minute; None where nothing can be measured.
     """
     works = list(_drawn(space, train, val))
     if not works:
         return None
     rough = sum(w.windows * (3 * w.macs / _ROUGH_MACS + _ROUGH_WINDOW) for w in works) / len(works)
     if trials * epochs * rough < _LEAST * slots:
-        return None
+        whole = trials * epochs * rough / min(slots, trials)
+        return Estimate(rough, rough, rough, whole, min(slots, trials), is_measured=False)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -146,6 +149,8 @@ def in_words(found: Estimate, budget: float | None) -> list[str]:
         found: the estimate.
         budget: seconds that the search may take; None: unlimited.
     """
+    if not found.is_measured:
+        return ["The search takes less than a minute, by a rough guess."]
     least, most = duration(found.low), duration(found.high)
     by = f" ({least} to {most} by architecture)" if least != most else ""
     over = budget is not None and found.search > budget

@@ -105,11 +105,12 @@ def tell_time(
     )
     if found is None:
         return space, None
-    if schedule.resource == "seconds":
+    if schedule.resource == "seconds" and found.is_measured:
         # Now it is known how many epochs of a typical trial these seconds are.
         share = epochs_of_trial(schedule, cost=found.epoch) / epochs_of_trial(schedule)
         found = replace(found, search=found.search * share)
-    if fits and budget is not None and (fitting := that_fit(found, trials, budget)) < trials:
+    fitting = that_fit(found, trials, budget) if fits and budget and found.is_measured else trials
+    if budget is not None and fitting < trials:
         space = replace(space, search=space.search.model_copy(update={"trials": fitting}))
         found = replace(found, search=found.search * fitting / trials)
         ends = (

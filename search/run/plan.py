@@ -330,7 +330,7 @@ def _check(space: Space, source: Path) -> None:
             check()
         except ValueError as error:
             for line in str(error).splitlines():
-                told = line if line.startswith(f"{space.name}:") else f"{what}{line}"
+                told = line if line.startswith(f"{space.file}:") else f"{what}{line}"
                 mistakes += [told] if told not in mistakes else []
     if mistakes:
         raise ValueError("\n".join(mistakes))

@@ -20,7 +20,14 @@ from search.report.display.table import Table
 from search.report.display.words import say
 from search.report.people import FOLDED, users_table
 from search.results import seeds
-from search.results.facts import PLANNED, people_command, training_command, trials_left_out
+from search.results.facts import (
+    PERSON_SESSIONS,
+    PLANNED,
+    fewest_held_out,
+    people_command,
+    training_command,
+    trials_left_out,
+)
 from search.results.folder import RunFolder
 from search.results.growing_tables import objectives_of
 from search.results.people import IN_SHORT, TABLE
@@ -29,6 +36,7 @@ from search.results.record import CUT_OFF, STOPPED, TrialRecord
 from search.results.session_files import session_files
 from search.results.trial_row import TrialRow, rows_of
 from search.space.objectives import COLUMNS
+from search.storage import is_uri
 
 _SHOWN = 15
 _LEARNT = 60.0
@@ -131,8 +139,13 @@ def _say_where(console: Console, folder: RunFolder) -> None:
         if people := people_command(folder.path):
             lines += ["what a few minutes of a new person's typing add:"]
             lines += [f"    {people.replace('python', python, 1)}"]
+        elif fewest_held_out(folder.path):
+            lines += [
+                "What a new person's own minutes add, search.people tells where people are held "
+                f"out for testing with {PERSON_SESSIONS} sessions each: docs/newcomers.md"
+            ]
     again = training_command(folder.path).replace("python", python, 1)
-    lines += ["to train the winner again, for as long as in the search, into ./model.pt:"]
+    lines += ["to train the winner again, as in the search, into ./model.pt:"]
     lines += [f"    {again}"]
     say(console, "\n".join(lines))
 
@@ -162,20 +175,30 @@ def _beware(best: TrialRecord) -> Iterator[str]:
 
 def _using(folder: RunFolder, python: str) -> list[str]:
     """Return a command that reads with a model of the search: live, if one was kept that can."""
-    for trial in folder.ranking():
+    session = ""
+    with contextlib.suppress(ValueError, IndexError):
+        session = session_files(folder.path, folder.read_environment(), "val")[0]
+    ranking = folder.ranking()
+    for trial in ranking if session else ():
         path = folder.path / "checkpoints" / f"{trial.slug}.pt"
         if path.is_file() and math.isfinite(trial.facts()["lookahead_ms"]):
-            with contextlib.suppress(ValueError):
-                session = session_files(folder.path, folder.read_environment(), "val")[0]
-                played = f"{shlex.quote(str(path))} {shlex.quote(session)} --seconds 20"
-                name = notation(trial.config.model, brief=True)
-                cer = f", {trial.best['val_cer']:.1f} % CER," if trial.best else ""
-                return [
-                    f"{name}{cer} as it reads live:",
-                    f"    {python} -m emgmodels.stream {played}",
-                ]
-    load = f"import emgmodels; print(emgmodels.load({str(folder.path)!r}).card())"
-    return ["the winner, from Python:", f"    {python} -c {shlex.quote(load)}"]
+            played = f"{shlex.quote(str(path))} {shlex.quote(session)} --seconds 20"
+            name = notation(trial.config.model, brief=True)
+            cer = f", {trial.best['val_cer']:.1f} % CER," if trial.best else ""
+            reach = ranking[0].facts()["lookahead_ms"]
+            only = "the winner needs whole windows; " if math.isinf(reach) else ""
+            return [
+                f"{only}{name}{cer} as it reads live:",
+                f"    {python} -m emgmodels.stream {played}",
+            ]
+    begin = f"import emgmodels; reader = emgmodels.load({str(folder.path)!r}); "
+    read = (
+        f"from emgmodels.sessions import read_session; "
+        f"print(reader(read_session({str(session)!r}).emg)[:70])"
+        if session and not is_uri(session)
+        else "print(reader.origin)"
+    )
+    return ["the winner, from Python:", f"    {python} -c {shlex.quote(begin + read)}"]
 
 
 def _front(folder: RunFolder, ranking: Sequence[TrialRecord]) -> list[TrialRow]:

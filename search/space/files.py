@@ -17,6 +17,15 @@ from search.space.merging import Merge
 from search.space.parsing import DISTRIBUTIONS, SpaceError
 from search.space.settings import SpaceFile
 
+OPTIONS = {
+    "search.trials": "--trials",
+    "search.time_budget": "--time-budget",
+    "search.seed": "--seed",
+    "search.repeats": "--repeats",
+    "training.epochs": "--epochs",
+}
+"""Options of the search for keys of a space: in messages a user finds what was typed."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -130,8 +139,9 @@ def _base(chain: list[Path], extends: Any) -> Path:
 
 
 def _override(text: str) -> Layer:
-    label = f"override '{text}'"
     path, equals, value = text.partition("=")
+    option = OPTIONS.get(path)
+    label = f"{option} {value}" if option and equals else f"override '{text}'"
     keys = path.strip().split(".")
     if not equals or not all(re.fullmatch(r"\w+", key) for key in keys):
         raise SpaceError([f"{label}: must be path.to.key=value, for example training.epochs=20"])

@@ -98,6 +98,7 @@ def load_space(
             own=own,
             together=model if together else None,
             start=checkpoint,
+            file=str(path),
         )
         space = _narrowed(space, layers)
         mistakes += _search_mistakes(space)

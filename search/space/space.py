@@ -71,6 +71,8 @@ class Space:
     ``training`` are then its parts."""
     start: SpaceStart | None = None
     """The checkpoint that all trainings start from, if any."""
+    file: str = field(default="space", compare=False)
+    """Where it was read from; messages begin with it."""
 
     @property
     def _root(self) -> tuple[Node, str]:
@@ -210,11 +212,11 @@ class Space:
         # A value that fails with everything is a slip of the user. One that fails with some is
         # what constraints are for.
         if mistakes := tried.impossible(1 if self._is_small(samples) else _OFTEN):
-            raise SpaceError(f"{self.name}: {mistake}" for mistake in mistakes)
+            raise SpaceError(f"{self.file}: {mistake}" for mistake in mistakes)
         if total == sum(reasons.values()):
             kind, count = reasons.most_common(1)[0]
             nothing = nothing_trained(total, count, examples[kind])
-            raise SpaceError([f"{self.name}: {nothing}"])
+            raise SpaceError([f"{self.file}: {nothing}"])
         named = {examples[kind]: count for kind, count in reasons.items()}
         return Feasibility(total, total - sum(reasons.values()), named)
 
@@ -249,7 +251,7 @@ class Space:
             return int(max(found))
         if len(found) > 1 or not isinstance(epochs := found.pop(), int):
             raise ValueError(
-                f"{self.name}: training.epochs varies: fix it, for example with --epochs 50, since "
+                f"{self.file}: training.epochs varies: fix it, for example with --epochs 50, since "
                 f"trials are stopped on the way to it"
             )
         return epochs
@@ -368,7 +370,7 @@ class Space:
         found = [self.start_mistake(known, seed) for known in self.search.start_with]
         if any(found):
             raise SpaceError(
-                f"{self.name}: search.start_with[{index}]: {mistake}"
+                f"{self.file}: search.start_with[{index}]: {mistake}"
                 for index, mistake in enumerate(found)
                 if mistake
             )

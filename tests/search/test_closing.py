@@ -118,6 +118,11 @@ def test_a_search_over_people_names_the_command_that_fine_tunes_to_those_with_se
     command = people_command(folder.path)
     if sessions < 3:
         assert command is None
+        (folder.path / "checkpoints").mkdir(exist_ok=True)
+        (folder.path / "checkpoints" / "a.pt").touch()
+        console = Console(file=io.StringIO(), width=140)
+        print_ranking(console, folder, synthetic=False)
+        assert "held out for testing with 3 sessions each" in console.file.getvalue()
     else:
         assert command is not None
         assert shlex.split(command)[2:] == [

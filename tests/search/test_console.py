@@ -65,6 +65,14 @@ def test_pipe_has_a_line_an_event_and_no_control_characters():
     ]
 
 
+def test_trainings_of_a_list_are_called_by_their_names_too():
+    console = Console(file=io.StringIO(), width=80)
+    with Progress(console, 2) as progress:
+        progress.called = {4: "anna-2-min-fine-tuned"}
+        progress.ended(RANKING[0])
+    assert "004 gru:4 conv:4 @16ch (anna-2-min-fine-tuned): best CER" in console.file.getvalue()
+
+
 def test_verbose_adds_a_line_an_epoch():
     shown = printed(verbose=True, force_terminal=False)
     assert (

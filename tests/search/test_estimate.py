@@ -126,14 +126,18 @@ def test_more_windows_take_longer(paths, space, monkeypatch):
     assert once.low == pytest.approx(0.5 * (41 / 4 + 13 / 4 / 3))
 
 
-def test_what_is_over_in_a_minute_or_printed_to_nobody_is_not_measured(paths, space, monkeypatch):
+def test_what_is_over_in_a_minute_or_printed_to_nobody_is_not_measured(
+    paths, space, monkeypatch, capsys
+):
     def refuse(works):
         raise AssertionError("measured")
 
     monkeypatch.setattr(module, "_measured", refuse)
     data = Opened(TrialData((), ()), prepare(paths[:1]), prepare(paths[1:]))
     scheduler = resolve("none", 9)
-    tell_time(Console(), space, data, scheduler, Resources(1, 0))
+    _, found = tell_time(Console(), space, data, scheduler, Resources(1, 0))
+    assert capsys.readouterr().out == "The search takes less than a minute, by a rough guess.\n"
+    assert 0 < found.search < 60
     monkeypatch.setattr(module, "_LEAST", 0.0)
     tell_time(Console(quiet=True), space, data, scheduler, Resources(1, 0))
     tell_time(Console(), space, data, scheduler, Resources(1, 0.5))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from typer.testing import CliRunner
 
 from search import run
 from search.halving.ending import Ending, Why
+from search.results.facts import training_command
 from search.results.folder import RunFolder
 from search.results.listing import list_runs
 from search.results.reading import read_curves, read_trials
@@ -62,6 +67,18 @@ def test_a_dry_run_of_a_resume_says_what_is_left_and_writes_nothing(whole_folder
     assert "5 have ended already" in printed
     assert "10 in all at most; expected 10" in printed
     assert {path: path.stat().st_mtime_ns for path in whole_folder.rglob("*")} == before
+
+
+def test_the_command_beside_the_winner_trains_it_to_the_same_figures(whole_folder, tmp_path):
+    """With the threads that a trial of the search had, on the sessions of the search."""
+    words = shlex.split(training_command(whole_folder))
+    assert words[-2:] == ["--threads", "1"]
+    command = [sys.executable, *words[1:], "--out", str(tmp_path / "model.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    best = read_trials(whole_folder)["trial"][0].as_py()
+    rows = read_curves(whole_folder).to_pylist()
+    curve = [f"{row['val_cer']:.2f}" for row in rows if row["trial"] == best]
+    assert re.findall(r"^epoch .* CER (\S+) %", done.stdout, re.M) == curve
 
 
 def test_trials_added_later_and_elsewhere_are_those_of_a_longer_search(

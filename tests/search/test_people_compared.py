@@ -53,7 +53,9 @@ def made(tmp_path_factory) -> Path:
     tested = [str(place / "data" / f"{user}-2.hdf5") for user in USERS[1:]]
     split = {"origin": "", "train": files[:2], "val": files[2:], "test": tested}
     resources = {"cpus": 1.0, "gpus": 0.0}
-    folder.write_environment({"seed": 3, "split": split, "resources_per_trial": resources})
+    emg = {"training": 16.0, "validation": 8.0}
+    facts = {"seed": 3, "split": split, "resources_per_trial": resources, "emg_seconds": emg}
+    folder.write_environment(facts)
     trial = TrialRecord(0, config, COMPLETE, Ending(Why.WHOLE, epoch=2), "here")
     recordings = prepare(map(Path, files))
     for result in fit(config, recordings[:2], recordings[2:]):
@@ -113,6 +115,7 @@ def test_a_dry_run_trains_and_writes_nothing(made, run):
     done = CliRunner().invoke(app, [str(run), "--data", str(made / "data"), "--dry-run"])
     assert done.exit_code == 0, done.output
     assert "4 trainings, 4 of them left" in done.output
+    assert "That takes about 0s" in done.output or "That takes about 1s" in done.output
     assert sorted(run.rglob("*")) == before
 
 

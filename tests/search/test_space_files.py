@@ -119,9 +119,9 @@ def test_overrides_come_last_and_may_be_distributions(space_of):
     ("override", "expected"),
     [
         ("training.epochs", "must be path.to.key=value"),
-        ("training.epochs=0", "training.epochs: 0 is not allowed"),
+        ("training.batch_size=0", "training.batch_size: 0 is not allowed"),
         ("training.epoch=1", "did you mean 'epochs'?"),
-        ("training.epochs=[", "line 1"),
+        ("training.batch_size=[", "line 1"),
         ("extends=x.yaml", "stands in files only"),
     ],
 )
@@ -129,3 +129,8 @@ def test_a_mistake_in_an_override_names_it(space_of, override, expected):
     [line] = mistakes(space_of, "{}", overrides=[override])
     assert line.startswith(f"override '{override}': ")
     assert expected in line
+
+
+def test_a_mistake_in_an_option_is_told_as_it_was_typed(space_of):
+    [line] = mistakes(space_of, "{}", overrides=["search.time_budget=60sec"])
+    assert line.startswith("--time-budget 60sec: search.time_budget: 60sec is not allowed")

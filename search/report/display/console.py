@@ -6,7 +6,7 @@ import io
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -48,6 +48,7 @@ class Progress:
         pulse: how far trials on this machine are within an epoch; kept as long as it is shown.
         time_left: says how many seconds the search still takes, from the trials that have begun
             and the seconds since it began; None: unknown.
+        called: what some trials are called beside number and architecture, by number.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Progress:
         self._is_ranking_shown = False
         self.pulse = Pulse(None)
         self.time_left: Callable[[Sequence[TrialRecord], float], float | None] = _unknown
+        self.called: Mapping[int, str] = {}
 
     def __enter__(self) -> Progress:
         self._begin = self._drawn = time.monotonic()
@@ -112,7 +114,7 @@ class Progress:
             row = trial.curve[-1]
             say(
                 self.console,
-                f"{trial.name}: epoch {trial.epoch}/{trial.config.training.epochs}, "
+                f"{self._name(trial)}: epoch {trial.epoch}/{trial.config.training.epochs}, "
                 f"CER {row['val_cer']:.2f} %, loss {row['train_loss']:.3f} in training and "
                 f"{row['val_loss']:.3f} in validation, {duration(row['seconds'])} on {trial.node}",
             )
@@ -121,7 +123,7 @@ class Progress:
         """Show that a trial ended, where there is no live table that does."""
         if self._live is None:
             best = "best " if trial.best else ""
-            say(self.console, f"{trial.name}: {best}{_score(trial)}; {trial.reason}")
+            say(self.console, f"{self._name(trial)}: {best}{_score(trial)}; {trial.reason}")
 
     def ending(self, why: str) -> None:
         """Say at once that the search ends before its time, and what is waited for."""
@@ -149,11 +151,16 @@ class Progress:
         for trial in sorted(trials, key=lambda trial: trial.number):
             beat = self.pulse.read(trial.number) if trial.state == RUNNING else None
             if beat is not None and beat.epoch > trial.epoch:
-                name = f"{trial.number:03d}" if brief else trial.name
+                name = f"{trial.number:03d}" if brief else self._name(trial)
                 whole = trial.config.training.epochs
                 said.append(f"{name}: epoch {beat.epoch}/{whole}, {beat.share:.0%} of it")
         more = len(said) - _AT_WORK
         return [*said[:_AT_WORK], *([f"and {more} more"] if more > 0 else [])]
+
+    def _name(self, trial: TrialRecord) -> str:
+        """Return a trial's name, with what it is called where architectures look alike."""
+        called = self.called.get(trial.number)
+        return f"{trial.name} ({called})" if called else trial.name
 
     def _clock(self, ranking: list[TrialRecord]) -> str:
         """Return how long the search has taken, and how long it still takes."""
