@@ -103,12 +103,14 @@ def people_command(run: Path) -> str | None:
 def fewest_held_out(run: Path) -> int:
     """Return the sessions of that user, of those held out for testing, who has the fewest.
 
-    0 where a split holds out nobody, and where it is of one user.
+    0 where a split holds out nobody.
     """
-    if "people" not in read_facts(run / "environment.json") or not (run / SPLIT).is_file():
+    if not (run / SPLIT).is_file():
         return 0
-    tested = read_split_file(run / SPLIT).dataset.test
-    return min(Counter(session.user for session in tested).values(), default=0)
+    sets = read_split_file(run / SPLIT).dataset
+    known = {session.user for session in (*sets.train, *sets.val)}
+    held_out = Counter(session.user for session in sets.test if session.user not in known)
+    return min(held_out.values(), default=0)
 
 
 def trials_left_out(facts: Mapping[str, Any]) -> str:
