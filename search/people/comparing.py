@@ -133,7 +133,8 @@ def _introduce(console: Console, compared: Comparison, left: int, seconds: float
         f"{compared.into.path}",
     ]
     if seconds is not None:
-        lines.append(f"Training takes about {duration(seconds)}, if epochs take what they took in the search.")
+        takes = f"Training takes about {duration(seconds)}"
+        lines.append(f"{takes}, if epochs take what they took in the search.")
     if left:
         lines.append("Ctrl-C ends it with what is complete; the same command goes on.")
     for line in lines:
