@@ -11,6 +11,7 @@ differ from the default. An encoder without any stage is ``none``.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, get_args
 
@@ -57,7 +58,7 @@ def notation(model: ModelConfig, *, brief: bool = False) -> str:
     encoder = model.encoder
     kinds = zip(encoder.kinds(), encoder.stages(), strict=True)
     parts = [_stage(kind, config, brief) for kind, (_, config) in kinds] or ["none"]
-    default = ModelConfig()
+    default = _default()
     if not brief:
         settings = [(short, getattr(model, n), getattr(default, n)) for short, n in FRONT.items()]
         settings += [
@@ -116,7 +117,20 @@ def _stages_of(kind: type[ModelConfig]) -> list[str]:
     return [name for name in encoder.model_fields if name != "order"]
 
 
+@functools.cache
+def _default() -> ModelConfig:
+    return ModelConfig()
+
+
 def _stage(name: str, config: StageConfig, brief: bool) -> str:
+    # What is usual for a stage of the user's own depends on whether its code is there.
+    write = _write_stage.__wrapped__ if isinstance(config, OwnStage) else _write_stage
+    return write(name, config, brief)
+
+
+# A search names each of its thousands of architectures a dozen times, of the same few stages.
+@functools.lru_cache(maxsize=4096)
+def _write_stage(name: str, config: StageConfig, brief: bool) -> str:
     values = config.model_dump()
     label = values.pop("cell", name) if isinstance(config, RecurrentConfig) else name
     layers = values.pop("layers")
@@ -136,6 +150,7 @@ def _usual(config: StageConfig) -> dict[str, Any]:
     return known | {name: field.default for name, field in fields.items()}
 
 
+@functools.lru_cache(maxsize=4096, typed=True)  # True equals 1, and is written otherwise
 def _scalar(value: Any) -> str:
     if isinstance(value, tuple):
         return "/".join(map(str, value))

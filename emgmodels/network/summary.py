@@ -97,7 +97,7 @@ def _stage_rows(
         shape, frames = out, stage.output_length(frames)
         out = (*shape[:-2], frames, stage.width)
         bridged = f" (bridge to {stage.width})" if stage.bridge is not None else ""
-        rows.append((name + bridged, shape, out, _parameters(stage)))
+        rows.append((name + bridged, shape, out, _known_parameters(stage)))
     out = _joined(out)
     rows.append(("head", out, (frames, NUM_CLASSES), _parameters(model.head)))
     return tuple(rows)
@@ -106,6 +106,12 @@ def _stage_rows(
 def _joined(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of frames of both hands side by side, (T, D) as it is."""
     return (shape[1], math.prod(shape) // shape[1]) if len(shape) == 3 else shape
+
+
+@functools.lru_cache(maxsize=1024)
+def _known_parameters(stage: Stage) -> int:
+    """Return the parameters of a stage; equal ones are one object, see ``_known_stage``."""
+    return _parameters(stage)
 
 
 def _parameters(module: nn.Module) -> int:

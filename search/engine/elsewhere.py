@@ -19,10 +19,9 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from emgmodels.config import Config
 from emgmodels.installing import how_to_install
 from search.report.display.tensorboard import SCALARS
-from search.results.record import TrialRecord, flatten
+from search.results.record import TrialRecord, by_path
 from search.space.settings import LogTo
 
 PROJECT = "emgsearch"
@@ -154,7 +153,7 @@ class _Shown:
 
     def __init__(self, trial: Trial, record: TrialRecord, run: str) -> None:
         self._trial, self._name = trial, record.name
-        self.config = settings_of(record.config)
+        self.config = {**by_path(record.config), "seed": record.config.seed}
         # Of one search that goes on, a trial is one record.
         self.trial_id = f"{run}-{record.number:04d}-{trial.trial_id}"
 
@@ -163,15 +162,6 @@ class _Shown:
 
     def __str__(self) -> str:
         return self._name
-
-
-def settings_of(config: Config) -> dict[str, Any]:
-    """Return the settings of a trial by dotted name, and its seed."""
-    return {
-        **flatten(config.model.model_dump(mode="json"), "model"),
-        **flatten(config.training.model_dump(mode="json"), "training"),
-        "seed": config.seed,
-    }
 
 
 def _has_wandb_user() -> bool:

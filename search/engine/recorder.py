@@ -43,7 +43,7 @@ from search.results.record import (
     WAITING,
     TrialRecord,
     Weights,
-    flatten,
+    by_path,
 )
 from search.space import SearchConfig
 from search.storage import APPENDED, StoredFile
@@ -353,11 +353,7 @@ class Recorder(tune.Callback):
         if number not in self.folder.trials:
             config = Config.model_validate_json(trial.config["config"])
             self.folder.trials[number] = record = TrialRecord(number, share_sections(config))
-            model, training = record.config.model, record.config.training
-            values = flatten(model.model_dump(mode="json"), "model")
-            self.boards.start(
-                record.slug, values | flatten(training.model_dump(mode="json"), "training")
-            )
+            self.boards.start(record.slug, by_path(record.config))
         return self.folder.trials[number]
 
     def _ranking(self, trials: list[Trial]) -> list[TrialRecord]:

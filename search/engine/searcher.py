@@ -150,8 +150,7 @@ class OptunaSampler(Searcher):
         elif max(values) < running.epochs:
             study.tell(trial, state=TrialState.PRUNED)
         else:
-            config = self._recorded(study.recorded()[trial.number])
-            study.tell(trial, objectives(self.space, running.best, config))
+            study.tell(trial, self._values(running))
 
     def save(self, checkpoint_path: str) -> None:
         """Write what the journal does not hold: the sampler's state, and which trials run."""
@@ -356,6 +355,13 @@ class OptunaSampler(Searcher):
                 f"{self.journal}: trial {frozen.number} is not of the space {self.space.name} "
                 f"({error}): start a new run"
             ) from None
+
+    def _values(self, running: _Running) -> list[float]:
+        """Return what a trial that was trained whole comes to in each objective."""
+        if self.settings.objectives == ("val_cer",):  # its configuration has no part in it
+            return [running.best]
+        config = self._recorded(self._study().recorded()[running.trial.number])
+        return objectives(self.space, running.best, config)
 
     def _record(self, running: _Running, result: dict[str, Any]) -> None:
         epoch, cer = result.get("epoch"), result.get("val_cer")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from emgmodels.config import Config
@@ -183,8 +185,7 @@ class TrialRecord:
             "node": self.node,
             "seed": self.config.seed,
             "config": self.config.model_dump_json(),
-            **flatten(self.config.model.model_dump(mode="json"), "model"),
-            **flatten(self.config.training.model_dump(mode="json"), "training"),
+            **by_path(self.config),
         }
 
     def facts(self) -> dict[str, Any]:
@@ -240,6 +241,16 @@ def ending_in(row: Mapping[str, Any]) -> Ending | None:
         with contextlib.suppress(TypeError, ValueError):  # of JSON too
             return ending_of({**json.loads(row.get("ending_facts") or "{}"), "why": row["ending"]})
     return ending_of(row.get("reason"))
+
+
+# A trial's row is written when it starts and when it ends, beside those that run with it.
+@functools.lru_cache(maxsize=64)
+def by_path(config: Config) -> Mapping[str, Any]:
+    """Return the settings of model and training under their paths, as tables have them."""
+    model, training = config.model, config.training
+    found = flatten(model.model_dump(mode="json"), "model")
+    found |= flatten(training.model_dump(mode="json"), "training")
+    return MappingProxyType(found)
 
 
 def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from search.run.cost import cost_of, emg_seconds
 from search.run.plan import decided
 from search.run.sessions import open_sessions
 from search.sampler.samplers import make_sampler
-from search.sampler.trial_views import shown_to
+from search.sampler.trial_views import AsPruned, shown_to
 from search.simulate.replay import Curve, Replay, ReplayTrial
 from search.space import load_space
 
@@ -166,7 +166,7 @@ def test_what_a_space_leaves_out_of_operations_is_decided_with_its_sessions(
 def test_samplers_see_trials_by_their_lowest_cer_where_epochs_cost_unequally(tiny_space):
     """By how many epochs they came a fast architecture would look better than it is."""
     space = load_space(tiny_space, overrides=["search.sampler=tpe", "search.scheduler=asha"])
-    assert shown_to(make_sampler(space.search), space).__name__ == "as_pruned"
+    assert isinstance(shown_to(make_sampler(space.search), space), AsPruned)
     space = load_space(
         tiny_space, overrides=["search.sampler=tpe", f"search.scheduler={yaml_of(SECONDS)}"]
     )
