@@ -74,3 +74,12 @@ def counted(count: float, one: str, several: str = "") -> str:
     """
     number = f"{count:,}" if float(count).is_integer() else f"{count:g}"
     return f"{number.removesuffix('.0')} {one if count == 1 else several or one + 's'}"
+
+
+def whose(subject: object) -> str:
+    """Return whose sessions they are, in words, of what ``environment.json`` says of the subject.
+
+    >>> whose("anna"), whose("12 people")
+    ('subject anna', '12 people')
+    """
+    return str(subject) if str(subject).endswith(" people") else f"subject {subject}"

@@ -24,8 +24,9 @@ _RESERVE = 0.05
 """Part of the time kept for the last weights, the tables, and an epoch that takes longer."""
 _SPARE = 1.3
 """What an epoch may take, of what the last ones took."""
-_UNKNOWN = 0.25
-"""Part of the time after which no trial begins where no epoch has ended yet."""
+_EARLY = 1 / 3
+"""Part of the time in which trials begin in any case. Other programs come and go: the first epochs
+say too little to leave trials out for good, and the best can still be trained whole."""
 _LOOK = 0.5
 """Seconds between two looks at what still fits."""
 _STATES = {Trial.RUNNING: RUNNING, Trial.PAUSED: PAUSED, Trial.PENDING: WAITING}
@@ -34,8 +35,8 @@ _STATES = {Trial.RUNNING: RUNNING, Trial.PAUSED: PAUSED, Trial.PENDING: WAITING}
 class InTime(TrialScheduler):
     """A scheduler that is held to a time.
 
-    A trial that would not end in time does not begin. A trial that has no time for another epoch
-    ends with the one it has, as if its training were that long.
+    After a third of the time a trial that would not end in it does not begin. A trial that has no
+    time for another epoch ends with the one it has, as if its training were that long.
 
     Args:
         scheduler: what decides otherwise.
@@ -97,7 +98,10 @@ class InTime(TrialScheduler):
             for trial in trials
             if trial.status == Trial.PENDING and trial.config["number"] not in self._records
         ]
-        if not fresh or begun < (self._slots or 1) or self._fit(trials, begun + len(fresh)):
+        is_early = self._clock() - self._begin <= _EARLY * self._seconds
+        if not fresh or is_early or begun < (self._slots or 1):
+            return
+        if self._fit(trials, begun + len(fresh)):
             return
         for trial in fresh:
             tune_controller.stop_trial(trial)
@@ -132,7 +136,7 @@ class InTime(TrialScheduler):
         paces = [trial.pace for trial in begun if trial.pace is not None]
         left = time_left(self._schedule, count, begun, self._slots)
         if left is None or not paces:
-            return self._clock() - self._begin <= _UNKNOWN * self._seconds
+            return False
         whole = self._schedule.epochs * sum(paces) / len(paces)
         return max(left, whole) <= self._left()
 

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from emgmodels.config import write_yaml_line
+from emgmodels.saying import whose
 from search.halving.rungs import Schedule, aligned_epochs, resolve
 from search.report.display.shared import shared_settings
 from search.report.tested import test_cer_of, tested_by_trial
 from search.results import seeds
-from search.results.facts import whose
 from search.results.folder import RunFolder
 from search.results.growing_tables import read_parquet, to_numbers
 from search.results.lock import is_running

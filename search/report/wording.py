@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from emgmodels.bootstrap import TOLD_APART
-from emgmodels.saying import counted
+from emgmodels.saying import counted, whose
 from search.halving.further import outlook
 from search.report.display.words import duration, interval, lookahead, number
 from search.report.run import Run, Trial
-from search.results.facts import trials_left_out, whose
+from search.results.facts import trials_left_out
 from search.results.record import COMPLETE, STOPPED
 
 SYNTHETIC = (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from emgmodels.saying import counted
+from emgmodels.saying import counted, whose
 from emgmodels.scoring import RANKINGS
 from emgmodels.sessions.split_file import read_split_file
 from search.storage.place import is_uri
@@ -48,19 +48,8 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def whose(subject: object) -> str:
-    """Return whose sessions they are, in words, of what ``environment.json`` says of the subject.
-
-    >>> whose("anna"), whose("12 people")
-    ('subject anna', '12 people')
-    """
-    return str(subject) if str(subject).endswith(" people") else f"subject {subject}"
-
-
 def training_command(run: Path, inside: bool = False) -> str:
     """Return the command that trains the best of a run again, on the sessions of its search.
-
-    On processors it takes as many threads as there, and so comes to the same CER at each epoch.
 
     Args:
         run: the run folder.
@@ -68,7 +57,6 @@ def training_command(run: Path, inside: bool = False) -> str:
     """
     data = "DIR"
     options: list[str] = []
-    threads: list[str] = []
     here = Path() if inside else run.absolute()
     with contextlib.suppress(ValueError):
         facts = read_facts(run / "environment.json")
@@ -79,14 +67,10 @@ def training_command(run: Path, inside: bool = False) -> str:
                 options = ["--subject", subject]
             if os.path.isfile(origin := str(split.get("origin", ""))):
                 options += ["--split", os.path.abspath(origin)]
-        given = facts.get("resources_per_trial", {"cpus": 0, "gpus": 1})
-        if not given["gpus"]:  # sums are rounded otherwise by another number of threads
-            threads = ["--threads", str(max(1, int(given["cpus"])))]
     if (run / SPLIT).is_file():  # drawn splits depend on the search's seed
         options = ["--split", str(here / SPLIT)]
     config = str(here / "best.yaml")
-    words = ["python", "-m", "emgmodels.training", config, "--data", data, *options, *threads]
-    return shlex.join(words)
+    return shlex.join(["python", "-m", "emgmodels.training", config, "--data", data, *options])
 
 
 def people_command(run: Path) -> str | None:
@@ -119,9 +103,9 @@ def trials_left_out(facts: Mapping[str, Any]) -> str:
     if not 0 < planned < asked:
         return ""
     return (
-        f"Of {counted(asked, 'trial')}, {counted(asked - planned, 'was', 'were')} left out, since "
-        f"no more fit into the time "
-        f"budget on this machine: a longer --time-budget trains more."
+        f"Of {counted(asked, 'trial')}, {counted(asked - planned, 'was', 'were')} left out: by "
+        f"what epochs took as they ran, no more fit into the time budget. A longer --time-budget "
+        f"trains more."
     )
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from emgmodels.checkpoints.start import START
 from emgmodels.config import Config
-from emgmodels.saying import counted
+from emgmodels.saying import counted, whose
 from search.engine.cluster_check import check_cluster
 from search.engine.failures import SearchFailedError
 from search.engine.fixed_list import ListedConfigs
@@ -34,7 +34,7 @@ from search.halving.rungs import Schedule
 from search.report.display.console import Progress
 from search.report.display.tensorboard import TrialBoards
 from search.report.display.words import duration, say
-from search.results.facts import ASKED, PLANNED, whose
+from search.results.facts import ASKED, PLANNED
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.own_files import unshare

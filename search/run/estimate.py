@@ -38,7 +38,7 @@ _USED = 0.6
 """Part of a demo's budget that its trials should take by the estimate."""
 _FEWEST = 4
 """Trials of a demo, however slow the machine is."""
-_LEAST = 60.0
+_LEAST = 30.0
 """Searches that take less, by a rough guess, are not measured (s)."""
 _ROUGH_MACS, _ROUGH_WINDOW = 10e9, 5e-3
 """That guess: multiply-accumulates a second, forward alone, and seconds a window beside them."""
@@ -98,7 +98,7 @@ def estimate(
         slots: trials that train at once.
 
     Returns:
-        A rough guess where the search takes less than a minute; None where nothing can be measured.
+        A rough guess where the search takes half a minute; None where nothing can be measured.
     """
     works = list(_drawn(space, train, val))
     if not works:
@@ -150,7 +150,7 @@ def in_words(found: Estimate, budget: float | None) -> list[str]:
         budget: seconds that the search may take; None: unlimited.
     """
     if not found.is_measured:
-        return ["The search takes less than a minute, by a rough guess."]
+        return ["By a rough guess the search takes less than a minute on an idle machine."]
     least, most = duration(found.low), duration(found.high)
     by = f" ({least} to {most} by architecture)" if least != most else ""
     over = budget is not None and found.search > budget

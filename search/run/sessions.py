@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 
 from emgmodels.config import SAMPLE_RATE
-from emgmodels.saying import counted
+from emgmodels.saying import counted, whose
 from emgmodels.sessions import SessionInfo, Split, apart, find_split, split_files
 from emgmodels.sessions.session import ON_KEYBOARD
 from emgmodels.windows.cache import Opener, open_split, prepare
@@ -25,7 +25,6 @@ from emgmodels.windows.users import users_of_windows
 from search.engine.trial import TrialData
 from search.report.display.words import say
 from search.results.demo_sessions import folder_of, is_typists, paths_of, typist_folder
-from search.results.facts import whose
 from search.results.session_files import SETS, check_recordings, session_files
 from search.space import Space, TypistConfig
 from search.storage import SessionStore, is_uri, local_file, local_path

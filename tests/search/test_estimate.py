@@ -136,7 +136,9 @@ def test_what_is_over_in_a_minute_or_printed_to_nobody_is_not_measured(
     data = Opened(TrialData((), ()), prepare(paths[:1]), prepare(paths[1:]))
     scheduler = resolve("none", 9)
     _, found = tell_time(Console(), space, data, scheduler, Resources(1, 0))
-    assert capsys.readouterr().out == "The search takes less than a minute, by a rough guess.\n"
+    assert capsys.readouterr().out.startswith(
+        "By a rough guess the search takes less than a minute"
+    )
     assert 0 < found.search < 60
     monkeypatch.setattr(module, "_LEAST", 0.0)
     tell_time(Console(quiet=True), space, data, scheduler, Resources(1, 0))

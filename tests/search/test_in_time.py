@@ -120,10 +120,16 @@ def statuses(controller: Controller) -> list[str]:
 
 @pytest.mark.parametrize(("seconds", "left_out"), [(2.0, False), (6.0, True)])
 def test_a_trial_begins_only_if_it_would_end_in_time(held, seconds, left_out):
-    """Two trials have trained three of 12 epochs, and a third one waits."""
+    """Two trials have trained three of 12 epochs when a third of the time is over; one waits."""
     running = [Trial.RUNNING, Trial.RUNNING, Trial.PENDING]
     controller = Controller(held.scheduler, dict(enumerate(running)))
     held.now[0] = 3 * seconds
+    assert held.now[0] < 34
+    for number in range(2):
+        held.records[number] = begun(number, 3, 9 * seconds)
+    held.scheduler.choose_trial_to_run(controller)
+    assert statuses(controller)[2] == Trial.PENDING, "it is too early to tell"
+    held.now[0] = 34
     for number in range(2):
         held.records[number] = begun(number, 3, seconds)
     held.scheduler.choose_trial_to_run(controller)
@@ -141,11 +147,11 @@ def test_as_many_as_run_at_once_begin_in_any_case(held):
     assert statuses(controller)[1] == Trial.PENDING
 
 
-def test_without_any_epoch_a_third_trial_waits_for_a_quarter_of_the_time(held):
+def test_without_any_epoch_a_third_trial_waits_for_a_third_of_the_time(held):
     known = {0: Trial.RUNNING, 1: Trial.RUNNING, 2: Trial.PENDING}
     controller = Controller(held.scheduler, known)
     held.records |= {number: begun(number, 0, 0.0) for number in range(2)}
-    for now, closed in ((20.0, []), (30.0, [2])):
+    for now, closed in ((30.0, []), (35.0, [2])):
         held.now[0] = now
         held.scheduler.choose_trial_to_run(controller)
         assert held.closed == closed

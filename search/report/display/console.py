@@ -95,7 +95,8 @@ class Progress:
         wait = _REFRESH if self._live is not None else _HEARTBEAT
         if self._is_first_due(now) and (known := ranking()) and known[0].best:
             self._is_ranking_shown = True
-            title = f"Ranking after {duration(now - self._begin)} of searching"
+            doing = "training" if self.called else "searching"
+            title = f"Ranking after {duration(now - self._begin)} of {doing}"
             table = trials_table(known[:_FIRST_SHOWN], self.console.width)
             self.console.print(table.rich(title))
         if now - self._drawn < wait:
