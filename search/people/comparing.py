@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,15 @@ from search.people.comparison import FOLDER, Comparison, winner_of
 from search.people.output import KINDS, STEM, check_files, over_people, title_of, write_files
 from search.people.persons import find_people
 from search.people.reading import read_people
-from search.people.results import read_found, write_found
-from search.people.trainings import fine_tuning, from_scratch, trainings
+from search.people.results import read_found, summaries, write_found
+from search.people.trainings import (
+    TUNED,
+    WAYS,
+    ZERO_SHOT,
+    fine_tuning,
+    from_scratch,
+    trainings,
+)
 from search.report.display.words import duration, say, with_room
 from search.results.folder import RunFolder
 from search.results.own_files import check_own
@@ -110,6 +118,12 @@ def compare_people(
     return pa.table({}) if dry_run or not found else write_found(into.path, found)
 
 
+_WORSE = (
+    "note: fine-tuned, the winner reads worse than as it is: these sessions are few, or alike. "
+    "docs/newcomers.md names what helps: more sessions, another training, the norm of each session"
+)
+
+
 def _data(data: str | Path | None, run: Path, into: RunFolder) -> Path:
     """Return the folder with the people's sessions."""
     if data is None:
@@ -173,6 +187,9 @@ def _close(compared: Comparison, console: Console, into: RunFolder) -> None:
     write_files(into.path, shown, title, data)
     console = with_room(console)
     console.print(over_people(shown).rich(f"{title}: {data}", console.width))
+    means = {each.way: each.mean for each in summaries(shown, WAYS)}  # of all data, which is last
+    if means.get(TUNED, 0.0) > means.get(ZERO_SHOT, math.inf):
+        say(console, _WORSE)
     files = ", ".join(f"{STEM}.{kind}" for kind in (*KINDS, "parquet"))
     say(console, f"In {into.path}: {files}")
     say(console, f"The test sessions have been looked at; {compared.run.path} has noted when.")

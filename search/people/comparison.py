@@ -153,8 +153,9 @@ class Comparison:
         """
         space = load_space(self.run.path / "space.yaml")
         settings: dict[str, Any] = {"sampler": "random", "scheduler": "none"}
-        # All checkpoints stay: each is read when all are trained.
-        settings |= {"checkpoints": len(self.trainings), "save_every": space.search.save_every}
+        # All checkpoints stay, of earlier calls too: each is read when all are trained.
+        kept = len(self.into.trials) + len(left)
+        settings |= {"checkpoints": kept, "save_every": space.search.save_every}
         cpus, gpus = asked
         sessions = TrialData(
             tuple(dict.fromkeys(file for _, each in left for file in each.data.train)),

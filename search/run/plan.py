@@ -103,7 +103,10 @@ class Plan:
     def schedule(self) -> Schedule:
         """Which of its trials end early: of a list none, but with what a trial may cost."""
         found = schedule_of(self.space)
-        return found if self.listed is None else replace(found, rungs=())
+        if self.listed is None:
+            return found
+        epochs = max((config.training.epochs for _, config in self.listed), default=found.epochs)
+        return replace(found, rungs=(), epochs=epochs)
 
     @property
     def trials(self) -> int:

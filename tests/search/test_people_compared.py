@@ -111,6 +111,20 @@ def test_people_of_the_splits_test_role_are_compared(compared):
     assert len(json.loads((run / "evaluation.json").read_text())) == 1
 
 
+def test_trainings_of_other_epochs_leave_those_before_their_models(made, compared, tmp_path):
+    """Each is read when all are trained, so none may be deleted for a better one."""
+    run = tmp_path / "run-001"
+    shutil.copytree(compared, run)
+    before = table_of(run)
+    compare_people(run, data=made / "data", users=("ben",), minutes=(), epochs=1, quiet=True)
+    ways = {"zero-shot", "own sessions", "fine-tuned"}
+    assert {(row["user"], row["way"]) for row in table_of(run)} == {("ben", way) for way in ways}
+    kept = {path.stem for path in (run / "people" / "checkpoints").glob("[0-9]*.pt")}
+    assert kept == {trial.slug for trial in RunFolder.open(run / "people").trials.values()}
+    compare_people(run, data=made / "data", minutes=(0.07,), quiet=True)
+    assert table_of(run) == before
+
+
 def test_a_dry_run_trains_and_writes_nothing(made, run):
     before = sorted(run.rglob("*"))
     done = CliRunner().invoke(app, [str(run), "--data", str(made / "data"), "--dry-run"])
