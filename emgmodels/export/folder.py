@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from emgmodels.checkpoints.loading import load
@@ -15,8 +18,18 @@ from emgmodels.checkpoints.shared import (
     write_folder,
 )
 from emgmodels.config import dump_config
+from emgmodels.config.own import code_of
 from emgmodels.export.model_card import model_card
 from emgmodels.outputs import check_output, write_text
+from emgmodels.own_code import (
+    FOLDER,
+    Code,
+    CodeError,
+    Reference,
+    codes_of,
+    find_code,
+    write_code,
+)
 from emgmodels.reading.reader import Reader
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
@@ -45,7 +58,27 @@ def export_folder(
     for name in (WEIGHTS, DESCRIPTION, CARD, CONFIG):
         check_output(folder / name, FOLDER_MARK, [checkpoint])
     reader = load(checkpoint, allow_code=allow_code)
+    codes = list(_codes(code_of(reader.config), checkpoint.absolute().parent.parent))
+    _check_code(codes, folder / FOLDER)
     write_folder(reader, folder)
+    write_code(codes, folder / FOLDER)  # where a training looks for what its file names
     write_text(folder / CONFIG, f"# {FOLDER_MARK}\n{dump_config(reader.config)}")
     write_text(folder / CARD, model_card(reader, checkpoint, folder.absolute().name, licence))
     return reader
+
+
+def _codes(references: Iterable[str], run: Path) -> Iterator[Code]:
+    """Yield the code that a training names: a checkpoint carries its model's, a run folder all."""
+    for text in references:
+        if found := codes_of([text]):
+            yield from found
+        else:
+            with contextlib.suppress(CodeError):  # what is read here is not imported
+                yield find_code(Reference.read(text), run / FOLDER)[0]
+
+
+def _check_code(codes: Iterable[Code], folder: Path) -> None:
+    """Refuse to replace a file of another text."""
+    for path, text in ((folder / path, text) for code in codes for path, text in code.files):
+        if os.path.lexists(path) and not (path.is_file() and path.read_bytes() == text.encode()):
+            raise ValueError(f"{path}: is there with another text: name another --out")

@@ -15,15 +15,16 @@ from emgmodels.checkpoints.shared import CONFIG, FOLDER_MARK
 from emgmodels.checkpoints.weights import read_state
 from emgmodels.config import write_yaml
 from emgmodels.config.own import code_of
-from emgmodels.network.summary import describe
+from emgmodels.network.summary import describe, stream_objection
 from emgmodels.notation import notation
 from emgmodels.reading.reader import Reader
-from emgmodels.saying import counted
+from emgmodels.saying import counted, whose
+from emgmodels.training.own_sessions import threads_given
 
 _SYNTHETIC = "The typist is synthetic: its error rates say nothing about people."
 _OWN_CODE = """
-The model needs code of its author's own, which `config.json` holds under `code`. Read it first:
-`allow_code=True` runs it.
+The model needs code of its author's own, which lies in `code/` and in `config.json`. Read it first:
+`allow_code=True` and `--allow-code` run it.
 """
 
 
@@ -72,14 +73,31 @@ text = reader(emg)  # (samples, 2, 16), left band first
 {_training(facts)}
 
 `{CONFIG}` has the architecture and all settings of the training. To train it again, from this
-folder, on session files in DIR:
+folder, on session files in DIR{_divided(facts)}:
 
 ```
-python -m emgmodels.training {CONFIG} --data DIR
+python -m emgmodels.training {CONFIG} --data DIR{_options(facts, bool(allowed))}
 ```
 
 <!-- {FOLDER_MARK} -->
 """
+
+
+def _options(facts: dict[str, Any], has_code: bool) -> str:
+    """Return what else the command that trains the model again needs, with a space before it."""
+    options = ["--split", "SPLIT"] if _is_of_people(facts) else []
+    if (threads := threads_given(facts)) is not None:  # as many as it was trained with
+        options += ["--threads", str(threads)]
+    options += ["--allow-code"] if has_code else []
+    return "".join(f" {option}" for option in options)
+
+
+def _divided(facts: dict[str, Any]) -> str:
+    return ", divided by a split file SPLIT" if _is_of_people(facts) else ""
+
+
+def _is_of_people(facts: dict[str, Any]) -> bool:
+    return str(facts.get("subject", "")).endswith(" people")
 
 
 def _front(reader: Reader, name: str, licence: str | None, facts: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +122,9 @@ def _values(reader: Reader, checkpoint: Path, facts: dict[str, Any]) -> list[tup
     """Return what the table says: a label and a value a row."""
     origin, summary = reader.origin, describe(reader.config.model)
     lookahead = summary.lookahead_ms
-    live = f"{lookahead:g} ms, so it reads live" if math.isfinite(lookahead) else "the whole window"
+    objection = stream_objection(reader.config.model)
+    live = f"{lookahead:g} ms" if math.isfinite(lookahead) else "the whole window"
+    live += f"; {objection}" if objection else ", so it reads live"
     return [
         ("architecture", f"`{notation(reader.config.model)}`"),
         ("parameters", f"{summary.parameters:,}"),
@@ -145,7 +165,7 @@ def _data_name(facts: dict[str, Any]) -> str:
     if facts.get("synthetic"):
         return "a synthetic typist of emgmodels.synthetic"
     subject = facts.get("subject")
-    return f"session files of subject {subject}" if subject else "session files"
+    return f"session files of {whose(subject)}" if subject else "session files"
 
 
 def _training(facts: dict[str, Any]) -> str:

@@ -65,6 +65,23 @@ def describe(config: ModelConfig) -> Summary:
 
 
 @functools.lru_cache(maxsize=1024)
+def stream_objection(config: ModelConfig) -> str | None:
+    """Return why an architecture cannot read while EMG arrives, or None where it can.
+
+    A look-ahead with an end is not enough: a stage may depend on a past without one, or one of the
+    user's own may not say how it takes frames as they come.
+    """
+    try:
+        with torch.device("meta"):
+            Network(config, _known_stage).eval().flow()
+    except ValueError as error:
+        return str(error)
+    except Exception as error:  # whatever a stage of the user's own raises
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
 def _known_stage(name: str, width: int, config: Frozen) -> Stage:
     """Make a stage without weights once.
 

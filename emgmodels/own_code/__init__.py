@@ -16,6 +16,7 @@ lies in the current folder's tree together with the file that names it, and was 
 
 from emgmodels.own_code.importing import (
     carried,
+    codes_of,
     explained,
     install,
     installed,
@@ -54,6 +55,7 @@ __all__ = [
     "carried",
     "check_allowed",
     "code_allowed",
+    "codes_of",
     "explained",
     "find_code",
     "install",

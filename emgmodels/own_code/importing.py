@@ -114,10 +114,15 @@ def installed() -> tuple[Code, ...]:
     return tuple(replace(code, place=FOLDER) for code in _INSTALLED.values())
 
 
+def codes_of(references: Iterable[str]) -> list[Code]:
+    """Return the sources that references with a hash name, of those installed in this process."""
+    hashes = {text.rpartition("@")[2] for text in references}
+    return [_INSTALLED[sha] for sha in sorted(hashes & _INSTALLED.keys())]
+
+
 def carried(references: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the sources of references as a checkpoint carries them: by hash, path and text."""
-    hashes = {text.rpartition("@")[2] for text in references}
-    return {sha: dict(_INSTALLED[sha].files) for sha in sorted(hashes & _INSTALLED.keys())}
+    return {code.sha256: dict(code.files) for code in codes_of(references)}
 
 
 def told(error: BaseException) -> str:

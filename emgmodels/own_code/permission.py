@@ -107,6 +107,8 @@ def _is_ours(path: Path) -> bool:
 
 def _is_kept_near(code: Code, path: Path) -> bool:
     """Return whether the run that a checkpoint lies in keeps the same source."""
+    if path.suffix == ".safetensors":
+        return False  # of a folder to share, which brings its code from wherever it comes
     for folder in path.resolve().parents:
         files = [(folder / FOLDER / name, text) for name, text in code.files]
         if all(each.is_file() and each.read_bytes() == text.encode() for each, text in files):

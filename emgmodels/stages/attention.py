@@ -113,11 +113,14 @@ def limited(left: int | None, right: int | None) -> tuple[int, int]:
     Raises:
         ValueError: there is no limit to them.
     """
-    if right is None:
-        raise ValueError("it attends to all that follows: train it with right_context: 0, or a few")
-    if left is None:
-        raise ValueError("it attends to all that came before: train it with left_context: 125")
-    return left, right
+    if left is not None and right is not None:
+        return left, right
+    without = {"came before": left, "follows": right}
+    ends = " and ".join(what for what, limit in without.items() if limit is None)
+    raise ValueError(
+        f"it attends to all that {ends}: train it with left_context: 125, and with right_context: "
+        f"0 or a few"
+    )
 
 
 class AttentionFlow(Flow):

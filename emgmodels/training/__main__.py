@@ -45,7 +45,8 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Threads on the CPU; default: one a core. On a busy machine fewer are faster.",
+            help="Threads on the CPU; default: of a run's best.yaml those of its trials, else one "
+            "a core. On a busy machine fewer are faster.",
             show_default=False,
         ),
     ] = None,

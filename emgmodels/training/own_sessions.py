@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -60,15 +62,37 @@ def choose_sessions(
     return find_split(data, subject, split)
 
 
-def ranked_by(config: Path) -> RankBy | None:
-    """Return the CER that a run ranks by, of whose folder a training's YAML is; None: none does."""
+def facts_beside(config: Path) -> dict[str, Any]:
+    """Return what is known of the search in whose folder a training's YAML lies; empty: of none."""
     path = config.absolute().parent / _FACTS
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        by = facts.get("people", {}).get("rank_by")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def ranked_by(facts: Mapping[str, Any]) -> RankBy | None:
+    """Return the CER that a search ranked by, of what is known of it; None: it is not known."""
+    people = facts.get("people")
+    by = people.get("rank_by") if isinstance(people, dict) else None
     return by if by in get_args(RankBy) else None
+
+
+def drawn_with(facts: Mapping[str, Any]) -> int | None:
+    """Return the seed by which a search drew who is held out; None: it is not known."""
+    seed = facts.get("seed")
+    return seed if type(seed) is int else None
+
+
+def threads_given(facts: Mapping[str, Any]) -> int | None:
+    """Return the threads of a trial of a search; None: it is not known, or trials had GPUs.
+
+    As many come to the same CER at each epoch, and are no slower where others use the machine.
+    """
+    given = facts.get("resources_per_trial")
+    cpus = given.get("cpus") if isinstance(given, dict) and not given.get("gpus") else None
+    return max(1, math.floor(cpus)) if isinstance(cpus, int | float) else None
 
 
 def _files_of(run: Path) -> dict[str, Any] | None:

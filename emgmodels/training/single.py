@@ -19,7 +19,13 @@ from emgmodels.outputs import check_output
 from emgmodels.saying import counted, say
 from emgmodels.scoring import RankBy
 from emgmodels.training.fit import fit
-from emgmodels.training.own_sessions import choose_sessions, ranked_by
+from emgmodels.training.own_sessions import (
+    choose_sessions,
+    drawn_with,
+    facts_beside,
+    ranked_by,
+    threads_given,
+)
 from emgmodels.training.result import EpochResult
 from emgmodels.training.starting import load_training
 from emgmodels.training.state import CHECKPOINT_MARK
@@ -53,16 +59,20 @@ def train_one(
     """
     console = Console()
     keep_freed_memory()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    facts = facts_beside(config)
     # Before hours of training, not after them.
     _check_out(out, [config, *([split] if split else [])])
     where = find_device(device)
+    if threads is None and where.type == "cpu":
+        threads = threads_given(facts)
+    if threads is not None:
+        torch.set_num_threads(threads)
     settings, start = load_training(config, start_from, epochs)
     if start is not None:
         check_output(out, CHECKPOINT_MARK, start.path)
     settings = settings if seed is None else settings.model_copy(update={"seed": seed})
-    chosen = choose_sessions(config, data, subject, split, people, settings.seed)
+    drawn = (each for each in (seed, drawn_with(facts), settings.seed) if each is not None)
+    chosen = choose_sessions(config, data, subject, split, people, next(drawn))
     recordings, validation, warnings = open_split(chosen)
     say(
         console,
@@ -71,6 +81,8 @@ def train_one(
         f"{counted(len(validation), 'validation session')} of "
         f"{chosen.subject} ({chosen.origin})",
     )
+    if out.exists() and out != resume:
+        say(console, f"note: {out} is of an earlier training, and the first epoch replaces it")
     if start is not None:
         say(console, start_in_words(settings, start))
     if any(not recording.has_key_times for recording in recordings):
@@ -81,7 +93,7 @@ def train_one(
     for warning in warnings:
         say(console, f"note: {warning}")
     last = _train(
-        console, settings, recordings, validation, out, (resume, start), where, ranked_by(config)
+        console, settings, recordings, validation, out, (resume, start), where, ranked_by(facts)
     )
     if last is not None and not last.best_epoch:
         raise ValueError(

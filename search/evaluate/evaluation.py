@@ -185,7 +185,8 @@ class Evaluation:
         if abs(stitched - one_pass) > PARTING:
             yield (
                 f"warning: CER is {stitched:.1f} % stitched and {one_pass:.1f} % in one pass: the "
-                f"model has learnt how long its windows were; use it on windows of that length"
+                f"model has learnt how long its windows were. Read with it in such windows, as "
+                f"emgmodels.load does by itself"
             )
         windows, ranked = self.cer(WINDOWS), self.trial.weights
         if self.weights and ranked and self.weights.are_others(ranked):

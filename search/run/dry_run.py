@@ -64,7 +64,7 @@ def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, st
     yield "epochs", _epochs(plan.trials - ended, schedule, plan.space)
     if schedule.resource != "epochs":
         yield "cost", _cost(plan.trials - ended, schedule)
-    yield "memory", _memory(plan, configs)
+    yield from _memory(plan, configs)
     yield "slots", _slots(plan)
     for name, recordings in (("training", plan.opened.train), ("validation", plan.opened.val)):
         yield name, _sessions(recordings)
@@ -160,17 +160,20 @@ def _epochs(trials: int, schedule: Schedule, space: Space) -> str:
     return f"{text}; expected fewer: {schedule.name} ends trials by what others reach"
 
 
-def _memory(plan: Plan, configs: Sequence[Config]) -> str:
+def _memory(plan: Plan, configs: Sequence[Config]) -> Iterator[tuple[str, str]]:
     needed = step_bytes(list(dict.fromkeys(configs)), [*plan.opened.train, *plan.opened.val])
     if not needed:
-        return "unknown: no configuration that was drawn can be trained"
+        yield "memory", "unknown: no configuration that was drawn can be trained"
+        return
     low, high = (round(bytes_ / 2**20) for bytes_ in (min(needed), max(needed)))
     span = f"{low:,} to {high:,}" if low < high else f"{high:,}"
-    return (
+    yield (
+        "memory",
         f"{span} MB a trial for a training step, by an estimate of "
-        f"{counted(len(needed), 'architecture')}; "
-        f"its process has a few hundred MB beside{_too_much(plan, max(needed))}"
+        f"{counted(len(needed), 'architecture')}; its process has a few hundred MB beside",
     )
+    if warning := _too_much(plan, max(needed)):
+        yield "warning", warning
 
 
 def _too_much(plan: Plan, largest: int) -> str:
@@ -183,8 +186,8 @@ def _too_much(plan: Plan, largest: int) -> str:
         return ""
     fewer = "" if slots == 1 else f"--cpus-per-trial {os.cpu_count()} for one at once, "
     return (
-        f". That is too much: {slots} at once on {there / 2**20:,.0f} MB. Give {fewer}a smaller "
-        f"training.batch_size or training.window_seconds, or constraints.max_parameters"
+        f"that is too much memory: {slots} at once on {there / 2**20:,.0f} MB. Give {fewer}a "
+        f"smaller training.batch_size or training.window_seconds, or constraints.max_parameters"
     )
 
 

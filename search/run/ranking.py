@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from emgmodels.installing import python_here
+from emgmodels.network.summary import stream_objection
 from emgmodels.notation import notation
 from emgmodels.saying import counted
 from search.halving.ending import Why
@@ -181,14 +182,15 @@ def _using(folder: RunFolder, python: str) -> list[str]:
     ranking = folder.ranking()
     for trial in ranking if session else ():
         path = folder.path / "checkpoints" / f"{trial.slug}.pt"
-        if path.is_file() and math.isfinite(trial.facts()["lookahead_ms"]):
+        cer = trial.best["val_cer"] if trial.best else math.inf
+        reads = cer < _LEARNT and path.is_file()
+        if reads and stream_objection(trial.config.model) is None:
             played = f"{shlex.quote(str(path))} {shlex.quote(session)} --seconds 20"
-            name = notation(trial.config.model, brief=True)
-            cer = f", {trial.best['val_cer']:.1f} % CER," if trial.best else ""
-            reach = ranking[0].facts()["lookahead_ms"]
-            only = "the winner needs whole windows; " if math.isinf(reach) else ""
+            name, whole = notation(trial.config.model, brief=True), trial.config.training.epochs
+            part = f" after epoch {trial.epoch} of {whole}" if trial.epoch < whole else ""
+            only = " (the winner cannot)" if stream_objection(ranking[0].config.model) else ""
             return [
-                f"{only}{name}{cer} as it reads live:",
+                f"{name}, {cer:.1f} % CER{part}, as it reads live{only}:",
                 f"    {python} -m emgmodels.stream {played}",
             ]
     begin = f"import emgmodels; reader = emgmodels.load({str(folder.path)!r}); "

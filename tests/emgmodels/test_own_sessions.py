@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import make_session
 from typer.testing import CliRunner
 
 from emgmodels.config import Config, dump_config
 from emgmodels.notation import parse_notation
-from emgmodels.sessions import find_split, split_text, write_session
+from emgmodels.sessions import find_split, read_people, split_text, write_session
+from emgmodels.training import single
 from emgmodels.training.__main__ import app
 from emgmodels.training.own_sessions import choose_sessions
 
@@ -73,6 +75,34 @@ def test_sessions_in_an_object_store_have_to_be_brought(run):
     (run / "environment.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError, match="object store"):
         sessions(run, None, None, None)
+
+
+def test_people_are_drawn_as_the_search_did_and_threads_are_those_of_its_trials(
+    run, tmp_path, monkeypatch
+):
+    """With a trial's own seed others would be drawn, and the test people of the search trained."""
+    data = tmp_path / "people"
+    data.mkdir()
+    for i in range(6):
+        session = make_session(8, seed=i, name=f"p{i}", user=f"user{i}")
+        write_session(data / f"p{i}.hdf5", session)
+    people = read_people("val=1,test=2")
+    chosen = find_split(data, seed=5, people=people)
+    seeds = (seed for seed in range(99) if find_split(data, seed=seed, people=people) != chosen)
+    config = Config(seed=next(seeds), model=parse_notation("conv:1(channels=4,kernel=4) mlp:8"))
+    (run / "best.yaml").write_text(dump_config(config))
+    facts = {"seed": 5, "resources_per_trial": {"cpus": 1.5, "gpus": 0}}
+    (run / "environment.json").write_text(json.dumps(facts))
+    asked = []
+    monkeypatch.setattr(single, "open_split", lambda split: asked.append(split) or [][0])
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    words = [str(run / "best.yaml"), "--data", str(data), "--people", "val=1,test=2"]
+    for more in ([], ["--seed", str(config.seed), "--threads", "2"]):
+        CliRunner().invoke(app, [*words, *more, "--out", str(tmp_path / "model.pt")])
+    mine, own, others, given = asked[1].test, asked[0], asked[3].test, asked[2]
+    assert (own, given) == (1, 2)
+    assert mine == chosen.test
+    assert others != mine
 
 
 def test_the_command_trains_without_data(run, tmp_path, monkeypatch):

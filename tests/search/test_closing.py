@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from emgmodels.config import Config
+from emgmodels.config import Config, TrainingConfig
+from emgmodels.notation import parse_notation
 from emgmodels.saying import counted
 from search.halving.ending import Ending, Why
 from search.results.facts import people_command
 from search.results.folder import RunFolder
 from search.results.record import COMPLETE, CUT_OFF, FAILED, STOPPED, TrialRecord
 from search.results.session_files import is_synthetic
-from search.run.ranking import print_ranking
+from search.run.ranking import _using, print_ranking
 
 TRIALS = {
     "done": [(COMPLETE, 12.5), (COMPLETE, 20.0)],
@@ -94,7 +95,7 @@ def test_the_command_that_trains_the_best_again_has_all_it_needs(tmp_path):
         (
             "done",
             {"trials": 2, "trials_asked": 16},
-            "Of 16 trials, 14 were left out, since no more",
+            "Of 16 trials, 14 were left out: by what epochs took",
         ),
     ],
 )
@@ -128,6 +129,27 @@ def test_a_search_over_people_names_the_command_that_fine_tunes_to_those_with_se
         assert shlex.split(command)[2:] == [
             *("search.people", str(folder.path), "--data", "/data of anna")
         ]
+
+
+def test_a_model_is_read_live_only_if_it_can_be_streamed(tmp_path):
+    """A look-ahead with an end is not enough: attention may go back without one."""
+    folder = RunFolder.create(tmp_path, "tiny")
+    session = tmp_path / "val.hdf5"
+    session.touch()
+    folder.write_environment({"split": {"val": [str(session)]}})
+    for number, text in enumerate(("conformer:1(right_context=0)", "conv:1", "gru:1")):
+        trial = TrialRecord(number, Config(model=parse_notation(text)), COMPLETE)
+        trial.add({"epoch": 1, "val_cer": 10.0 + number, "seconds": 1.0})
+        folder.trials[number] = trial
+        (folder.path / "checkpoints").mkdir(exist_ok=True)
+        (folder.path / "checkpoints" / f"{trial.slug}.pt").touch()
+    part = f"after epoch 1 of {TrainingConfig().epochs}"
+    said = f"conv:1 @16ch, 11.0 % CER {part}, as it reads live (the winner cannot):"
+    assert _using(folder, "python")[0] == said
+    del folder.trials[1]
+    words = _using(folder, "python")
+    assert words[0] == "the winner, from Python:"
+    assert str(session) in words[1]
 
 
 def test_a_winner_that_reads_nothing_or_was_ended_by_a_rung_is_told_so(tmp_path):

@@ -132,11 +132,13 @@ print("evaluated", table.num_rows > 0)
 reader = emgmodels.load(model, allow_code=True)
 from emgmodels.export.targets import TARGETS
 TARGETS["torch"][1](reader, Path("small.pt"))
-from emgmodels.checkpoints.shared import write_folder
-from emgmodels.export.model_card import model_card
-Path("shared").mkdir()
-write_folder(reader, Path("shared"))
-assert 'emgmodels.load("shared", allow_code=True)' in model_card(reader, model, "shared", None)
+from emgmodels.export.folder import export_folder
+export_folder(model, Path("shared"), allow_code=True)
+card = Path("shared/README.md").read_text()
+assert 'emgmodels.load("shared", allow_code=True)' in card
+assert " --allow-code" in card, "of the command that trains it again"
+with code_allowed(True):  # the code lies where the training looks for it
+    assert load_config(Path("shared/config.yaml")).model == reader.config.model
 print("stream", reader.stream() is not None)
 run.resume(folder, add_trials=1, allow_code=True, quiet=True)
 confirm_winners(folder, top=1, repeats=2, allow_code=True, quiet=True)

@@ -98,11 +98,11 @@ def test_a_single_configuration_is_one_training_that_nothing_ends_early(space, s
 
 def test_trials_that_do_not_fit_into_memory_together_are_said(space, session_paths, monkeypatch):
     data = ("--data", session_paths[0].parent)
-    assert "too much" not in plan_of(space, *data)["memory"]
+    assert "warning" not in plan_of(space, *data)
     there = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 1000}
     ask = os.sysconf
     monkeypatch.setattr(os, "sysconf", lambda name: there.get(name) or ask(name))
-    assert "too much: " in plan_of(space, *data)["memory"]
+    assert "too much memory: " in plan_of(space, *data)["warning"]
 
 
 def test_a_first_look_at_data_has_the_models_of_the_demo(space, session_paths):
