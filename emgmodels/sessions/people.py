@@ -151,11 +151,9 @@ def _roles(data: str, people: People, users: Sequence[str], seed: int) -> dict[s
     pairs = (("test", people.test), ("val", people.val))
     asked = {role: _named_in(who, users) for role, who in pairs}
     names = {role: who for role, who in asked.items() if isinstance(who, tuple)}
-    for role, who in names.items():
-        if unknown := [name for name in who if name not in users]:
-            raise ValueError(
-                f"{data}: --people {role}: {_named(unknown)} unknown: the users are {_named(users)}"
-            )
+    strangers = {role: [name for name in who if name not in users] for role, who in names.items()}
+    if said := [f"{role}: {_named(who)} unknown" for role, who in strangers.items() if who]:
+        raise ValueError(f"{data}: --people {', '.join(said)}: the users are {_named(users)}")
     if both := sorted(set(names.get("val", ())) & set(names.get("test", ()))):
         raise ValueError(
             f"{data}: --people: {_named(both)} in two roles, val and test: name each user once"

@@ -102,6 +102,7 @@ def test_what_is_asked_for_is_written_as_the_option_takes_it():
         ("val=0", "0 of 4 users are held out"),
         ("val=2,test=2", "4 of 4"),
         ("val=nobody", "val: nobody unknown: the users are anna, bob, carl, dora"),
+        ("val=eve,test=abe", "test: abe unknown, val: eve unknown: the users are anna, bob"),
         ("val=anna,bob,test=bob", "bob in two roles"),
     ],
 )
