@@ -166,10 +166,15 @@ def ordered(values: Iterable[Any]) -> list[Any]:
 
 
 def is_scale(values: Sequence[Any]) -> bool:
-    """Return whether values are numbers, and too many different ones to stand side by side."""
+    """Return whether values are numbers that cannot stand side by side.
+
+    They are too many, or of a range: nobody names 0.00117834 among a few.
+    """
     present = {value for value in values if value is not None}
-    numeric = all(isinstance(value, int | float) for value in present)
-    return numeric and len(present) > CATEGORIES
+    if not all(isinstance(value, int | float) for value in present):
+        return False
+    drawn = any(isinstance(value, float) and float(f"{value:.3g}") != value for value in present)
+    return len(present) > CATEGORIES or (drawn and len(present) > 1)
 
 
 def is_logarithmic(values: Sequence[float]) -> bool:

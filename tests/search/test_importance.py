@@ -10,6 +10,7 @@ from helpers.reports import SPACE, made_up_curve, make_run
 
 from emgmodels.config import Config
 from search.engine.searcher import OptunaSampler
+from search.report.drawing import is_scale
 from search.report.files import write_report
 from search.report.importance import LEAST_TRIALS, importances
 from search.report.run import read_run
@@ -82,3 +83,11 @@ def test_importance_says_that_trials_are_too_few(tmp_path):
     few = read_run(make_run(tmp_path, trials=LEAST_TRIALS - 1))
     with pytest.raises(ValueError, match=f"at least {LEAST_TRIALS} .* has {LEAST_TRIALS - 1}"):
         importances(few)
+
+
+def test_numbers_of_a_range_are_a_scale_and_a_few_that_were_named_are_not():
+    assert is_scale([0.00117834, None, 0.0021])
+    assert is_scale([16, 24, 32, 40, 48, 56, 64, 72, 80, 88])
+    assert not is_scale([0.001, 0.0005, None])
+    assert not is_scale([4, 8, 16])
+    assert not is_scale(["gru", 0.00117834])
