@@ -150,7 +150,6 @@ def _usual(config: StageConfig) -> dict[str, Any]:
     return known | {name: field.default for name, field in fields.items()}
 
 
-@functools.lru_cache(maxsize=4096, typed=True)  # True equals 1, and is written otherwise
 def _scalar(value: Any) -> str:
     if isinstance(value, tuple):
         return "/".join(map(str, value))

@@ -22,6 +22,7 @@ from emgmodels.config.own import code_of
 from emgmodels.export.model_card import model_card
 from emgmodels.outputs import check_output, write_text
 from emgmodels.own_code import (
+    FETCHED,
     FOLDER,
     Code,
     CodeError,
@@ -61,7 +62,9 @@ def export_folder(
     codes = list(_codes(code_of(reader.config), checkpoint.absolute().parent.parent))
     _check_code(codes, folder / FOLDER)
     write_folder(reader, folder)
-    write_code(codes, folder / FOLDER)  # where a training looks for what its file names
+    if codes:
+        write_code(codes, folder / FOLDER)  # where a training looks for what its file names
+        (folder / FETCHED).touch()  # whoever gets it is to be asked, wherever it lies
     write_text(folder / CONFIG, f"# {FOLDER_MARK}\n{dump_config(reader.config)}")
     write_text(folder / CARD, model_card(reader, checkpoint, folder.absolute().name, licence))
     return reader

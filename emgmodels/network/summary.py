@@ -64,7 +64,6 @@ def describe(config: ModelConfig) -> Summary:
     )
 
 
-@functools.lru_cache(maxsize=1024)
 def stream_objection(config: ModelConfig) -> str | None:
     """Return why an architecture cannot read while EMG arrives, or None where it can.
 

@@ -13,7 +13,7 @@ from emgmodels.own_code.importing import install, is_installed
 from emgmodels.own_code.source import FOLDER, Code, CodeError, NotAllowedError, Reference
 
 FETCHED = ".fetched"
-"""A file in a folder that was fetched from an object store, where others may have written."""
+"""A file in a folder that comes from elsewhere, or is made to be shared: it is nobody's own."""
 _ALLOWED: ContextVar[bool] = ContextVar("allow_code", default=False)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -92,7 +93,9 @@ def threads_given(facts: Mapping[str, Any]) -> int | None:
     """
     given = facts.get("resources_per_trial")
     cpus = given.get("cpus") if isinstance(given, dict) and not given.get("gpus") else None
-    return max(1, math.floor(cpus)) if isinstance(cpus, int | float) else None
+    if not isinstance(cpus, int | float):
+        return None
+    return max(1, min(math.floor(cpus), os.cpu_count() or 1))
 
 
 def _files_of(run: Path) -> dict[str, Any] | None:

@@ -71,8 +71,9 @@ def train_one(
     if start is not None:
         check_output(out, CHECKPOINT_MARK, start.path)
     settings = settings if seed is None else settings.model_copy(update={"seed": seed})
-    drawn = (each for each in (seed, drawn_with(facts), settings.seed) if each is not None)
-    chosen = choose_sessions(config, data, subject, split, people, next(drawn))
+    drawn = drawn_with(facts)  # whatever the training's own seed is
+    draw = settings.seed if drawn is None else drawn
+    chosen = choose_sessions(config, data, subject, split, people, draw)
     recordings, validation, warnings = open_split(chosen)
     say(
         console,
@@ -81,7 +82,7 @@ def train_one(
         f"{counted(len(validation), 'validation session')} of "
         f"{chosen.subject} ({chosen.origin})",
     )
-    if out.exists() and out != resume:
+    if out.exists() and not (resume and resume.exists() and out.samefile(resume)):
         say(console, f"note: {out} is of an earlier training, and the first epoch replaces it")
     if start is not None:
         say(console, start_in_words(settings, start))

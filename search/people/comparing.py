@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import shlex
@@ -105,7 +106,10 @@ def compare_people(
     compared.check_same()
     left = compared.missing()
     asked = resources_asked(facts, cpus_per_trial, gpus_per_trial)
-    given = resolve_resources(*asked, address)
+    given = None
+    if left:
+        with contextlib.suppress(ValueError) if dry_run else contextlib.nullcontext():
+            given = resolve_resources(*asked, address)
     _introduce(console, compared, len(left), compared.seconds(left, facts, given))
     close = functools.partial(_close, compared)
     if left and not dry_run:
@@ -188,7 +192,7 @@ def _close(compared: Comparison, console: Console, into: RunFolder) -> None:
     console = with_room(console)
     console.print(over_people(shown).rich(f"{title}: {data}", console.width))
     means = {each.way: each.mean for each in summaries(shown, WAYS)}  # of all data, which is last
-    if means.get(TUNED, 0.0) > means.get(ZERO_SHOT, math.inf):
+    if not lacking and means.get(TUNED, 0.0) > means.get(ZERO_SHOT, math.inf):
         say(console, _WORSE)
     files = ", ".join(f"{STEM}.{kind}" for kind in (*KINDS, "parquet"))
     say(console, f"In {into.path}: {files}")

@@ -104,9 +104,9 @@ def estimate(
     if not works:
         return None
     rough = sum(w.windows * (3 * w.macs / _ROUGH_MACS + _ROUGH_WINDOW) for w in works) / len(works)
-    if trials * epochs * rough < _LEAST * slots:
-        whole = trials * epochs * rough / min(slots, trials)
-        return Estimate(rough, rough, rough, whole, min(slots, trials), is_measured=False)
+    slots = min(slots, trials)
+    if (whole := trials * epochs * rough / slots) < _LEAST:
+        return Estimate(rough, rough, rough, whole, slots, is_measured=False)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -122,8 +122,8 @@ def estimate(
         epoch=float(middle),
         low=float(low),
         high=float(high),
-        search=trials * epochs * float(seconds.mean()) / min(slots, trials),
-        slots=min(slots, trials),
+        search=trials * epochs * float(seconds.mean()) / slots,
+        slots=slots,
     )
 
 

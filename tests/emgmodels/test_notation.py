@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emgmodels.config import STAGE_NAMES, ModelConfig
-from emgmodels.notation import notation, parse_notation
+from emgmodels.config import STAGE_NAMES, ModelConfig, OwnStage
+from emgmodels.notation import _stage, notation, parse_notation
 
 sizes = st.integers(1, 600)
 frames = st.none() | st.integers(0, 300)
@@ -225,3 +225,14 @@ def test_nothing_is_said_twice_or_dropped():
             parse_notation(text)
     with pytest.raises(ValueError, match="mlp has no settings in parentheses"):
         parse_notation("mlp:4(foo=3) conv:4")
+
+
+def test_settings_of_the_users_own_may_be_of_any_kind():
+    code = "blocks.py:Mine@" + "0" * 64  # which this process has not loaded
+    for pairs, said in (
+        ([[1, 2], [3, 4]], "[1, 2]/[3, 4]"),
+        ([1, 2], "1/2"),
+        ([1.0, 2.0], "1.0/2.0"),
+    ):
+        stage = OwnStage.model_validate({"code": code, "layers": 1, "pairs": pairs})
+        assert _stage("mine", stage, False) == f"mine:1(pairs={said})"

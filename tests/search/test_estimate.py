@@ -115,6 +115,16 @@ def test_what_a_step_always_takes_is_shared_by_its_windows(always, monkeypatch):
     assert max(measured) < 7, "only a few are trained"
 
 
+def test_slots_that_a_search_has_no_trials_for_make_it_no_shorter(paths, space, monkeypatch):
+    monkeypatch.setattr(module, "_ROUGH_WINDOW", 10.0)
+    monkeypatch.setattr(module, "_measured", lambda works: [(1e6, 0.5), (2e6, 0.5)])
+    train, val = prepare(paths[:1]), prepare(paths[1:])
+    few = estimate(space, train, val, trials=2, epochs=3.0, threads=1, slots=2)
+    many = estimate(space, train, val, trials=2, epochs=3.0, threads=1, slots=64)
+    assert few == many
+    assert few.is_measured
+
+
 def test_more_windows_take_longer(paths, space, monkeypatch):
     monkeypatch.setattr(module, "_LEAST", 0.0)
     monkeypatch.setattr(module, "_measured", lambda works: [(1e6, 0.5), (2e6, 0.5)])

@@ -137,6 +137,12 @@ export_folder(model, Path("shared"), allow_code=True)
 card = Path("shared/README.md").read_text()
 assert 'emgmodels.load("shared", allow_code=True)' in card
 assert " --allow-code" in card, "of the command that trains it again"
+try:
+    load_config(Path("shared/config.yaml"))
+except NotAllowedError:
+    pass
+else:
+    raise AssertionError("imported without being asked")
 with code_allowed(True):  # the code lies where the training looks for it
     assert load_config(Path("shared/config.yaml")).model == reader.config.model
 print("stream", reader.stream() is not None)
