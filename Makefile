@@ -1,4 +1,5 @@
 # make search   a first search on synthetic EMG, from nothing
+# make install  .venv alone, for searches
 # make test     every behaviour, in minutes; WORKERS=4 for more than two processes at once
 # make test-all       also kills at random, hundreds of trials, faults again and again
 # make test-cluster   machines on one machine, with faults: needs root, sshd, rsync, tmux
@@ -19,7 +20,7 @@ LINT_READY := $(VENV)/.lint-ready
 CLUSTER_READY := $(VENV)/.cluster-ready
 DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: search test test-all test-cluster check lint format docs pictures setup cluster-setup clean
+.PHONY: install search test test-all test-cluster check lint format docs pictures setup cluster-setup clean
 
 search: $(READY)
 	$(BIN)/python -m search.run spaces/deep.yaml
@@ -51,6 +52,8 @@ docs: $(DOCS_READY)
 
 pictures: $(READY)
 	$(BIN)/python -m benchmarks.pictures
+
+install: $(READY)
 
 setup: $(LINT_READY)
 

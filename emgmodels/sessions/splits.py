@@ -323,7 +323,8 @@ def _choose_subject(data: str, subject: str | None, files_of: dict[str, list[Pat
     counts = "\n".join(
         f"  {name}: {counted(len(paths), 'session')}" for name, paths in files_of.items()
     )
-    raise ValueError(f"{data}: {problem} choose with --subject one of\n{counts}")
+    choose = "choose with --subject one of these, or hold some out with --people"
+    raise ValueError(f"{data}: {problem} {choose}:\n{counts}")
 
 
 def _drawn(data: str, subject: str, files: dict[str, Path], seed: int) -> Split:

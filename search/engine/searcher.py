@@ -90,6 +90,11 @@ class OptunaSampler(Searcher):
         """Trials that the search is to train."""
         return self.space.search.trials * self.space.search.repeats
 
+    @property
+    def handed_out(self) -> int:
+        """Trials that Ray has of this search, without those that never began."""
+        return self._trainings.total() - len(self._lost)
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
         """Return the next configuration for Ray Tune.
 
@@ -155,9 +160,8 @@ class OptunaSampler(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """Write what the journal does not hold: the sampler's state, and which trials run."""
         study = self._study()
-        lost = {frozen.number for frozen in self._lost}
         state = {
-            "known": {frozen.number for frozen in study.recorded()} - lost,
+            "known": {x.number for x in study.recorded()} - {x.number for x in self._lost},
             # Samplers that learn have a random generator that has moved on. The journal does not
             # hold its state.
             "sampler": study.sampler,
@@ -241,8 +245,7 @@ class OptunaSampler(Searcher):
         self, study: SearchStudy, frozen: FrozenTrial, config: Config, trial_id: str
     ) -> None:
         """Go on with a trial that did not end."""
-        values = dict(frozen.intermediate_values)
-        trial = optuna.Trial(study, frozen._trial_id)
+        values, trial = dict(frozen.intermediate_values), optuna.Trial(study, frozen._trial_id)
         epochs, best = config.training.epochs, _lowest(*values.values())
         self._running[trial_id] = _Running(trial, epochs, values, best)
 

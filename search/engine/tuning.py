@@ -157,8 +157,8 @@ class Suggestions(SearchGenerator):
         # The snapshot says how many trials were asked for then, and that the search is over. Both
         # are wrong where trials were added.
         state |= {"total_samples": self.sampler.trials, "finished": False}
-        if isinstance(self.sampler, OptunaSampler) and self.sampler.known is not None:
-            state["counter"] = len(self.sampler.known)
+        if isinstance(self.sampler, OptunaSampler):  # which has been restored
+            state["counter"] = self.sampler.handed_out
         super().set_state(state)
 
 

@@ -186,7 +186,9 @@ def _close(compared: Comparison, console: Console, into: RunFolder) -> None:
     shown = [known[each.key] for each in candidates if each.key in known]
     synthetic = "synthetic " if is_synthetic(compared.run.read_environment()) else ""
     people = "person" if len(compared.people) == 1 else "people"
-    data = f"{len(compared.people)} {synthetic}{people}, each on own test sessions"
+    epochs = sorted({each.config.training.epochs for each in compared.trainings})
+    trained = f"trained for {' and '.join(counted(each, 'epoch') for each in epochs)}"
+    data = f"{len(compared.people)} {synthetic}{people}, each on own test sessions; {trained}"
     title = title_of(compared.winner.name)
     write_files(into.path, shown, title, data)
     console = with_room(console)

@@ -104,8 +104,8 @@ def trials_left_out(facts: Mapping[str, Any]) -> str:
         return ""
     return (
         f"Of {counted(asked, 'trial')}, {counted(asked - planned, 'was', 'were')} left out: by "
-        f"what epochs took as they ran, no more fit into the time budget. A longer --time-budget "
-        f"trains more."
+        f"what epochs took as they ran, no more fit into the time budget. --resume with "
+        f"--add-trials {asked - planned} trains as many more."
     )
 
 

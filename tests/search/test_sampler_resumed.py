@@ -5,6 +5,7 @@ import pickle
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -17,6 +18,7 @@ from ray.tune.search import Searcher
 from emgmodels.config import Config
 from emgmodels.sessions import Split
 from search.engine.searcher import OptunaSampler
+from search.engine.tuning import Suggestions
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
 from search.results.record import TrialRecord
@@ -106,6 +108,28 @@ def test_after_a_kill_trials_that_ray_has_forgotten_come_again(space_of, journal
     assert [trial.value for trial in (b, c, d)] == [40, 40, 35]
     uninterrupted = OptunaSampler(space)
     assert restored.suggest("e") == [uninterrupted.suggest(key) for key in "abcde"][4]
+
+
+def test_trials_that_are_added_come_beside_those_that_never_began(space_of, journal, tmp_path):
+    """A demo leaves out trials that Ray has already; more trials are more of those that began."""
+    sampler = OptunaSampler(space_of(SPACE, "search.trials=4"), journal)
+    for key in "abc":
+        sampler.suggest(key)
+    for key in "ab":
+        sampler.on_trial_complete(key, result(9, 40))
+    sampler.on_trial_complete("c")  # taken back before its first epoch
+    sampler.save(str(tmp_path / "state"))
+    longer = OptunaSampler(space_of(SPACE, "search.trials=5"), journal)
+    suggestions = Suggestions(longer)
+    suggestions.know([SimpleNamespace(config={"number": number}) for number in range(3)])
+    longer.restore(str(tmp_path / "state"))
+    suggestions.set_state({"counter": 3, "experiment": None})
+    begun = 2
+    while not suggestions.is_finished():
+        assert longer.suggest(f"more {begun}") != Searcher.FINISHED
+        suggestions._counter += 1
+        begun += 1
+    assert begun == 5
 
 
 def test_a_trial_of_several_objectives_goes_on_where_it_was(space_of, journal, tmp_path):
