@@ -80,10 +80,10 @@ def ranked_by(facts: Mapping[str, Any]) -> RankBy | None:
     return by if by in get_args(RankBy) else None
 
 
-def drawn_with(facts: Mapping[str, Any]) -> int | None:
-    """Return the seed by which a search drew who is held out; None: it is not known."""
+def drawn_with(facts: Mapping[str, Any], otherwise: int) -> int:
+    """Return the seed by which a search drew who is held out, or another where it is not known."""
     seed = facts.get("seed")
-    return seed if type(seed) is int else None
+    return seed if type(seed) is int else otherwise
 
 
 def threads_given(facts: Mapping[str, Any]) -> int | None:

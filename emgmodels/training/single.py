@@ -71,8 +71,7 @@ def train_one(
     if start is not None:
         check_output(out, CHECKPOINT_MARK, start.path)
     settings = settings if seed is None else settings.model_copy(update={"seed": seed})
-    drawn = drawn_with(facts)  # whatever the training's own seed is
-    draw = settings.seed if drawn is None else drawn
+    draw = drawn_with(facts, settings.seed)  # whatever the training's own seed is
     chosen = choose_sessions(config, data, subject, split, people, draw)
     recordings, validation, warnings = open_split(chosen)
     say(

@@ -34,6 +34,14 @@ from search.space.ranges import shown
 from search.space.sections import default_node, join, stages_of
 from search.space.settings import SamplerConfig, SchedulerConfig, SpaceFile
 
+_FORMS = {
+    "{int: [LOW, HIGH]}": ("range", "randint", "quniform"),
+    "{float: [LOW, HIGH]}": ("uniform", "normal"),
+    "{float: [LOW, HIGH], log: true}": ("loguniform", "log_uniform"),
+    "{choice: [VALUE, VALUE]}": ("categorical", "values", "options", "grid", "grid_search"),
+}
+"""Distributions, and what other programs call them."""
+
 
 @dataclass
 class Merge:
@@ -122,10 +130,16 @@ class _Merging:
         inner = section_kind(kind, name)
         if inner is None:
             if near := _nearly_distribution(later):
-                self.mistakes[path] = f"{shown(later)}: did you mean '{near}'?"
-                return base
-            there = default_node(kind, name).plain() if base is None else base
-            self.mistakes[path] = _refusal(there, path)
+                self.mistakes[path] = f"{shown(later)}: did you mean {near}?"
+            elif is_distribution(base) or path.partition(".")[0] not in ("model", "training"):
+                there = default_node(kind, name).plain() if base is None else base
+                self.mistakes[path] = _refusal(there, path)
+            else:
+                named = ", ".join(DISTRIBUTIONS)
+                self.mistakes[path] = (
+                    f"{shown(later)} is no distribution: write a value, or one of {named}, such as "
+                    f"{{choice: [VALUE, VALUE]}}"
+                )
             return base
         # A key below "gru:4 conv:4" or below a scheduler's name is meant for what these stand
         # for.
@@ -266,7 +280,8 @@ def _frozen(value: Any) -> Hashable:
 def _nearly_distribution(value: dict[str, Any]) -> str:
     """Return the distribution that a mapping's keys may have been meant for; empty for none."""
     near = (difflib.get_close_matches(str(key), DISTRIBUTIONS, n=1) for key in value)
-    return next((found[0] for found in near if found), "")
+    forms = (form for form, names in _FORMS.items() if not value.keys().isdisjoint(names))
+    return next(forms, "") or next((repr(found[0]) for found in near if found), "")
 
 
 def _refusal(there: Any, path: str) -> str:
