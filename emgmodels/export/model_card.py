@@ -19,9 +19,15 @@ from emgmodels.network.summary import describe, stream_objection
 from emgmodels.notation import notation
 from emgmodels.reading.reader import Reader
 from emgmodels.saying import counted, whose
+from emgmodels.scoring import Scoring
 from emgmodels.training.own_sessions import threads_given
 
 _SYNTHETIC = "The typist is synthetic: its error rates say nothing about people."
+_OF_USERS = {
+    "mean_user": "Validation has several users, and the figure is the mean of their CERs.\n",
+    "worst_user": "Validation has several users, and the figure is of the one read worst.\n",
+}
+"""What a search over people ranks by."""
 _OWN_CODE = """
 The model needs code of its author's own, which lies in `code/` and in `config.json`. Read it first:
 `allow_code=True` and `--allow-code` run it.
@@ -41,6 +47,7 @@ def model_card(reader: Reader, checkpoint: Path, name: str, licence: str | None)
     facts = _facts_of(checkpoint)
     values = _values(reader, checkpoint, facts)
     front = write_yaml(_front(reader, name, licence, facts))
+    by = scoring.by if (scoring := _scoring(facts)) else ""
     # Whoever loads it has not seen the code yet, and is to decide.
     allowed = ", allow_code=True" if code_of(reader.config) else ""
     table = "\n".join(f"| {label} | {value} |" for label, value in values)
@@ -57,8 +64,8 @@ Reads typed keys from electromyography (EMG) of both wrists: 2 bands of 16 elect
 {table}
 
 CER is 100 x (insertions + deletions + substitutions) / characters typed, summed before dividing.
-It was measured on the validation sessions, which also chose the epoch and the model. So it
-flatters the model.
+{_OF_USERS.get(by, "")}It was measured on the validation sessions, which also chose the epoch and
+the model. So it flatters the model.
 
 ```python
 import emgmodels
@@ -131,13 +138,21 @@ def _values(reader: Reader, checkpoint: Path, facts: dict[str, Any]) -> list[tup
         ("data", _data_name(facts)),
         ("trained on", f"{counted(len(origin.train), 'session')}: {_listed(origin.train)}"),
         ("validated on", f"{counted(len(origin.val), 'session')}: {_listed(origin.val)}"),
-        ("validation CER", _cer(reader, checkpoint)),
+        ("validation CER", _cer(reader, checkpoint, _scoring(facts))),
         ("decoding", "greedy, in windows of 4 s; whole prompts where keys have no times"),
         ("look-ahead", live),
     ]
 
 
-def _cer(reader: Reader, checkpoint: Path) -> str:
+def _scoring(facts: dict[str, Any]) -> Scoring | None:
+    """Return whose each validation window is, of what is known of a search over people."""
+    try:
+        return Scoring.of_runs(facts["people"]["windows"], facts["people"]["rank_by"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _cer(reader: Reader, checkpoint: Path, scoring: Scoring | None) -> str:
     """Return the CER with its interval over validation windows, as far as they are known."""
     origin = reader.origin
     if origin.val_cer is None:
@@ -146,8 +161,11 @@ def _cer(reader: Reader, checkpoint: Path) -> str:
     windows = read_state(checkpoint).get("best_windows") if checkpoint.suffix == ".pt" else None
     if windows is not None and len(windows):
         edits, characters = np.asarray(windows, dtype=np.int64).T
-        low, high = cer_intervals(edits[None], characters, np.random.default_rng(0))[0].tolist()
-        text += f", 95 % bootstrap interval over {counted(len(edits), 'window')} "
+        known = scoring if scoring and len(scoring.of_window) == len(edits) else None
+        rng = np.random.default_rng(0)
+        low, high = cer_intervals(edits[None], characters, rng, scoring=known)[0].tolist()
+        users = f"{counted(len(known.names), 'user')} and their " if known else ""
+        text += f", 95 % bootstrap interval over {users}{counted(len(edits), 'window')} "
         text += f"{low:.1f} to {high:.1f} %"
     return f"{text}, after epoch {origin.epoch}"
 

@@ -13,7 +13,7 @@ from emgmodels.saying import counted, whose
 from search.halving.further import outlook
 from search.report.display.words import duration, interval, lookahead, number
 from search.report.run import Run, Trial
-from search.results.facts import trials_left_out
+from search.results.facts import left_out_command, trials_left_out
 from search.results.record import COMPLETE, STOPPED
 
 SYNTHETIC = (
@@ -66,7 +66,7 @@ def cautions(run: Run) -> Iterator[tuple[str, str]]:
             f"--watch keeps it fresh.",
         )
     if said := trials_left_out(run.environment):
-        yield "Trials left out.", said
+        yield "Trials left out.", f"{said} {left_out_command(run.path)} trains them too."
     if run.cut_off:
         count = len(run.cut_off)
         which = counted(count, "trial was", "trials were")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from emgmodels.config.yaml_text import read_yaml
 from emgmodels.saying import counted, whose
 from emgmodels.scoring import RANKINGS
 from emgmodels.sessions.split_file import read_split_file
@@ -104,9 +105,24 @@ def trials_left_out(facts: Mapping[str, Any]) -> str:
         return ""
     return (
         f"Of {counted(asked, 'trial')}, {counted(asked - planned, 'was', 'were')} left out: by "
-        f"what epochs took as they ran, no more fit into the time budget. --resume with "
-        f"--add-trials {asked - planned} trains as many more."
+        f"what epochs took as they ran, no more might fit into the time budget."
     )
+
+
+def left_out_command(run: Path) -> str | None:
+    """Return the command that trains the trials that a search left out; None where it has all.
+
+    It gives them as much time again: of the search's own there may be none left.
+    """
+    facts = read_facts(run / "environment.json")
+    if not trials_left_out(facts):
+        return None
+    words = ["--resume", str(run), "--add-trials", str(facts[ASKED] - facts[PLANNED])]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        text = (run / "space.yaml").read_text(encoding="utf-8")
+        budget = read_yaml(text, "space.yaml")["search"]["time_budget"]
+        words += ["--time-budget", f"{float(budget):g}s"]
+    return shlex.join(["python", "-m", "search.run", *words])
 
 
 def _folder_of(split: Mapping[str, Any]) -> str | None:

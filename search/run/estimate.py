@@ -157,7 +157,7 @@ def in_words(found: Estimate, budget: float | None) -> list[str]:
     cut = f", more than its budget of {duration(budget or 0)}" if over else ""
     at_once = f"{found.slots} at once" if found.slots > 1 else "one after the other"
     lines = [
-        f"By an estimate: {duration(found.epoch)} an epoch{by}, "
+        f"By an estimate for an idle machine: {duration(found.epoch)} an epoch{by}, "
         f"trials {at_once}; the search takes about {duration(found.search)}{cut}."
     ]
     if budget is not None and found.epoch > budget:

@@ -25,6 +25,7 @@ from search.results.facts import (
     PERSON_SESSIONS,
     PLANNED,
     fewest_held_out,
+    left_out_command,
     people_command,
     training_command,
     trials_left_out,
@@ -87,7 +88,8 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     elif never:
         say(console, f"{never}.")
     if left := trials_left_out(facts):
-        say(console, left)
+        more = left_out_command(folder.path) or ""
+        say(console, f"{left} To train them too\n    {more.replace('python', python, 1)}")
     if not any(trial.best for trial in ranking):
         say(console, "No trial has a CER, so there is neither a best.yaml nor a checkpoint.")
     _say_where(console, folder)
