@@ -132,9 +132,10 @@ class WorseAndWorse(IdleTrial):
 
 
 def test_a_search_that_no_trial_betters_ends_and_says_so(all_cores, tmp_path):
-    rules = ["search.stop={patience: 3}", "search.trials=40", "training.epochs=1"]
+    # The rule is looked at once a second, in which a hundred of these trials end.
+    rules = ["search.stop={patience: 3}", "search.trials=1000", "training.epochs=1"]
     folder = search_idly(tmp_path, [*rules, "search.scheduler=none"], trial=WorseAndWorse, slots=2)
-    assert 4 <= len(folder.trials) < 40
+    assert 4 <= len(folder.trials) < 1000
     cut_off = [trial for trial in folder.trials.values() if trial.state == CUT_OFF]
     for trial in cut_off:
         assert trial.ending.why is Why.PATIENCE
