@@ -28,9 +28,10 @@ from emgmodels.atomic import whole
 from emgmodels.checkpoints.loading import BEST, CHECKPOINTS
 from emgmodels.outputs import is_own
 from emgmodels.training.state import CHECKPOINT_MARK
+from search.engine.snapshots import TRIALS
 from search.results.record import TrialRecord
 
-_SNAPSHOTS = "experiment_state-*.json"
+_SNAPSHOTS = f"{TRIALS}*.json"
 _SAVING_SHARE = 0.05
 """Part of a trial's time that saving its best weights, epoch by epoch, may take."""
 _CHECKPOINTS = "checkpoint_"
