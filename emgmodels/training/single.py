@@ -26,7 +26,7 @@ from emgmodels.training.own_sessions import (
     ranked_by,
     threads_given,
 )
-from emgmodels.training.result import EpochResult
+from emgmodels.training.result import LEARNT, UNLEARNT, EpochResult
 from emgmodels.training.starting import load_training
 from emgmodels.training.state import CHECKPOINT_MARK
 from emgmodels.windows.cache import open_split
@@ -88,8 +88,14 @@ def train_one(
     if any(not recording.has_key_times for recording in recordings):
         warnings += _prompt_notes(settings, recordings)
     aligned = settings.training.aligned_start
-    if aligned is not None and aligned.key_lag_ms == "auto":
-        warnings += lag_notes(recordings)
+    if aligned is not None:
+        say(
+            console,
+            f"In the first {counted(aligned.epochs, 'epoch')}, an aligned start, the train loss "
+            f"holds that of each frame too, {aligned.weight:g} times; then it falls.",
+        )
+        if aligned.key_lag_ms == "auto":
+            warnings += lag_notes(recordings)
     for warning in warnings:
         say(console, f"note: {warning}")
     last = _train(
@@ -116,10 +122,11 @@ def _outcome(last: EpochResult, out: Path) -> str:
             f"no epoch had a validation CER; checkpoint with the weights of epoch {last.epoch}: "
             f"{out}"
         )
-    return (
+    said = (
         f"best validation CER {last.best_val_cer:.2f} % at epoch {last.best_epoch}; checkpoint "
         f"with its weights: {out}"
     )
+    return said if last.best_val_cer < LEARNT else f"{said}\nnote: this model {UNLEARNT}"
 
 
 def _check_out(out: Path, inputs: list[Path]) -> None:

@@ -307,7 +307,7 @@ def _touched(folder: RunFolder) -> list[str]:
 
 def _introduction(paths: dict[str, list[Path]], device: torch.device, synthetic: bool) -> str:
     counts = " and ".join(f"{len(files)} {SETS[subset]}" for subset, files in paths.items())
-    threads = f" with {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    threads = f" with {counted(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else ""
     note = "\nSynthetic data: its error rates say nothing about people." if synthetic else ""
     return (
         f"Sessions: {counts}. Decoding on {device}{threads}; 95 % intervals by bootstrap "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emgmodels.config.yaml_text import read_yaml
+from emgmodels.own_code import FOLDER
 from emgmodels.saying import counted, whose
 from emgmodels.scoring import RANKINGS
 from emgmodels.sessions.split_file import read_split_file
@@ -70,6 +71,9 @@ def training_command(run: Path, inside: bool = False) -> str:
                 options += ["--split", os.path.abspath(origin)]
     if (run / SPLIT).is_file():  # drawn splits depend on the search's seed
         options = ["--split", str(here / SPLIT)]
+    # From another folder, code of one's own runs only where that is asked for.
+    if (run / FOLDER).is_dir() and not inside:
+        options += ["--allow-code"]
     config = str(here / "best.yaml")
     return shlex.join(["python", "-m", "emgmodels.training", config, "--data", data, *options])
 

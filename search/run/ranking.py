@@ -14,6 +14,7 @@ from emgmodels.installing import python_here
 from emgmodels.network.summary import stream_objection
 from emgmodels.notation import notation
 from emgmodels.saying import counted
+from emgmodels.training.result import LEARNT, UNLEARNT
 from search.halving.ending import Why
 from search.report.display import seed_table
 from search.report.display.console import trials_table
@@ -41,8 +42,6 @@ from search.space.objectives import COLUMNS
 from search.storage import is_uri
 
 _SHOWN = 15
-_LEARNT = 60.0
-"""A CER (%) from which text can hardly be recognised."""
 _COMPARED = 3
 """Trials of which a terminal has room for each user's CER."""
 _FORMATS = {"val_cer": ".2f"}
@@ -169,11 +168,8 @@ def _beware(best: TrialRecord) -> Iterator[str]:
             f"rungs compare {best.ending.metric or 'the CER'} up to their epoch. best.yaml trains "
             f"it to its end"
         )
-    if best.best and best.best["val_cer"] >= _LEARNT:
-        yield (
-            "the best hardly reads anything yet: give more epochs, or more typing; half an hour "
-            "is a beginning"
-        )
+    if best.best and best.best["val_cer"] >= LEARNT:
+        yield f"the best {UNLEARNT}"
 
 
 def _using(folder: RunFolder, python: str) -> list[str]:
@@ -185,7 +181,7 @@ def _using(folder: RunFolder, python: str) -> list[str]:
     for trial in ranking if session else ():
         path = folder.path / "checkpoints" / f"{trial.slug}.pt"
         cer = trial.best["val_cer"] if trial.best else math.inf
-        reads = cer < _LEARNT and path.is_file()
+        reads = cer < LEARNT and path.is_file()
         if reads and stream_objection(trial.config.model) is None:
             played = f"{shlex.quote(str(path))} {shlex.quote(session)} --seconds 20"
             name, whole = notation(trial.config.model, brief=True), trial.config.training.epochs

@@ -16,6 +16,7 @@ from emgmodels.factory import build
 from emgmodels.notation import parse_notation
 from emgmodels.training.__main__ import app
 from emgmodels.training.fit import fit
+from emgmodels.training.result import UNLEARNT
 from emgmodels.windows.cache import prepare
 
 SMALL = {
@@ -295,7 +296,8 @@ def test_the_commands_last_words_are_true(session_paths, tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     cers = [float(cer) for cer in re.findall(r"^epoch \d+: .* CER ([\d.]+) %", done.output, re.M)]
     assert len(cers) == 3
-    last = done.output.splitlines()[-1]
+    last, note = done.output.splitlines()[-2:]
+    assert note == f"note: this model {UNLEARNT}"  # of half a minute of typing
     best = cers.index(min(cers)) + 1
     assert last == (
         f"best validation CER {min(cers):.2f} % at epoch {best}; checkpoint with its weights: "

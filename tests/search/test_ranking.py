@@ -82,6 +82,15 @@ def test_a_row_is_the_same_in_memory_and_on_disk(folder, view):
     assert tables[0].csv() == tables[1].csv()
 
 
+def test_an_interval_that_is_not_computed_yet_is_told(folder):
+    """Tables are written less often than epochs end."""
+    row = dict.fromkeys(CURVE_METRICS, 1.5) | {"epoch": 3, "val_cer": 17.0}
+    folder.trials[0].add(row | {"best_epoch": 3, "best_windows": [[1, 5], [2, 5]]})
+    table = ranking(About(View.LIVE, rows_of(folder.ranking()), width=96))
+    shown = [cells[table.headers.index("95 %")] for cells in table.rows]
+    assert shown == ["not yet", "20.0 to 40.0", ""]
+
+
 def test_every_way_of_writing_has_the_same_cells(folder):
     rows = rows_of(folder.ranking())
     page = ranking(About(View.PAGE, rows))

@@ -45,6 +45,9 @@ def test_the_best_names_the_command_that_trains_it_again(tmp_path):
         *(str(folder.path / "best.yaml"), "--data", str(data)),
         *("--split", str(folder.path / "split.yaml")),
     ]
+    (folder.path / "code").mkdir()  # of its own: runs elsewhere only where that is asked for
+    assert training_command(folder.path) == f"{whole} --allow-code"
+    assert "--allow-code" not in training_command(folder.path, inside=True)
     folder.write_environment({})
     folder.flush()
     assert "--data DIR" in (folder.path / "best.yaml").read_text()

@@ -123,6 +123,13 @@ def _interval(trial: TrialRow) -> tuple[float, float] | None:
     return (low, high) if math.isfinite(low) else None
 
 
+def _interval_now(trial: TrialRow) -> str | None:
+    """Return an interval; it comes a while after the CER, when the tables are written."""
+    if (ends := _interval(trial)) is not None:
+        return _ENDS(*ends)
+    return "not yet" if math.isfinite(trial.val_cer) else None
+
+
 def _has_users(about: About) -> bool:
     known = any(math.isfinite(trial.val_cer_sd_user) for trial in about.trials)
     return known and (about.view is not View.LIVE or about.width >= _WIDE)
@@ -176,6 +183,7 @@ def _cer_with_doubts(trial: TrialRow, text: str, about: About) -> str:
 
 _WIDE, _NARROW = 96, 72
 """Characters below which a live table has no room for losses, and none for intervals."""
+_ENDS = "{:.1f} to {:.1f}".format
 _LIVE, _BOARD, _PAGE, _BRIEF = View.LIVE, View.BOARD, View.PAGE, View.BRIEF
 _TOP = View.TOP
 COLUMNS = (
@@ -206,10 +214,11 @@ COLUMNS = (
         "{:.2f}".format,
         markup=_cer_with_doubts,
     ),
+    Column(_in("95 %", _LIVE), _interval_now, when=_has_intervals),
     Column(
-        _in("95 %", _LIVE) | _in("95 % interval", _PAGE, _BRIEF),
+        _in("95 % interval", _PAGE, _BRIEF),
         _interval,
-        lambda ends: "{:.1f} to {:.1f}".format(*ends),
+        lambda ends: _ENDS(*ends),
         when=_has_intervals,
     ),
     Column(
