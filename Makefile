@@ -4,7 +4,7 @@
 # make test-all       also kills at random, hundreds of trials, faults again and again
 # make test-cluster   machines on one machine, with faults: needs root, sshd, rsync, tmux
 # make docs     the documentation as a site, in site/: open site/index.html
-# make pictures the pictures of README and docs, from one search: half an hour on two cores
+# make pictures the pictures of README and docs, from one search: four minutes on two cores
 # make check    lint, format, types, make test-all: what CI runs, beside make test-cluster
 PYTHON ?= python3
 WORKERS ?= 2
@@ -50,7 +50,7 @@ docs: $(DOCS_READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "The documentation is in site/: open site/index.html"
 
-pictures: $(READY)
+pictures: $(TEST_READY)
 	$(BIN)/python -m benchmarks.pictures
 
 install: $(READY)

@@ -4,22 +4,21 @@ python -m benchmarks.pictures               # searches spaces/deep.yaml as a dem
 python -m benchmarks.pictures runs/deep-001 # draws from a search that is over
 
 What the caption says is recorded beside the pictures, with a hash of each, and a test compares
-them. It needs Chromium.
+them. It needs Chromium and its driver, as the tests do.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +29,7 @@ from PIL import Image
 from emgmodels.command import CommandLine
 from emgmodels.outputs import write_text
 from emgmodels.saying import counted
+from tests.helpers.browser import browser, end, start
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -51,8 +51,8 @@ _BOARDS = {
     "tensorboard-hparams.png": ("hparams", 1640, 850),
     "tensorboard-text.png": ("text", 1400, 1250),
 }
-_WAIT = 20_000
-"""Milliseconds that a page is given to draw itself."""
+_WAIT = 10
+"""Seconds that a page is given to draw itself: its charts are drawn by workers of the browser."""
 
 app = CommandLine()
 
@@ -64,19 +64,18 @@ def pictures(
     ] = None,
 ) -> None:
     """Draw the pictures of README and docs from one search, and write their captions."""
-    browser = shutil.which("chromium")
-    if browser is None:
-        raise ValueError("there is no Chromium to look at pages with: apt-get install chromium")
+    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
+        raise ValueError("no browser to look at pages: apt-get install chromium chromium-driver")
     with tempfile.TemporaryDirectory() as scratch:
         run = _searched(Path(scratch)) if run is None else run
         facts = facts_of(run)
         report = Path(scratch) / "report"
-        _python("search.report", str(run), "--out", str(report))
+        _python("search.report", str(run.absolute()), "--out", str(report))
         shutil.copyfile(report / "learning_curves.png", IMAGES / "search.png")
-        _look(browser, (report / "report.html").absolute().as_uri(), "report.png", 1280, 1560)
-        with _tensorboard(run / "tensorboard") as address:
+        _look((report / "report.html").absolute().as_uri(), "report.png", 1280, 1560)
+        with _tensorboard(run) as address:
             for name, (view, width, height) in _BOARDS.items():
-                _look(browser, f"{address}/#{view}", name, width, height)
+                _look(f"{address}/#{view}", name, width, height)
     facts["pictures"] = {
         name: hashlib.sha256((IMAGES / name).read_bytes()).hexdigest()
         for name in ("search.png", "report.png", *_BOARDS)
@@ -134,46 +133,44 @@ def captioned(text: str, facts: dict[str, Any]) -> str:
 
 
 def _searched(scratch: Path) -> Path:
-    _python("search.run", *_SEARCH, "--out", str(scratch))
-    return scratch / "deep-001"
+    _python("search.run", *_SEARCH, "--out", str(scratch / "runs"))
+    return scratch / "runs" / "deep-001"
 
 
 def _python(module: str, *words: str) -> None:
     subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, check=True)
 
 
-def _look(browser: str, address: str, name: str, width: int, height: int) -> None:
-    """Write what a browser's window shows of a page."""
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    options += [f"--window-size={width},{height}", f"--virtual-time-budget={_WAIT}"]
-    words = [browser, *options, f"--screenshot={IMAGES / name}", address]
-    subprocess.run(words, check=True, capture_output=True)
-    # Of a page's few colours, 256 show all; the file is less than half as large.
-    Image.open(IMAGES / name).convert("RGB").quantize(256).save(IMAGES / name, optimize=True)
+def _look(address: str, name: str, width: int, height: int) -> None:
+    """Write what a browser shows of a page."""
+    with browser() as window:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        window.command("Emulation.setDeviceMetricsOverride", **size)
+        window.command("Emulation.setScrollbarsHidden", hidden=True)
+        window.open(address)
+        time.sleep(_WAIT)
+        shown = window.command("Page.captureScreenshot", format="png")
+    (IMAGES / name).write_bytes(base64.b64decode(shown["data"]))
+    # A page has few colours: with the 256 that it has most of, those of curves stay what they are,
+    # and the file is half as large.
+    image = Image.open(IMAGES / name).convert("RGB")
+    counts: Any = image.getcolors(width * height)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for _, colour in sorted(counts)[-256:] for part in colour])
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
 
 
 @contextlib.contextmanager
-def _tensorboard(folder: Path) -> Iterator[str]:
-    """Yield the address of a TensorBoard that has read a folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["-m", "tensorboard.main", "--logdir", str(folder), "--port", str(port)]
-    server = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
+def _tensorboard(run: Path) -> Iterator[str]:
+    """Yield the address of a TensorBoard that has read a run folder."""
+    # It shows the path that it was given.
+    logs, place = Path(run.parent.name, run.name, "tensorboard"), run.absolute().parents[1]
+    words = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs)]
+    server, address = start(words, "/data/runs", b"search", cwd=place)
     try:
-        for _ in range(200):
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(f"{address}/data/runs", timeout=10) as answer,
-            ):
-                if b"search" in answer.read():
-                    break
-            time.sleep(0.5)
         yield address
     finally:
-        server.terminate()
-        server.wait()
+        end(server)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def train_one(
         say(
             console,
             f"In the first {counted(aligned.epochs, 'epoch')}, an aligned start, the train loss "
-            f"holds that of each frame too, {aligned.weight:g} times; then it falls.",
+            f"holds that of each frame too, with a weight of {aligned.weight:g}; then it falls.",
         )
         if aligned.key_lag_ms == "auto":
             warnings += lag_notes(recordings)

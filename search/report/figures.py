@@ -152,7 +152,8 @@ def parallel_coordinates(run: Run) -> Plot:
             axes.spines[side].set_visible(False)
         legend(figure, axes)
     hidden = len(run.varied) - len(names)
-    more = f" {hidden} further settings are left out, the less important ones." if hidden else ""
+    left_out = counted(hidden, "further setting is", "further settings are")
+    more = f" {left_out} left out, of those that matter less." if hidden else ""
     return Plot(
         figure,
         title,
@@ -215,7 +216,7 @@ def orders(run: Run) -> Plot:
         legend_of_marks(figure, run)
     # A space with four stages has 64 orders. The first ones are the best.
     hidden = len(groups) - len(shown)
-    more = f" {hidden} further orders did worse." if hidden else ""
+    more = f" {counted(hidden, 'further order')} did worse." if hidden else ""
     return Plot(figure, title, f"Input to the left. {_STRIPS}{more}")
 
 

@@ -94,7 +94,7 @@ COUNTED = re.findall(
     minute hour point time suggestion configuration search training row column line value
     combination subject stage checkpoint band head channel state weight step batch token
     entry byte curve error winner slot mistake option number filter tensor kernel
-    convolution sequence label process feature gap
+    convolution sequence label process feature gap setting order
     """,
 )
 PLURAL = re.compile(rf"^ (?:[a-z-]+ )?(?:{'|'.join(re.escape(one) for one in COUNTED)})(?:s|es)\b")

@@ -75,13 +75,16 @@ def browser(size: str = "1400,900") -> Iterator[Browser]:
         end(process)
 
 
-def start(command: list[str], path: str, expected: bytes) -> tuple[subprocess.Popen, str]:
+def start(
+    command: list[str], path: str, expected: bytes, cwd: Path | None = None
+) -> tuple[subprocess.Popen, str]:
     """Start a server on a free port; return it and its address once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [*command, f"--port={port}"],
+        cwd=cwd,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

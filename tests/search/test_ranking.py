@@ -21,7 +21,7 @@ from search.results.trial_row import TrialRow, facts_of, rows_of
 
 HEADERS = {
     View.LIVE: "#|trial|architecture|epoch|loss|CER %|95 %|front|state",
-    View.BOARD: "#|trial|CER %|epochs|state|how it ended",
+    View.BOARD: "#|trial|CER %|epochs|how it ended",
     View.PAGE: "rank|trial|architecture|val CER %|95 % interval|test CER %|epochs|parameters|"
     "MMAC/s|look-ahead|electrodes|front|time|how it ended",
     View.TOP: "rank|trial|architecture|val CER %|test CER %|parameters|epochs",
@@ -107,4 +107,4 @@ def test_every_way_of_writing_has_the_same_cells(folder):
     assert (found[0]["val_cer"], found[0]["electrodes"]) == ("18.0", "8")
     board = leaderboard(folder.ranking(), "on made-up data").splitlines()
     assert board[0] == "Ranking by validation CER, on made-up data"
-    assert board[-1].startswith("| 3 | 002 none @16ch | – | 0/2 | cut off | waiting at epoch 0")
+    assert board[-1].startswith("| 3 | 002 none @16ch | – | 0/2 | waiting at epoch 0")

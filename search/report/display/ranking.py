@@ -278,11 +278,10 @@ COLUMNS = (
         when=lambda about: about.has_front,
     ),
     Column(_in("time", _PAGE), lambda t: t.seconds, duration),
-    Column(_in("state", _LIVE, _BOARD, _BRIEF), lambda t: t.state, is_text=True),
-    Column(_in("how it ended", _BOARD), lambda t: t.reason, is_text=True),
+    Column(_in("state", _LIVE, _BRIEF), lambda t: t.state, is_text=True),
     Column(_in("epochs", _TOP), _progress, markup=_flagged_progress),
     Column(
-        _in("how it ended", _PAGE),
+        _in("how it ended", _BOARD, _PAGE),
         lambda t: t.reason or t.state,
         is_text=True,
         markup=_flagged,
