@@ -271,6 +271,8 @@ def spent(monkeypatch) -> Callable[[int], None]:
             return Ending(Why.TIME_BUDGET) if trained >= epochs else None
 
         monkeypatch.setattr(Recorder, "_reason_to_end", why)
+        # All that is left may be trained between two looks.
+        monkeypatch.setattr("search.engine.recorder._LOOK", 0.0)
 
     return after
 

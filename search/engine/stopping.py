@@ -34,7 +34,7 @@ class Stopping:
         over = [trial for trial in trials.values() if trial.state in (COMPLETE, STOPPED, FAILED)]
         over.sort(key=lambda trial: trial.curve[-1]["arrived"] if trial.curve else -math.inf)
         self._cers = [trial.sort_key[0] for trial in over]
-        self._known = len(over)
+        self._known, self._earlier = len(over), self._lowest()
 
     def note(self, trial: TrialRecord) -> None:
         """Take in that a trial ended."""
@@ -44,6 +44,9 @@ class Stopping:
         """Return why the search is over; None while it is not."""
         if not self._is_on:
             return None
-        best = min((trial.sort_key[0] for trial in self._trials.values()), default=math.inf)
         more = self._asked - len(self._cers)
-        return self._rules.ending(self._cers, best, more, self._known)
+        return self._rules.ending(self._cers, self._lowest(), more, self._known, self._earlier)
+
+    def _lowest(self) -> float:
+        """Return the lowest CER of all trials, those that still train included (%)."""
+        return min((trial.sort_key[0] for trial in self._trials.values()), default=math.inf)

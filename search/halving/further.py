@@ -102,7 +102,12 @@ class StopRules:
     probability: float | None = None
 
     def ending(
-        self, cers: Sequence[float], best: float, more: int, known: int = 0
+        self,
+        cers: Sequence[float],
+        best: float,
+        more: int,
+        known: int = 0,
+        earlier: float = math.inf,
     ) -> Ending | None:
         """Return why the search is over; None while it is not.
 
@@ -112,8 +117,8 @@ class StopRules:
             more: trials that have not ended.
             known: how many had ended when the search was resumed. Rules look at what came after,
                 or a search that one of them ended could not go on.
+            earlier: lowest CER of all trials then, those cut off included (%).
         """
-        earlier = min(filter(math.isfinite, cers[:known]), default=math.inf)
         if self.target is not None and best <= self.target < earlier:
             return Ending(Why.TARGET, value=f"{self.target:g}")
         if len(cers) == known or not more:

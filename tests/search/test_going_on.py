@@ -21,7 +21,7 @@ from search.results.facts import training_command
 from search.results.folder import RunFolder
 from search.results.listing import list_runs
 from search.results.reading import read_curves, read_trials
-from search.results.record import CUT_OFF
+from search.results.record import COMPLETE, CUT_OFF
 from search.run import searching, sessions
 from search.space import load_space
 
@@ -78,6 +78,15 @@ def test_the_command_beside_the_winner_trains_it_to_the_same_figures(whole_folde
     rows = read_curves(whole_folder).to_pylist()
     curve = [f"{row['val_cer']:.2f}" for row in rows if row["trial"] == best]
     assert re.findall(r"^epoch .* CER (\S+) %", done.stdout, re.M) == curve
+
+
+def test_a_search_that_a_trial_in_training_ended_goes_on(data, tiny_space, tmp_path):
+    """The trial that reached the target is cut off then, so it is not among those that ended."""
+    rules = ["search.stop={target_cer: 100000}", "search.trials=2", "search.scheduler=none"]
+    before = run.search(tiny_space, data=data, out=tmp_path, overrides=rules, quiet=True)
+    assert CUT_OFF in before["state"].to_pylist()
+    run.resume(tmp_path / "tiny-001", add_trials=1, quiet=True)
+    assert read_trials(tmp_path / "tiny-001")["state"].to_pylist() == [COMPLETE] * 3
 
 
 def test_trials_added_later_and_elsewhere_are_those_of_a_longer_search(

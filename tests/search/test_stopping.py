@@ -85,14 +85,15 @@ def test_the_outlook_is_one_sentence_once_enough_trials_ended():
     ],
 )
 def test_a_search_is_over_by_the_first_rule_that_holds(rules, cers, best, known, why):
-    found = rules.ending(cers, best, more=4, known=known)
+    earlier = min(cers[:known], default=INF)
+    found = rules.ending(cers, best, 4, known, earlier)
     assert (found and found.why) == (Why.IMPROVEMENT if why == "im" else why)
     if found is not None:
         assert found.why in RULES
         assert ending_of(str(found)) == found  # as tables have it
         cut = found.cut("paused", 3)
         assert ending_of(str(cut)) == cut
-    assert rules.ending(cers, best, more=0, known=known) is None or found.why is Why.TARGET
+    assert rules.ending(cers, best, 0, known, earlier) is None or found.why is Why.TARGET
 
 
 def test_rules_are_read_from_a_space_file(space_of):
