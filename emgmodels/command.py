@@ -23,7 +23,7 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -208,12 +208,26 @@ def _usage(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split())
     errors = getattr(error.__cause__, "errors", None)
     if isinstance(error, typer.BadParameter) and errors is not None:
-        message = f"{message.rstrip('.')}, and is {errors()[0].get('input')!r}"
+        message = _refused(message, errors()[0])
     if not message:  # the help was shown instead
         return ""
     context = getattr(error, "ctx", None)
     hint = f" ({context.command_path} --help says more)" if context else ""
     return redact(f"error: {message.rstrip('.')}{hint}")
+
+
+def _refused(message: str, mistake: Mapping[str, Any]) -> str:
+    """Return what is wrong with an option's value, in the words of a space file's mistakes.
+
+    Args:
+        message: Typer's, which names the option.
+        mistake: pydantic's first.
+    """
+    option = message.removeprefix("Invalid value for ").partition(": ")[0].strip("'")
+    rule = mistake["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    if not rule.startswith("Input should "):
+        return f"{option}: {rule}"
+    return f"{option} {mistake['input']} is not allowed: must {rule.removeprefix('Input should ')}"
 
 
 def _fault(error: Exception) -> str:

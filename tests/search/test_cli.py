@@ -49,6 +49,20 @@ def test_a_command_runs_with_its_own_options_and_errors(tmp_path):
     assert "give the folder of a search" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("simulate curves.csv --repeats 0", "--repeats 0 is not allowed: must be greater than"),
+        ("run space.yaml --trials x", "--trials x is not allowed: must be a valid integer ("),
+        ("export a.pt --to gguf", "--to: 'gguf' is not one of 'torch', 'onnx', "),
+    ],
+)
+def test_a_value_that_an_option_does_not_take_is_refused_as_in_a_space_file(words, said):
+    refused = CliRunner().invoke(app, words.split())
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith(f"error: {said}")
+
+
 def test_every_runnable_module_is_a_command_of_it():
     """``python -m`` runs a package with a ``__main__`` and a module that ends with an app."""
     packages = {
