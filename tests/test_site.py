@@ -40,6 +40,10 @@ def test_the_site_builds_without_warnings_fetches_nothing_and_all_can_read_it(tm
             r'<link[^>]*rel="(?:stylesheet|preload)"[^>]*href="(https?:.*?)"', text
         )
         assert fetched == [], page.name
+        # Code that stands too far left in a list ends it, and each further item has number 1.
+        for numbered in re.findall(r"<ol>.*?</ol>", text, re.DOTALL):
+            assert numbered.count("<li") > 1, f"{page.name}: {numbered}"
+        assert "```" not in text, page.name
         for source in re.findall(r'<script src="([^"]+)"', text):
             assert (tmp_path / source.removeprefix("/")).is_file(), source
     with browser() as opened:
