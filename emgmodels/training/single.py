@@ -85,19 +85,7 @@ def train_one(
         say(console, f"note: {out} is of an earlier training, and the first epoch replaces it")
     if start is not None:
         say(console, start_in_words(settings, start))
-    if any(not recording.has_key_times for recording in recordings):
-        warnings += _prompt_notes(settings, recordings)
-    aligned = settings.training.aligned_start
-    if aligned is not None:
-        say(
-            console,
-            f"In the first {counted(aligned.epochs, 'epoch')}, an aligned start, the train loss "
-            f"holds that of each frame too, with a weight of {aligned.weight:g}; then it falls.",
-        )
-        if aligned.key_lag_ms == "auto":
-            warnings += lag_notes(recordings)
-    for warning in warnings:
-        say(console, f"note: {warning}")
+    _say_notes(console, settings, recordings, warnings)
     last = _train(
         console, settings, recordings, validation, out, (resume, start), where, ranked_by(facts)
     )
@@ -136,6 +124,25 @@ def _check_out(out: Path, inputs: list[Path]) -> None:
         inside = out.absolute().relative_to(folder).parts[0]
         if inside in _OF_SEARCHES and out.exists() and (folder / "space.yaml").is_file():
             raise ValueError(f"{out}: belongs to the search in {folder}: name another --out")
+
+
+def _say_notes(
+    console: Console, settings: Config, recordings: list[Recording], warnings: list[str]
+) -> None:
+    """Print what somebody who reads the losses should know, and the warnings."""
+    aligned = settings.training.aligned_start
+    if aligned is not None:
+        say(
+            console,
+            f"In the first {counted(aligned.epochs, 'epoch')}, an aligned start, the train loss "
+            f"holds that of each frame too, with a weight of {aligned.weight:g}; then it falls.",
+        )
+    if any(not recording.has_key_times for recording in recordings):
+        warnings += _prompt_notes(settings, recordings)
+    if aligned is not None and aligned.key_lag_ms == "auto":
+        warnings += lag_notes(recordings)
+    for warning in warnings:
+        say(console, f"note: {warning}")
 
 
 def _prompt_notes(config: Config, recordings: list[Recording]) -> list[str]:

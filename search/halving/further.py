@@ -75,14 +75,15 @@ def outlook(cers: Sequence[float], more: int = 16, points: float = 0.3) -> str:
     if len(known) < LEAST:
         return ""
     said = (
-        f"{counted(more, 'more trial')} like these better the best by {points:g} CER points or "
-        f"more with a chance of {100 * chance(known, more, points):.0f} %"
+        f"{counted(more, 'more trial')} like these lower the best CER by "
+        f"{counted(points, 'point')} or more with a chance of "
+        f"{100 * chance(known, more, points):.0f} %"
     )
     # Of few and scattered trials the bound says nothing.
     bound = most(known, more)
-    return (
-        f"{said}, and by at most {bound:.1f} with 90 %." if bound < min(known) / 2 else f"{said}."
-    )
+    if bound >= min(known) / 2:
+        return f"{said}."
+    return f"{said}, and by at most {counted(round(bound, 1), 'point')} with a chance of 90 %."
 
 
 @dataclass(frozen=True)

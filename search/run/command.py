@@ -183,5 +183,5 @@ def _refuse(run: str | Path, **options: object) -> None:
     ]
     if given:
         raise ValueError(
-            f"{run}: is trained further as its search began: leave out {', '.join(given)}"
+            f"{run}: goes on with what its search was given: leave out {', '.join(given)}"
         )

@@ -23,6 +23,7 @@ from search.run.cost import in_words
 from search.run.forecast import mean_epochs, slots_here
 from search.run.plan import Plan
 from search.space import Space
+from search.space.distributions import flow
 from search.space.draws import drawn
 
 _DRAWN = 24
@@ -74,7 +75,7 @@ def lines(plan: Plan, folder: RunFolder | None = None) -> Iterator[tuple[str, st
         yield "time budget", duration(budget)
     if (stop := plan.space.search.stop) is not None and plan.listed is None:
         given = stop.model_dump(exclude_none=True)
-        yield "ends early", ", ".join(f"{rule}: {value}" for rule, value in given.items())
+        yield "ends early", ", ".join(f"{rule}: {flow(value)}" for rule, value in given.items())
     path = folder.path if folder else next(RunFolder.free(plan.parent, plan.space.name, plan.place))
     copied = f", copied to {(plan.place / path.name).uri}" if plan.place and not folder else ""
     yield "results", f"{path}{copied}"

@@ -15,7 +15,7 @@ from emgmodels.network.summary import stream_objection
 from emgmodels.notation import notation
 from emgmodels.saying import counted
 from emgmodels.training.result import LEARNT, UNLEARNT
-from search.halving.ending import Why
+from search.halving.ending import RULES, Why
 from search.report.display import seed_table
 from search.report.display.console import trials_table
 from search.report.display.table import Table
@@ -81,9 +81,12 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
             say(console, f"note: {note}")
     facts = folder.read_environment()
     never = _never_began(facts, len(ranking))
-    if cut_off := sum(trial.state == CUT_OFF for trial in ranking):
-        cut = f"{counted(cut_off, 'was', 'were')} cut off by the end of the search"
-        say(console, f"{cut}{f', and {never}' if never else ''}; to go on\n{again}")
+    if cut_off := [trial for trial in ranking if trial.state == CUT_OFF]:
+        is_by_rule = any(trial.why in RULES for trial in cut_off)
+        anew = ", where the rules of search.stop look at what comes after" if is_by_rule else ""
+        cut = f"{counted(len(cut_off), 'was', 'were')} cut off"
+        more = f", and {never}" if never else ""
+        say(console, f"{cut} by the end of the search{more}; to go on{anew}\n{again}")
     elif never:
         say(console, f"{never}.")
     if left := trials_left_out(facts):
@@ -106,11 +109,13 @@ def _print_users(console: Console, folder: RunFolder, ranking: Sequence[TrialRec
 def _say_cost(console: Console, ranking: Sequence[TrialRecord]) -> None:
     """Print what the search trained, and which checkpoints have other weights than are ranked."""
     ended = sum(trial.state == STOPPED for trial in ranking)
+    cut_off = sum(trial.state == CUT_OFF for trial in ranking)
+    cut = f", {cut_off} cut off" if cut_off else ""
     epochs = sum(trial.epoch for trial in ranking)
     whole = sum(trial.config.training.epochs for trial in ranking)
     say(
         console,
-        f"{counted(len(ranking), 'trial')}, {ended} of them ended early; "
+        f"{counted(len(ranking), 'trial')}, {ended} of them ended early{cut}; "
         f"{counted(epochs, 'epoch')} of the {whole} that training all to the end would have taken.",
     )
     for note in filter(None, (trial.kept_note for trial in ranking)):
@@ -188,7 +193,7 @@ def _using(folder: RunFolder, python: str) -> list[str]:
             part = f" after epoch {trial.epoch} of {whole}" if trial.epoch < whole else ""
             only = " (the winner cannot)" if stream_objection(ranking[0].config.model) else ""
             return [
-                f"{name}, {cer:.1f} % CER{part}, as it reads live{only}:",
+                f"{name}, {cer:.1f} % CER{part}; 20 seconds as it reads live{only}:",
                 f"    {python} -m emgmodels.stream {played}",
             ]
     begin = f"import emgmodels; reader = emgmodels.load({str(folder.path)!r}); "

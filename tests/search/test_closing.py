@@ -144,7 +144,7 @@ def test_a_model_is_read_live_only_if_it_can_be_streamed(tmp_path):
         (folder.path / "checkpoints").mkdir(exist_ok=True)
         (folder.path / "checkpoints" / f"{trial.slug}.pt").touch()
     part = f"after epoch 1 of {TrainingConfig().epochs}"
-    said = f"conv:1 @16ch, 11.0 % CER {part}, as it reads live (the winner cannot):"
+    said = f"conv:1 @16ch, 11.0 % CER {part}; 20 seconds as it reads live (the winner cannot):"
     assert _using(folder, "python")[0] == said
     del folder.trials[1]
     words = _using(folder, "python")

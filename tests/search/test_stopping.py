@@ -61,8 +61,8 @@ def test_what_is_said_with_90_percent_holds_in_85_to_95_of_100_searches():
 def test_the_outlook_is_one_sentence_once_enough_trials_ended():
     assert outlook([20.0, 21.0, NAN]) == ""
     said = outlook([20 + 0.5 * place for place in range(12)])
-    assert said.startswith("16 more trials like these better the best by 0.3 CER points or more")
-    assert said.endswith(" with 90 %.")
+    assert said.startswith("16 more trials like these lower the best CER by 0.3 points or more")
+    assert said.endswith(" points with a chance of 90 %.")
     assert "at most" not in outlook([10.0 + 9 * place for place in range(8)])
 
 
