@@ -67,10 +67,10 @@ def pictures(
     if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
         raise ValueError("no browser to look at pages: apt-get install chromium chromium-driver")
     with tempfile.TemporaryDirectory() as scratch:
-        run = _searched(Path(scratch)) if run is None else run
+        run = _searched(Path(scratch)) if run is None else run.resolve()
         facts = facts_of(run)
         report = Path(scratch) / "report"
-        _python("search.report", str(run.absolute()), "--out", str(report))
+        _python("search.report", str(run), "--out", str(report))
         shutil.copyfile(report / "learning_curves.png", IMAGES / "search.png")
         _look((report / "report.html").absolute().as_uri(), "report.png", 1280, 1560)
         with _tensorboard(run) as address:
@@ -164,7 +164,7 @@ def _look(address: str, name: str, width: int, height: int) -> None:
 def _tensorboard(run: Path) -> Iterator[str]:
     """Yield the address of a TensorBoard that has read a run folder."""
     # It shows the path that it was given.
-    logs, place = Path(run.parent.name, run.name, "tensorboard"), run.absolute().parents[1]
+    logs, place = Path(run.parent.name, run.name, "tensorboard"), run.parents[1]
     words = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs)]
     server, address = start(words, "/data/runs", b"search", cwd=place)
     try:

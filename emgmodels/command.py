@@ -23,7 +23,7 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,9 +206,8 @@ def told(error: Exception) -> str:
 
 def _usage(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split())
-    errors = getattr(error.__cause__, "errors", None)
-    if isinstance(error, typer.BadParameter) and errors is not None:
-        message = _refused(message, errors()[0])
+    if isinstance(error, typer.BadParameter):
+        message = _refused(message, getattr(error.__cause__, "errors", list)())
     if not message:  # the help was shown instead
         return ""
     context = getattr(error, "ctx", None)
@@ -216,18 +215,21 @@ def _usage(error: typer.TyperException) -> str:
     return redact(f"error: {message.rstrip('.')}{hint}")
 
 
-def _refused(message: str, mistake: Mapping[str, Any]) -> str:
+def _refused(message: str, mistakes: Sequence[Mapping[str, Any]]) -> str:
     """Return what is wrong with an option's value, in the words of a space file's mistakes.
 
     Args:
         message: Typer's, which names the option.
-        mistake: pydantic's first.
+        mistakes: pydantic's, of which the first is told; none: the message says it.
     """
-    option = message.removeprefix("Invalid value for ").partition(": ")[0].strip("'")
-    rule = mistake["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    option, _, rule = message.removeprefix("Invalid value for ").partition(": ")
+    option = option.strip("'")
+    if mistakes:
+        rule = mistakes[0]["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     if not rule.startswith("Input should "):
-        return f"{option}: {rule}"
-    return f"{option} {mistake['input']} is not allowed: must {rule.removeprefix('Input should ')}"
+        return f"{option}: {rule}" if rule else message
+    value = shlex.quote(str(mistakes[0]["input"]))
+    return f"{option} {value} is not allowed: must {rule.removeprefix('Input should ')}"
 
 
 def _fault(error: Exception) -> str:

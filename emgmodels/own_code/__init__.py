@@ -30,6 +30,7 @@ from emgmodels.own_code.permission import (
     asks_for_code,
     check_allowed,
     code_allowed,
+    is_ours,
     refusal,
     unpack,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "install",
     "installed",
     "is_installed",
+    "is_ours",
     "load",
     "load_class",
     "read_code",

@@ -48,7 +48,7 @@ def check_allowed(code: Code, named_by: Path) -> None:
         named_by: the file that names it.
     """
     paths = [named_by, *(Path(code.place, path) for path, _ in code.files)]
-    if not (_ALLOWED.get() or all(map(_is_ours, paths))):
+    if not (_ALLOWED.get() or all(map(is_ours, paths))):
         raise NotAllowedError(refusal(named_by, [f"{code.name} in {code.place}"]))
 
 
@@ -85,7 +85,7 @@ def unpack(references: Iterable[str], sources: Mapping[str, Any], path: Path) ->
                 f"{path}: the source of {', '.join(named)} in it is not what was written: take the "
                 f"original file"
             )
-        if not _ALLOWED.get() and not (_is_ours(path) and _is_kept_near(code, path)):
+        if not _ALLOWED.get() and not (is_ours(path) and _is_kept_near(code, path)):
             held = f"torch.load({str(path)!r})['{FOLDER}'] holds it"
             if path.suffix == ".safetensors":
                 held = f"'{FOLDER}' in {path.parent / 'config.json'} holds it"
@@ -93,7 +93,7 @@ def unpack(references: Iterable[str], sources: Mapping[str, Any], path: Path) ->
         install(code)
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
     """Return whether a file lies in the current folder's tree.
 
     A home folder is no project: what was downloaded lies below it too.
@@ -112,5 +112,5 @@ def _is_kept_near(code: Code, path: Path) -> bool:
     for folder in path.resolve().parents:
         files = [(folder / FOLDER / name, text) for name, text in code.files]
         if all(each.is_file() and each.read_bytes() == text.encode() for each, text in files):
-            return all(_is_ours(each) for each, _ in files)
+            return all(is_ours(each) for each, _ in files)
     return False

@@ -131,11 +131,12 @@ def _say_notes(
 ) -> None:
     """Print what somebody who reads the losses should know, and the warnings."""
     aligned = settings.training.aligned_start
-    if aligned is not None:
+    if aligned is not None and any(recording.has_key_times for recording in recordings):
+        epochs = counted(min(aligned.epochs, settings.training.epochs), "epoch")
         say(
             console,
-            f"In the first {counted(aligned.epochs, 'epoch')}, an aligned start, the train loss "
-            f"holds that of each frame too, with a weight of {aligned.weight:g}; then it falls.",
+            f"Aligned start: in the first {epochs} the train loss is CTC's and, with a weight of "
+            f"{aligned.weight:g}, that of each frame. After them it is CTC's alone, and so lower.",
         )
     if any(not recording.has_key_times for recording in recordings):
         warnings += _prompt_notes(settings, recordings)

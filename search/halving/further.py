@@ -83,7 +83,8 @@ def outlook(cers: Sequence[float], more: int = 16, points: float = 0.3) -> str:
     bound = most(known, more)
     if bound >= min(known) / 2:
         return f"{said}."
-    return f"{said}, and by at most {counted(round(bound, 1), 'point')} with a chance of 90 %."
+    at_most = counted(max(0.1, round(bound, 1)), "point")
+    return f"{said}, and by at most {at_most} with a chance of 90 %."
 
 
 @dataclass(frozen=True)

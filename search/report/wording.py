@@ -45,7 +45,9 @@ def outcome(run: Run) -> str:
 def further(run: Run) -> str:
     """Say what further trials may bring, from those that ended; empty where they are too few."""
     ended = [trial.val_cer for trial in run.trials if trial.state in (COMPLETE, STOPPED)]
-    return outlook(ended)
+    best = min((trial.val_cer for trial in run.ranked), default=math.inf)
+    # The best may still train, or be cut off: it counts as if it had ended.
+    return outlook([*ended, best] if best < min(filter(math.isfinite, ended), default=0) else ended)
 
 
 def cautions(run: Run) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emgmodels.config.yaml_text import read_yaml
-from emgmodels.own_code import FOLDER
+from emgmodels.own_code import FOLDER, is_ours
 from emgmodels.saying import counted, whose
 from emgmodels.scoring import RANKINGS
 from emgmodels.sessions.split_file import read_split_file
@@ -48,6 +48,12 @@ def read_facts(path: Path) -> dict[str, Any]:
         if key in facts and not is_right(facts[key]):
             raise ValueError(f"{path}: {key}: must be {rule}, not {_brief(facts[key])}")
     return facts
+
+
+def code_options(run: Path) -> list[str]:
+    """Return the option with which a command may import code of its own that a run keeps."""
+    code = run / FOLDER
+    return ["--allow-code"] if code.is_dir() and not is_ours(code) else []
 
 
 def training_command(run: Path, inside: bool = False) -> str:
@@ -86,7 +92,8 @@ def people_command(run: Path) -> str | None:
     if fewest_held_out(run) < PERSON_SESSIONS:
         return None
     data = _folder_of(read_facts(run / "environment.json").get("split", {})) or "DIR"
-    return shlex.join(["python", "-m", "search.people", str(run), "--data", data])
+    words = ["python", "-m", "search.people", str(run), "--data", data]
+    return shlex.join([*words, *code_options(run)])
 
 
 def fewest_held_out(run: Path) -> int:
@@ -126,7 +133,7 @@ def left_out_command(run: Path) -> str | None:
         text = (run / "space.yaml").read_text(encoding="utf-8")
         budget = read_yaml(text, "space.yaml")["search"]["time_budget"]
         words += ["--time-budget", f"{float(budget):g}s"]
-    return shlex.join(["python", "-m", "search.run", *words])
+    return shlex.join(["python", "-m", "search.run", *words, *code_options(run)])
 
 
 def _folder_of(split: Mapping[str, Any]) -> str | None:

@@ -34,7 +34,7 @@ class Listed:
     path: Path
     state: str
     """``running``, ``finished``, ``failed`` or ``unreadable``; ``--resume`` goes on with one that
-    is ``interrupted`` or ``out of time``."""
+    is ``interrupted`` or ``out of time``, and with one that a rule of ``search.stop`` finished."""
     val_cer: float | None
     """Lowest validation CER (%)."""
     architecture: str

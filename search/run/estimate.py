@@ -151,14 +151,14 @@ def in_words(found: Estimate, budget: float | None) -> list[str]:
     """
     if not found.is_measured:
         return ["By a rough guess the search takes less than a minute on an idle machine."]
-    least, most = _epochs_time(found.low), _epochs_time(found.high)
+    least, most = _time(found.low), _time(found.high)
     by = f" ({least} to {most} by architecture)" if least != most else ""
     over = budget is not None and found.search > budget
     cut = f", more than its budget of {duration(budget or 0)}" if over else ""
     at_once = f"{found.slots} at once" if found.slots > 1 else "one after the other"
     lines = [
-        f"By an estimate for an idle machine: {_epochs_time(found.epoch)} an epoch{by}, "
-        f"trials {at_once}; the search takes about {duration(found.search)}{cut}."
+        f"By an estimate for an idle machine: {_time(found.epoch)} an epoch{by}, "
+        f"trials {at_once}; the search takes about {_time(found.search)}{cut}."
     ]
     if budget is not None and found.epoch > budget:
         lines.append(
@@ -169,7 +169,7 @@ def in_words(found: Estimate, budget: float | None) -> list[str]:
     return lines
 
 
-def _epochs_time(seconds: float) -> str:
+def _time(seconds: float) -> str:
     return duration(seconds) if seconds >= 1 else "less than 1s"
 
 

@@ -25,6 +25,7 @@ from search.results import seeds
 from search.results.facts import (
     PERSON_SESSIONS,
     PLANNED,
+    code_options,
     fewest_held_out,
     left_out_command,
     people_command,
@@ -52,7 +53,8 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
     """Print the best trials, what the search cost, and what to do next."""
     ranking = folder.ranking()
     python = python_here()
-    again = f"    {python} -m search.run --resume {shlex.quote(str(folder.path))}"
+    allow = _allow(folder)
+    again = f"    {python} -m search.run --resume {shlex.quote(str(folder.path))}{allow}"
     if not ranking:
         say(console, f"The search ended before its first trial began; to go on with it\n{again}")
         return
@@ -141,7 +143,8 @@ def _say_where(console: Console, folder: RunFolder) -> None:
         return
     lines = ["Next, the page with all of it, report.html:", f"    {python} -m search.report {run}"]
     if any((folder.path / "checkpoints").glob("*.pt")):
-        lines += ["the winner on whole sessions:", f"    {python} -m search.evaluate {run}"]
+        evaluate = f"    {python} -m search.evaluate {run}{_allow(folder)}"
+        lines += ["the winner on whole sessions:", evaluate]
         lines += _using(folder, python)
         if people := people_command(folder.path):
             lines += ["what a few minutes of a new person's typing add:"]
@@ -194,9 +197,10 @@ def _using(folder: RunFolder, python: str) -> list[str]:
             only = " (the winner cannot)" if stream_objection(ranking[0].config.model) else ""
             return [
                 f"{name}, {cer:.1f} % CER{part}; 20 seconds as it reads live{only}:",
-                f"    {python} -m emgmodels.stream {played}",
+                f"    {python} -m emgmodels.stream {played}{_allow(folder)}",
             ]
-    begin = f"import emgmodels; reader = emgmodels.load({str(folder.path)!r}); "
+    allowed = ", allow_code=True" if _allow(folder) else ""
+    begin = f"import emgmodels; reader = emgmodels.load({str(folder.path)!r}{allowed}); "
     read = (
         f"from emgmodels.sessions import read_session; "
         f"print(reader(read_session({str(session)!r}).emg)[:70])"
@@ -204,6 +208,11 @@ def _using(folder: RunFolder, python: str) -> list[str]:
         else "print(reader.origin)"
     )
     return ["the winner, from Python:", f"    {python} -c {shlex.quote(begin + read)}"]
+
+
+def _allow(folder: RunFolder) -> str:
+    """Return the end of a command on a run that has code of its own, not in this folder."""
+    return "".join(f" {option}" for option in code_options(folder.path))
 
 
 def _front(folder: RunFolder, ranking: Sequence[TrialRecord]) -> list[TrialRow]:

@@ -152,6 +152,26 @@ def test_a_model_is_read_live_only_if_it_can_be_streamed(tmp_path):
     assert str(session) in words[1]
 
 
+def test_commands_say_that_code_of_a_run_may_run_where_that_is_asked(tmp_path, monkeypatch):
+    """In the folder of the code it runs without; the winner may be trained in any."""
+    folder, _ = closing(tmp_path, TRIALS["cut off"])
+    (folder.path / "split.yaml").unlink()
+    (folder.path / "code").mkdir()
+    (folder.path / "checkpoints").mkdir()
+    (folder.path / "checkpoints" / "best.pt").touch()
+    found = []
+    for place in (folder.path / "checkpoints", tmp_path):
+        monkeypatch.chdir(place)
+        console = Console(file=io.StringIO(), width=140)
+        print_ranking(console, folder, synthetic=False)
+        lines = re.findall(r"-m ([a-z.]+) .*--allow-code$", console.file.getvalue(), re.M)
+        found.append((lines, "allow_code=True" in console.file.getvalue()))
+    assert found == [
+        (["search.run", "search.evaluate", "emgmodels.training"], True),
+        (["emgmodels.training"], False),
+    ]
+
+
 def test_a_winner_that_reads_nothing_or_was_ended_by_a_rung_is_told_so(tmp_path):
     _, said = closing(tmp_path, [(COMPLETE, 76.0)])
     assert "the best hardly reads anything yet: give more epochs, or more typing" in said

@@ -16,7 +16,7 @@ from search.report.files import CSV_MARK
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS
 from search.results.reading import read_trials
-from search.results.record import COMPLETE, CUT_OFF, STOPPED, TrialRecord
+from search.results.record import COMPLETE, CUT_OFF, RUNNING, STOPPED, TrialRecord
 from search.results.trial_row import TrialRow, facts_of, rows_of
 
 HEADERS = {
@@ -85,6 +85,7 @@ def test_a_row_is_the_same_in_memory_and_on_disk(folder, view):
 def test_an_interval_that_is_not_computed_yet_is_told(folder):
     """Tables are written less often than epochs end."""
     row = dict.fromkeys(CURVE_METRICS, 1.5) | {"epoch": 3, "val_cer": 17.0}
+    folder.trials[0].state = RUNNING
     folder.trials[0].add(row | {"best_epoch": 3, "best_windows": [[1, 5], [2, 5]]})
     table = ranking(About(View.LIVE, rows_of(folder.ranking()), width=96))
     shown = [cells[table.headers.index("95 %")] for cells in table.rows]
@@ -107,4 +108,4 @@ def test_every_way_of_writing_has_the_same_cells(folder):
     assert (found[0]["val_cer"], found[0]["electrodes"]) == ("18.0", "8")
     board = leaderboard(folder.ranking(), "on made-up data").splitlines()
     assert board[0] == "Ranking by validation CER, on made-up data"
-    assert board[-1].startswith("| 3 | 002 none @16ch | – | 0/2 | waiting at epoch 0")
+    assert board[-1].startswith("| 3 | 002 none @16ch | – | 0/2 | cut off: waiting at epoch 0")

@@ -96,6 +96,12 @@ def test_a_search_is_over_by_the_first_rule_that_holds(rules, cers, best, known,
     assert rules.ending(cers, best, 0, known, earlier) is None or found.why is Why.TARGET
 
 
+def test_a_target_counts_once_though_the_trial_that_reached_it_never_ended():
+    rules = StopRules(target=12)
+    assert rules.ending([15.0], 11.0, 4, known=1, earlier=11.0) is None
+    assert rules.ending([15.0], 11.0, 4, known=1, earlier=13.0).why is Why.TARGET
+
+
 def test_rules_are_read_from_a_space_file(space_of):
     search = space_of(SPACE_WITH_RULES).search
     assert search.stop.patience == 20

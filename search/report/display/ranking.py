@@ -127,7 +127,8 @@ def _interval_now(trial: TrialRow) -> str | None:
     """Return an interval; it comes a while after the CER, when the tables are written."""
     if (ends := _interval(trial)) is not None:
         return _ENDS(*ends)
-    return "not yet" if math.isfinite(trial.val_cer) else None
+    is_open = trial.state in (RUNNING, PAUSED)
+    return "not yet" if is_open and math.isfinite(trial.val_cer) else None
 
 
 def _has_users(about: About) -> bool:
@@ -162,6 +163,12 @@ def _flagged(trial: TrialRow, text: str, about: About) -> str:
         return html.escape(text)
     more = f" {trial.reason}" if trial.reason else ""
     return f'<span class="tag">{trial.state}</span>{html.escape(more)}'
+
+
+def _how_it_ended(trial: TrialRow) -> str:
+    if trial.state in (COMPLETE, STOPPED) and trial.reason:
+        return trial.reason
+    return f"{trial.state}: {trial.reason}" if trial.reason else trial.state
 
 
 def _flagged_progress(trial: TrialRow, text: str, about: About) -> str:
@@ -280,8 +287,9 @@ COLUMNS = (
     Column(_in("time", _PAGE), lambda t: t.seconds, duration),
     Column(_in("state", _LIVE, _BRIEF), lambda t: t.state, is_text=True),
     Column(_in("epochs", _TOP), _progress, markup=_flagged_progress),
+    Column(_in("how it ended", _BOARD), _how_it_ended, is_text=True),
     Column(
-        _in("how it ended", _BOARD, _PAGE),
+        _in("how it ended", _PAGE),
         lambda t: t.reason or t.state,
         is_text=True,
         markup=_flagged,
