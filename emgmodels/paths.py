@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
 import re
 from pathlib import Path
@@ -45,6 +47,17 @@ def local_path(path: str | os.PathLike[str]) -> Path:
         # name removes their home.
         return Path(os.path.expanduser(text))
     return Path(text)
+
+
+def unread(path: Path, error: OSError) -> str:
+    """Return that a file cannot be read, and which file beside it may be meant."""
+    near: list[str] = []
+    if isinstance(error, FileNotFoundError):
+        with contextlib.suppress(OSError):
+            names = [each.stem for each in path.parent.iterdir() if each.suffix == path.suffix]
+            near = difflib.get_close_matches(path.stem, names, n=1)
+    meant = f"; did you mean {path.with_name(near[0] + path.suffix)}?" if near else ""
+    return f"{path}: cannot be read: {error.strerror}{meant}"
 
 
 def several(given: Any) -> tuple[Any, ...]:

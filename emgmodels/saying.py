@@ -82,4 +82,9 @@ def whose(subject: object) -> str:
     >>> whose("anna"), whose("12 people")
     ('subject anna', '12 people')
     """
-    return str(subject) if str(subject).endswith(" people") else f"subject {subject}"
+    return str(subject) if is_of_people(subject) else f"subject {subject}"
+
+
+def is_of_people(subject: object) -> bool:
+    """Return whether a subject stands for several users, such as ``12 people``."""
+    return str(subject).endswith(" people")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 RankBy = Literal["pooled", "mean_user", "worst_user"]
 RANKINGS: tuple[RankBy, ...] = get_args(RankBy)
+PEOPLE = "people"
+"""In ``environment.json``: what ranks, and users and their windows in the order of validation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,12 @@ class Scoring:
     def of_runs(cls, runs: Iterable[Sequence[object]], by: RankBy) -> Scoring:
         """Return what ``runs`` was made of."""
         return cls.of((str(name) for name, count in runs for _ in range(int(str(count)))), by)
+
+    @classmethod
+    def in_facts(cls, facts: Mapping[str, Any]) -> Scoring | None:
+        """Return what ``environment.json`` says of a search; None: one user's, or not known."""
+        people = facts.get(PEOPLE)
+        return None if people is None else cls.of_runs(people["windows"], people["rank_by"])
 
     def rates(self, edits: np.ndarray, characters: np.ndarray) -> Rates:
         """Return the CERs of models on the same windows.

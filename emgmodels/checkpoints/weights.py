@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emgmodels.paths import refuse_pointer
+from emgmodels.paths import refuse_pointer, unread
 from emgmodels.saying import counted
 
 _SHOWN = 4
@@ -50,7 +50,7 @@ def read_state(
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except PermissionError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ValueError(unread(path, error)) from None
     except Exception as error:
         # Only this error means that the file names other classes. A damaged file is not read a
         # second way.

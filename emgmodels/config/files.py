@@ -28,6 +28,7 @@ from emgmodels.own_code import (
     is_installed,
     load,
 )
+from emgmodels.paths import unread
 
 _SPACES_ONLY = {"search", "constraints", "extends", "demo", "typist"}
 """Keys of a space file that no configuration has."""
@@ -49,7 +50,7 @@ def load_config(path: str | Path, change: Callable[[dict[str, Any]], None] | Non
     try:
         values = read_yaml(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ValueError(unread(path, error)) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not a text file: {error}") from None
     if isinstance(values, dict) and _SPACES_ONLY & set(values):

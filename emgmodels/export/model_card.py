@@ -18,7 +18,7 @@ from emgmodels.config.own import code_of
 from emgmodels.network.summary import describe, stream_objection
 from emgmodels.notation import notation
 from emgmodels.reading.reader import Reader
-from emgmodels.saying import counted, whose
+from emgmodels.saying import counted, is_of_people, whose
 from emgmodels.scoring import Scoring
 from emgmodels.training.own_sessions import threads_given
 
@@ -92,7 +92,7 @@ python -m emgmodels.training {CONFIG} --data DIR{_options(facts, bool(allowed))}
 
 def _options(facts: dict[str, Any], has_code: bool) -> str:
     """Return what else the command that trains the model again needs, with a space before it."""
-    options = ["--split", "SPLIT"] if _is_of_people(facts) else []
+    options = ["--split", "SPLIT"] if is_of_people(facts.get("subject")) else []
     if (threads := threads_given(facts)) is not None:  # as many as it was trained with
         options += ["--threads", str(threads)]
     options += ["--allow-code"] if has_code else []
@@ -100,11 +100,7 @@ def _options(facts: dict[str, Any], has_code: bool) -> str:
 
 
 def _divided(facts: dict[str, Any]) -> str:
-    return ", divided by a split file SPLIT" if _is_of_people(facts) else ""
-
-
-def _is_of_people(facts: dict[str, Any]) -> bool:
-    return str(facts.get("subject", "")).endswith(" people")
+    return ", divided by a split file SPLIT" if is_of_people(facts.get("subject")) else ""
 
 
 def _front(reader: Reader, name: str, licence: str | None, facts: dict[str, Any]) -> dict[str, Any]:
@@ -147,8 +143,8 @@ def _values(reader: Reader, checkpoint: Path, facts: dict[str, Any]) -> list[tup
 def _scoring(facts: dict[str, Any]) -> Scoring | None:
     """Return whose each validation window is, of what is known of a search over people."""
     try:
-        return Scoring.of_runs(facts["people"]["windows"], facts["people"]["rank_by"])
-    except (KeyError, TypeError, ValueError):
+        return Scoring.in_facts(facts)
+    except (KeyError, TypeError, ValueError):  # of a file that came with the model
         return None
 
 

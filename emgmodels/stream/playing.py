@@ -51,8 +51,8 @@ def summary(
         f"{counted(len(live.text), 'key')} in {samples / SAMPLE_RATE:.1f} s, CER {edits.cer:.1f} "
         f"%. "
         f"A chunk of {chunk_ms:g} ms takes {median:.1f} ms to read, 99 % at most {slowest:.1f} ms "
-        f"(real-time factor {sum(took) * SAMPLE_RATE / samples:.2f}); a key waits for "
-        f"{live.latency_ms:g} ms of EMG from its frame's beginning."
+        f"(real-time factor {sum(took) * SAMPLE_RATE / samples:.2f}). A frame is read once "
+        f"{live.latency_ms:g} ms of EMG from its beginning are there."
     )
 
 

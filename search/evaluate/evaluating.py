@@ -23,7 +23,7 @@ from emgmodels.network.network import Network
 from emgmodels.own_code import asks_for_code
 from emgmodels.reading.reader import Reader
 from emgmodels.saying import counted
-from emgmodels.scoring import RankBy
+from emgmodels.scoring import RankBy, Scoring
 from emgmodels.windows.cache import prepare
 from emgmodels.windows.recording import Recording, check_times
 from search.evaluate.evaluation import Evaluation, evaluate_trial
@@ -35,7 +35,6 @@ from search.report.display.words import say, with_room
 from search.results.demo_sessions import written_again
 from search.results.folder import RunFolder
 from search.results.own_files import check_own
-from search.results.people import scoring_in
 from search.results.record import TrialRecord, Weights
 from search.results.session_files import (
     SETS,
@@ -114,7 +113,7 @@ def evaluate(
         for subset in subsets:
             # A file that may not be replaced must be found before hours of decoding.
             page_paths(folder.path / "evaluation", trial, subset)
-    synthetic, people = is_synthetic(facts), scoring_in(facts)
+    synthetic, people = is_synthetic(facts), Scoring.in_facts(facts)
     say(console, _introduction(paths, where, synthetic))
     if len(trials) < top:
         say(

@@ -19,6 +19,7 @@ from emgmodels.reading.adapting import adapted, can_adapt
 from emgmodels.reading.sessions import ONE_PASS, STITCHED, WINDOWS, Transcript, emit
 from emgmodels.scoring import RankBy, Rates, Scoring
 from emgmodels.windows.recording import Recording
+from search.report.display.words import lookahead
 from search.results.record import TrialRecord, Weights
 
 GREEDY = "greedy"
@@ -259,6 +260,4 @@ def _counts(chunks: Sequence[EditCounts]) -> tuple[np.ndarray, np.ndarray]:
 def reach(evaluation: Evaluation) -> str:
     """Return how far into the future its model looks, and its architecture, in a line."""
     config = evaluation.trial.config.model
-    lookahead = describe(config).lookahead_ms
-    far = f"{lookahead:.0f} ms" if math.isfinite(lookahead) else "all of its input"
-    return f"Look-ahead: {far}; {notation(config)}"
+    return f"Look-ahead: {lookahead(describe(config).lookahead_ms)}; {notation(config)}"

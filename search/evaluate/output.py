@@ -21,6 +21,7 @@ from emgmodels.saying import counted, say
 from emgmodels.scoring import Rates
 from search.evaluate.evaluation import GREEDY, Evaluation, Row, reach
 from search.report.display.table import Table
+from search.report.display.words import interval
 from search.results.session_files import SETS
 
 _COLUMNS = 76
@@ -182,7 +183,7 @@ def _over_users(row: Row, parts: int) -> tuple[str, ...]:
     assert rates is not None, "of several users"
     spread = f"{rates.mean_user:.2f} ± {rates.sd_user:.2f}"
     name = f"mean of {counted(rates.users.shape[-1], 'user')}"
-    return (name, row.way, row.decoder, spread, f"{low:.1f} – {high:.1f}", *[""] * (parts + 2))
+    return (name, row.way, row.decoder, spread, interval(low, high), *[""] * (parts + 2))
 
 
 def _rates_of(row: Row) -> tuple[str, ...]:
@@ -193,7 +194,7 @@ def _rates_of(row: Row) -> tuple[str, ...]:
         row.way,
         row.decoder,
         f"{edits.cer:.2f}",
-        f"{low:.1f} – {high:.1f}",
+        interval(low, high),
         *(f"{rate:.2f}" for rate in (edits.ier, edits.der, edits.ser)),
         f"{edits.target}",
         f"{row.seconds / row.duration:.4f}",

@@ -28,7 +28,7 @@ RANKINGS: dict[str, Callable[[float, float], float]] = {
 """What a rung compares, lower is better: a function of the trial's lowest validation CER and lowest
 validation CTC loss so far. While CER stands at 100 % only the loss tells trials apart; later on the
 loss can rise while CER still falls."""
-_SAID = {"loss": "loss", "both": "CER and loss"}
+_SAID = {"loss": "loss", "both": "CER times loss"}
 
 
 class Decision(StrEnum):

@@ -217,7 +217,7 @@ def orders(run: Run) -> Plot:
     # A space with four stages has 64 orders. The first ones are the best.
     hidden = len(groups) - len(shown)
     more = f" {counted(hidden, 'further order')} did worse." if hidden else ""
-    return Plot(figure, title, f"Input to the left. {_STRIPS}{more}")
+    return Plot(figure, title, f"The first stage of an order reads the input. {_STRIPS}{more}")
 
 
 def effects(run: Run) -> Plot:

@@ -19,6 +19,7 @@ from search.report.people import add_people
 from search.report.published import basis, compared, side_by_side
 from search.report.run import HIGHLIGHTED, Run, searched
 
+_TESTED = " Test CERs are of whole sessions, validation CERs of windows: the two do not compare."
 _TOP = 10
 _LISTED = 1000
 """Trials in the table of all: more would make the page slow, and stand in the CSV."""
@@ -68,7 +69,7 @@ def _add_first_screen(page: Page, run: Run) -> None:
         notes.append(f"The first {_TOP} of {len(run.trials)}; all are below.")
     notes.append(
         f"{wording.shared(run)} Small: what a trial does not share, and the 95 % interval of its "
-        f"CER."
+        f"CER.{_TESTED if run.is_evaluated else ''}"
     )
     drawn = _curves(run, "val_cer", "validation CER (%)", " %", CER_CEILING)
     if drawn is None:
@@ -176,13 +177,21 @@ def _add_setup(page: Page, run: Run) -> None:
     page.text(
         f"Data: {wording.data(run)} Up to {counted(search.trials, 'trial')} of "
         f"{counted(run.max_epochs, 'epoch')} at most; sampler {search.sampler.name}, scheduler "
-        f"{search.scheduler.name}, seed "
-        f"{search.seed}."
+        f"{search.scheduler.name}, seed {search.seed}.{_start_points(run)}"
     )
     rows = [[setting(name), text] for name, text in searched(run).items()]
     page.table(tables.Table(["setting", "values"], rows, left=("setting", "values")))
     text = write_yaml(run.space.resolved())
     page.folded("the whole space file", f"<pre>{html.escape(text)}</pre>")
+
+
+def _start_points(run: Run) -> str:
+    """Say which trials the space named to start with, where it named any."""
+    given = len(run.space.search.start_with)
+    if not given:
+        return ""
+    trials = "Trial 000 is" if given == 1 else f"Trials 000 to {given - 1:03d} are"
+    return f" {trials} what the space names to start with (search.start_with)."
 
 
 def _add_failures(page: Page, run: Run) -> None:

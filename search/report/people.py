@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emgmodels.saying import counted
+from emgmodels.scoring import PEOPLE
 from search.report.display.page import Page
 from search.report.display.table import Table
 from search.report.display.words import number
 from search.report.run import HIGHLIGHTED, Run, Trial
 from search.results.growing_tables import read_parquet
-from search.results.people import PEOPLE, TABLE
+from search.results.people import TABLE
 
 FOLDED = 12
 """Users above which their rows stand behind a line to click on."""

@@ -176,7 +176,7 @@ def _mark_published(axes: Axes, run: Run, members: list[Trial]) -> None:
 
 
 def _bars_caption(run: Run, family: Family, tested: bool) -> str:
-    test = "" if tested else "Test CERs appear once python -m search.evaluate measured them. "
+    test = "" if tested else "Test CERs appear after python -m search.evaluate RUN --test. "
     return f"As figure {family.bars} of {AUTHORS}. {test}{_EARLY}"
 
 

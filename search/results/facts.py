@@ -13,7 +13,7 @@ from typing import Any
 
 from emgmodels.config.yaml_text import read_yaml
 from emgmodels.own_code import FOLDER, is_ours
-from emgmodels.saying import counted, whose
+from emgmodels.saying import counted, is_of_people
 from emgmodels.scoring import RANKINGS
 from emgmodels.sessions.split_file import read_split_file
 from search.storage.place import is_uri
@@ -71,7 +71,7 @@ def training_command(run: Path, inside: bool = False) -> str:
         split = facts.get("split", {})
         if found := _folder_of(split):
             data = found
-            if (subject := facts.get("subject")) and whose(subject) != subject:
+            if (subject := facts.get("subject")) and not is_of_people(subject):
                 options = ["--subject", subject]
             if os.path.isfile(origin := str(split.get("origin", ""))):
                 options += ["--split", os.path.abspath(origin)]
@@ -129,11 +129,23 @@ def left_out_command(run: Path) -> str | None:
     if not trials_left_out(facts):
         return None
     words = ["--resume", str(run), "--add-trials", str(facts[ASKED] - facts[PLANNED])]
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        text = (run / "space.yaml").read_text(encoding="utf-8")
-        budget = read_yaml(text, "space.yaml")["search"]["time_budget"]
-        words += ["--time-budget", f"{float(budget):g}s"]
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        words += ["--time-budget", f"{float(_asked(run)['time_budget']):g}s"]
     return shlex.join(["python", "-m", "search.run", *words, *code_options(run)])
+
+
+def start_points(run: Path) -> int:
+    """Return how many of a search's first trials its space named to start with."""
+    given = _asked(run).get("start_with")
+    return len(given) if isinstance(given, list) else 0
+
+
+def _asked(run: Path) -> Mapping[str, Any]:
+    """Return the section ``search`` of what was searched; empty where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = read_yaml((run / "space.yaml").read_text(encoding="utf-8"), "space.yaml")["search"]
+        return found if isinstance(found, Mapping) else {}
+    return {}
 
 
 def _folder_of(split: Mapping[str, Any]) -> str | None:

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from emgmodels.scoring import RankBy, Scoring
+from emgmodels.scoring import PEOPLE, RankBy, Scoring
 from search.results.facts import read_facts
 from search.results.intervals import Windows
 
-PEOPLE = "people"
-"""In ``environment.json``: what ranks, and users and their windows in the order of validation."""
 TABLE = "users.parquet"
 """One row a trial and validation user."""
 IN_SHORT = {
@@ -39,20 +37,14 @@ def people_facts(users: Sequence[str], rank_by: RankBy | None) -> dict[str, Any]
     return {PEOPLE: {"rank_by": scoring.by, "windows": scoring.runs}}
 
 
-def scoring_in(facts: Mapping[str, Any]) -> Scoring | None:
-    """Return whose each validation window is; None: one user's, or it is not known."""
-    people = facts.get(PEOPLE)
-    return None if people is None else Scoring.of_runs(people["windows"], people["rank_by"])
-
-
 def scoring_of(run: Path) -> Scoring | None:
-    """Return the same of a run folder; None too where it does not say.
+    """Return whose each validation window of a run folder is; None: one user's, or not known.
 
     Raises:
         ValueError: its ``environment.json`` is broken.
     """
     path = run / "environment.json"
-    return scoring_in(read_facts(path)) if path.is_file() else None
+    return Scoring.in_facts(read_facts(path)) if path.is_file() else None
 
 
 def by_user(windows: Mapping[int, Windows], scoring: Scoring) -> pa.Table:

@@ -18,6 +18,7 @@ from rich.console import Console
 from emgmodels.checkpoints.start import START
 from emgmodels.config import Config
 from emgmodels.saying import counted, whose
+from emgmodels.scoring import Scoring
 from search.engine.cluster_check import check_cluster
 from search.engine.failures import SearchFailedError
 from search.engine.fixed_list import ListedConfigs
@@ -38,7 +39,6 @@ from search.results.facts import ASKED, PLANNED
 from search.results.folder import RunFolder
 from search.results.lock import running
 from search.results.own_files import unshare
-from search.results.people import scoring_in
 from search.results.record import UNFINISHED
 from search.results.session_files import is_synthetic
 from search.run.cost import cost_of, emg_seconds
@@ -181,7 +181,9 @@ def _train(
     if isinstance(scheduler, Asha):
         scheduler.cost_of = cost_of(plan.schedule.resource, plan.opened, resources)
     on = "synthetic data" if is_synthetic(facts) else whose(facts.get("subject", "unknown"))
-    boards = TrialBoards(folder.path / "tensorboard", space.parameters(), on, scoring_in(facts))
+    boards = TrialBoards(
+        folder.path / "tensorboard", space.parameters(), on, Scoring.in_facts(facts)
+    )
     called = {number: config.name for number, config in plan.listed or ()}
     done = len(folder.trials.keys() - called.keys()) if called else 0
     trials = plan.trials + done

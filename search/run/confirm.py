@@ -30,6 +30,7 @@ from emgmodels.atomic import whole
 from emgmodels.config import Config
 from emgmodels.own_code import asks_for_code
 from emgmodels.saying import counted
+from emgmodels.scoring import PEOPLE
 from search.engine.resources import resources_asked
 from search.halving.rungs import Schedule
 from search.report.display import seed_table
@@ -38,7 +39,6 @@ from search.results import seeds
 from search.results.facts import SPLIT
 from search.results.folder import RunFolder
 from search.results.own_files import check_own
-from search.results.people import PEOPLE
 from search.results.record import TrialRecord
 from search.run.conduct import conduct
 from search.run.cost import in_words

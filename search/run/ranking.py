@@ -29,6 +29,7 @@ from search.results.facts import (
     fewest_held_out,
     left_out_command,
     people_command,
+    start_points,
     training_command,
     trials_left_out,
 )
@@ -79,7 +80,7 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
         seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
     if ranking[0].best:
         say(console, f"Best: {notation(ranking[0].config.model)}")
-        for note in _beware(ranking[0]):
+        for note in _beware(ranking[0], start_points(folder.path)):
             say(console, f"note: {note}")
     facts = folder.read_environment()
     never = _never_began(facts, len(ranking))
@@ -168,8 +169,18 @@ def _never_began(facts: Mapping[str, Any], begun: int) -> str:
     return f"{counted(planned - begun, 'planned trial')} of {planned} never began"
 
 
-def _beware(best: TrialRecord) -> Iterator[str]:
-    """Yield what somebody who takes the best trial should know of it."""
+def _beware(best: TrialRecord, given: int) -> Iterator[str]:
+    """Yield what somebody who takes the best trial should know of it.
+
+    Args:
+        best: the trial.
+        given: first trials that the space named.
+    """
+    if best.number < given:
+        yield (
+            "the best is an architecture that the space names to start with (search.start_with); "
+            "no suggestion was better"
+        )
     if best.ending is not None and best.why is Why.OUTRANKED:
         yield (
             f"a rung ended the best after epoch {best.epoch} of {best.config.training.epochs}: "

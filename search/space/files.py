@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from emgmodels.config import YamlError, read_yaml
+from emgmodels.paths import unread
 from search.space.merging import Merge
 from search.space.parsing import DISTRIBUTIONS, SpaceError
 from search.space.settings import SpaceFile
@@ -103,7 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SpaceError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise SpaceError([unread(path, error)]) from None
     except UnicodeDecodeError:
         raise SpaceError([f"{path}: is not a text file"]) from None
     values = _parse(text, str(path))

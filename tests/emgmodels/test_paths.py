@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from emgmodels.config import load_config
 from emgmodels.language import typed_lines
 from emgmodels.outputs import check_output
 from emgmodels.paths import local_path, several
@@ -21,6 +22,16 @@ def test_one_is_several():
     assert several(Path("a")) == (Path("a"),)
     assert several(["a", "b"]) == several(iter("ab")) == ("a", "b")
     assert several(()) == ()
+
+
+@pytest.mark.parametrize("load", [load_config, load_space])
+def test_a_misspelled_file_is_answered_with_one_of_its_folder(load, tmp_path):
+    (tmp_path / "deep.yaml").touch()
+    missing = "cannot be read: No such file or directory"
+    with pytest.raises(ValueError, match=rf"{missing}; did you mean .*deep\.yaml\?$"):
+        load(tmp_path / "depe.yaml")
+    with pytest.raises(ValueError, match=rf"{missing}$"):
+        load(tmp_path / "other.yaml")
 
 
 def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):

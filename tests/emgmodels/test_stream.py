@@ -188,7 +188,7 @@ def test_the_command_prints_what_one_pass_reads(session_paths, tmp_path):
     assert done.stdout == text + "\n"
     assert f"{len(text)} keys in 5.0 s, CER" in done.stderr
     assert "real-time factor" in done.stderr
-    assert "a key waits for 32 ms of EMG" in done.stderr
+    assert "A frame is read once 32 ms of EMG" in done.stderr
 
 
 def test_a_session_is_played_at_its_own_pace(capsys):

@@ -172,6 +172,18 @@ def test_commands_say_that_code_of_a_run_may_run_where_that_is_asked(tmp_path, m
     ]
 
 
+def test_a_winner_that_the_space_named_is_told_so(tmp_path):
+    """Else a search seems to have found what it was given."""
+    folder, said = closing(tmp_path, TRIALS["done"])
+    assert "search.start_with" not in said
+    for given, is_told in ((["conv:1"], True), ([], False)):
+        folder.write_space({"name": "tiny", "search": {"start_with": given}})
+        console = Console(file=io.StringIO(), width=200)
+        print_ranking(console, folder, synthetic=False)
+        told = "the best is an architecture that the space names to start with"
+        assert (told in console.file.getvalue()) == is_told
+
+
 def test_a_winner_that_reads_nothing_or_was_ended_by_a_rung_is_told_so(tmp_path):
     _, said = closing(tmp_path, [(COMPLETE, 76.0)])
     assert "the best hardly reads anything yet: give more epochs, or more typing" in said
@@ -179,12 +191,12 @@ def test_a_winner_that_reads_nothing_or_was_ended_by_a_rung_is_told_so(tmp_path)
     assert "hardly" not in said
     assert "a rung ended" not in said
     best = folder.ranking()[0]
-    best.state, best.ending = STOPPED, Ending(Why.OUTRANKED, epoch=1, metric="CER and loss")
+    best.state, best.ending = STOPPED, Ending(Why.OUTRANKED, epoch=1, metric="CER times loss")
     console = Console(file=io.StringIO(), width=140)
     print_ranking(console, folder, synthetic=False)
     said = console.file.getvalue()
     assert "a rung ended the best after epoch 1 of" in said
-    assert "rungs compare CER and loss up to their epoch" in " ".join(said.split())
+    assert "rungs compare CER times loss up to their epoch" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(

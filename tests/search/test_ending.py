@@ -22,8 +22,8 @@ from search.results.record import CUT_OFF, TrialRecord, ending_in
 SENTENCES = {
     "trained all 50 epochs": Ending(Why.WHOLE, epoch=50),
     "stopped at rung 9: rank 7 of 9": Ending(Why.OUTRANKED, rung=9, rank=7, reached=9),
-    "stopped at rung 4: rank 9 of 10 by CER and loss": Ending(
-        Why.OUTRANKED, rung=4, rank=9, reached=10, metric="CER and loss"
+    "stopped at rung 4: rank 9 of 10 by CER times loss": Ending(
+        Why.OUTRANKED, rung=4, rank=9, reached=10, metric="CER times loss"
     ),
     "diverged at epoch 2: val_loss is -inf": Ending(
         Why.DIVERGED, epoch=2, metric="val_loss", value="-inf"

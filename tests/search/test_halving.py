@@ -62,7 +62,7 @@ def test_stopping_lets_the_best_so_far_through_and_never_pauses():
         *(Decision.CONTINUE, Decision.STOP, Decision.STOP),
         *(Decision.CONTINUE, Decision.STOP, Decision.CONTINUE),
     ]
-    assert halving.why("trial4") == "stopped at rung 5: rank 2 of 5 by CER and loss"
+    assert halving.why("trial4") == "stopped at rung 5: rank 2 of 5 by CER times loss"
 
 
 @pytest.mark.parametrize("pausing", [True, False])
@@ -109,7 +109,7 @@ def test_once_a_trial_has_finished_one_stops_as_soon_as_no_result_could_promote_
     assert halving.hopeless(2) == ["trial0", "trial3"]
     assert halving.hopeless(math.inf) == []
     halving.stop("trial3")
-    assert halving.why("trial3") == "stopped at rung 5: rank 4 of 4 by CER and loss"
+    assert halving.why("trial3") == "stopped at rung 5: rank 4 of 4 by CER times loss"
     assert reach(halving, [9.5], upcoming=1) == [Decision.STOP]
     assert reach(halving, [2.5], upcoming=0) == [Decision.CONTINUE]
     assert halving.hopeless(0) == ["trial1", "trial0"]
