@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emgmodels.installing import check_python
 from emgmodels.lazy import offered
+
+check_python()
 
 if TYPE_CHECKING:
     from emgmodels.checkpoints.loading import load

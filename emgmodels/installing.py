@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -9,6 +10,21 @@ import sys
 from pathlib import Path
 
 _PROJECT = Path(__file__).resolve().parent.parent
+
+
+def check_python() -> None:
+    """End a command, with what to do, where the Python that runs it has none of the packages."""
+    # So stands ``python -m`` until the module that it names begins.
+    if sys.argv[:1] != ["-m"] or importlib.util.find_spec("typer") is not None:
+        return
+    here = os.path.relpath(_PROJECT / ".venv")
+    remedy = f"source {shlex.quote(os.path.join(here, 'bin', 'activate'))}"
+    if not os.path.isdir(here):
+        remedy = f"make install sets up .venv; then {remedy}"
+    print(
+        f"error: {sys.executable} has not the packages that are needed: {remedy}", file=sys.stderr
+    )
+    raise SystemExit(2)
 
 
 def python_here() -> str:

@@ -2,6 +2,8 @@
 
 import os
 
+import emgmodels  # noqa: F401 - says so where this Python lacks the packages
+
 # Ray reads these when it is imported: no output, loggers or advice of its own, results kept once.
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative paths are those of the driver
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")

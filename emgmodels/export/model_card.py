@@ -179,7 +179,10 @@ def _data_name(facts: dict[str, Any]) -> str:
     if facts.get("synthetic"):
         return "a synthetic typist of emgmodels.synthetic"
     subject = facts.get("subject")
-    return f"session files of {whose(subject)}" if subject else "session files"
+    if not subject:
+        return "session files"
+    rest = ", those kept for testing included" if is_of_people(subject) else ""
+    return f"session files of {whose(subject)}{rest}"
 
 
 def _training(facts: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ from emgmodels.training.starting import load_training
 from emgmodels.training.state import CHECKPOINT_MARK
 from emgmodels.windows.cache import open_split
 from emgmodels.windows.prompts import prompt_windows
-from emgmodels.windows.recording import Recording, lag_notes
+from emgmodels.windows.recording import Recording, lag_notes, users_in
 
 _OF_SEARCHES = ("checkpoints", "confirm", ".ray")
 """Folders of a run folder in which a search keeps its own checkpoints."""
@@ -77,9 +77,9 @@ def train_one(
     say(
         console,
         f"{notation(settings.model)}: {describe(settings.model).parameters:,} parameters; "
-        f"{counted(len(recordings), 'training session')} and "
-        f"{counted(len(validation), 'validation session')} of "
-        f"{chosen.subject} ({chosen.origin})",
+        f"{counted(len(recordings), 'training session')} of {users_in(recordings)} and "
+        f"{counted(len(validation), 'validation session')} of {users_in(validation)} "
+        f"({chosen.origin})",
     )
     if out.exists() and not (resume and resume.exists() and out.samefile(resume)):
         say(console, f"note: {out} is of an earlier training, and the first epoch replaces it")

@@ -94,6 +94,12 @@ class Recording:
         return [(window, *self.label_span(start, start + window)) for start in starts]
 
 
+def users_in(recordings: Sequence[Recording]) -> str:
+    """Return whose recordings they are, for a sentence: up to two by name, more by number."""
+    users = list(dict.fromkeys(recording.user for recording in recordings))
+    return " and ".join(users) if len(users) < 3 else counted(len(users), "user")
+
+
 def beginning(recordings: Sequence[Recording], seconds: float) -> list[Recording]:
     """Return the first seconds of recordings, one after the other; the last may be cut short."""
     found, left = [], round(seconds * SAMPLE_RATE)

@@ -15,12 +15,18 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 
 from emgmodels.config import SAMPLE_RATE
-from emgmodels.saying import counted, whose
+from emgmodels.saying import counted, is_of_people, whose
 from emgmodels.sessions import SessionInfo, Split, apart, find_split, split_files
 from emgmodels.sessions.session import ON_KEYBOARD
 from emgmodels.windows.cache import Opener, open_split, prepare
 from emgmodels.windows.looking import look, no_emg
-from emgmodels.windows.recording import Recording, key_corrections, lag_notes, left_out
+from emgmodels.windows.recording import (
+    Recording,
+    key_corrections,
+    lag_notes,
+    left_out,
+    users_in,
+)
 from emgmodels.windows.users import users_of_windows
 from search.engine.trial import TrialData
 from search.report.display.words import say
@@ -122,9 +128,10 @@ def open_sessions(split: Split, space: Space, console: Console, opener: Opener =
         train, val, notes = open_split(split, lambda _: bars.advance(task), opener)
     say(
         console,
-        f"Data: {_minutes(train)} of training in {counted(len(train), 'session')}, "
-        f"{_minutes(val)} of validation in {len(val)}, {whose(split.subject)}; sessions kept for "
-        f"testing and not touched: {len(split.test)}. Split: {split.origin}. They lie in "
+        f"Data: {_minutes(train)} of training in {counted(len(train), 'session')}"
+        f"{_of_users(split, train)}, {_minutes(val)} of validation in {len(val)}"
+        f"{_of_users(split, val)}, {whose(split.subject)}; sessions kept for testing and not "
+        f"touched: {len(split.test)}. Split: {split.origin}. They lie in "
         f"{os.path.commonpath([os.path.abspath(path.parent) for path in paths])}.",
     )
     prompted = [sum(not recording.has_key_times for recording in each) for each in (train, val)]
@@ -140,6 +147,11 @@ def open_sessions(split: Split, space: Space, console: Console, opener: Opener =
         prompted=(prompted[0], prompted[1]),
     )
     return Opened(data, train, val)
+
+
+def _of_users(split: Split, recordings: Sequence[Recording]) -> str:
+    """Return whose sessions they are where a split is of several users."""
+    return f" of {users_in(recordings)}" if is_of_people(split.subject) else ""
 
 
 def open_again(data: TrialData, opener: Opener = prepare) -> Opened:
