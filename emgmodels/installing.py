@@ -21,9 +21,7 @@ def check_python() -> None:
     remedy = f"source {shlex.quote(os.path.join(here, 'bin', 'activate'))}"
     if not os.path.isdir(here):
         remedy = f"make install sets up .venv; then {remedy}"
-    print(
-        f"error: {sys.executable} has not the packages that are needed: {remedy}", file=sys.stderr
-    )
+    print(f"error: {sys.executable} lacks packages that this needs: {remedy}", file=sys.stderr)
     raise SystemExit(2)
 
 

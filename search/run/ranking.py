@@ -148,9 +148,7 @@ def _say_where(console: Console, folder: RunFolder) -> None:
         lines += ["the winner on whole sessions:", evaluate]
         lines += _using(folder, python)
         if people := people_command(folder.path):
-            lines += [
-                "what a few minutes of a new person's typing add; it opens their test sessions:"
-            ]
+            lines += ["what a new person's own minutes add; it opens their test sessions:"]
             lines += [f"    {people.replace('python', python, 1)}"]
         elif fewest_held_out(folder.path):
             lines += [

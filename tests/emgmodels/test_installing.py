@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,13 @@ def test_in_the_project_it_is_the_command_of_the_documentation(monkeypatch):
 def test_what_is_no_checkout_is_named_as_it_is_installed(monkeypatch, tmp_path):
     monkeypatch.setattr(installing, "_PROJECT", tmp_path)
     assert how_to_install("lm").endswith(" -m pip install 'emgsearch[lm]'")
+
+
+@pytest.mark.parametrize("module", ["search.runs", "search.run", "emgmodels.training"])
+def test_a_python_without_the_packages_is_told_how_to_have_them(module):
+    """Somebody who did not activate the environment meets this first."""
+    command = [sys.executable, "-S", "-m", module]  # without what is installed
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sys.executable} lacks packages that this needs: ")
+    assert done.stderr.endswith("source .venv/bin/activate\n")

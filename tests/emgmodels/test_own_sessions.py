@@ -111,6 +111,6 @@ def test_the_command_trains_without_data(run, tmp_path, monkeypatch):
     words = ["best.yaml", "--epochs", "1", "--threads", "1", "--out", str(tmp_path / "model.pt")]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    assert "2 training sessions and 1 validation session" in done.output
+    assert "2 training sessions of 12345678 and 1 validation session of 12345678" in done.output
     assert "(as tiny-001 searched)" in done.output
     assert (tmp_path / "model.pt").is_file()
