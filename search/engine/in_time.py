@@ -27,6 +27,8 @@ _SPARE = 1.3
 _EARLY = 1 / 3
 """Part of the time in which trials begin in any case. Other programs come and go: the first epochs
 say too little to leave trials out for good, and the best can still be trained whole."""
+_SURE = 0.05
+"""Part of the time for which too little has to be left: estimates jump where other programs run."""
 _LOOK = 0.5
 """Seconds between two looks at what still fits."""
 _STATES = {Trial.RUNNING: RUNNING, Trial.PAUSED: PAUSED, Trial.PENDING: WAITING}
@@ -35,8 +37,9 @@ _STATES = {Trial.RUNNING: RUNNING, Trial.PAUSED: PAUSED, Trial.PENDING: WAITING}
 class InTime(TrialScheduler):
     """A scheduler that is held to a time.
 
-    After a third of the time a trial that would not end in it does not begin. A trial that has no
-    time for another epoch ends with the one it has, as if its training were that long.
+    After a third of the time no further trial begins once it has been clear for a while that one
+    more would not end in it. A trial that has no time for another epoch ends with the one it has,
+    as if its training were that long.
 
     Args:
         scheduler: what decides otherwise.
@@ -63,6 +66,7 @@ class InTime(TrialScheduler):
         self._records, self._close, self._clock = records, close, clock
         self._begin = self._looked = clock()
         self._seconds = seconds
+        self._unfit_since: float | None = None
         self._ended: dict[str, Ending] = {}
 
     # Ray pickles the scheduler with its tuner. A search that goes on is given another.
@@ -102,6 +106,11 @@ class InTime(TrialScheduler):
         if not fresh or is_early or begun < (self._slots or 1):
             return
         if self._fit(trials, begun + len(fresh)):
+            self._unfit_since = None
+            return
+        now = self._clock()
+        self._unfit_since = now if self._unfit_since is None else self._unfit_since
+        if now - self._unfit_since < _SURE * self._seconds:
             return
         for trial in fresh:
             tune_controller.stop_trial(trial)
