@@ -44,7 +44,8 @@ def export_folder(
     Args:
         checkpoint: file of the model.
         folder: where; files there that this did not write are never replaced.
-        licence: identifier of the weights' licence, as the hub has it.
+        licence: identifier of the weights' licence, as the hub has it; None: what an earlier card
+            in the folder says.
         allow_code: import code that the file names and carries.
 
     Raises:
@@ -58,6 +59,7 @@ def export_folder(
         raise ValueError(f"{folder}: is there and is no folder: name another --out")
     for name in (WEIGHTS, DESCRIPTION, CARD, CONFIG):
         check_output(folder / name, FOLDER_MARK, [checkpoint])
+    licence = licence or _licence_in(folder / CARD)
     reader = load(checkpoint, allow_code=allow_code)
     codes = list(_codes(code_of(reader.config), checkpoint.absolute().parent.parent))
     _check_code(codes, folder / FOLDER)
@@ -68,6 +70,13 @@ def export_folder(
     write_text(folder / CONFIG, f"# {FOLDER_MARK}\n{dump_config(reader.config)}")
     write_text(folder / CARD, model_card(reader, checkpoint, folder.absolute().name, licence))
     return reader
+
+
+def _licence_in(card: Path) -> str | None:
+    """Return the licence that a card of this writer was given; None: it has none."""
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    found = re.search(r"^license: (\S+)$", text, re.MULTILINE)
+    return found[1] if found and "license_name: not-stated" not in text else None
 
 
 def _codes(references: Iterable[str], run: Path) -> Iterator[Code]:

@@ -169,8 +169,9 @@ def _roles(data: str, people: People, users: Sequence[str], seed: int) -> dict[s
     if sum(count.values()) >= len(free) or not (count.get("val", 1) and names.get("val", True)):
         held = sum(count.values()) + len(roles)
         raise ValueError(
-            f"{data}: --people {people}: {held} of {counted(len(users), 'user')} are held out: "
-            f"validation and training need one each: {_named(users)}"
+            f"{data}: --people {people} holds out {held}, and there are "
+            f"{counted(len(users), 'user')}: validation and training need one each: "
+            f"{_named(users)}"
         )
     roles |= dict.fromkeys(free[: count.get("test", 0)], "test")
     roles |= dict.fromkeys(free[len(free) - count.get("val", 0) :], "val")

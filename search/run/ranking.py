@@ -80,7 +80,7 @@ def print_ranking(console: Console, folder: RunFolder, synthetic: bool) -> None:
         seed_table.show(console, f"Ranking by mean CER over seeds, on {data}", rows)
     if ranking[0].best:
         say(console, f"Best: {notation(ranking[0].config.model)}")
-        for note in _beware(ranking[0], start_points(folder.path)):
+        for note in _beware(ranking, start_points(folder.path)):
             say(console, f"note: {note}")
     facts = folder.read_environment()
     never = _never_began(facts, len(ranking))
@@ -169,17 +169,21 @@ def _never_began(facts: Mapping[str, Any], begun: int) -> str:
     return f"{counted(planned - begun, 'planned trial')} of {planned} never began"
 
 
-def _beware(best: TrialRecord, given: int) -> Iterator[str]:
+def _beware(ranking: Sequence[TrialRecord], given: int) -> Iterator[str]:
     """Yield what somebody who takes the best trial should know of it.
 
     Args:
-        best: the trial.
+        ranking: the trials, best first.
         given: first trials that the space named.
     """
+    best = ranking[0]
     if best.number < given:
+        suggested = sum(trial.number >= given for trial in ranking)
+        others = counted(suggested, "suggestion was", "suggestions were")
+        found = f"{others} no better" if suggested else "no other was tried"
         yield (
-            "the best is an architecture that the space names to start with (search.start_with); "
-            "no suggestion was better"
+            f"the best is an architecture that the space names to start with (search.start_with); "
+            f"{found}"
         )
     if best.ending is not None and best.why is Why.OUTRANKED:
         yield (

@@ -98,9 +98,9 @@ def test_what_is_asked_for_is_written_as_the_option_takes_it():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("val=9,test=9", "18 of 4 users are held out"),
-        ("val=0", "0 of 4 users are held out"),
-        ("val=2,test=2", "4 of 4"),
+        ("val=9,test=9", "holds out 18, and there are 4 users"),
+        ("val=0", "holds out 0, and there are 4 users"),
+        ("val=2,test=2", "holds out 4, and there are 4"),
         ("val=nobody", "val: nobody unknown: the users are anna, bob, carl, dora"),
         ("val=eve,test=abe", "test: abe unknown, val: eve unknown: the users are anna, bob"),
         ("val=anna,bob,test=bob", "bob in two roles"),

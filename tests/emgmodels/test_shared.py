@@ -93,6 +93,9 @@ def test_the_licence_is_a_field_and_not_made_up(trained, tmp_path):
     export(trained, "--out", tmp_path / "a")
     text = (tmp_path / "a" / "README.md").read_text()
     assert "license: other\nlicense_name: not-stated\n" in text
+    for options in (["--license", "cc-by-4.0"], []):  # and stays what it was said to be
+        export(trained, "--out", tmp_path / "a", *options)
+        assert "license: cc-by-4.0\n" in (tmp_path / "a" / "README.md").read_text()
     assert "expected an identifier" in export(trained, "--license", "my own!", code=2)
     refused = CliRunner().invoke(app, [str(trained), "--to", "torch", "--license", "mit"])
     assert refused.exit_code == 2

@@ -180,7 +180,7 @@ def test_a_winner_that_the_space_named_is_told_so(tmp_path):
         folder.write_space({"name": "tiny", "search": {"start_with": given}})
         console = Console(file=io.StringIO(), width=200)
         print_ranking(console, folder, synthetic=False)
-        told = "the best is an architecture that the space names to start with"
+        told = "names to start with (search.start_with); 1 suggestion was no better"
         assert (told in console.file.getvalue()) == is_told
 
 
