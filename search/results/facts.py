@@ -115,8 +115,8 @@ def trials_left_out(facts: Mapping[str, Any]) -> str:
     if not 0 < planned < asked:
         return ""
     return (
-        f"Of {counted(asked, 'trial')}, {counted(asked - planned, 'was', 'were')} left out: by "
-        f"what epochs took as they ran, no more might fit into the time budget."
+        f"Of {counted(asked, 'trial')}, {counted(asked - planned, 'was', 'were')} left out: "
+        f"epochs took so long at that moment that one more might not have ended in the time budget."
     )
 
 
