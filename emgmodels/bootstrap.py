@@ -17,6 +17,8 @@ from emgmodels.metrics import EditCounts
 from emgmodels.scoring import Rates, Scoring
 
 DRAWS = 2000
+_SEED = 0
+"""Of the windows drawn. It is the same for all models and commands: one CER has one interval."""
 TOLD_APART = 0.05
 """A model whose ``p_best`` is below is not the best of those compared."""
 _CELLS = 2_000_000
@@ -25,7 +27,7 @@ _CELLS = 2_000_000
 
 def cer_interval(
     windows: Sequence[EditCounts],
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
     draws: int = DRAWS,
     scoring: Scoring | None = None,
 ) -> tuple[float, float]:
@@ -39,7 +41,7 @@ def cer_interval(
 def cer_intervals(
     errors: np.ndarray,
     characters: np.ndarray,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
     draws: int = DRAWS,
     scoring: Scoring | None = None,
 ) -> np.ndarray:
@@ -53,7 +55,7 @@ def cer_intervals(
     Args:
         errors: (K, W) edits of each model in each window.
         characters: (W,) characters of each window.
-        rng: draws the windows.
+        rng: draws the windows; None: the same ones in each call.
         draws: how often.
         scoring: of several users, whose each window is, and which CER it is about.
 
@@ -62,6 +64,7 @@ def cer_intervals(
     """
     if characters.sum() == 0:
         return np.full((len(errors), 2), np.nan)
+    rng = np.random.default_rng(_SEED) if rng is None else rng
     drawn = resampled_cers(errors, characters, rng, draws, scoring)
     return np.quantile(drawn, [0.025, 0.975], axis=0).T
 

@@ -158,8 +158,7 @@ def _cer(reader: Reader, checkpoint: Path, scoring: Scoring | None) -> str:
     if windows is not None and len(windows):
         edits, characters = np.asarray(windows, dtype=np.int64).T
         known = scoring if scoring and len(scoring.of_window) == len(edits) else None
-        rng = np.random.default_rng(0)
-        low, high = cer_intervals(edits[None], characters, rng, scoring=known)[0].tolist()
+        low, high = cer_intervals(edits[None], characters, scoring=known)[0].tolist()
         users = f"{counted(len(known.names), 'user')} and their " if known else ""
         text += f", 95 % bootstrap interval over {users}{counted(len(edits), 'window')} "
         text += f"{low:.1f} to {high:.1f} %"

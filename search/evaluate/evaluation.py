@@ -42,7 +42,6 @@ class Row:
         way: ``STITCHED``, ``ONE_PASS`` or ``WINDOWS``.
         search: how the emissions were decoded; None: greedily.
         transcripts: of the sessions, one each.
-        seed: draws the interval.
         user: whose it is; None: the whole set.
         users: of the whole set, whose each transcript is.
         rank_by: the CER that ranks; None: over several users their mean.
@@ -52,7 +51,6 @@ class Row:
     way: str
     search: BeamSearch | None
     transcripts: list[Transcript]
-    seed: int
     user: str | None = None
     users: Sequence[str] = ()
     rank_by: RankBy | None = None
@@ -80,7 +78,7 @@ class Row:
     def interval_by(self, ranking: RankBy) -> tuple[float, float]:
         """Return the 95 % interval of a CER (%), over users and their text."""
         scoring = self.scoring and replace(self.scoring, by=ranking)
-        return cer_interval(self.chunks, np.random.default_rng(self.seed), scoring=scoring)
+        return cer_interval(self.chunks, scoring=scoring)
 
     @property
     def decoder(self) -> str:
@@ -100,7 +98,6 @@ class Row:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the pooled CER (%)."""
-        # The trial's seed, so that the same evaluation prints the same interval.
         return self.interval_by("pooled")
 
     @property
@@ -148,7 +145,6 @@ class Evaluation:
 
         A way that did not succeed in every session has no row of the whole set.
         """
-        seed = self.trial.config.seed
         for way in (STITCHED, ADAPTED, ONE_PASS, WINDOWS):
             for search in self.searches:
                 read = self.read(way, search)
@@ -157,13 +153,13 @@ class Evaluation:
                     continue
                 users = [self.users.get(name, "") for name, _ in read]
                 found = [transcript for _, transcript in read]
-                yield Row(None, way, search, found, seed, None, users, self.rank_by)
+                yield Row(None, way, search, found, None, users, self.rank_by)
                 for user in dict.fromkeys(users) if len(set(users)) > 1 else ():
                     own = [each for whose, each in zip(users, found, strict=True) if whose == user]
-                    yield Row(None, way, search, own, seed, user)
+                    yield Row(None, way, search, own, user)
         for name, transcript in self.transcripts:
             way, user = transcript.way, self.users.get(name, "")
-            yield Row(name, way, transcript.search, [transcript], seed, user)
+            yield Row(name, way, transcript.search, [transcript], user)
 
     def read(self, way: str, search: BeamSearch | None) -> list[tuple[str, Transcript]]:
         """Return sessions and what was read in them in one way."""

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from emgmodels.bootstrap import cer_interval
 from emgmodels.checkpoints.loading import load
 from emgmodels.checkpoints.weights import weights_hash
@@ -76,7 +74,7 @@ def _read(candidate: Candidate, recordings: Sequence[Recording]) -> Found:
     edits = sum((transcript.edits for transcript in read), EditCounts())
     chunks = [chunk for transcript in read for chunk in transcript.chunks]
     # A seed of its own, so that the same command says the same.
-    low, high = cer_interval(chunks, np.random.default_rng(0))
+    low, high = cer_interval(chunks)
     return Found(
         user=candidate.person.user,
         way=candidate.way,

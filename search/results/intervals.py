@@ -15,8 +15,6 @@ import pyarrow as pa
 from emgmodels.bootstrap import cer_intervals
 from emgmodels.scoring import Scoring
 
-_SEED = 0
-"""Of the windows drawn, the same for all trials of all searches."""
 _AT_ONCE = 500
 """Trials whose intervals are computed at once, which bounds the memory."""
 
@@ -57,9 +55,9 @@ def add_intervals(windows: Iterable[Windows], scoring: Scoring | None = None) ->
             alike.setdefault(found.characters.tobytes(), []).append(found)
     for group in (part for same in alike.values() for part in _parts(same)):
         edits = np.stack([found.edits for found in group])
-        characters, rng = group[0].characters, np.random.default_rng(_SEED)
+        characters = group[0].characters
         known = scoring if scoring and len(scoring.of_window) == len(characters) else None
-        intervals = cer_intervals(edits, characters, rng, scoring=known)
+        intervals = cer_intervals(edits, characters, scoring=known)
         for found, (low, high) in zip(group, intervals.tolist(), strict=True):
             found.interval = (low, high)
     return bool(alike)

@@ -202,7 +202,10 @@ CASES = [
     ((*RUN, "--data", "people", "--set", "search.rank_by=mean"), "mean_user"),
     ((*RUN, "--data", "people", "--set", "training.balance=people"), "users"),
     (("run", "--resume", "run-001", "--people", "val=1"), "--people"),
-    (("train", "one.yaml", "--data", "people", "--out", "new.pt", "--people", "val=4"), "holds out 4, and there are 3"),
+    (
+        ("train", "one.yaml", "--data", "people", "--out", "new.pt", "--people", "val=4"),
+        "holds out 4, and there are 3",
+    ),
     (("language", "build", "text.txt", "--out", "new.arpa", "--order", "0"), "order 0"),
     (("language", "build", "text.txt", "--out", "new.arpa", "--order", "99"), "order 99"),
     ((*TRAIN, "--epochs", "0"), "--epochs"),

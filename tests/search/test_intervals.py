@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from emgmodels.bootstrap import cer_interval
 from emgmodels.config import Config
+from emgmodels.metrics import EditCounts
 from search.results.folder import RunFolder
 from search.results.growing_tables import CURVE_METRICS, trials_of
 from search.results.intervals import Windows, add_intervals, from_table, to_table
@@ -37,6 +39,14 @@ def test_intervals_are_computed_once_and_are_the_same_again():
     known[0].interval = None
     assert add_intervals(known)
     assert [each.interval for each in known] == first
+
+
+def test_ranking_and_evaluation_give_the_same_windows_the_same_interval():
+    edits = [1, 0, 7, 2, 3, 3, 0, 4]
+    known = windows(1, edits)
+    add_intervals([known])
+    read = [EditCounts(substitutions=count, target=20) for count in edits]
+    assert cer_interval(read) == known.interval
 
 
 def test_windows_of_a_copy_may_be_newer_than_its_rows(tmp_path):
