@@ -12,6 +12,7 @@ from typing import overload
 
 import torch
 
+from benchmarks.searchers.asked import MEASURES
 from benchmarks.searchers.problem import WORST
 from emgmodels.atomic import whole
 from emgmodels.config import Config
@@ -22,9 +23,6 @@ from emgmodels.windows.recording import Recording
 from search.results.demo_sessions import folder_of, paths_of, typist_folder
 from search.results.environment import source_hash
 from search.space import TypistConfig
-
-MEASURES = ("cer", "loss", "seconds")
-"""What is kept of each epoch: validation CER (%), validation loss, processor time (s)."""
 
 
 class Training:

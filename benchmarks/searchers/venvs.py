@@ -90,16 +90,21 @@ def python_of(library: Library, folder: Path) -> Path:
     return python
 
 
+def alone() -> dict[str, str]:
+    """Return the environment variables of another interpreter that runs these benchmarks."""
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    return {**os.environ, **own}
+
+
 def run_in(python: Path, *command: str) -> None:
     """Run a module of the benchmarks by another interpreter, on one thread.
 
     Raises:
         OSError: it failed.
     """
-    alone = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [str(python), "-m", *command],
-        env={**os.environ, **alone},
+        env=alone(),
         capture_output=True,
         text=True,
         check=False,

@@ -192,7 +192,7 @@ def test_what_fails_elsewhere_is_a_reason_and_ends_nothing(tmp_path):
 
 def test_modules_that_run_elsewhere_import_nothing_of_this_project():
     folder = Path(own.__file__).parent
-    elsewhere = ("problem", "play", "optuna_alone", "smac_mf", "syne")
+    elsewhere = ("asked", "problem", "play", "optuna_alone", "smac_mf", "syne")
     for name in elsewhere:
         lines = (folder / f"{name}.py").read_text().splitlines()
         own_imports = [line for line in lines if line.startswith(("from emg", "from search"))]

@@ -1,12 +1,14 @@
 """Searchers on real trainings: each is made once, as far as it is asked for, and goes on."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.searchers.compare_live import NAMES, PLAYERS, SMALL
-from benchmarks.searchers.live import SPACE, live
+from benchmarks.searchers.live import SPACE, live, parameters_of, searched_by
 from benchmarks.searchers.live_report import (
     Searched,
     by_name,
@@ -67,6 +69,34 @@ def test_a_searcher_trains_its_own_suggestions_within_its_budget(name, kept):
     suggests = name == "emgsearch" or name.startswith("Optuna")
     assert (problem.places[0] != before[0]) == suggests
     assert len(set(map(training_key, problem.places))) == problem.trials
+
+
+ELSEWHERE = "benchmarks.searchers.optuna_alone", "Optuna: Hyperband pruner"
+
+
+def test_a_searcher_in_another_process_trains_its_own_suggestions_here(kept):
+    """Those of other libraries run in environments of their own, which lack this project."""
+    problem = live(small(kept), 0, SMALL)
+    before = list(problem.places)
+    found = searched(ELSEWHERE[1], problem, searched_by(Path(sys.executable), *ELSEWHERE, problem))
+    assert len(found.cer) == problem.budget
+    assert training_key(problem.places[0]) != training_key(before[0])
+    assert problem.places[-1] == before[-1]
+
+
+def test_what_fails_in_another_process_is_named(kept):
+    problem = live(small(kept), 0, SMALL)
+    with pytest.raises(OSError, match=r"none: .*no_such"):
+        searched_by(Path(sys.executable), "benchmarks.searchers.no_such", "none", problem)
+
+
+def test_other_libraries_are_told_all_parameters_of_the_space():
+    told = {each.name: each for each in parameters_of(load_space(SPACE))}
+    orders = [name for name in told if "order[" in name]
+    assert len(orders) == 3  # of two stages or three, with and without recurrent layers
+    assert told["model.encoder.conv.layers"].values == (1, 2, 3)
+    rate = told["training.learning_rate"]
+    assert (rate.low, rate.high, rate.log) == (1e-3, 2e-2, True)
 
 
 def test_searchers_that_take_the_same_trial_train_it_once(tmp_path):
