@@ -18,6 +18,7 @@ from search.report.live import now
 from search.report.people import add_people
 from search.report.published import basis, compared, side_by_side
 from search.report.run import HIGHLIGHTED, Run, searched
+from search.results.facts import ASKED, trials_left_out
 
 _TESTED = " Test CERs are of whole sessions, validation CERs of windows: the two do not compare."
 _TOP = 10
@@ -175,7 +176,7 @@ def _add_setup(page: Page, run: Run) -> None:
     page.section("What was searched")
     search = run.space.search
     page.text(
-        f"Data: {wording.data(run)} Up to {counted(search.trials, 'trial')} of "
+        f"Data: {wording.data(run)} Up to {counted(search.trials, 'trial')}{_asked(run)} of "
         f"{counted(run.max_epochs, 'epoch')} at most; sampler {search.sampler.name}, scheduler "
         f"{search.scheduler.name}, seed {search.seed}.{_start_points(run)}"
     )
@@ -183,6 +184,12 @@ def _add_setup(page: Page, run: Run) -> None:
     page.table(tables.Table(["setting", "values"], rows, left=("setting", "values")))
     text = write_yaml(run.space.resolved())
     page.folded("the whole space file", f"<pre>{html.escape(text)}</pre>")
+
+
+def _asked(run: Run) -> str:
+    """Say how many trials were asked for, where some were left out."""
+    asked = run.environment.get(ASKED, 0)
+    return f", where {asked} were asked for," if trials_left_out(run.environment) else ""
 
 
 def _start_points(run: Run) -> str:

@@ -141,6 +141,17 @@ def test_what_is_cut_off_is_marked_in_its_row_and_at_the_top(copy):
     assert "2 trials were under way when the search ended" in text_of(page)
 
 
+def test_a_page_tells_trials_that_were_left_out_from_those_asked_for(copy):
+    folder = RunFolder.open(copy)
+    count = len(folder.trials)
+    folder.write_environment(
+        {**folder.read_environment(), "trials": count, "trials_asked": count + 7}
+    )
+    said = text_of(page_of(copy))
+    assert f", where {count + 7} were asked for, of " in said
+    assert "7 were left out" in said
+
+
 def test_a_search_that_died_is_not_called_running(copy):
     put_into_state(copy, RUNNING)
     assert "Not running any more." in dict(cautions(read_run(copy)))
