@@ -126,8 +126,8 @@ def markdown(found: Sequence[Searched]) -> str:
     shortest = _time(searches)
     parts = [
         "# Searchers side by side on real trainings",
-        f"Written by `python -m benchmarks run searchers_live --keep DIR --repeats {len(seeds)} "
-        f"--threads 1 --record`; what\nis compared is in "
+        f"Written by `python -m benchmarks run searchers_live --venvs DIR --keep DIR "
+        f"--repeats {len(seeds)} --threads 1 --record`; what\nis compared is in "
         f"[the README](README.md#searchers-on-real-trainings). "
         f"The space is [{SPACE.name}](searchers/{SPACE.name}). Seeds\n"
         f"{', '.join(map(str, seeds))}; mean and 95 % interval over them by Student's t.",
