@@ -197,8 +197,8 @@ def _start_points(run: Run) -> str:
     given = len(run.space.search.start_with)
     if not given:
         return ""
-    trials = "Trial 000 is" if given == 1 else f"Trials 000 to {given - 1:03d} are"
-    return f" {trials} what the space names to start with (search.start_with)."
+    trials = counted(given, "first trial is", "first trials are")
+    return f" Its {trials} what the space names to start with (search.start_with)."
 
 
 def _add_failures(page: Page, run: Run) -> None:
